@@ -1,0 +1,128 @@
+"""The skip network of Deep Image Prior (arXiv 1711.10925, denoising)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+
+class _BatchNorm(nn.Module):
+    """Batch norm with the statistics of the batch, also where a channel is a single pixel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # torch.nn.functional.batch_norm refuses single pixels, which a picture of side
+        # 2 ** scales has at the bottom; their variance is 0 and the bias comes out.
+        return torch.batch_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled
+        )
+
+
+class _Block(nn.Module):
+    """Convolution with reflection padding, batch norm, LeakyReLU 0.2."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.pad = kernel // 2
+        self.conv = _conv(inputs, outputs, kernel, stride)
+        self.norm = _BatchNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = F.leaky_relu(self.norm(self.conv(_reflect(x, self.pad))), 0.2)
+        return y
+
+
+def _reflect(x: Tensor, pad: int) -> Tensor:
+    if pad == 0:
+        return x
+    height, width = x.shape[-2:]
+    if height > pad and width > pad:
+        return F.pad(x, (pad, pad, pad, pad), mode="reflect")
+    # A side of one pixel has nothing to reflect but itself.
+    x = F.pad(x, (pad, pad, 0, 0), mode="reflect" if width > pad else "replicate")
+    return F.pad(x, (0, 0, pad, pad), mode="reflect" if height > pad else "replicate")
+
+
+class _Scale(nn.Module):
+    """One scale: a skip branch beside a branch that goes down, through the next scale, and up."""
+
+    def __init__(self, inputs: int, width: int, skip_channels: int, deeper: _Scale | None) -> None:
+        super().__init__()
+        self.skip = _Block(inputs, skip_channels, 1) if skip_channels else None
+        self.down = nn.Sequential(_Block(inputs, width, 3, stride=2), _Block(width, width, 3))
+        self.deeper = deeper
+        self.norm = _BatchNorm(skip_channels + width)
+        self.up = nn.Sequential(_Block(skip_channels + width, width, 3), _Block(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.down(x)
+        if self.deeper is not None:
+            y = self.deeper(y)
+        y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
+        if self.skip is not None:
+            y = torch.cat([self.skip(x), y], dim=1)
+        z: Tensor = self.up(self.norm(y))
+        return z
+
+
+class SkipNetwork(nn.Module):
+    """Encoder–decoder with skip connections; reads (1, input_depth, H, W), H and W multiples of
+    2 ** scales, and returns (1, output_channels, H, W) in (0, 1).
+
+    scales is at least 1. The weights are drawn from `generator` alone, as PyTorch's own
+    convolutions draw them: Kaiming uniform with a = sqrt(5).
+    """
+
+    def __init__(
+        self,
+        *,
+        output_channels: int = 3,
+        width: int = 128,
+        scales: int = 5,
+        skip_channels: int = 4,
+        input_depth: int = 32,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        body: _Scale | None = None
+        for depth in reversed(range(scales)):
+            body = _Scale(width if depth else input_depth, width, skip_channels, body)
+        assert body is not None
+        self.body = body
+        self.head = _conv(width, output_channels, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                _initialise(module, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return torch.sigmoid(self.head(self.body(x)))
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution whose weights are not drawn yet, so that no global generator is touched."""
+    conv: nn.Conv2d = skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, inputs, outputs, kernel, stride=stride
+    )
+    return conv
+
+
+def _initialise(conv: nn.Conv2d, generator: torch.Generator) -> None:
+    fan_in = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
+    bound = 1 / math.sqrt(fan_in)
+    nn.init.uniform_(conv.weight, -bound, bound, generator=generator)
+    if conv.bias is not None:
+        nn.init.uniform_(conv.bias, -bound, bound, generator=generator)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Numbers that training changes."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,92 @@
+"""Noise levels of the DDPM forward process, and the stage targets made from them.
+
+A noise level is alpha_bar, the share of the signal's variance that is left: 1 is the picture
+itself, 0 is noise alone. Each beta schedule is a pure function of u = t / T in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def linear_alpha_bar(u: float) -> float:
+    """exp(-(b0 u + (b1 - b0) u² / 2)), b0 = 0.1, b1 = 20.
+
+    The limit of Ho et al. (arXiv 2006.11239, beta from 1e-4 to 0.02 over T = 1000) for small
+    steps, as in Song et al. (arXiv 2011.13456, eq. 33).
+    """
+    return math.exp(-(0.1 * u + 0.5 * (20.0 - 0.1) * u * u))
+
+
+def cosine_alpha_bar(u: float) -> float:
+    """f(u) / f(0), f(u) = cos²((u + s) / (1 + s) · pi / 2), s = 0.008: arXiv 2102.09672 eq. 17."""
+    s = 0.008
+    f = math.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+    return f / math.cos(s / (1 + s) * math.pi / 2) ** 2
+
+
+def sigmoid_alpha_bar(u: float) -> float:
+    """Logistic from 3 down to -3, stretched to run from 1 to 0: arXiv 2212.11972, algorithm 1.
+
+    With start = -3, end = 3, tau = 1.
+    """
+
+    def logistic(v: float) -> float:
+        return 1 / (1 + math.exp(-v))
+
+    top, bottom = logistic(3.0), logistic(-3.0)
+    return (top - logistic(6.0 * u - 3.0)) / (top - bottom)
+
+
+ALPHA_BARS: dict[str, Callable[[float], float]] = {
+    "linear": linear_alpha_bar,
+    "cosine": cosine_alpha_bar,
+    "sigmoid": sigmoid_alpha_bar,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseLevels:
+    """Levels evenly spaced in t/T, from `heaviest` (in (0, 1]) down to the observation at 0.
+
+    `beta` names the beta schedule: linear, cosine or sigmoid.
+    """
+
+    beta: str = "linear"
+    heaviest: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a name or a level that does not exist."""
+        if self.beta not in ALPHA_BARS:
+            raise InputError(f"beta must be one of {', '.join(ALPHA_BARS)}, got {self.beta!r}")
+        if not 0 < self.heaviest <= 1:
+            raise InputError(f"heaviest must be a t/T in (0, 1], got {self.heaviest}")
+
+    def alpha_bars(self, noised: int) -> tuple[float, ...]:
+        """alpha_bar of the `noised` stages before the observation, heaviest noise first.
+
+        Stage i of m lies at t/T = heaviest · (m - i) / m, i = 0 … m - 1.
+        """
+        alpha_bar = ALPHA_BARS[self.beta]
+        return tuple(
+            min(max(alpha_bar(self.heaviest * (noised - i) / noised), 0.0), 1.0)
+            for i in range(noised)
+        )
+
+
+def noised(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    """q(x_t | x_0), arXiv 2006.11239 eq. 4, on pixels scaled to [-1, 1].
+
+    target, noise: (1, C, H, W) float32; target in [0, 1], noise standard normal.
+    Returns the same shape, back on the [0, 1] scale, not clipped.
+    """
+    scaled = math.sqrt(alpha_bar) * (2 * target - 1) + math.sqrt(1 - alpha_bar) * noise
+    return (scaled + 1) / 2

@@ -1,0 +1,145 @@
+"""What a run was: its scores, why it ended, and its curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dipstage.stopping import Output
+
+Curve: TypeAlias = NDArray[np.float32]
+
+
+class Stop(StrEnum):
+    """Why a run ended."""
+
+    BUDGET = "budget"
+    PEAK = "peak"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Per-iteration curves, all of shape (iterations run,); SSIM is NaN where not measured.
+
+    Row i is the output after i updates. `psnr_*` and `ssim_*` compare with the observation,
+    `*_gt_*` with the ground truth; `loss` is the mean squared error against the stage's target.
+    `stage` is the index of the stage trained on, from 0.
+    """
+
+    stage: NDArray[np.int32]
+    loss: Curve
+    psnr_raw_db: Curve
+    psnr_smoothed_db: Curve
+    psnr_gt_raw_db: Curve
+    psnr_gt_smoothed_db: Curve
+    ssim_raw: Curve
+    ssim_smoothed: Curve
+    ssim_gt_raw: Curve
+    ssim_gt_smoothed: Curve
+
+    def psnr_gt_db(self, output: Output) -> Curve:
+        """PSNR_GT of one output."""
+        return self.psnr_gt_raw_db if output == "raw" else self.psnr_gt_smoothed_db
+
+    def ssim_gt(self, output: Output) -> Curve:
+        """SSIM_GT of one output."""
+        return self.ssim_gt_raw if output == "raw" else self.ssim_gt_smoothed
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The curves by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def csv(self) -> str:
+        """One row an iteration, numbers in their shortest exact form, empty where not measured."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        arrays = self.arrays()
+        writer.writerow(["iteration", *arrays])
+        for i, row in enumerate(zip(*arrays.values(), strict=True)):
+            writer.writerow([i, *("" if np.isnan(value) else str(value) for value in row)])
+        return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One output's maxima over the run, and where it ended. Steps count iterations from 0.
+
+    steps_to_max: updates behind the output with the highest PSNR_GT, the first if several.
+    censored: fewer than `patience` iterations followed it, so the true maximum may lie beyond.
+    max_ssim_gt is over the iterations where SSIM was measured (every tenth, and steps_to_max).
+    """
+
+    max_psnr_gt_db: float
+    steps_to_max: int
+    censored: bool
+    ssim_gt_at_max_psnr_gt: float
+    max_ssim_gt: float
+    steps_to_max_ssim_gt: int
+    final_psnr_gt_db: float
+    final_ssim_gt: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run. A diverged run has no scores when its first iteration was not finite."""
+
+    stop: Stop
+    raw: Scores | None
+    smoothed: Scores | None
+    iterations: int
+    resets: int
+    wall_s: float
+    device: str
+    trace: Trace
+    best_raw: Curve
+    best_smoothed: Curve
+
+    def scores(self, output: Output) -> Scores:
+        """Scores of one output; ValueError if the run has none."""
+        scores = self.raw if output == "raw" else self.smoothed
+        if scores is None:
+            raise ValueError("the run diverged in its first iteration and has no scores")
+        return scores
+
+    @property
+    def iterations_per_s(self) -> float:
+        """Speed of the whole run, scoring included."""
+        return self.iterations / self.wall_s
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the curves and pictures, as plain data for JSON."""
+        return {
+            "stop": self.stop.value,
+            "iterations": self.iterations,
+            "resets": self.resets,
+            "wall_s": self.wall_s,
+            "iterations_per_s": self.iterations_per_s,
+            "device": self.device,
+            "raw": asdict(self.raw) if self.raw else None,
+            "smoothed": asdict(self.smoothed) if self.smoothed else None,
+        }
+
+
+def score(trace: Trace, output: Output, patience: int) -> Scores:
+    """Scores of a trace that holds at least one iteration, with SSIM measured at its maximum."""
+    psnr, ssim = trace.psnr_gt_db(output), trace.ssim_gt(output)
+    peak = int(np.argmax(psnr))
+    ssim_peak = int(np.nanargmax(ssim))
+    measured = np.flatnonzero(~np.isnan(ssim))
+    return Scores(
+        max_psnr_gt_db=float(psnr[peak]),
+        steps_to_max=peak,
+        censored=len(psnr) - 1 - peak < patience,
+        ssim_gt_at_max_psnr_gt=float(ssim[peak]),
+        max_ssim_gt=float(ssim[ssim_peak]),
+        steps_to_max_ssim_gt=ssim_peak,
+        final_psnr_gt_db=float(psnr[-1]),
+        final_ssim_gt=float(ssim[measured[-1]]),
+    )

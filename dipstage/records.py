@@ -1,0 +1,102 @@
+"""Frozen dataclasses to plain data and back, exactly, refusing what does not belong."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from dipstage.errors import InputError
+
+T = TypeVar("T")
+Kinds = Mapping[str, type]
+"""Names for the members of a union of dataclasses; plain data carries the name as `kind`."""
+
+_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+}
+
+
+def to_plain(value: Any, kinds: Kinds) -> Any:
+    """Dataclasses become mappings without their None entries, tuples become lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = next((name for name, kind in kinds.items() if type(value) is kind), None)
+        content = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        plain = {key: to_plain(v, kinds) for key, v in content.items() if v is not None}
+        return plain if name is None else {"kind": name, **plain}
+    if isinstance(value, list | tuple):
+        return [to_plain(item, kinds) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item, kinds) for key, item in value.items()}
+    return value
+
+
+def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:
+    """The inverse of `to_plain`; InputError names the key, the rule and the value."""
+    result: T = _read(kind, value, "", kinds)
+    return result
+
+
+def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        members = [member for member in arguments if member is not types.NoneType]
+        if value is None and len(members) < len(arguments):
+            return None
+        if len(members) > 1:
+            return _read_tagged(members, value, where, kinds)
+        return _read(members[0], value, where, kinds)
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(kind, value, where, kinds)
+    if origin in (list, tuple):
+        if not isinstance(value, list):
+            raise InputError(f"{where} must be a list, got {value!r}")
+        return origin(
+            _read(arguments[0], item, f"{where}[{i}]", kinds) for i, item in enumerate(value)
+        )
+    if origin is dict:
+        _refuse_non_mapping(value, where)
+        return {
+            key: _read(arguments[1], item, f"{where}.{key}", kinds) for key, item in value.items()
+        }
+    whole_as_float = kind is float and isinstance(value, int)
+    if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
+        raise InputError(f"{where} must be {_NAMES[kind]}, got {value!r}")
+    return kind(value)
+
+
+def _read_tagged(members: list[type], value: Any, where: str, kinds: Kinds) -> Any:
+    _refuse_non_mapping(value, where)
+    known = [name for name, kind in kinds.items() if kind in members]
+    name = value.get("kind")
+    if name not in known:
+        raise InputError(f"{where}.kind must be one of {', '.join(known)}, got {name!r}")
+    content = {key: item for key, item in value.items() if key != "kind"}
+    return _read(kinds[name], content, where, kinds)
+
+
+def _read_dataclass(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
+    _refuse_non_mapping(value, where)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    prefix = f"{where}." if where else ""
+    for key in value:
+        if key not in fields:
+            raise InputError(f"unknown key {prefix}{key}: known are {', '.join(fields)}")
+    for name, field in fields.items():
+        if name not in value and field.default is dataclasses.MISSING:
+            raise InputError(f"{prefix}{name} is missing")
+    hints = get_type_hints(kind)
+    content = {key: _read(hints[key], item, f"{prefix}{key}", kinds) for key, item in value.items()}
+    try:
+        return kind(**content)
+    except InputError as error:
+        raise InputError(f"{where}: {error}" if where else str(error)) from None
+
+
+def _refuse_non_mapping(value: Any, where: str) -> None:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise InputError(f"{where or 'the file'} must be keys and values, got {value!r}")

@@ -1,0 +1,63 @@
+"""Settings of the trainer; importable without torch, so that experiments can be checked fast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from dipstage.errors import InputError
+
+
+def _setting(default: Any, rule: str) -> Any:
+    return field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSettings:
+    """The DIP denoising recipe's defaults.
+
+    iterations: the budget of a run.
+    width, scales, skip_channels, input_depth: the skip network's channels and depth.
+    learning_rate: Adam's.
+    input_noise_std: of the noise added to the input in each iteration (1/30 for sigma 25).
+    ema: weight of the past in the smoothed output.
+    patience: iterations without a rise of PSNR_GT after which the oracle stops a run, and the
+        distance from the budget's end within which a maximum counts as censored.
+    oracle_stop: whether a run ends there; a search saves time by it.
+    """
+
+    # Read by pydantic when an experiment file holds this record.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    iterations: int = _setting(2000, "at least 1")
+    width: int = _setting(128, "at least 1")
+    scales: int = _setting(5, "from 1 to 8")
+    skip_channels: int = _setting(4, "not negative")
+    input_depth: int = _setting(32, "at least 1")
+    learning_rate: float = _setting(0.01, "above 0")
+    input_noise_std: float = _setting(1 / 30, "not negative")
+    ema: float = _setting(0.99, "in [0, 1)")
+    patience: int = _setting(150, "at least 1")
+    oracle_stop: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their rule, naming the field."""
+        for each in fields(self):
+            rule, value = each.metadata.get("rule"), getattr(self, each.name)
+            if rule and not (math.isfinite(value) and _RULES[rule](value)):
+                raise InputError(f"{each.name} must be {rule}, got {value}")
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of a picture must be a multiple of."""
+        return int(2**self.scales)
+
+
+_RULES = {
+    "at least 1": lambda v: v >= 1,
+    "from 1 to 8": lambda v: 1 <= v <= 8,
+    "not negative": lambda v: v >= 0,
+    "above 0": lambda v: v > 0,
+    "in [0, 1)": lambda v: 0 <= v < 1,
+}

@@ -1,0 +1,297 @@
+"""fit(): the only training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dipstage.errors import InputError
+from dipstage.metrics import SSIM_WINDOW, mse, psnr_db, ssim
+from dipstage.network import SkipNetwork
+from dipstage.noise import noised
+from dipstage.outcome import Outcome, Stop, Trace, score
+from dipstage.randomness import Stream, Streams
+from dipstage.schedules import Schedule
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import OUTPUTS, FullBudget, Output, StoppingRule
+
+BLOCK = 10
+"""Iterations between two looks of the host at the device; SSIM is measured as often."""
+
+_RESET_DROP_DB = 5.0
+_LOSS, _PSNR, _PSNR_GT = 0, slice(1, 3), slice(3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress callback gets after each block."""
+
+    iteration: int
+    iterations: int
+    stage: int
+    stages: int
+    psnr_gt_db: dict[Output, float]
+    best_psnr_gt_db: dict[Output, float]
+    best_iteration: dict[Output, int]
+
+
+def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
+    """ground truth + sigma_255 / 255 · n, n standard normal, clipped to [0, 1]; same shape."""
+    generator = streams.generator(Stream.OBSERVATION)
+    noise = torch.randn(ground_truth.shape, generator=generator)
+    return (ground_truth + sigma_255 / 255 * noise).clamp(0, 1)
+
+
+def fit(
+    observation: Tensor,
+    ground_truth: Tensor,
+    schedule: Schedule,
+    settings: TrainerSettings,
+    streams: Streams,
+    *,
+    stopping: StoppingRule | None = None,
+    device: torch.device | str = "cpu",
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Train one network through the stages of `schedule`, one Adam for all of them.
+
+    observation, ground_truth: (1, C, H, W) float32 in [0, 1]; H and W multiples of
+    2 ** settings.scales and at least 11. The ground truth scores; only a stopping rule whose
+    name says oracle acts on it. The budget is the schedule's; `settings.iterations` is not read.
+
+    The loop is the DIP denoising recipe: fixed input plus fresh noise in each iteration, mean
+    squared error, an exponential moving average of the outputs beside the raw output, and the
+    safety reset: when PSNR against the target falls by more than 5 dB from one iteration to the
+    next within a stage, the weights go back to those of the iteration before.
+
+    Raises InputError for shapes that do not fit.
+    """
+    _check_shapes(observation, ground_truth, settings)
+    stopping = stopping or FullBudget()
+    device = torch.device(device)
+    started = time.perf_counter()
+    run = _Run(observation, ground_truth, schedule, settings, streams, device)
+    stop = run.train(stopping, progress)
+    trace, best = run.finish()
+    scores = {output: score(trace, output, stopping.patience) for output in OUTPUTS if run.length}
+    return Outcome(
+        stop=stop,
+        raw=scores.get("raw"),
+        smoothed=scores.get("smoothed"),
+        iterations=run.length,
+        resets=int(run.resets.item()),
+        wall_s=time.perf_counter() - started,
+        device=_device_name(device),
+        trace=trace,
+        best_raw=best[0],
+        best_smoothed=best[1],
+    )
+
+
+class _Run:
+    """The state of one training run; scores stay on the device for a block at a time."""
+
+    def __init__(
+        self,
+        observation: Tensor,
+        ground_truth: Tensor,
+        schedule: Schedule,
+        settings: TrainerSettings,
+        streams: Streams,
+        device: torch.device,
+    ) -> None:
+        self.schedule, self.settings, self.streams, self.device = (
+            schedule,
+            settings,
+            streams,
+            device,
+        )
+        self.observation, self.truth = observation.to(device), ground_truth.to(device)
+        height, width = observation.shape[-2:]
+        network = SkipNetwork(
+            output_channels=observation.shape[1],
+            width=settings.width,
+            scales=settings.scales,
+            skip_channels=settings.skip_channels,
+            input_depth=settings.input_depth,
+            generator=streams.generator(Stream.WEIGHTS),
+        )
+        self.network = network.to(device)
+        self.weights = _flatten(self.network)
+        self.optimiser = torch.optim.Adam([self.weights], lr=settings.learning_rate)
+        fixed = torch.rand(
+            (1, settings.input_depth, height, width), generator=streams.generator(Stream.INPUT)
+        )
+        self.input = (0.1 * fixed).to(device)
+        self.input_noise = torch.empty_like(self.input)
+        self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
+
+        self.length = 0
+        self.smoothed: Tensor | None = None
+        self.good_weights = self.weights.detach().clone()
+        self.resets = torch.zeros((), dtype=torch.int64, device=device)
+        self.best = torch.full((2,), -torch.inf, device=device)
+        self.best_pictures = torch.zeros((2, *observation.shape[1:]), device=device)
+        self.block = torch.empty((BLOCK, 5), device=device)
+        budget = schedule.iterations
+        self.scores = np.full((budget, 5), np.nan, np.float32)
+        self.ssims = np.full((budget, 4), np.nan, np.float32)
+        self.stage_of = np.repeat(
+            np.arange(len(schedule.stages), dtype=np.int32),
+            [stage.iterations for stage in schedule.stages],
+        )
+
+    def train(self, stopping: StoppingRule, progress: Callable[[Progress], None] | None) -> Stop:
+        budget = self.schedule.iterations
+        target, previous_psnr = self.observation, self.best[0]
+        fetched = 0
+        for iteration in range(budget):
+            stage = int(self.stage_of[iteration])
+            if iteration == self.schedule.starts[stage]:
+                target = self._target(stage)
+                previous_psnr = torch.full((), -torch.inf, device=self.device)
+            previous_psnr = self._step(iteration, target, previous_psnr)
+            if (iteration + 1) % BLOCK and iteration + 1 < budget:
+                continue
+            self.length = iteration + 1
+            self.scores[fetched : self.length] = self.block[: self.length - fetched].cpu().numpy()
+            finite = np.isfinite(self.scores[fetched : self.length, _LOSS])
+            if not finite.all():
+                self.length = fetched + int(np.argmin(finite))
+                return Stop.DIVERGED
+            fetched = self.length
+            if progress is not None:
+                progress(self._progress(iteration))
+            last = {
+                output: self.scores[self.schedule.ramp : self.length, _PSNR_GT][:, k]
+                for k, output in enumerate(OUTPUTS)
+            }
+            in_last_stage = self.length > self.schedule.ramp
+            if in_last_stage and self.length < budget and stopping.stops(last):
+                return Stop.PEAK
+        return Stop.BUDGET
+
+    def _target(self, stage: int) -> Tensor:
+        """The stage's target: the observation behind one fixed draw of noise."""
+        alpha_bar = self.schedule.stages[stage].alpha_bar
+        if alpha_bar == 1:
+            return self.observation
+        generator = self.streams.generator(Stream.STAGE_NOISE, stage)
+        noise = torch.randn(self.observation.shape, generator=generator)
+        return noised(self.observation, alpha_bar, noise.to(self.device))
+
+    def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
+        """One update; returns PSNR against the target, for the next iteration's reset."""
+        assert self.weights.grad is not None
+        self.weights.grad.zero_()
+        self.input_noise.normal_(generator=self.input_noise_stream)
+        noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
+        output = self.network(noisy_input)
+        loss = F.mse_loss(output, target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            self._score(iteration, output.detach(), loss.detach())
+            psnr = psnr_db(loss.detach())
+            dropped = psnr < previous_psnr - _RESET_DROP_DB
+            self.good_weights = torch.where(dropped, self.good_weights, self.weights)
+            self.weights.copy_(self.good_weights)
+            self.resets += dropped
+            psnr = torch.where(dropped, previous_psnr, psnr)
+        self.optimiser.step()
+        return psnr
+
+    def _score(self, iteration: int, output: Tensor, loss: Tensor) -> None:
+        ema = self.settings.ema
+        if self.smoothed is None:
+            self.smoothed = output.clone()
+        else:
+            self.smoothed.mul_(ema).add_(output, alpha=1 - ema)
+        pictures = torch.cat([output, self.smoothed])
+        psnr_gt = psnr_db(mse(pictures, self.truth))
+        row = self.block[iteration % BLOCK]
+        row[_LOSS] = loss
+        row[_PSNR] = psnr_db(mse(pictures, self.observation))
+        row[_PSNR_GT] = psnr_gt
+        better = psnr_gt > self.best
+        self.best = torch.where(better, psnr_gt, self.best)
+        self.best_pictures = torch.where(better.view(2, 1, 1, 1), pictures, self.best_pictures)
+        if iteration % BLOCK == 0:
+            self.ssims[iteration] = self._ssim(pictures).cpu().numpy()
+
+    def _ssim(self, pictures: Tensor) -> Tensor:
+        """(4,): raw and smoothed against the observation, then against the ground truth."""
+        return torch.cat([ssim(pictures, self.observation), ssim(pictures, self.truth)])
+
+    def _progress(self, iteration: int) -> Progress:
+        scores = self.scores[: self.length, _PSNR_GT]
+        best = np.argmax(scores, axis=0)
+        return Progress(
+            iteration=iteration,
+            iterations=self.schedule.iterations,
+            stage=int(self.stage_of[iteration]),
+            stages=len(self.schedule.stages),
+            psnr_gt_db={o: float(scores[-1, k]) for k, o in enumerate(OUTPUTS)},
+            best_psnr_gt_db={o: float(scores[best[k], k]) for k, o in enumerate(OUTPUTS)},
+            best_iteration={o: int(best[k]) for k, o in enumerate(OUTPUTS)},
+        )
+
+    def finish(self) -> tuple[Trace, NDArray[np.float32]]:
+        """The trace, and the best pictures, (2, C, H, W): raw, smoothed."""
+        scores, ssims = self.scores[: self.length], self.ssims[: self.length]
+        if self.length:
+            at_best = self._ssim(self.best_pictures).cpu().numpy()
+            for k, peak in enumerate(np.argmax(scores[:, _PSNR_GT], axis=0)):
+                ssims[peak, [k, k + 2]] = at_best[[k, k + 2]]
+        columns: dict[str, Any] = dict(
+            zip(
+                [field.name for field in fields(Trace)],
+                [self.stage_of[: self.length], *scores.T, *ssims.T],
+                strict=True,
+            )
+        )
+        return Trace(**columns), self.best_pictures.cpu().numpy()
+
+
+def _flatten(network: nn.Module) -> nn.Parameter:
+    """All weights, and their gradients, as views of one parameter: one update, one reset."""
+    parameters = list(network.parameters())
+    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    sizes = [p.numel() for p in parameters]
+    parts = zip(
+        parameters,
+        torch.split(flat.detach(), sizes),
+        torch.split(flat.grad, sizes),
+        strict=True,
+    )
+    for parameter, values, gradient in parts:
+        parameter.data = values.view_as(parameter)
+        parameter.grad = gradient.view_as(parameter)
+    return flat
+
+
+def _check_shapes(observation: Tensor, truth: Tensor, settings: TrainerSettings) -> None:
+    shape, multiple = tuple(observation.shape), 2**settings.scales
+    if len(shape) != 4 or shape[0] != 1:
+        raise InputError(f"observation must have the shape (1, C, H, W), got {shape}")
+    if tuple(truth.shape) != shape:
+        raise InputError(
+            f"ground_truth must have the observation's shape {shape}, got {tuple(truth.shape)}"
+        )
+    if any(side % multiple or side < SSIM_WINDOW for side in shape[2:]):
+        raise InputError(
+            f"sides must be multiples of {multiple} (2 ** scales) and at least {SSIM_WINDOW}, "
+            f"got {shape[2]} × {shape[3]}"
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
