@@ -6,7 +6,7 @@ Iterations are counted from 0. A schedule of N iterations covers 0 … N - 1, ea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol, TypeAlias
@@ -61,6 +61,16 @@ class Schedule:
         """From noise levels and iteration counts, dropping the stages that get none."""
         pairs = zip(alpha_bars, iterations, strict=True)
         return cls(tuple(Stage(level, int(count)) for level, count in pairs if count))
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[Sequence[float]]) -> Schedule:
+        """The inverse of `pairs`."""
+        return cls(tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs))
+
+    @property
+    def pairs(self) -> list[list[float]]:
+        """[[alpha_bar, iterations], …], which JSON keeps exactly."""
+        return [[stage.alpha_bar, stage.iterations] for stage in self.stages]
 
     @property
     def iterations(self) -> int:

@@ -1,0 +1,353 @@
+"""dipsearch: search schedules, watch, analyse, export."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dipstage.console import Commands, make_console
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    from search.progress import View
+    from search.run import Run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_runs_dir = click.option(
+    "--runs-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Where runs live.",
+)
+_storage = click.option(
+    "--storage",
+    envvar="DIPSEARCH_STORAGE",
+    metavar="URL",
+    help="Database of the study [default: SQLite in the run's folder]. Better in the environment "
+    "as DIPSEARCH_STORAGE, where no process list shows it.",
+)
+_address = click.option(
+    "--address", metavar="ADDRESS", help="A running Ray cluster [default: start a local one]."
+)
+
+
+def _of_a_run(command: F) -> F:
+    """The argument and options of every command that reads a run."""
+    return click.argument("name", metavar="RUN")(_runs_dir(_storage(command)))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dipsearch", prog_name="dipsearch")
+def main() -> None:
+    """Search for better training schedules of staged Deep Image Prior."""
+
+
+@main.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the run [default: the experiment's].")
+@click.option("--trials", type=int, help="Schedules to sample, candidates not counted.")
+@click.option("--concurrent", type=int, help="Trials at a time.")
+@click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the experiment, for example trainer.iterations=300. "
+    "Can be given again.",
+)
+@_address
+@_storage
+@_runs_dir
+def launch(
+    experiment: Path,
+    name: str | None,
+    trials: int | None,
+    concurrent: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    address: str | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """Start the search that the file EXPERIMENT describes."""
+    from search.experiment import load_experiment
+
+    flags = {
+        "name": json.dumps(name) if name is not None else None,
+        "search.trials": trials,
+        "resources.concurrent": concurrent,
+        "search.seed": seed,
+    }
+    given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
+    loaded = load_experiment(experiment, overrides + given)
+
+    def start(view: View) -> Run:
+        from search.driver import launch as launch_search
+
+        return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
+
+    _drive(start, loaded.name, runs_dir)
+
+
+@main.command()
+@click.option("--trials", type=int, help="Go on to this many sampled trials in all.")
+@_address
+@_of_a_run
+def resume(
+    name: str, trials: int | None, address: str | None, storage: str | None, runs_dir: Path
+) -> None:
+    """Go on with RUN after any end, also to more trials than first asked."""
+
+    def start(view: View) -> Run:
+        from search.driver import resume as resume_search
+
+        return resume_search(
+            name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view
+        )
+
+    _drive(start, name, runs_dir)
+
+
+def _drive(start: Callable[[View], Run], name: str, runs_dir: Path) -> None:
+    """Run a search under a view, then show what it found and what to type next."""
+    from search.progress import Lines, LiveView
+
+    console = make_console()
+    with contextlib.ExitStack() as stack:
+        view: View
+        view = stack.enter_context(LiveView(console)) if console.is_terminal else Lines(console)
+        try:
+            run = start(view)
+        except KeyboardInterrupt:
+            stack.close()
+            _interrupted(name, runs_dir)
+    _conclude(run, runs_dir)
+
+
+def _interrupted(name: str, runs_dir: Path) -> None:
+    """Say how to go on, and leave at once: Ray's threads need no farewell."""
+    if (runs_dir / name / "experiment.yaml").exists():
+        click.echo(f"interrupted; go on with: dipsearch resume {name}{_where(runs_dir)}", err=True)
+    else:
+        click.echo("interrupted before the run was made", err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
+
+
+def _conclude(run: Run, runs_dir: Path) -> None:
+    from dipstage.plots import save_figure
+    from search.plots import plot_front
+    from search.tables import print_findings
+
+    console = make_console()
+    failed = [trial for trial in run.records() if trial.state == "failed"]
+    for trial in failed:
+        console.print(f"{trial.name} failed: {trial.failure}", markup=False)
+    if not run.front():
+        click.echo("dipsearch: no trial is complete", err=True)
+        raise SystemExit(1)
+    print_findings(run, console.print)
+    _write_csv(run, run.folder / "pareto.csv", front_only=True)
+    save_figure(plot_front(run), run.folder / "front.png")
+    best = run.export()
+    here = _where(runs_dir)
+    console.print(
+        f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
+    )
+    console.print(
+        "next:\n"
+        f"  dipsearch pareto {run.name}{here} --plot front.svg\n"
+        f"  dipsearch export {run.name}{here} --pick psnr --output mine.yaml\n"
+        f"  dipsearch resume {run.name}{here} --trials {max(2 * run.trials_wanted, 1)}\n"
+        f"  dipstage run {_an_image(run)} --schedule {best}{_as_trained(run)}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _where(runs_dir: Path) -> str:
+    return "" if runs_dir == Path("runs") else f" --runs-dir {runs_dir}"
+
+
+def _an_image(run: Run) -> str:
+    return run.experiment.images[0]
+
+
+def _as_trained(run: Run) -> str:
+    """The options of dipstage run that repeat the search's network and pictures."""
+    experiment = run.experiment
+    size = f" --size {experiment.size}" if experiment.size else ""
+    trainer = experiment.trainer
+    return f"{size} --width {trainer.width} --scales {trainer.scales}"
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_of_a_run
+def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> None:
+    """Trials by state, best so far, rate and time left."""
+    from search.progress import sentence, status_of
+    from search.run import Run
+
+    run = Run.open(name, runs_dir, storage)
+    now, alive = status_of(run), run.has_driver()
+    if as_json:
+        click.echo(json.dumps({"run": name, "driver": alive, **asdict(now)}, indent=2))
+        return
+    console = make_console()
+    console.print(f"{name}: {sentence(now)}", markup=False)
+    if now.trials_per_hour:
+        console.print(f"{now.trials_per_hour:.1f} trials an hour", markup=False)
+    if not alive and now.done < now.wanted:
+        console.print(
+            f"no driver on this machine; go on with: dipsearch resume {name}{_where(runs_dir)}",
+            markup=False,
+        )
+
+
+@main.command()
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all columns to FILE.",
+    metavar="FILE",
+)
+@_of_a_run
+def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path) -> None:
+    """Every trial as a row."""
+    from search.run import Run
+    from search.tables import trials_table
+
+    run = Run.open(name, runs_dir, storage)
+    if csv_file is not None:
+        _write_csv(run, csv_file, front_only=False)
+    else:
+        make_console().print(trials_table(run))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write front and candidates to FILE.",
+)
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the front: .png, .svg or .pdf.",
+)
+@_of_a_run
+def pareto(
+    name: str,
+    as_json: bool,
+    csv_file: Path | None,
+    plot_file: Path | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """The front beside the candidates."""
+    from search.run import Run
+
+    run = Run.open(name, runs_dir, storage)
+    if not run.front():
+        raise InputError(f"run {name!r} has no complete trial yet")
+    if plot_file is not None and plot_file.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--plot must end in .png, .svg or .pdf, got {plot_file.name!r}")
+    if as_json:
+        click.echo(json.dumps(_front_and_candidates(run), indent=2))
+    elif csv_file is None and plot_file is None:
+        from search.tables import print_findings
+
+        print_findings(run, make_console().print)
+    if csv_file is not None:
+        _write_csv(run, csv_file, front_only=True)
+    if plot_file is not None:
+        from dipstage.plots import save_figure
+        from search.plots import plot_front
+
+        with _writing(plot_file):
+            save_figure(plot_front(run), plot_file)
+
+
+@main.command()
+@click.option(
+    "--pick",
+    default="knee",
+    show_default=True,
+    metavar="knee|psnr|steps|NUMBER",
+    help="The front's knee, its highest PSNR, its fewest steps, or a trial's number.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to [default: best.yaml in the run's folder].",
+)
+@_of_a_run
+def export(name: str, pick: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
+    """Write a trial's schedule to a file that dipstage run trains with."""
+    from search.run import Run
+
+    run = Run.open(name, runs_dir, storage)
+    path = run.export(pick, output)
+    make_console().print(f"{run.pick(pick).name} written to {path}", markup=False)
+
+
+def _front_and_candidates(run: Run) -> list[dict[str, Any]]:
+    from search.run import row
+    from search.tables import relation
+
+    records = run.records()
+    members = run.front()
+    shown = members + [t for t in records if t.candidate and t.values and t not in members]
+    return [
+        {"on_front": t in members, "against": relation(t, records, members), **row(t)}
+        for t in shown
+    ]
+
+
+def _write_csv(run: Run, path: Path, *, front_only: bool) -> None:
+    import csv
+    import io
+
+    from dipstage.documents import write_whole
+    from search.run import row
+
+    rows = _front_and_candidates(run) if front_only else [row(t) for t in run.records()]
+    columns = list(dict.fromkeys(key for each in rows for key in each))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with _writing(path):
+        write_whole(path, text.getvalue())
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The driver: starting a search, going on with one, its checks and its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import Timeout
+
+from dipstage.documents import write_whole
+from dipstage.errors import InputError
+from search.experiment import Experiment
+from search.prepare import load_candidates, load_pictures
+from search.progress import Quiet, View
+from search.run import Run, run_folder
+from search.study import Ledger, create_study, open_storage
+
+if TYPE_CHECKING:
+    from search.trial import Setting
+
+
+def launch(
+    experiment: Experiment,
+    *,
+    runs_dir: Path | str = "runs",
+    storage: str | None = None,
+    address: str | None = None,
+    view: View | None = None,
+) -> Run:
+    """Start a search and wait for its end.
+
+    storage: a database address for Optuna; SQLite in the run's folder where there is none.
+    address: of a running Ray cluster; a local one is started where there is none.
+    InputError, before anything starts, for a run that exists and for anything that is wrong with
+    the experiment, its pictures or its candidates.
+    """
+    runs_dir = Path(runs_dir)
+    folder = run_folder(experiment.name, runs_dir)
+    if folder.exists():
+        raise InputError(
+            f"run {experiment.name!r} exists in {runs_dir}: go on with it by "
+            f"dipsearch resume {experiment.name}, or choose another --name"
+        )
+    pictures = load_pictures(experiment)
+    candidates = load_candidates(experiment)
+    digests = {label: picture.digest for label, picture in pictures.items()}
+    url = storage or os.environ.get("DIPSEARCH_STORAGE") or None
+    # Made aside and renamed, so that a run that exists can always be resumed.
+    aside = runs_dir / f".{experiment.name}.{uuid.uuid4().hex}"
+    try:
+        (aside / "curves").mkdir(parents=True)
+        write_whole(aside / "experiment.yaml", experiment.yaml())
+        opened = open_storage(aside, url, create=True)
+        create_study(opened, experiment, digests, candidates)
+        opened.engine.dispose()
+        aside.rename(folder)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise InputError(f"--runs-dir {runs_dir} cannot be written: {error.strerror}") from None
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return resume(experiment.name, runs_dir=runs_dir, storage=storage, address=address, view=view)
+
+
+def resume(
+    name: str,
+    *,
+    trials: int | None = None,
+    runs_dir: Path | str = "runs",
+    storage: str | None = None,
+    address: str | None = None,
+    view: View | None = None,
+) -> Run:
+    """Go on with a run, whatever ended it, to `trials` sampled trials; waits for the end.
+
+    InputError if the run does not exist, if another driver holds it, if a picture has changed
+    since, or if it already has more trials than `trials`.
+    """
+    run = Run.open(name, runs_dir, storage)
+    lock = run.lock
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"run {name!r} has a driver that is alive: wait for it to end") from None
+    try:
+        _ask_for(run, trials)
+        setting = _setting(run)
+        view = view or Quiet()
+        ledger = Ledger(run.study, run.experiment, list(setting.replicates))
+        if not ledger.finished:
+            from search import tuning
+
+            with tuning.ray_cluster(address), _terminable():
+                tuning.tune_trials(run, ledger, setting, view)
+        view.end(run)
+    finally:
+        lock.release()
+    return run
+
+
+def _ask_for(run: Run, trials: int | None) -> None:
+    if trials is None or trials == run.trials_wanted:
+        return
+    if trials < run.trials_wanted:
+        raise InputError(
+            f"--trials must be at least the {run.trials_wanted} that run {run.name!r} was asked "
+            f"for, got {trials}"
+        )
+    if run.experiment.space is None:
+        raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
+    run.study.set_user_attr("trials", trials)
+
+
+def _setting(run: Run) -> Setting:
+    from search.trial import Setting
+
+    experiment = run.experiment
+    pictures = load_pictures(experiment)
+    digests = run.study.user_attrs["pictures"]
+    for label, picture in pictures.items():
+        if digests.get(label) != picture.digest:
+            raise InputError(
+                f"picture {picture.name!r} is not what it was when run {run.name!r} began: "
+                "restore it, or launch a new run"
+            )
+    return Setting(
+        pictures=pictures,
+        seeds=tuple(experiment.seeds),
+        sigma_255=experiment.task.sigma_255,
+        trainer=experiment.trainer,
+        output=experiment.objective.output,
+        cpus=experiment.resources.cpus_per_trial,
+        gpu=False,
+    )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the search as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,241 @@
+"""experiments/*.yaml as a validated model: what a search runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dipstage.documents import read_yaml, yaml_text
+from dipstage.errors import InputError
+from dipstage.presets import PRESETS
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import Output
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Bounds(_Model):
+    """Both ends included; `log` samples evenly in the logarithm."""
+
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Bounds:
+        low, high = self.low, self.high  # type: ignore[attr-defined]
+        if low > high:
+            raise ValueError(f"low must be at most high, got low {low} > high {high}")
+        if self.log and low <= 0:
+            raise ValueError(f"a log range must begin above 0, got low {low}")
+        return self
+
+
+class IntRange(_Bounds):
+    """Whole numbers from low to high."""
+
+    low: int
+    high: int
+
+
+class FloatRange(_Bounds):
+    """Numbers from low to high."""
+
+    low: Finite
+    high: Finite
+
+
+class NoiseSpace(_Model):
+    """Beta schedules to choose from, and the heaviest level as t/T."""
+
+    beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)]
+    heaviest: FloatRange
+
+    @model_validator(mode="after")
+    def _within(self) -> NoiseSpace:
+        if self.heaviest.low <= 0 or self.heaviest.high > 1:
+            raise ValueError("heaviest must lie in (0, 1]")
+        return self
+
+
+class Space(_Model):
+    """What is searched. `exponent` acts in the power split and is needed for it."""
+
+    stages: IntRange
+    ramp: IntRange
+    split: Annotated[list[Literal["power", "log", "free"]], Field(min_length=1)]
+    noise: NoiseSpace
+    exponent: FloatRange | None = None
+    learning_rate: FloatRange | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Space:
+        if self.stages.low < 1:
+            raise ValueError(f"stages must be at least 1, got low {self.stages.low}")
+        if self.ramp.low < 1:
+            raise ValueError(f"ramp must be at least 1 iteration, got low {self.ramp.low}")
+        if ("power" in self.split) != (self.exponent is not None):
+            raise ValueError("exponent belongs to the power split: give both or neither")
+        for key, bounds in (("exponent", self.exponent), ("learning_rate", self.learning_rate)):
+            if bounds is not None and bounds.low <= 0:
+                raise ValueError(f"{key} must be above 0, got low {bounds.low}")
+        for key, names in (("split", self.split), ("noise.beta", self.noise.beta)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} names a choice twice: {', '.join(names)}")
+        return self
+
+
+class Task(_Model):
+    """What is restored."""
+
+    kind: Literal["denoise"] = "denoise"
+    sigma_255: Annotated[Finite, Field(ge=0)] = 25.0
+
+
+class Objective(_Model):
+    """Which output's max_psnr_gt_db (up) and steps_to_max (down) are optimised."""
+
+    output: Output = "raw"
+
+
+class Search(_Model):
+    """How many schedules are sampled beside the candidates, and how."""
+
+    trials: Annotated[int, Field(ge=0)] = 24
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Resources(_Model):
+    """Of one trial; `concurrent: auto` fills the machine or the cluster."""
+
+    concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    cpus_per_trial: Annotated[int, Field(ge=1)] = 1
+    gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0)] = "auto"
+
+
+class Experiment(_Model):
+    """A search, or with `search.trials: 0` a comparison of the candidates."""
+
+    name: Annotated[str, Field(pattern=RUN_NAME)]
+    images: Annotated[list[str], Field(min_length=1)]
+    task: Task = Task()
+    size: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    trainer: TrainerSettings = TrainerSettings()
+    objective: Objective = Objective()
+    space: Space | None = None
+    candidates: list[str] = []
+    search: Search = Search()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Experiment:
+        if self.search.trials and self.space is None:
+            raise ValueError("space is missing: say what is searched, or set search.trials to 0")
+        if not self.search.trials and not self.candidates:
+            raise ValueError("nothing to run: search.trials is 0 and there are no candidates")
+        if self.space is not None and self.space.ramp.high >= self.trainer.iterations:
+            raise ValueError(
+                f"space.ramp.high must be less than trainer.iterations, {self.trainer.iterations}, "
+                f"got {self.space.ramp.high}"
+            )
+        for key in ("images", "seeds", "candidates"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} holds an entry twice: {values}")
+        return self
+
+    def yaml(self) -> str:
+        """As a file that `load_experiment` reads back to an equal model."""
+        return yaml_text(self.model_dump(mode="json"))
+
+
+def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
+    """Read and validate a file; `overrides` are KEY=VALUE with dots in KEY and YAML in VALUE.
+
+    Paths of pictures and schedule files in the file are relative to its folder, those in
+    overrides to the current folder; all come out absolute. InputError names file and key.
+    """
+    content = read_yaml(path)
+    _anchor(content, path.parent)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set needs KEY=VALUE, got {override!r}")
+        value = _parse_value(override, text)
+        patch = {key: value}
+        _anchor(patch, Path())
+        _insert(content, key, patch[key])
+    return validate(content, str(path))
+
+
+def validate(content: dict[str, Any], where: str) -> Experiment:
+    """The model, or InputError with the first thing that is wrong and how many more there are."""
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first, *others = error.errors(include_url=False, include_context=False)
+    # Pydantic names the members of a union and of validators in the location; keys say enough.
+    key = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("literal", "constrained"))
+    )
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        message = "unknown key"
+    elif first["type"] == "string_pattern_mismatch":
+        message = f"must be letters, digits, dots, dashes and underscores, got {first['input']!r}"
+    elif first["type"] == "missing":
+        message = "is missing"
+    elif not first["msg"].startswith("Value error, "):
+        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{key}: {message}{more}" if key else f"{message}{more}"
+
+
+def is_preset(candidate: str) -> bool:
+    """Whether a candidate names a preset; anything else is a schedule file."""
+    return candidate.partition(":")[0] in PRESETS
+
+
+def _anchor(content: dict[str, Any], folder: Path) -> None:
+    """Make paths absolute, leaving wrong types to the validation."""
+    for key in ("images", "candidates"):
+        entries = content.get(key)
+        if isinstance(entries, list):
+            content[key] = [_absolute(entry, folder) for entry in entries]
+
+
+def _absolute(entry: Any, folder: Path) -> Any:
+    if not isinstance(entry, str) or entry.startswith("skimage:") or is_preset(entry):
+        return entry
+    looks_like_a_name = "/" not in entry and "." not in entry
+    return entry if looks_like_a_name else str((folder / entry).absolute())
+
+
+def _parse_value(override: str, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        raise InputError(f"--set {override}: the value is not YAML") from None
+
+
+def _insert(content: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise InputError(f"--set {key}: {parent} is not a group of keys")
+    content[last] = value

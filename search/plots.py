@@ -1,0 +1,90 @@
+"""The plot of a front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.run import Run, Trial, front_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKERS = "DsP^vX<>*"
+
+
+def plot_front(run: Run) -> Figure:
+    """Steps to max against max PSNR_GT: sampled trials, the front, candidates by name.
+
+    Kinds differ by shape and lightness, so that the plot can be read in grey.
+    """
+    from matplotlib.figure import Figure
+
+    trials = [trial for trial in run.records() if trial.values is not None]
+    members = front_of(trials)
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.subplots()
+    _scatter(
+        axes,
+        [t for t in trials if not t.candidate and t not in members],
+        "o",
+        "0.72",
+        "sampled, beaten",
+    )
+    if members:
+        axes.step(
+            [t.score.steps_to_max for t in members],
+            [t.score.max_psnr_gt_db for t in members],
+            where="post",
+            color="#0072B2",
+            linewidth=1.2,
+            zorder=1,
+        )
+        knee = run.pick("knee").score
+        axes.plot(
+            knee.steps_to_max,
+            knee.max_psnr_gt_db,
+            "o",
+            markersize=13,
+            markerfacecolor="none",
+            color="black",
+            label="knee",
+            linestyle="none",
+        )
+    _scatter(axes, [t for t in members if not t.candidate], "o", "#0072B2", "sampled, front")
+    candidates = [t for t in trials if t.candidate]
+    for i, trial in enumerate(candidates):
+        _scatter(axes, [trial], _MARKERS[i % len(_MARKERS)], "#D55E00", trial.name)
+    for trial in (t for t in trials if t in members or t.candidate):
+        axes.annotate(
+            trial.candidate or str(trial.number),
+            (trial.score.steps_to_max, trial.score.max_psnr_gt_db),
+            xytext=(5, 5),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    output = run.experiment.objective.output
+    n = max((len(t.outcomes) for t in trials), default=0)
+    axes.set_xlabel("steps to max (iterations)")
+    axes.set_ylabel("max PSNR against ground truth (dB)")
+    axes.set_title(f"{run.name}: {output} output, mean over {n} replicates", fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.margins(0.08)
+    if trials:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _scatter(axes: Axes, trials: list[Trial], marker: str, colour: str, label: str) -> None:
+    if trials:
+        axes.scatter(
+            [t.score.steps_to_max for t in trials],
+            [t.score.max_psnr_gt_db for t in trials],
+            marker=marker,
+            color=colour,
+            edgecolors="black" if colour != "0.72" else "0.5",
+            linewidths=0.6,
+            s=36,
+            label=label,
+            zorder=3 if colour != "0.72" else 2,
+        )

@@ -1,0 +1,66 @@
+"""Everything that a launch checks and loads before anything starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from dipstage.errors import InputError
+from dipstage.files import read_schedule_file
+from dipstage.images import Picture, expand, load_picture
+from dipstage.presets import parse_preset
+from dipstage.schedules import Schedule
+from search.experiment import Experiment, is_preset
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A schedule that is always evaluated, with the learning rate it was made for, if any."""
+
+    name: str
+    schedule: Schedule
+    learning_rate: float | None = None
+
+
+def load_pictures(experiment: Experiment) -> dict[str, Picture]:
+    """The pictures by label, in the experiment's order; labels are unique."""
+    pictures = [
+        load_picture(name, size=experiment.size, multiple=experiment.trainer.multiple)
+        for name in expand(experiment.images)
+    ]
+    by_digest: dict[str, Picture] = {}
+    for picture in pictures:
+        twin = by_digest.setdefault(picture.digest, picture)
+        if twin is not picture:
+            raise InputError(f"images: {twin.name} and {picture.name} are the same picture")
+    counts = Counter(picture.label for picture in pictures)
+    return {
+        picture.label
+        if counts[picture.label] == 1
+        else f"{picture.label}-{picture.digest[:8]}": picture
+        for picture in pictures
+    }
+
+
+def load_candidates(experiment: Experiment) -> list[Candidate]:
+    """The candidates as schedules of the experiment's budget."""
+    budget = experiment.trainer.iterations
+    candidates = []
+    for entry in experiment.candidates:
+        if is_preset(entry):
+            try:
+                candidates.append(Candidate(entry, parse_preset(entry).schedule(budget)))
+            except InputError as error:
+                raise InputError(f"candidates: {entry}: {error}") from None
+            continue
+        if not Path(entry).is_absolute():
+            # A name without a path: let the preset reader list what there is.
+            parse_preset(entry)
+        file = read_schedule_file(Path(entry))
+        learning_rate = file.measured.trainer.learning_rate if file.measured else None
+        candidates.append(Candidate(Path(entry).stem, file.schedule.scaled(budget), learning_rate))
+    doubled = [name for name, n in Counter(c.name for c in candidates).items() if n > 1]
+    if doubled:
+        raise InputError(f"candidates: two are called {doubled[0]}: rename a file")
+    return candidates

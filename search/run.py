@@ -1,0 +1,279 @@
+"""A finished or running search as an object: its trials, front, curves and exports."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from dipstage.documents import read_yaml
+from dipstage.errors import InputError
+from dipstage.files import Measure, OutputMeasures
+from dipstage.schedules import Schedule
+from dipstage.stopping import OUTPUTS, Output
+from search import pareto
+from search.experiment import Experiment, validate
+from search.pareto import Score
+from search.space import Point, decode
+from search.study import is_interrupted, load_study, open_storage, replicates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+State: TypeAlias = Literal["complete", "failed", "running"]
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "running",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial as the study holds it; `candidate` is the name of a candidate."""
+
+    number: int
+    state: State
+    candidate: str | None
+    schedule: Schedule | None
+    learning_rate: float | None
+    params: dict[str, Any]
+    outcomes: dict[str, dict[str, Any]]
+    values: tuple[float, float] | None
+    failure: str | None
+    started: datetime | None
+    ended: datetime | None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Trial:
+        """From Optuna's record."""
+        attributes = trial.user_attrs
+        stages = attributes.get("stages")
+        complete = trial.state is TrialState.COMPLETE
+        return cls(
+            number=trial.number,
+            state=_STATES.get(trial.state, "failed"),
+            candidate=attributes.get("candidate"),
+            schedule=Schedule.from_pairs(stages) if stages else None,
+            learning_rate=attributes.get("learning_rate"),
+            params=dict(trial.params),
+            outcomes=replicates(trial),
+            values=(trial.values[0], trial.values[1]) if complete else None,
+            failure=attributes.get("failure"),
+            started=trial.datetime_start,
+            ended=trial.datetime_complete,
+        )
+
+    @property
+    def name(self) -> str:
+        """The candidate's name, else `trial N`."""
+        return self.candidate or f"trial {self.number}"
+
+    @property
+    def score(self) -> Score:
+        """Both objectives; ValueError for a trial that is not complete."""
+        if self.values is None:
+            raise ValueError(f"{self.name} is not complete")
+        return Score(*self.values)
+
+    def measure(self, output: Output, key: str) -> Measure:
+        """Mean and spread of one score over the finished replicates."""
+        values = [float(outcome[output][key]) for outcome in self.outcomes.values()]
+        return Measure(fmean(values), len(values), stdev(values) if len(values) > 1 else None)
+
+    def measures(self, output: Output) -> OutputMeasures:
+        """All that a schedule file says of one output."""
+        return OutputMeasures(
+            max_psnr_gt_db=self.measure(output, "max_psnr_gt_db"),
+            steps_to_max=self.measure(output, "steps_to_max"),
+            max_ssim_gt=self.measure(output, "max_ssim_gt"),
+            steps_to_max_ssim_gt=self.measure(output, "steps_to_max_ssim_gt"),
+            censored=self.censored(output),
+        )
+
+    def censored(self, output: Output) -> int:
+        """Replicates whose maximum the end of the run may have cut off."""
+        return sum(bool(outcome[output]["censored"]) for outcome in self.outcomes.values())
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of training over the finished replicates."""
+        return sum(float(outcome["wall_s"]) for outcome in self.outcomes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder and its study."""
+
+    folder: Path
+    experiment: Experiment
+    study: Study
+
+    @classmethod
+    def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Run:
+        """Open a run by its name; InputError if there is none."""
+        folder = run_folder(name, Path(runs_dir))
+        if not (folder / "experiment.yaml").is_file():
+            raise InputError(
+                f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
+            )
+        path = folder / "experiment.yaml"
+        experiment = validate(read_yaml(path), str(path))
+        opened = open_storage(folder, storage or os.environ.get("DIPSEARCH_STORAGE") or None)
+        return cls(folder, experiment, load_study(opened, experiment.name))
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def trials_wanted(self) -> int:
+        """Sampled trials asked for; candidates come on top."""
+        return int(self.study.user_attrs["trials"])
+
+    @property
+    def candidates_wanted(self) -> int:
+        """Candidates of the experiment."""
+        return len(self.study.user_attrs["candidates"])
+
+    def records(self) -> list[Trial]:
+        """All trials but those that a dead driver left without a schedule."""
+        frozen = self.study.get_trials(deepcopy=False)
+        return [Trial.of(trial) for trial in frozen if not is_interrupted(trial)]
+
+    def trials(self) -> pd.DataFrame:
+        """Every trial as a row: state, objectives, both outputs' scores, schedule, cost."""
+        import pandas as pd
+
+        return pd.DataFrame([row(trial) for trial in self.records()])
+
+    def front(self) -> list[Trial]:
+        """Trials that no other trial dominates, fewest steps first; candidates compete."""
+        return front_of(self.records())
+
+    def pick(self, which: str) -> Trial:
+        """A trial by rule (knee, psnr, steps) or by its number; InputError if there is none."""
+        if which.isdecimal():
+            for trial in self.records():
+                if trial.number == int(which):
+                    if trial.state != "complete":
+                        raise InputError(f"trial {which} is {trial.state}: pick a complete one")
+                    return trial
+            raise InputError(f"run {self.name!r} has no trial {which}")
+        members = self.front()
+        if not members:
+            raise InputError(f"run {self.name!r} has no complete trial yet")
+        match which:
+            case "knee":
+                return members[pareto.knee([trial.score for trial in members])]
+            case "psnr":
+                return members[-1]
+            case "steps":
+                return members[0]
+        raise InputError(f"--pick must be knee, psnr, steps or a trial's number, got {which!r}")
+
+    def point(self, trial: Trial) -> Point | None:
+        """The point of the space that a sampled trial is; None for a candidate."""
+        if trial.candidate is not None or self.experiment.space is None:
+            return None
+        return decode(trial.params, self.experiment.space)
+
+    def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
+        """Per-iteration curves of a finished replicate (see `dipstage.outcome.Trace`)."""
+        data = curve_path(self.folder, trial.number, key).read_bytes()
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
+        """Write a schedule file, by default best.yaml in the run's folder; returns its path."""
+        from search.export import export
+
+        return export(self, self.pick(pick), Path(output) if output else self.folder / "best.yaml")
+
+    @property
+    def lock(self) -> FileLock:
+        """Held by the driver for as long as it lives; the system frees it when it dies."""
+        return FileLock(self.folder / "driver.lock", timeout=0)
+
+    def has_driver(self) -> bool:
+        """Whether a driver is alive on this machine."""
+        if not (self.folder / "driver.lock").exists():
+            return False
+        try:
+            with self.lock:
+                return False
+        except Timeout:
+            return True
+
+
+def front_of(trials: list[Trial]) -> list[Trial]:
+    """The complete trials that no other dominates, fewest steps first."""
+    complete = [trial for trial in trials if trial.values is not None]
+    return [complete[i] for i in pareto.front([trial.score for trial in complete])]
+
+
+def row(trial: Trial) -> dict[str, Any]:
+    """One trial as a flat record for tables and CSV; steps are iterations."""
+    cells: dict[str, Any] = {
+        "trial": trial.number,
+        "name": trial.name,
+        "state": trial.state,
+        "max_psnr_gt_db": trial.values[0] if trial.values else None,
+        "steps_to_max": trial.values[1] if trial.values else None,
+        "replicates": len(trial.outcomes),
+        "stages": len(trial.schedule.stages) if trial.schedule else None,
+        "ramp": trial.schedule.ramp if trial.schedule else None,
+        "learning_rate": trial.learning_rate,
+    }
+    cells.update(_score_cells(trial))
+    cells.update({f"param_{key}": value for key, value in trial.params.items()})
+    cells.update(
+        resets=sum(int(outcome["resets"]) for outcome in trial.outcomes.values()),
+        wall_s=trial.wall_s,
+        hosts=" ".join(sorted({str(outcome["host"]) for outcome in trial.outcomes.values()})),
+        devices=" ".join(sorted({str(outcome["device"]) for outcome in trial.outcomes.values()})),
+        failure=trial.failure,
+    )
+    return cells
+
+
+def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:
+    if not trial.outcomes:
+        return
+    for output in OUTPUTS:
+        for key in ("max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"):
+            measure = trial.measure(output, key)
+            yield f"{output}_{key}", measure.mean
+            yield f"{output}_{key}_std", measure.std
+        yield f"{output}_censored", trial.censored(output)
+
+
+def run_folder(name: str, runs_dir: Path) -> Path:
+    """The folder of a run; InputError for a name that would leave `runs_dir`."""
+    import re
+
+    from search.experiment import RUN_NAME
+
+    if not re.fullmatch(RUN_NAME, name):
+        raise InputError(
+            f"run name must be letters, digits, dots, dashes and underscores, got {name!r}"
+        )
+    return runs_dir / name
+
+
+def curve_path(folder: Path, number: int, key: str) -> Path:
+    """Where the curves of a replicate lie."""
+    return folder / "curves" / f"trial{number:05d}-{key}.npz"

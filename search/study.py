@@ -1,0 +1,312 @@
+"""The Optuna study, which is the source of truth, and the ledger that a driver keeps in it.
+
+Every trial of the study carries, as user attributes, its schedule, each finished replicate, and
+where it failed the reason. A driver that dies leaves RUNNING trials behind; the next driver takes
+them up under the same number, with the replicates that they had finished.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from dipstage.errors import InputError
+from dipstage.schedules import Schedule
+from search.experiment import Experiment
+from search.prepare import Candidate
+from search.space import suggest
+
+REPLICATE = "replicate:"
+"""Prefix of the attribute that holds a finished replicate's outcome."""
+MAX_DEATHS = 3
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed),
+}
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Any:
+    """Optuna's storage at `url`, by default SQLite in the run's folder."""
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+
+    arguments: dict[str, Any] = {}
+    if url is None:
+        path = folder / "study.db"
+        if not create and not path.exists():
+            raise InputError(
+                f"run folder {folder} has no study.db: if its study is in a database, name it with "
+                "--storage or DIPSEARCH_STORAGE"
+            )
+        url = f"sqlite:///{path}"
+        arguments["engine_kwargs"] = {"connect_args": {"timeout": 60}}
+    try:
+        return optuna.storages.RDBStorage(
+            url, skip_compatibility_check=not create, skip_table_creation=not create, **arguments
+        )
+    except (ArgumentError, NoSuchModuleError):
+        # The message would repeat the address, and with it a password.
+        raise InputError("--storage is no database address that SQLAlchemy knows") from None
+    except (ImportError, OperationalError) as error:
+        raise InputError(f"--storage cannot be opened: {type(error).__name__}") from None
+
+
+def create_study(
+    storage: Any, experiment: Experiment, digests: dict[str, str], candidates: list[Candidate]
+) -> None:
+    """Create the study with what a resume needs: candidates and the pictures' content."""
+    study = optuna.create_study(
+        storage=storage, study_name=experiment.name, directions=["maximize", "minimize"]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(["max_psnr_gt_db", "steps_to_max"])
+    study.set_user_attr("pictures", digests)
+    study.set_user_attr("trials", experiment.search.trials)
+    study.set_user_attr(
+        "candidates",
+        [
+            {
+                "name": c.name,
+                "stages": c.schedule.pairs,
+                "learning_rate": c.learning_rate,
+            }
+            for c in candidates
+        ],
+    )
+
+
+def load_study(storage: Any, name: str) -> Study:
+    """The study of a run; InputError if the storage has none of that name."""
+    try:
+        return Study(name, storage)
+    except KeyError:
+        raise InputError(f"the storage has no study {name!r}: is it the one of this run?") from None
+
+
+def replicates(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
+    """Outcomes of a trial's finished replicates by their key."""
+    return {
+        key.removeprefix(REPLICATE): value
+        for key, value in trial.user_attrs.items()
+        if key.startswith(REPLICATE)
+    }
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether a driver died before the trial had a schedule: it counts for nothing."""
+    return bool(trial.user_attrs.get("interrupted"))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A trial to be run: everything that a worker needs, but the pictures."""
+
+    number: int
+    schedule: Schedule
+    learning_rate: float
+    done: tuple[str, ...] = ()
+
+
+class Ledger:
+    """Hands out trials and writes down what comes back. One driver has one ledger."""
+
+    def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
+        """`keys` name the replicates that make a trial complete."""
+        self._study, self._experiment, self._keys = study, experiment, keys
+        seed = experiment.search.seed + len(study.get_trials(deepcopy=False))
+        study.sampler = SearchedTrials(_SAMPLERS[experiment.search.sampler](seed))
+        self._queue: deque[Work] = deque()
+        self._running: dict[int, Work] = {}
+        self._adopt()
+        trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
+        named = {t.user_attrs.get("candidate") for t in trials}
+        self._candidates = deque(
+            c for c in study.user_attrs["candidates"] if c["name"] not in named
+        )
+        sampled = sum("candidate" not in t.user_attrs for t in trials)
+        self._to_sample = max(0, int(study.user_attrs["trials"]) - sampled)
+
+    def _adopt(self) -> None:
+        """Take up what a dead driver left RUNNING."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "stages" not in trial.user_attrs:
+                self._set(trial.number, "interrupted", True)
+                self._fail(trial.number, "the driver ended before the trial had a schedule")
+                continue
+            work = Work(
+                trial.number,
+                Schedule.from_pairs(trial.user_attrs["stages"]),
+                trial.user_attrs["learning_rate"],
+                tuple(replicates(trial)),
+            )
+            self._running[trial.number] = work
+            if not self._finish_if_all_done(trial.number):
+                self._queue.append(self._running.pop(trial.number))
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do and nothing is under way."""
+        return not (self._queue or self._running or self._candidates or self._to_sample)
+
+    @property
+    def remaining(self) -> int:
+        """Trials that are under way or still to come."""
+        return len(self._queue) + len(self._running) + len(self._candidates) + self._to_sample
+
+    def next(self) -> Work | None:
+        """A trial to run: one taken up again, a candidate, or a sampled one; None to wait."""
+        if self._queue:
+            work = self._queue.popleft()
+        elif self._candidates:
+            work = self._new_candidate(self._candidates.popleft())
+        elif self._to_sample:
+            work = self._sample()
+            self._to_sample -= 1
+        else:
+            return None
+        self._running[work.number] = work
+        return work
+
+    def _new_candidate(self, candidate: Mapping[str, Any]) -> Work:
+        trial = self._study.ask()
+        trial.set_user_attr("candidate", candidate["name"])
+        return self._dispatchable(
+            trial, Schedule.from_pairs(candidate["stages"]), candidate["learning_rate"]
+        )
+
+    def _sample(self) -> Work:
+        assert self._experiment.space is not None
+        trial = self._study.ask()
+        point = suggest(trial, self._experiment.space)
+        schedule = point.family.schedule(self._experiment.trainer.iterations)
+        return self._dispatchable(trial, schedule, point.learning_rate)
+
+    def _dispatchable(
+        self, trial: optuna.Trial, schedule: Schedule, learning_rate: float | None
+    ) -> Work:
+        rate = self._experiment.trainer.learning_rate if learning_rate is None else learning_rate
+        trial.set_user_attr("learning_rate", rate)
+        # Last: a RUNNING trial with stages is one that a later driver can take up.
+        trial.set_user_attr("stages", schedule.pairs)
+        return Work(trial.number, schedule, rate)
+
+    def record(self, number: int, key: str, outcome: Mapping[str, Any]) -> None:
+        """Write down a finished replicate."""
+        self._set(number, REPLICATE + key, dict(outcome))
+        work = self._running[number]
+        self._running[number] = replace(work, done=(*work.done, key))
+
+    def finish(self, number: int, failure: str | None) -> None:
+        """The trial ended: COMPLETE with the means over its replicates, or FAIL with the reason."""
+        if failure is None and not self._finish_if_all_done(number):
+            failure = "the trial ended without all of its replicates"
+        if failure is not None:
+            self._fail(number, failure)
+        self._running.pop(number, None)
+
+    def died(self, number: int) -> None:
+        """The worker died: run the rest again, unless that has happened too often."""
+        if self._finish_if_all_done(number):
+            return
+        work = self._running.pop(number)
+        deaths = int(self._trial(number).user_attrs.get("deaths", 0)) + 1
+        self._set(number, "deaths", deaths)
+        if deaths >= MAX_DEATHS:
+            self._fail(number, f"its worker died {deaths} times")
+        else:
+            self._queue.append(work)
+
+    def _finish_if_all_done(self, number: int) -> bool:
+        outcomes = replicates(self._trial(number))
+        if set(self._keys) - set(outcomes):
+            return False
+        output = self._experiment.objective.output
+        scores = [outcomes[key][output] for key in self._keys]
+        self._set(number, "wall_s", sum(outcome["wall_s"] for outcome in outcomes.values()))
+        self._study.tell(
+            number,
+            [
+                fmean(s["max_psnr_gt_db"] for s in scores),
+                fmean(s["steps_to_max"] for s in scores),
+            ],
+        )
+        self._running.pop(number, None)
+        return True
+
+    def _fail(self, number: int, reason: str) -> None:
+        self._set(number, "failure", reason)
+        self._study.tell(number, state=TrialState.FAIL)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        study = self._study
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        study._storage.set_trial_user_attr(trial_id, key, value)
+
+
+class SearchedTrials(BaseSampler):
+    """A sampler that does not see candidates: they lie outside the space, or off its measure.
+
+    Optuna's samplers rank all trials before they look at parameters; a front held by candidates,
+    which have none, would leave them nothing to learn from.
+    """
+
+    def __init__(self, sampler: BaseSampler) -> None:
+        """Wrap `sampler`."""
+        self._sampler = sampler
+        self._view: Study | None = None
+
+    def _searched(self, study: Study) -> Study:
+        if self._view is None:
+            self._view = _StudyWithoutCandidates(study.study_name, study._storage)
+            # Shared, so that the cache is dropped when the study asks for the next trial.
+            self._view._thread_local = study._thread_local
+        return self._view
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Any:
+        """See `BaseSampler`."""
+        return self._sampler.infer_relative_search_space(self._searched(study), trial)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> Any:
+        """See `BaseSampler`."""
+        return self._sampler.sample_relative(self._searched(study), trial, search_space)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, dist: Any) -> Any:
+        """See `BaseSampler`."""
+        return self._sampler.sample_independent(self._searched(study), trial, name, dist)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """See `BaseSampler`."""
+        self._sampler.before_trial(self._searched(study), trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        """See `BaseSampler`."""
+        if "candidate" not in trial.user_attrs:
+            self._sampler.after_trial(self._searched(study), trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """See `BaseSampler`."""
+        self._sampler.reseed_rng()
+
+
+class _StudyWithoutCandidates(Study):
+    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        # Optuna 5.0: all samplers read trials through this method.
+        trials = super()._get_trials(*args, **kwargs)
+        return [trial for trial in trials if "candidate" not in trial.user_attrs]

@@ -1,0 +1,193 @@
+"""What a search found, in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from dipstage.console import table
+from dipstage.files import Measure
+from dipstage.stopping import OUTPUTS, Output
+from search.pareto import beats_in_both, dominates
+from search.run import Run, Trial, front_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLUMNS = [
+    "schedule",
+    "steps to max",
+    "max PSNR_GT (dB)",
+    "max SSIM_GT",
+    "stages",
+    "ramp",
+    "against the others",
+]
+
+
+def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str:
+    """Dominance in words: which candidates a trial beats, or which front members beat it."""
+    others = [other for other in trials if other.values is not None and other is not trial]
+    if trial in members:
+        beaten = [
+            other for other in others if other.candidate and dominates(trial.score, other.score)
+        ]
+        strictly = [o.name for o in beaten if beats_in_both(trial.score, o.score)]
+        partly = [o.name for o in beaten if not beats_in_both(trial.score, o.score)]
+        words = [f"beats {_names(strictly)} in both"] if strictly else []
+        words += [f"beats {_names(partly)} in one, equal in the other"] if partly else []
+        return ", ".join(words)
+    above = [m.name for m in members if dominates(m.score, trial.score)]
+    strictly_above = all(beats_in_both(m.score, trial.score) for m in members if m.name in above)
+    return f"beaten {'in both ' if strictly_above else ''}by {_names(above)}"
+
+
+def front_table(run: Run) -> Table:
+    """The front, fewest steps first, and the candidates that are not on it."""
+    trials = run.records()
+    members = front_of(trials)
+    behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
+    knee = run.pick("knee") if members else None
+    output = run.experiment.objective.output
+    rows = [
+        _row(trial, output, relation(trial, trials, members), trial == knee) for trial in members
+    ]
+    rows += [_row(trial, output, relation(trial, trials, members), False) for trial in behind]
+    n = max((len(trial.outcomes) for trial in members), default=0)
+    title = (
+        f"{run.name}: front of {len(members)}"
+        + (f", then {len(behind)} candidates behind it" if behind else "")
+        + f"; {output} output, mean ± standard deviation over {n} replicates"
+    )
+    return table(_COLUMNS, rows, title, left=(0, 6))
+
+
+def _row(trial: Trial, output: Output, words: str, is_knee: bool) -> list[str]:
+    schedule = trial.schedule
+    return [
+        trial.name + (" (knee)" if is_knee else ""),
+        _censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
+        spread(trial.measure(output, "max_psnr_gt_db"), 2),
+        spread(trial.measure(output, "max_ssim_gt"), 3),
+        str(len(schedule.stages)) if schedule else "",
+        str(schedule.ramp) if schedule else "",
+        words,
+    ]
+
+
+def _censored(trial: Trial, output: Output) -> str:
+    """`≥` where the end of a run may have cut off a replicate's maximum."""
+    return "≥ " if trial.censored(output) else ""
+
+
+def comparison_table(run: Run, output: Output) -> Table:
+    """Candidates in the form of the report's table, with paired differences to plain DIP.
+
+    Steps are iterations. Differences are taken replicate by replicate.
+    """
+    candidates = [t for t in run.records() if t.candidate and t.values is not None]
+    plain = next((t for t in candidates if t.candidate == "baseline"), None)
+    rows = []
+    for trial in candidates:
+        row = [
+            trial.name,
+            _censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
+            spread(trial.measure(output, "max_psnr_gt_db"), 2),
+            spread(trial.measure(output, "steps_to_max_ssim_gt"), 0),
+            spread(trial.measure(output, "max_ssim_gt"), 3),
+        ]
+        rows.append([*row, *_against(trial, plain, output)])
+    n = max((len(trial.outcomes) for trial in candidates), default=0)
+    columns = [
+        "schedule",
+        "steps to max PSNR_GT",
+        "max PSNR_GT (dB)",
+        "steps to max SSIM_GT",
+        "max SSIM_GT",
+        "dB above baseline",
+        "higher in",
+        "steps / baseline's",
+    ]
+    title = f"{run.name}: {output} output, mean ± standard deviation over {n} replicates"
+    return table(columns, rows, title)
+
+
+def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
+    """Paired difference of max PSNR_GT, how often it is above 0, and the ratio of mean steps."""
+    if plain is None or trial is plain:
+        return ["", "", ""]
+    keys = [key for key in trial.outcomes if key in plain.outcomes]
+    gains = [
+        trial.outcomes[key][output]["max_psnr_gt_db"]
+        - plain.outcomes[key][output]["max_psnr_gt_db"]
+        for key in keys
+    ]
+    if not gains:
+        return ["", "", ""]
+    gain = Measure(fmean(gains), len(gains), stdev(gains) if len(gains) > 1 else None)
+    steps = [fmean(t.outcomes[k][output]["steps_to_max"] for k in keys) for t in (trial, plain)]
+    ratio = f"{steps[0] / steps[1]:.2f}" if steps[1] else ""
+    return [spread(gain, 2, "+"), f"{sum(g > 0 for g in gains)} of {len(gains)}", ratio]
+
+
+def spread(measure: Measure, digits: int, sign: str = "") -> str:
+    """`mean ± std`, or the value alone where there is one replicate."""
+    mean = f"{measure.mean:{sign}.{digits}f}"
+    return mean if measure.std is None else f"{mean} ± {measure.std:.{digits}f}"
+
+
+def trials_table(run: Run) -> Table:
+    """Every trial as a row."""
+    output = run.experiment.objective.output
+    rows = []
+    for trial in run.records():
+        scored = trial.values is not None
+        rows.append(
+            [
+                trial.name,
+                trial.state,
+                spread(trial.measure(output, "steps_to_max"), 0) if scored else "",
+                spread(trial.measure(output, "max_psnr_gt_db"), 2) if scored else "",
+                str(len(trial.schedule.stages)) if trial.schedule else "",
+                str(trial.schedule.ramp) if trial.schedule else "",
+                f"{trial.wall_s:.0f}",
+                trial.failure or _words(trial),
+            ]
+        )
+    columns = [
+        "schedule",
+        "state",
+        "steps to max",
+        "max PSNR_GT (dB)",
+        "stages",
+        "ramp",
+        "training (s)",
+        "parameters, or why it failed",
+    ]
+    return table(columns, rows, run.name, left=(0, 1, 7))
+
+
+def _words(trial: Trial) -> str:
+    """The parameters in short; weights are only counted."""
+    weights = sum(name.startswith("weight_") for name in trial.params)
+    parts = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial.params.items()
+        if not name.startswith("weight_") and name not in ("stages", "ramp")
+    ]
+    return ", ".join(parts + ([f"{weights} weights"] if weights else []))
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names)
+
+
+def print_findings(run: Run, print_: object) -> None:
+    """All tables that the end of a search shows."""
+    assert callable(print_)
+    if run.experiment.search.trials or run.trials_wanted:
+        print_(front_table(run))
+    if any(t.candidate and t.values is not None for t in run.records()):
+        for output in OUTPUTS:
+            print_(comparison_table(run, output))

@@ -1,0 +1,164 @@
+# ruff: noqa: E402 - Ray reads the environment when it is imported.
+"""Ray and Tune: the cluster, the resources of a trial, and Tune's view of the ledger."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+# Read by Ray when it is imported. Loggers and snapshots of Tune are switched off: the study holds
+# all there is, and a snapshot would hold the storage's address.
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.environ})
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from dipstage.documents import write_whole
+from dipstage.errors import InputError
+from search.experiment import Experiment
+from search.run import curve_path
+from search.trial import ScheduleTrial
+
+if TYPE_CHECKING:
+    from search.progress import View
+    from search.run import Run
+    from search.study import Ledger
+    from search.trial import Setting
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """A local cluster for the time of the block, or the one at `address`."""
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(
+        address=address or "local",
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Tune's view of the self._ledger. It keeps no state that would be worth a snapshot."""
+
+    def __init__(self, run: Run, ledger: Ledger, view: View) -> None:
+        super().__init__()
+        self._run, self._ledger, self._view = run, ledger, view
+        self._numbers: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what it is given; the study's address must not be among it."""
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        work = self._ledger.next()
+        if work is None:
+            return Searcher.FINISHED if self._ledger.finished else None
+        self._numbers[trial_id] = work.number
+        self._view.update(self._run)
+        return {
+            "work": {
+                "stages": work.schedule.pairs,
+                "learning_rate": work.learning_rate,
+                "done": list(work.done),
+            }
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._take(self._numbers[trial_id], result)
+        self._view.update(self._run)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._numbers.pop(trial_id)
+        if error or result is None:
+            self._ledger.died(number)
+        else:
+            self._take(number, result)
+            self._ledger.finish(number, result.get("failure"))
+        self._view.update(self._run)
+
+    def _take(self, number: int, result: dict[str, Any]) -> None:
+        """Write a replicate down, curves first, and let go of the curves."""
+        if not result.get("curves"):
+            return
+        [key], [outcome] = result["replicate"], result["outcome"]
+        write_whole(curve_path(self._run.folder, number, key), result["curves"].pop())
+        self._ledger.record(number, key, outcome)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study is the source of truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("searches go on by dipsearch resume")
+
+
+def _resources(experiment: Experiment) -> tuple[dict[str, float], int]:
+    """What one trial takes, and how many run at a time."""
+    wanted, cluster = experiment.resources, ray.cluster_resources()
+    cpus, gpus = wanted.cpus_per_trial, cluster.get("GPU", 0.0)
+    gpus_per_trial = (
+        (1.0 if gpus else 0.0) if wanted.gpus_per_trial == "auto" else (wanted.gpus_per_trial)
+    )
+    slots = int(cluster.get("CPU", 0) // cpus)
+    if gpus_per_trial:
+        slots = min(slots, int(gpus / gpus_per_trial + 1e-9))
+    if not slots:
+        raise InputError(
+            f"resources: a trial needs {cpus} CPUs and {gpus_per_trial:g} GPUs, there are "
+            f"{cluster.get('CPU', 0):g} and {gpus:g}"
+        )
+    concurrent = slots if wanted.concurrent == "auto" else wanted.concurrent
+    return {"cpu": cpus, "gpu": gpus_per_trial}, concurrent
+
+
+def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
+    """Run the ledger's trials until it is finished."""
+    resources, concurrent = _resources(run.experiment)
+    setting = replace(setting, gpu=resources["gpu"] > 0)
+    scratch = tempfile.mkdtemp(prefix="dipsearch-")
+    try:
+        tune.Tuner(
+            tune.with_resources(tune.with_parameters(ScheduleTrial, setting=setting), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearcher(run, ledger, view),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=run.name,
+                storage_path=scratch,
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
