@@ -22,7 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh experiments/quickstart.sh
+	@# A run that exists goes on, or shows again what it found.
+	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
+	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest
@@ -32,5 +34,5 @@ check: $(STAMP)  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## measure; refreshes the tables in docs/
+bench: $(STAMP)  ## measure the trainer on this machine
 	$(BIN)/python benchmarks/trainer.py

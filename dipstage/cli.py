@@ -163,6 +163,7 @@ def _train(
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
         console.print(f"notice: {notice}", markup=False)
+    device = _choose_device(device)
     label = Path(schedule_name).stem.replace(":", "-").replace("=", "").replace(",", "-")
     folder = output or Path("out") / f"{picture.label}-{label}-seed{seed}"
     try:
@@ -188,7 +189,7 @@ def _train(
             stopping=OraclePeak(oracle_stop, settings.patience)
             if oracle_stop
             else FullBudget(settings.patience),
-            device=_choose_device(device),
+            device=device,
             progress=bar.update,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any
 
 from dipstage.errors import InputError
 
@@ -27,15 +27,12 @@ class TrainerSettings:
     oracle_stop: whether a run ends there; a search saves time by it.
     """
 
-    # Read by pydantic when an experiment file holds this record.
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
     iterations: int = _setting(2000, "at least 1")
     width: int = _setting(128, "at least 1")
     scales: int = _setting(5, "from 1 to 8")
     skip_channels: int = _setting(4, "not negative")
     input_depth: int = _setting(32, "at least 1")
-    learning_rate: float = _setting(0.01, "above 0")
+    learning_rate: float = _setting(0.01, "in (0, 1]")
     input_noise_std: float = _setting(1 / 30, "not negative")
     ema: float = _setting(0.99, "in [0, 1)")
     patience: int = _setting(150, "at least 1")
@@ -58,6 +55,6 @@ _RULES = {
     "at least 1": lambda v: v >= 1,
     "from 1 to 8": lambda v: 1 <= v <= 8,
     "not negative": lambda v: v >= 0,
-    "above 0": lambda v: v > 0,
+    "in (0, 1]": lambda v: 0 < v <= 1,
     "in [0, 1)": lambda v: 0 <= v < 1,
 }

@@ -5,15 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from dipstage.documents import read_yaml, yaml_text
 from dipstage.errors import InputError
 from dipstage.presets import PRESETS
+from dipstage.records import from_plain
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _trainer(value: Any) -> TrainerSettings:
+    return value if isinstance(value, TrainerSettings) else from_plain(TrainerSettings, value, {})
+
+
+# Read as a schedule file reads it, so that both refuse the same things.
+Trainer = Annotated[TrainerSettings, BeforeValidator(_trainer)]
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -127,7 +143,7 @@ class Experiment(_Model):
     task: Task = Task()
     size: Annotated[int, Field(ge=1)] | None = None
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
-    trainer: TrainerSettings = TrainerSettings()
+    trainer: Trainer = TrainerSettings()
     objective: Objective = Objective()
     space: Space | None = None
     candidates: list[str] = []

@@ -62,6 +62,7 @@ def plot_front(run: Run) -> Figure:
             xytext=(5, 5),
             textcoords="offset points",
             fontsize=8,
+            annotation_clip=False,
         )
     output = run.experiment.objective.output
     n = max((len(t.outcomes) for t in trials), default=0)
@@ -69,7 +70,7 @@ def plot_front(run: Run) -> Figure:
     axes.set_ylabel("max PSNR against ground truth (dB)")
     axes.set_title(f"{run.name}: {output} output, mean over {n} replicates", fontsize=10)
     axes.grid(alpha=0.25)
-    axes.margins(0.08)
+    axes.margins(0.12)
     if trials:
         axes.legend(frameon=False, fontsize=8)
     return figure

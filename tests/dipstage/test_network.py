@@ -1,0 +1,89 @@
+"""The recipe's network: its size, its shapes, its weights."""
+
+import pytest
+import torch
+
+from dipstage.metrics import psnr_db
+from dipstage.network import SkipNetwork, parameter_count
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """A fresh generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_default_network_has_the_recipe_s_number_of_parameters() -> None:
+    assert parameter_count(SkipNetwork(generator=generator())) == 2_217_831
+
+
+@pytest.mark.parametrize("scales", [1, 3, 5])
+@pytest.mark.parametrize("sides", [(1, 1), (1, 4), (3, 2)])
+def test_any_side_that_is_a_multiple_of_2_to_the_scales_trains(
+    scales: int, sides: tuple[int, int]
+) -> None:
+    height, width = (side * 2**scales for side in sides)
+    network = SkipNetwork(width=6, scales=scales, input_depth=5, generator=generator())
+    output = network(torch.rand((1, 5, height, width), generator=generator()))
+    assert output.shape == (1, 3, height, width)
+    output.square().mean().backward()
+    assert all(
+        p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters()
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("width", 7),
+        ("skip_channels", 2),
+        ("input_depth", 9),
+        ("output_channels", 1),
+        ("skip_channels", 0),
+    ],
+)
+def test_every_option_changes_the_network(option: str, value: int) -> None:
+    options = {"width": 6, "scales": 2, "skip_channels": 4, "input_depth": 5, option: value}
+    network = SkipNetwork(**options, generator=generator())
+    plain = SkipNetwork(width=6, scales=2, skip_channels=4, input_depth=5, generator=generator())
+    output = network(torch.rand((1, options["input_depth"], 16, 16), generator=generator()))
+    assert output.shape == (1, options.get("output_channels", 3), 16, 16)
+    assert parameter_count(network) != parameter_count(plain)
+
+
+def test_weights_come_from_the_generator_and_the_global_one_is_left_alone() -> None:
+    before = torch.random.get_rng_state()
+    a, b, c = (
+        torch.cat(
+            [
+                p.flatten()
+                for p in SkipNetwork(width=8, scales=2, generator=generator(seed)).parameters()
+            ]
+        )
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_weights_have_the_spread_of_pytorch_s_own_convolutions() -> None:
+    network = SkipNetwork(generator=generator())
+    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    for conv in (c for c in convolutions if c.weight.numel() > 1000):
+        own = torch.nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size[0])
+        assert float(conv.weight.detach().std()) == pytest.approx(
+            float(own.weight.detach().std()), rel=0.1
+        )
+
+
+def test_the_network_can_fit_a_picture() -> None:
+    network = SkipNetwork(width=16, scales=2, input_depth=8, generator=generator())
+    fixed = torch.rand((1, 8, 32, 32), generator=generator())
+    target = torch.rand((1, 3, 32, 32), generator=generator(1)).cumsum(-1) / 32
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss = (network(fixed) - target).square().mean()
+        loss.backward()
+        optimiser.step()
+    assert float(psnr_db(loss.detach())) > 25

@@ -1,0 +1,340 @@
+"""Laws of the training loop, at a scale where a run takes about a second."""
+
+import pickle
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.metrics import mse, psnr_db
+from dipstage.network import SkipNetwork
+from dipstage.noise import NoiseLevels, noised
+from dipstage.outcome import Outcome, Stop, Trace, score
+from dipstage.presets import parse_preset
+from dipstage.randomness import Stream, Streams
+from dipstage.schedules import Family, PowerSplit, Schedule, Stage
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import OUTPUTS, FullBudget, OraclePeak, Output, StoppingRule
+from dipstage.trainer import Progress, fit, observe
+
+SETTINGS = TrainerSettings(width=8, scales=2, input_depth=8, learning_rate=0.02, patience=20)
+PICTURE = load_picture("skimage:chelsea", size=32, multiple=4)
+STAGED = Family(4, PowerSplit(), 30, NoiseLevels("linear", 0.6)).schedule(100)
+
+
+def run(
+    schedule: Schedule,
+    seed: int = 0,
+    settings: TrainerSettings = SETTINGS,
+    stopping: StoppingRule | None = None,
+) -> Outcome:
+    """One replicate on the test picture."""
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, seed)
+    return fit(observe(truth, 25, streams), truth, schedule, settings, streams, stopping=stopping)
+
+
+@cache
+def plain_run() -> Outcome:
+    """Plain DIP, 400 iterations, full budget: it peaks and overfits."""
+    return run(parse_preset("baseline").schedule(400))
+
+
+def same(a: Trace, b: Trace) -> bool:
+    """Bit for bit, unmeasured entries included."""
+    return all(
+        np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
+        for x, y in zip(a.arrays().values(), b.arrays().values(), strict=True)
+    )
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
+    a, b, c = run(STAGED), run(STAGED), run(STAGED, seed=1)
+    assert a.trace.csv() == b.trace.csv()
+    assert np.array_equal(a.best_raw, b.best_raw)
+    assert a.trace.csv() != c.trace.csv()
+
+
+def test_no_global_generator_is_touched() -> None:
+    torch_before = torch.random.get_rng_state()
+    numpy_before = pickle.dumps(np.random.get_state())  # noqa: NPY002
+    run(STAGED)
+    assert torch.equal(torch_before, torch.random.get_rng_state())
+    assert numpy_before == pickle.dumps(np.random.get_state())  # noqa: NPY002
+
+
+def test_the_loop_is_the_recipe() -> None:
+    """Ten iterations written out with separate weights and Adam's own list of parameters."""
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 3)
+    observation = observe(truth, 25, streams)
+    schedule = Schedule((Stage(0.3, 4), Stage(1.0, 6)))
+    ours = fit(observation, truth, schedule, SETTINGS, streams).trace
+    network = SkipNetwork(
+        width=8, scales=2, input_depth=8, generator=streams.generator(Stream.WEIGHTS)
+    )
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    fixed = torch.rand((1, 8, 32, 32), generator=streams.generator(Stream.INPUT)) * 0.1
+    jitter = streams.generator(Stream.INPUT_NOISE)
+    draw = torch.randn(truth.shape, generator=streams.generator(Stream.STAGE_NOISE, 0))
+    smoothed = None
+    for i in range(10):
+        target = noised(observation, 0.3, draw) if i < 4 else observation
+        noise = torch.empty_like(fixed).normal_(generator=jitter)
+        output = network(torch.add(fixed, noise, alpha=1 / 30))
+        loss = (output - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        output = output.detach()
+        smoothed = output if smoothed is None else 0.99 * smoothed + 0.01 * output
+        assert ours.loss[i] == pytest.approx(loss.item(), rel=1e-4)
+        assert ours.psnr_raw_db[i] == pytest.approx(
+            float(psnr_db(mse(output, observation))), rel=1e-4
+        )
+        assert ours.psnr_gt_raw_db[i] == pytest.approx(float(psnr_db(mse(output, truth))), rel=1e-4)
+        assert ours.psnr_gt_smoothed_db[i] == pytest.approx(
+            float(psnr_db(mse(smoothed, truth))), rel=1e-4
+        )
+        assert ours.stage[i] == int(i >= 4)
+
+
+def test_plain_dip_peaks_and_overfits() -> None:
+    outcome = plain_run()
+    raw = outcome.scores("raw")
+    assert outcome.stop is Stop.BUDGET
+    assert 20 < raw.steps_to_max < 380
+    assert raw.final_psnr_gt_db < raw.max_psnr_gt_db - 0.5
+    assert not raw.censored
+    assert outcome.trace.psnr_raw_db[-1] > outcome.trace.psnr_raw_db[raw.steps_to_max]
+
+
+def test_the_best_outputs_have_the_scores_that_the_outcome_says() -> None:
+    outcome = plain_run()
+    truth = PICTURE.pixels
+    for output, best in zip(OUTPUTS, (outcome.best_raw, outcome.best_smoothed), strict=True):
+        scores = outcome.scores(output)
+        assert peak_signal_noise_ratio(truth, best, data_range=1) == pytest.approx(
+            scores.max_psnr_gt_db, abs=1e-3
+        )
+        assert structural_similarity(
+            truth,
+            best,
+            data_range=1,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        ) == pytest.approx(scores.ssim_gt_at_max_psnr_gt, abs=1e-4)
+
+
+def test_ssim_is_measured_every_ten_iterations_and_at_the_maximum() -> None:
+    outcome = plain_run()
+    for output in OUTPUTS:
+        ssim = outcome.trace.ssim_gt(output)
+        peak = outcome.scores(output).steps_to_max
+        expected = sorted({*range(0, 400, 10), peak})
+        assert np.flatnonzero(~np.isnan(ssim)).tolist() == expected
+
+
+@pytest.mark.parametrize(("output", "patience"), [("raw", 80), ("smoothed", 40)])
+def test_oracle_stopping_keeps_maximum_and_argmax_of_a_run_that_peaked(
+    output: Output, patience: int
+) -> None:
+    full = plain_run()
+    stopped = run(
+        parse_preset("baseline").schedule(400),
+        stopping=OraclePeak(output, patience),
+    )
+    assert stopped.stop is Stop.PEAK
+    assert stopped.iterations < 400
+    mine, theirs = stopped.scores(output), full.scores(output)
+    assert mine.max_psnr_gt_db == theirs.max_psnr_gt_db
+    assert mine.steps_to_max == theirs.steps_to_max
+    assert not mine.censored
+    n = stopped.iterations
+    assert same(
+        Trace(
+            **{k: v[:n] for k, v in full.trace.arrays().items() if not k.startswith("ssim")},
+            **{k: v for k, v in stopped.trace.arrays().items() if k.startswith("ssim")},
+        ),
+        stopped.trace,
+    )
+
+
+def test_oracle_stopping_waits_for_the_last_stage() -> None:
+    outcome = run(
+        Schedule((Stage(0.2, 150), Stage(1.0, 100))), stopping=OraclePeak("raw", patience=15)
+    )
+    assert outcome.iterations > 150 + 15
+
+
+def test_a_rule_sees_the_last_stage_alone() -> None:
+    seen: list[int] = []
+
+    class Spy(FullBudget):
+        def stops(self, last_stage_psnr_gt_db: object) -> bool:
+            assert isinstance(last_stage_psnr_gt_db, dict)
+            seen.append(len(last_stage_psnr_gt_db["raw"]))
+            return False
+
+    run(STAGED, stopping=Spy())
+    assert seen == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_maximum_near_the_end_is_censored() -> None:
+    outcome = run(parse_preset("baseline").schedule(25))
+    assert outcome.scores("raw").censored
+    curve = np.array([1, 5, 2, 2, 2], np.float32)
+    trace = Trace(np.zeros(5, np.int32), *[curve] * 9)
+    assert not score(trace, "raw", 3).censored
+    assert score(trace, "raw", 4).censored
+
+
+def test_the_observation_is_clipped_noise_of_the_stated_strength() -> None:
+    grey = torch.full((1, 3, 200, 200), 0.5)
+    streams = Streams("0" * 64, 0)
+    observation = observe(grey, 25, streams)
+    assert float((observation - grey).std()) == pytest.approx(25 / 255, rel=0.01)
+    assert torch.equal(observe(grey, 0, streams), grey)
+    white = observe(torch.ones((1, 1, 50, 50)), 25, streams)
+    assert float(white.max()) == 1
+    assert float(white.min()) < 0.9
+
+
+def test_streams_depend_on_picture_seed_purpose_and_stage() -> None:
+    def first(streams: Streams, stream: Stream = Stream.STAGE_NOISE, index: int = 0) -> float:
+        return float(torch.rand((), generator=streams.generator(stream, index)))
+
+    base = Streams("ab" * 32, 0)
+    values = [
+        first(base),
+        first(Streams("ab" * 32, 1)),
+        first(Streams("cd" * 32, 0)),
+        first(base, Stream.WEIGHTS),
+        first(base, index=1),
+    ]
+    assert first(base) == values[0]
+    assert len(set(values)) == len(values)
+
+
+def test_replicates_are_paired_whatever_the_schedule() -> None:
+    """Same weights and input: the first output is the same under every schedule."""
+    plain, staged = plain_run().trace, run(STAGED).trace
+    assert plain.psnr_gt_raw_db[0] == staged.psnr_gt_raw_db[0]
+    assert plain.loss[0] != staged.loss[0]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged() -> None:
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    observation = observe(truth, 25, streams)
+    broken = observation.clone()
+    broken[0, 0, 0, 0] = torch.nan
+    outcome = fit(broken, truth, STAGED, SETTINGS, streams)
+    assert outcome.stop is Stop.DIVERGED
+    assert outcome.iterations == 0
+    assert outcome.raw is None
+    with pytest.raises(ValueError, match="no scores"):
+        outcome.scores("raw")
+
+
+class BrokenNetwork(SkipNetwork):
+    """Returns NaN from forward pass 34 on."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        self.passes = getattr(self, "passes", -1) + 1
+        return super().forward(x) * (torch.nan if self.passes >= 34 else 1)
+
+
+def test_a_run_that_diverges_late_keeps_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dipstage.trainer.SkipNetwork", BrokenNetwork)
+    outcome = run(STAGED)
+    assert outcome.stop is Stop.DIVERGED
+    assert outcome.iterations == len(outcome.trace.loss) == 34
+    assert np.isfinite(outcome.trace.loss).all()
+    assert outcome.scores("raw").max_psnr_gt_db == float(outcome.trace.psnr_gt_raw_db.max())
+
+
+class SpoiledNetwork(SkipNetwork):
+    """Returns nonsense in forward pass number `at`, as if an update had gone wrong."""
+
+    at = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        self.passes = getattr(self, "passes", -1) + 1
+        output = super().forward(x)
+        return output * 0 + (output > output.mean()) if self.passes == self.at else output
+
+
+@pytest.mark.parametrize(("at", "resets"), [(95, 1), (30, 0)])
+def test_the_safety_reset_answers_a_sudden_drop_but_no_stage_switch(
+    monkeypatch: pytest.MonkeyPatch, at: int, resets: int
+) -> None:
+    """A drop within the last stage is a reset; the same drop at a switch (iteration 30) is none."""
+    monkeypatch.setattr(SpoiledNetwork, "at", at)
+    monkeypatch.setattr("dipstage.trainer.SkipNetwork", SpoiledNetwork)
+    schedule = Schedule((Stage(0.9999, 30), Stage(1.0, 70)))
+    outcome = run(schedule)
+    losses = psnr_db(torch.from_numpy(outcome.trace.loss))
+    assert float(losses[at - 1] - losses[at]) > 5
+    assert outcome.resets == resets
+
+
+def test_progress_is_told_after_every_block() -> None:
+    seen: list[Progress] = []
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    outcome = fit(
+        observe(truth, 25, streams),
+        truth,
+        STAGED.scaled(35),
+        SETTINGS,
+        streams,
+        progress=seen.append,
+    )
+    assert [p.iteration for p in seen] == [9, 19, 29, 34]
+    assert seen[-1].best_psnr_gt_db["raw"] == outcome.scores("raw").max_psnr_gt_db
+    assert seen[-1].best_iteration["smoothed"] == outcome.scores("smoothed").steps_to_max
+    assert (seen[-1].stage, seen[-1].stages) == (3, 4)
+
+
+def test_grey_pictures_train_a_network_of_one_channel() -> None:
+    picture = load_picture("skimage:camera", size=32, multiple=4)
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    outcome = fit(observe(truth, 25, streams), truth, STAGED.scaled(20), SETTINGS, streams)
+    assert outcome.best_raw.shape == (1, 32, 32)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    streams = Streams("0" * 64, 0)
+    good = torch.zeros((1, 3, 32, 32))
+    with pytest.raises(InputError, match=r"shape \(1, C, H, W\), got \(3, 32, 32\)"):
+        fit(good[0], good[0], STAGED, SETTINGS, streams)
+    with pytest.raises(InputError, match="ground_truth must have the observation's shape"):
+        fit(good, good[..., :16], STAGED, SETTINGS, streams)
+    with pytest.raises(InputError, match=r"multiples of 4 .* got 32 × 30"):
+        fit(good[..., :30], good[..., :30], STAGED, SETTINGS, streams)
+    with pytest.raises(InputError, match="at least 11, got 8 × 32"):
+        fit(good[..., :8, :], good[..., :8, :], STAGED, SETTINGS, streams)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iterations", 0),
+        ("width", 0),
+        ("scales", 9),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("ema", 1.0),
+        ("input_noise_std", -1.0),
+        ("patience", 0),
+    ],
+)
+def test_settings_outside_their_range_are_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"{field} must be .* got {value}"):
+        replace(SETTINGS, **{field: value})  # type: ignore[arg-type]

@@ -1,0 +1,35 @@
+"""A played run, and one Ray for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_runs import experiment, new_run, play
+
+from search.run import Run
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Run:
+    """Two candidates and four sampled trials; trial 4 failed."""
+    scores: dict[int, tuple[float, int] | str] = {
+        0: (25.0, 20), 1: (26.0, 15), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),
+    }  # fmt: skip
+    return play(new_run(tmp_path, experiment()), scores.__getitem__)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray of two cores; `tuning.ray_cluster` uses it as it stands."""
+    from search import tuning  # noqa: F401 - sets Ray's environment before Ray is imported
+
+    import ray  # isort: skip
+
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+        logging_level="ERROR",
+    )  # fmt: skip
+    yield
+    ray.shutdown()

@@ -1,0 +1,189 @@
+"""dipsearch as a person types it: what it prints, what it refuses, what it leaves."""
+
+import csv
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from fake_runs import CONTENT, experiment, new_run
+
+from dipstage.documents import yaml_text
+from dipstage.files import load_schedule
+from search.cli import main
+from search.run import Run
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def dipsearch(*arguments: str) -> Result:
+    """In this process; stderr apart."""
+    return CliRunner().invoke(main, list(arguments))
+
+
+def on(run: Run, command: str, *arguments: str) -> Result:
+    """A command on a run."""
+    return dipsearch(command, run.name, "--runs-dir", str(run.folder.parent), *arguments)
+
+
+def test_status_says_what_is_done_and_how_to_go_on(played: Run, tmp_path: Path) -> None:
+    result = on(played, "status")
+    assert result.exit_code == 0
+    assert "6/6 trials" in result.stdout
+    as_json = json.loads(on(played, "status", "--json").stdout)
+    assert (as_json["complete"], as_json["failed"], as_json["driver"]) == (5, 1, False)
+    waiting = on(new_run(tmp_path / "new", experiment()), "status")
+    assert "no driver on this machine; go on with: dipsearch resume tiny" in waiting.stdout
+
+
+def test_trials_lists_every_trial_and_writes_every_column(played: Run, tmp_path: Path) -> None:
+    shown = on(played, "trials").stdout
+    assert all(name in shown for name in ("baseline", "log10", "trial 2", "failed", "diverged"))
+    path = tmp_path / "trials.csv"
+    assert on(played, "trials", "--csv", str(path)).exit_code == 0
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(rows) == 6
+    assert float(rows[2]["max_psnr_gt_db"]) == 27.0
+    assert rows[2]["param_stages"]
+
+
+def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Path) -> None:
+    shown = on(played, "pareto").stdout
+    assert "front of 3" in shown
+    assert "beaten in both by log10, trial 2" in shown
+    members = json.loads(on(played, "pareto", "--json").stdout)
+    assert [(m["name"], m["on_front"]) for m in members] == [
+        ("trial 3", True), ("log10", True), ("trial 2", True), ("baseline", False),
+    ]  # fmt: skip
+    result = on(
+        played, "pareto", "--csv", str(tmp_path / "p.csv"), "--plot", str(tmp_path / "p.svg")
+    )
+    assert result.exit_code == 0
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 1 + 4
+    assert "<svg" in (tmp_path / "p.svg").read_text()
+
+
+def test_export_writes_a_schedule_that_dipstage_reads(played: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    result = on(played, "export", "--pick", "steps", "--output", str(path))
+    assert "trial 3 written to" in result.stdout
+    assert load_schedule(path) == played.records()[3].schedule
+    assert on(played, "export").exit_code == 0
+    assert (played.folder / "best.yaml").exists()
+
+
+EXPERIMENT_ERRORS = {
+    "an unknown key": ({"colour": "red"}, "colour: unknown key"),
+    "low > high": (
+        {"space": {**CONTENT["space"], "stages": {"low": 9, "high": 2}}},
+        "space.stages: low must be at most high",
+    ),
+    "stages 0": (
+        {"space": {**CONTENT["space"], "stages": {"low": 0, "high": 2}}},
+        "stages must be at least 1, got low 0",
+    ),
+    "exponent NaN": (
+        {"space": {**CONTENT["space"], "exponent": {"low": float("nan"), "high": 2.0}}},
+        "space.exponent.low: ",
+    ),
+    "a budget smaller than the ramp": (
+        {"trainer": {**CONTENT["trainer"], "iterations": 20}},
+        "space.ramp.high must be less than trainer.iterations, 20, got 25",
+    ),
+    "an unknown preset": ({"candidates": ["log11"]}, "unknown preset 'log11'"),
+    "a missing picture": ({"images": ["none.png"]}, "none.png' does not exist"),
+    "a missing schedule file": ({"candidates": ["none.yaml"]}, "none.yaml does not exist"),
+    "a picture smaller than the multiple": (
+        {"images": ["small.png"], "size": None, "trainer": {"iterations": 30, "scales": 5}},
+        "is 20 × 20, smaller than the network's multiple 32",
+    ),
+    "a text file named .png": ({"images": ["text.png"]}, "is not a PNG, JPEG, TIFF or WebP"),
+    "a schedule file with unsorted levels": (
+        {"candidates": ["unsorted.yaml"]},
+        "stages must go from the heaviest noise to the lightest",
+    ),
+    "a run name with a slash": ({"name": "a/b"}, "name: must be letters"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(EXPERIMENT_ERRORS))
+def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    import numpy as np
+
+    from dipstage.images import save_png
+
+    monkeypatch.chdir(tmp_path)
+    change, words = EXPERIMENT_ERRORS[case]
+    (tmp_path / "text.png").write_text("words")
+    save_png(tmp_path / "small.png", np.zeros((3, 20, 20), np.float32))
+    (tmp_path / "unsorted.yaml").write_text(
+        "format: 1\niterations: 3\nstages:\n"
+        "- {alpha_bar: 0.9, iterations: 1, share: 0.3333333333333333}\n"
+        "- {alpha_bar: 0.1, iterations: 1, share: 0.3333333333333333}\n"
+        "- {alpha_bar: 1, iterations: 1, share: 0.3333333333333333}\n"
+    )
+    (tmp_path / "e.yaml").write_text(yaml_text({**CONTENT, **change}))
+    result = dipsearch("launch", "e.yaml")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["launch", "none.yaml"], "none.yaml does not exist"),
+        (["launch", "broken.yaml"], "broken.yaml, line 1: not YAML"),
+        (["launch", "e.yaml"], "run 'tiny' exists in runs"),
+        (["launch", "e.yaml", "--name", "a/b"], "name: must be letters"),
+        (["launch", "e.yaml", "--name", "../up"], "name: must be letters"),
+        (["launch", "e.yaml", "--name", "x", "--trials", "-1"], "search.trials: "),
+        (["launch", "e.yaml", "--name", "x", "--concurrent", "0"], "resources.concurrent"),
+        (["launch", "e.yaml", "--name", "x", "--set", "size"], "--set needs KEY=VALUE"),
+        (["resume", "none"], "run 'none' does not exist in runs"),
+        (["resume", "../tiny"], "run name must be letters"),
+        (["resume", "tiny", "--trials", "1"], "--trials must be at least the 4"),
+        (["status", "none"], "run 'none' does not exist in runs"),
+        (["trials", "none"], "run 'none' does not exist in runs"),
+        (["trials", "tiny", "--csv", "no/such/folder.csv"], "cannot be written"),
+        (["pareto", "none"], "run 'none' does not exist in runs"),
+        (["pareto", "tiny"], "has no complete trial yet"),
+        (["export", "none"], "run 'none' does not exist in runs"),
+        (["export", "tiny"], "has no complete trial yet"),
+        (["export", "tiny", "--pick", "7"], "has no trial 7"),
+        (["status", "tiny", "--storage", "mad://u:secret@h/d"], "no database address"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_requests_get_one_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new_run(tmp_path / "runs", experiment())
+    (tmp_path / "e.yaml").write_text(yaml_text(CONTENT))
+    (tmp_path / "broken.yaml").write_text("name: [")
+    before = sorted(tmp_path.rglob("*"))
+    result = dipsearch(*arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert "secret" not in result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    after = [path for path in sorted(tmp_path.rglob("*")) if path.name != "driver.lock"]
+    assert after == before
+
+
+def test_every_command_has_help_and_is_in_the_readme() -> None:
+    from dipstage.cli import main as dipstage
+
+    for name, group in (("dipsearch", main), ("dipstage", dipstage)):
+        assert isinstance(group, click.Group)
+        for command in group.commands.values():
+            assert command.help, command.name
+            assert f"`{name} {command.name}" in README.read_text()
+            for parameter in command.params:
+                if isinstance(parameter, click.Option):
+                    assert parameter.help, f"{command.name} {parameter.name}"

@@ -1,0 +1,191 @@
+"""Searches through a real Ray: what trials compute, and what survives which death."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import KEYS, experiment
+
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.presets import parse_preset
+from dipstage.randomness import Streams
+from dipstage.stopping import FullBudget
+from dipstage.trainer import fit, observe
+from search.driver import launch, resume
+from search.progress import Quiet
+from search.run import Run
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The tiny experiment, searched."""
+    return launch(experiment(), runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def test_a_search_ends_with_candidates_and_trials_complete(run: Run) -> None:
+    trials = run.trials()
+    assert trials["state"].tolist() == ["complete"] * 6
+    assert trials["name"].tolist()[:2] == ["baseline", "log10"]
+    assert (trials["replicates"] == 4).all()
+    assert trials["max_psnr_gt_db"].between(5, 40).all()
+    assert trials["steps_to_max"].between(0, 29).all()
+    assert run.front()
+
+
+def test_every_replicate_s_curves_are_readable_and_agree_with_its_scores(run: Run) -> None:
+    for trial in run.records():
+        assert sorted(trial.outcomes) == sorted(KEYS)
+        for key, outcome in trial.outcomes.items():
+            curves = run.curves(trial, key)
+            for output in ("raw", "smoothed"):
+                psnr = curves[f"psnr_gt_{output}_db"]
+                assert float(psnr.max()) == outcome[output]["max_psnr_gt_db"]
+                assert int(psnr.argmax()) == outcome[output]["steps_to_max"]
+    assert len(list((run.folder / "curves").iterdir())) == 24
+
+
+def test_a_replicate_is_what_fit_gives_outside_ray(run: Run) -> None:
+    picture = load_picture("skimage:chelsea", size=16, multiple=2)
+    streams, truth = Streams(picture.digest, 1), picture.tensor()
+    alone = fit(
+        observe(truth, 25, streams),
+        truth,
+        parse_preset("log10").schedule(30),
+        run.experiment.trainer,
+        streams,
+        stopping=FullBudget(5),
+    )
+    searched = run.curves(run.records()[1], "chelsea-seed1")
+    for name, curve in alone.trace.arrays().items():
+        assert np.array_equal(searched[name], curve, equal_nan=curve.dtype.kind == "f"), name
+
+
+def test_the_same_seed_searches_the_same_schedules(run: Run, tmp_path: Path) -> None:
+    again = launch(experiment(resources={"concurrent": 1}, search={"trials": 2}), runs_dir=tmp_path)
+    assert [t.params for t in again.records()[2:]] == [t.params for t in run.records()[2:4]]
+
+
+def test_another_seed_searches_others(run: Run, tmp_path: Path) -> None:
+    other = launch(experiment(candidates=[], search={"trials": 1, "seed": 5}), runs_dir=tmp_path)
+    assert other.records()[0].params != run.records()[2].params
+
+
+def test_a_run_that_exists_is_refused_and_told_how_to_resume(run: Run) -> None:
+    with pytest.raises(InputError, match="dipsearch resume tiny, or choose another --name"):
+        launch(experiment(), runs_dir=run.folder.parent)
+
+
+def test_resume_goes_on_to_more_trials_and_not_to_fewer(tmp_path: Path) -> None:
+    small = experiment(images=["skimage:moon"], seeds=[0], search={"trials": 2})
+    launch(small, runs_dir=tmp_path)
+    longer = resume("tiny", trials=5, runs_dir=tmp_path)
+    assert len(longer.records()) == 7
+    params = [str(trial.params) for trial in longer.records()[2:]]
+    assert len(set(params)) == 5
+    assert len(resume("tiny", runs_dir=tmp_path).records()) == 7
+    with pytest.raises(InputError, match="at least the 5 that run 'tiny' was asked for, got 3"):
+        resume("tiny", trials=3, runs_dir=tmp_path)
+
+
+def test_resume_refuses_a_run_that_does_not_exist_or_has_a_driver(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run 'nothing' does not exist"):
+        resume("nothing", runs_dir=tmp_path)
+    with run.lock, pytest.raises(InputError, match="has a driver that is alive"):
+        resume("tiny", runs_dir=run.folder.parent)
+
+
+def test_resume_refuses_a_picture_that_has_changed(tmp_path: Path) -> None:
+    import shutil
+
+    from dipstage.images import save_png
+
+    path = tmp_path / "a.png"
+    save_png(path, load_picture("skimage:moon", size=32, multiple=2).pixels)
+    launch(
+        experiment(images=[str(path)], seeds=[0], search={"trials": 0}), runs_dir=tmp_path / "runs"
+    )
+    save_png(tmp_path / "b.png", load_picture("skimage:coins", size=32, multiple=2).pixels)
+    shutil.move(tmp_path / "b.png", path)
+    with pytest.raises(InputError, match="is not what it was when run 'tiny' began"):
+        resume("tiny", runs_dir=tmp_path / "runs")
+
+
+def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(tmp_path: Path) -> None:
+    """Input noise beyond what float32 holds makes the first loss NaN."""
+    broken = experiment(
+        images=["skimage:moon"],
+        seeds=[0],
+        candidates=["baseline"],
+        search={"trials": 2},
+        trainer={"iterations": 30, "width": 4, "scales": 1, "input_noise_std": 1e38},
+    )
+    run = launch(broken, runs_dir=tmp_path)
+    assert [trial.state for trial in run.records()] == ["failed"] * 3
+    assert all("diverged on moon-seed0" in str(trial.failure) for trial in run.records())
+    assert not run.front()
+
+
+class KillOneWorker(Quiet):
+    """SIGKILLs the process of a trial once, after the first replicate was written down."""
+
+    killed = 0
+
+    def update(self, run: Run) -> None:
+        """See `View`."""
+        if self.killed or not any(trial.outcomes for trial in run.records()):
+            return
+        import psutil
+
+        me = psutil.Process()
+        for child in me.children(recursive=True):
+            if "ScheduleTrial" in " ".join(child.cmdline()[:1]):
+                KillOneWorker.killed = child.pid
+                os.kill(child.pid, signal.SIGKILL)
+                return
+
+
+def test_a_killed_worker_costs_the_replicate_in_flight_and_nothing_else(tmp_path: Path) -> None:
+    run = launch(
+        experiment(search={"trials": 3}, trainer={"iterations": 120, "width": 8, "scales": 2}),
+        runs_dir=tmp_path,
+        view=KillOneWorker(),
+    )
+    assert KillOneWorker.killed
+    assert [trial.state for trial in run.records()] == ["complete"] * 5
+    deaths = [t.user_attrs.get("deaths", 0) for t in run.study.get_trials()]
+    assert sum(deaths) == 1
+    assert len(list((run.folder / "curves").iterdir())) == 20
+
+
+def test_trials_that_need_more_than_there_is_are_refused(tmp_path: Path) -> None:
+    for resources in ({"cpus_per_trial": 64}, {"gpus_per_trial": 1.0}):
+        with pytest.raises(InputError, match="resources: a trial needs"):
+            launch(experiment(resources=resources), runs_dir=tmp_path / str(len(resources)))
+        import shutil
+
+        shutil.rmtree(tmp_path / str(len(resources)))
+
+
+def test_the_learning_rate_is_searched_on_request(tmp_path: Path) -> None:
+    run = launch(
+        experiment(
+            images=["skimage:moon"],
+            seeds=[0],
+            candidates=["baseline"],
+            search={"trials": 2},
+            space={
+                **experiment().model_dump()["space"],
+                "learning_rate": {"low": 1e-3, "high": 1e-2},
+            },
+        ),
+        runs_dir=tmp_path,
+    )
+    rates = [trial.learning_rate for trial in run.records()]
+    assert rates[0] == 0.01
+    assert rates[1] != rates[2]
+    assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates[1:])

@@ -1,0 +1,170 @@
+"""A run as an object: its rows, front, picks, exports, words and pictures."""
+
+from pathlib import Path
+
+import pytest
+from fake_runs import KEYS, experiment, new_run, play
+
+from dipstage.errors import InputError
+from dipstage.files import read_schedule_file
+from dipstage.plots import save_figure
+from search.plots import plot_front
+from search.progress import duration, sentence, status_of
+from search.run import Run, front_of, row
+from search.tables import comparison_table, front_table, relation
+
+
+def text(table: object) -> str:
+    """A rich table as plain text."""
+    from rich.console import Console
+
+    console = Console(width=250)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_rows_hold_both_outputs_ssim_cost_and_failure(played: Run) -> None:
+    frame = played.trials()
+    assert frame["trial"].tolist() == list(range(6))
+    assert frame["state"].tolist() == ["complete"] * 4 + ["failed", "complete"]
+    assert frame["smoothed_max_psnr_gt_db"][0] == 26.0
+    assert frame["raw_max_ssim_gt"][0] == 0.75
+    assert frame["raw_steps_to_max_ssim_gt"][0] == 21
+    assert frame["wall_s"][0] == 10.0
+    assert frame["failure"][4] == "diverged"
+    assert frame["hosts"][0] == "here"
+
+
+def test_the_front_is_searched_trials_and_candidates_together(played: Run) -> None:
+    assert [trial.number for trial in played.front()] == [3, 1, 2]
+    assert played.front() == front_of(played.records())
+
+
+@pytest.mark.parametrize(("pick", "number"), [("psnr", 2), ("steps", 3), ("0", 0), ("knee", 1)])
+def test_picks_name_one_trial(played: Run, pick: str, number: int) -> None:
+    assert played.pick(pick).number == number
+
+
+@pytest.mark.parametrize(
+    ("pick", "words"),
+    [("99", "has no trial 99"), ("4", "trial 4 is failed"), ("best", "knee, psnr, steps or")],
+)
+def test_picks_that_name_none_are_refused(played: Run, pick: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        played.pick(pick)
+
+
+def test_an_empty_run_has_no_front_and_says_so(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment())
+    assert run.front() == []
+    with pytest.raises(InputError, match="no complete trial yet"):
+        run.pick("knee")
+    assert "0/6 trials" in sentence(status_of(run))
+
+
+def test_exported_schedules_say_what_they_are_and_were_measured_on(played: Run) -> None:
+    path = played.export("psnr")
+    assert path == played.folder / "best.yaml"
+    file = read_schedule_file(path)
+    trial = played.records()[2]
+    assert file.schedule == trial.schedule
+    assert file.family is not None
+    assert file.family.schedule(30) == trial.schedule
+    assert file.measured is not None
+    assert file.measured.raw.max_psnr_gt_db.mean == 27.0
+    assert file.measured.raw.max_psnr_gt_db.n == len(KEYS)
+    assert file.measured.smoothed.max_psnr_gt_db.mean == 28.0
+    assert file.measured.images == ["skimage:chelsea", "skimage:camera"]
+    assert file.provenance is not None
+    assert (file.provenance.run, file.provenance.trial) == ("tiny", 2)
+    preset = read_schedule_file(played.export("1", played.folder / "log10.yaml"))
+    assert (preset.preset, preset.family) == ("log10", None)
+
+
+def test_an_exported_schedule_is_a_candidate_of_another_search(played: Run, tmp_path: Path) -> None:
+    path = played.export("2", tmp_path / "mine.yaml")
+    other = new_run(tmp_path / "other", experiment(candidates=[str(path)]))
+    play(other, lambda number: (25.0, 10))
+    assert other.records()[0].name == "mine"
+    assert other.records()[0].schedule == played.records()[2].schedule
+
+
+def test_dominance_is_said_in_words(tmp_path: Path) -> None:
+    scores = [(25.0, 20), (26.0, 15), (27.0, 14), (26.0, 14), (20.0, 5), (27.0, 14)]
+    run = play(new_run(tmp_path, experiment()), scores.__getitem__)
+    trials = run.records()
+    members = run.front()
+    words = [relation(trial, trials, members) for trial in trials]
+    assert words[0] == "beaten in both by trial 2, trial 5"
+    assert words[2] == "beats baseline, log10 in both"
+    assert words[3] == "beaten by trial 2, trial 5"
+    assert words[4] == ""
+
+
+def test_tables_show_front_candidates_and_paired_differences(played: Run) -> None:
+    front = text(front_table(played))
+    assert front.index("trial 3") < front.index("log10") < front.index("trial 2")
+    assert "beaten in both by log10, trial 2" in front
+    comparison = text(comparison_table(played, "raw"))
+    assert "+1.00 ± 0.00" in comparison
+    assert "4 of 4" in comparison
+    assert "0.75" in comparison
+
+
+def test_censored_maxima_are_marked_in_every_table(tmp_path: Path) -> None:
+    from fake_runs import outcome
+
+    from search.study import Ledger
+
+    run = new_run(tmp_path, experiment(search={"trials": 0}))
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    while (work := ledger.next()) is not None:
+        for key in KEYS:
+            ledger.record(work.number, key, outcome(25.0, 29, censored=key == KEYS[0]))
+        ledger.finish(work.number, None)
+    assert "≥ 29" in text(front_table(run))
+    assert "≥ 29" in text(comparison_table(run, "raw"))
+    assert row(run.records()[0])["raw_censored"] == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_the_plot_names_axes_units_and_candidates(played: Run, tmp_path: Path, suffix: str) -> None:
+    figure = plot_front(played)
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "steps to max (iterations)"
+    assert axes.get_ylabel() == "max PSNR against ground truth (dB)"
+    words = {label.get_text() for label in axes.texts}
+    assert {"baseline", "log10", "2", "3"} <= words
+    save_figure(figure, tmp_path / f"a{suffix}")
+    save_figure(plot_front(played), tmp_path / f"b{suffix}")
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    assert (tmp_path / f"a{suffix}").stat().st_size > 5000
+
+
+def test_an_empty_run_can_be_plotted(tmp_path: Path) -> None:
+    save_figure(plot_front(new_run(tmp_path, experiment())), tmp_path / "a.png")
+
+
+def test_status_counts_and_estimates(played: Run, tmp_path: Path) -> None:
+    status = status_of(played)
+    assert (status.complete, status.failed, status.running, status.wanted) == (5, 1, 0, 6)
+    assert (status.best, status.best_max_psnr_gt_db) == ("trial 2", 27.0)
+    assert status.seconds_left == 0
+    line = sentence(status)
+    assert "6/6 trials, 0 running, 1 failed, best 27.00 dB at 18 (trial 2), front of 3" in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (192, "3 min 12 s"), (7300, "2 h 01 min")],
+)
+def test_durations_are_short(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_live_driver_is_told_from_a_dead_one(played: Run) -> None:
+    assert not played.has_driver()
+    with played.lock:
+        assert Run.open("tiny", played.folder.parent).has_driver()
+    assert not played.has_driver()

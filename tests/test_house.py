@@ -1,0 +1,80 @@
+"""Who may import what, and what `--help` may not wait for."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "dipstage").glob("*.py"), *(ROOT / "search").glob("*.py")])
+ALLOWED = {
+    "ray": {"tuning.py", "trial.py"},
+    "optuna": {"space.py", "study.py", "run.py"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """First names of all imports in a file, at any depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_dipstage_never_imports_search() -> None:
+    for path in SOURCES:
+        if path.parent.name == "dipstage":
+            assert not {"search", "ray", "optuna", "pydantic"} & imports(path), path.name
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_ray_and_optuna_stay_in_their_rooms(package: str) -> None:
+    importers = {path.name for path in SOURCES if package in imports(path)}
+    assert importers == ALLOWED[package]
+
+
+def loaded(program: str) -> set[str]:
+    """Top-level modules in a process after it ran a program."""
+    report = f"import sys\n{program}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+HELP = """
+from {package}.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+"""
+
+
+@pytest.mark.parametrize("package", ["dipstage", "search"])
+def test_help_imports_nothing_heavy(package: str) -> None:
+    heavy = {"torch", "ray", "optuna", "pandas", "matplotlib", "skimage", "numpy", "rich"}
+    assert not heavy & loaded(HELP.format(package=package))
+
+
+def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
+    modules = "search.run, search.tables, search.progress, search.export, search.pareto"
+    assert not {"torch", "ray", "pandas", "matplotlib"} & loaded(f"import {modules}")
+
+
+def test_no_file_names_a_registry_or_a_machine_s_path() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    forbidden = ("index-" + "url", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/")
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in (".png", ".svg") or not path.is_file():
+            continue
+        for word in forbidden:
+            assert word not in path.read_text(), f"{name} holds {word}"
