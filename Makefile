@@ -15,10 +15,11 @@ setup: $(STAMP)  ## install into .venv
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	# torch first: the pinned build is then kept whatever the other packages ask for.
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "installing into $(VENV), once: a few minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# torch first: the pinned build is then kept whatever the other packages ask for.
+	@$(BIN)/pip install --quiet --constraint constraints.txt torch
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores

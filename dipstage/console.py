@@ -45,7 +45,14 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title=Text(title) if title else None,
+        title_justify="left",
+    )
     for i, name in enumerate(columns):
         result.add_column(Text(name), justify="left" if i in left else "right", overflow="fold")
     for row in rows:

@@ -166,23 +166,19 @@ def _conclude(run: Run, runs_dir: Path) -> None:
     console.print(
         f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
     )
-    console.print(
-        "next:\n"
-        f"  dipsearch pareto {run.name}{here} --plot front.svg\n"
-        f"  dipsearch export {run.name}{here} --pick psnr --output mine.yaml\n"
-        f"  dipsearch resume {run.name}{here} --trials {max(2 * run.trials_wanted, 1)}\n"
-        f"  dipstage run {_an_image(run)} --schedule {best}{_as_trained(run)}",
-        markup=False,
-        soft_wrap=True,
-    )
+    following = [
+        f"dipsearch pareto {run.name}{here} --plot front.svg",
+        f"dipsearch export {run.name}{here} --pick psnr --output mine.yaml",
+        f"dipstage run {run.experiment.images[0]} --schedule {best}{_as_trained(run)}",
+    ]
+    if run.experiment.space is not None:
+        more = 2 * max(run.trials_wanted, 1)
+        following.append(f"dipsearch resume {run.name}{here} --trials {more}")
+    console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
 
 
 def _where(runs_dir: Path) -> str:
     return "" if runs_dir == Path("runs") else f" --runs-dir {runs_dir}"
-
-
-def _an_image(run: Run) -> str:
-    return run.experiment.images[0]
 
 
 def _as_trained(run: Run) -> str:

@@ -16,6 +16,7 @@ from filelock import Timeout
 
 from dipstage.documents import write_whole
 from dipstage.errors import InputError
+from dipstage.images import expand
 from search.experiment import Experiment
 from search.prepare import load_candidates, load_pictures
 from search.progress import Quiet, View
@@ -48,6 +49,7 @@ def launch(
             f"run {experiment.name!r} exists in {runs_dir}: go on with it by "
             f"dipsearch resume {experiment.name}, or choose another --name"
         )
+    experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
     digests = {label: picture.digest for label, picture in pictures.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """Told of every change; decides itself how often to look."""
+    """Told twice a second while a search runs, and at its end."""
 
     def update(self, run: Run) -> None:
-        """Something happened."""
+        """Look at the run."""
         ...
 
     def end(self, run: Run) -> None:
@@ -146,6 +145,7 @@ class Lines:
 
     def end(self, run: Run) -> None:
         """See `View`."""
+        self.update(run)
 
     def _print(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%H:%M:%S")
@@ -153,12 +153,11 @@ class Lines:
 
 
 class LiveView:
-    """A bar, the status and the front's members, redrawn once a second at most."""
+    """A bar, the status and the front's members."""
 
     def __init__(self, console: Console) -> None:
         """Draw on `console`, which is a terminal."""
-        self._live = Live(console=console, auto_refresh=True, refresh_per_second=2, transient=True)
-        self._next = 0.0
+        self._live = Live(console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> LiveView:
         self._live.start()
@@ -170,9 +169,7 @@ class LiveView:
 
     def update(self, run: Run) -> None:
         """See `View`."""
-        if time.monotonic() >= self._next:
-            self._live.update(self._draw(run))
-            self._next = time.monotonic() + 1
+        self._live.update(self._draw(run))
 
     def end(self, run: Run) -> None:
         """See `View`."""

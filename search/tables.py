@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -94,20 +94,22 @@ def comparison_table(run: Run, output: Output) -> Table:
             trial.name,
             _censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
             spread(trial.measure(output, "max_psnr_gt_db"), 2),
-            spread(trial.measure(output, "steps_to_max_ssim_gt"), 0),
-            spread(trial.measure(output, "max_ssim_gt"), 3),
+            f"{trial.measure(output, 'steps_to_max_ssim_gt').mean:.0f}",
+            f"{trial.measure(output, 'max_ssim_gt').mean:.3f}",
+            f"{trial.measure(output, 'final_psnr_gt_db').mean:.2f}",
         ]
         rows.append([*row, *_against(trial, plain, output)])
     n = max((len(trial.outcomes) for trial in candidates), default=0)
     columns = [
         "schedule",
-        "steps to max PSNR_GT",
-        "max PSNR_GT (dB)",
-        "steps to max SSIM_GT",
+        "steps to\nmax PSNR_GT",
+        "max PSNR_GT\n(dB)",
+        "steps to\nmax SSIM_GT",
         "max SSIM_GT",
-        "dB above baseline",
-        "higher in",
-        "steps / baseline's",
+        "final\nPSNR_GT",
+        "dB above\nbaseline",
+        "higher\nin",
+        "steps /\nbaseline",
     ]
     title = f"{run.name}: {output} output, mean ± standard deviation over {n} replicates"
     return table(columns, rows, title)
@@ -183,11 +185,12 @@ def _names(names: list[str]) -> str:
     return ", ".join(names)
 
 
-def print_findings(run: Run, print_: object) -> None:
+def print_findings(run: Run, print_: Callable[..., None]) -> None:
     """All tables that the end of a search shows."""
-    assert callable(print_)
-    if run.experiment.search.trials or run.trials_wanted:
+    if run.trials_wanted:
         print_(front_table(run))
+        print_()
     if any(t.candidate and t.values is not None for t in run.records()):
         for output in OUTPUTS:
             print_(comparison_table(run, output))
+            print_()

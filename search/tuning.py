@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -65,9 +66,9 @@ def ray_cluster(address: str | None) -> Iterator[None]:
 class StudySearcher(Searcher):  # type: ignore[misc]
     """Tune's view of the self._ledger. It keeps no state that would be worth a snapshot."""
 
-    def __init__(self, run: Run, ledger: Ledger, view: View) -> None:
+    def __init__(self, run: Run, ledger: Ledger) -> None:
         super().__init__()
-        self._run, self._ledger, self._view = run, ledger, view
+        self._run, self._ledger = run, ledger
         self._numbers: dict[str, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,7 +80,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if work is None:
             return Searcher.FINISHED if self._ledger.finished else None
         self._numbers[trial_id] = work.number
-        self._view.update(self._run)
         return {
             "work": {
                 "stages": work.schedule.pairs,
@@ -90,7 +90,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._take(self._numbers[trial_id], result)
-        self._view.update(self._run)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -101,7 +100,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         else:
             self._take(number, result)
             self._ledger.finish(number, result.get("failure"))
-        self._view.update(self._run)
 
     def _take(self, number: int, result: dict[str, Any]) -> None:
         """Write a replicate down, curves first, and let go of the curves."""
@@ -116,6 +114,23 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("searches go on by dipsearch resume")
+
+
+class Watch(tune.Callback):  # type: ignore[misc]
+    """Tells the view about the run, at most twice a second."""
+
+    def __init__(self, run: Run, view: View) -> None:
+        self._run, self._view, self._next = run, view, 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As in `StudySearcher`."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune looks for news several times a second."""
+        if time.monotonic() >= self._next:
+            self._view.update(self._run)
+            self._next = time.monotonic() + 0.5
 
 
 def _resources(experiment: Experiment) -> tuple[dict[str, float], int]:
@@ -146,7 +161,7 @@ def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(ScheduleTrial, setting=setting), resources),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(run, ledger, view),
+                search_alg=StudySearcher(run, ledger),
                 num_samples=-1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
@@ -156,6 +171,7 @@ def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
                 name=run.name,
                 storage_path=scratch,
                 verbose=0,
+                callbacks=[Watch(run, view)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
             ),

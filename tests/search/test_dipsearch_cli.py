@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -73,7 +74,7 @@ def test_export_writes_a_schedule_that_dipstage_reads(played: Run, tmp_path: Pat
     assert (played.folder / "best.yaml").exists()
 
 
-EXPERIMENT_ERRORS = {
+EXPERIMENT_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown key": ({"colour": "red"}, "colour: unknown key"),
     "low > high": (
         {"space": {**CONTENT["space"], "stages": {"low": 9, "high": 2}}},
