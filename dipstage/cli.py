@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +15,12 @@ from dipstage.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
+    from dipstage.files import ScheduleFile
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
     from dipstage.settings import TrainerSettings
     from dipstage.stopping import Output
-    from dipstage.trainer import Progress
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,9 +42,7 @@ def main() -> None:
 @click.option(
     "--sigma",
     type=float,
-    default=25.0,
-    show_default=True,
-    help="Noise of the observation, on the 0 … 255 scale.",
+    help="Noise of the observation, on the 0 … 255 scale [default: the schedule file's, else 25].",
 )
 @click.option(
     "--iterations",
@@ -63,8 +61,12 @@ def main() -> None:
     show_default=True,
     help="Seed of observation, weights and all noise.",
 )
-@click.option("--width", type=int, default=128, show_default=True, help="Channels of the network.")
-@click.option("--scales", type=int, default=5, show_default=True, help="Scales of the network.")
+@click.option(
+    "--width", type=int, help="Channels of the network [default: the schedule file's, else 128]."
+)
+@click.option(
+    "--scales", type=int, help="Scales of the network [default: the schedule file's, else 5]."
+)
 @click.option(
     "--learning-rate", type=float, help="Adam's [default: the schedule file's, else 0.01]."
 )
@@ -77,10 +79,8 @@ def main() -> None:
 @click.option(
     "--patience",
     type=int,
-    default=150,
-    show_default=True,
-    help="Iterations without a rise; also the distance from the end within which a "
-    "maximum counts as censored.",
+    help="Iterations without a rise; also the distance from the end within which a maximum counts "
+    "as censored [default: the schedule file's, else 150].",
 )
 @click.option(
     "--threads",
@@ -93,20 +93,21 @@ def main() -> None:
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder for curves.csv, pictures and plot [default: out/IMAGE-SCHEDULE-seedN].",
+    help="Folder for curves.csv, pictures and plot "
+    "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
 )
 def run(
     image: str,
     schedule_name: str,
-    sigma: float,
+    sigma: float | None,
     iterations: int | None,
     size: int | None,
     seed: int,
-    width: int,
-    scales: int,
+    width: int | None,
+    scales: int | None,
     learning_rate: float | None,
     oracle_stop: Output | None,
-    patience: int,
+    patience: int | None,
     threads: int | None,
     device: str,
     output: Path | None,
@@ -118,18 +119,31 @@ def run(
     """
     from dipstage.settings import TrainerSettings
 
+    schedule, file = _load(schedule_name, iterations)
+    measured = file.measured if file else None
+    given: dict[str, Any] = {
+        "width": width,
+        "scales": scales,
+        "learning_rate": learning_rate,
+        "patience": patience,
+    }
+    settings = replace(
+        measured.trainer if measured else TrainerSettings(),
+        iterations=schedule.iterations,
+        oracle_stop=oracle_stop is not None,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    if sigma is None:
+        sigma = measured.sigma_255 if measured else 25.0
     if not (math.isfinite(sigma) and sigma >= 0):
         raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
-    schedule, learning_rate = _load(schedule_name, iterations, learning_rate)
-    settings = TrainerSettings(
-        iterations=schedule.iterations,
-        width=width,
-        scales=scales,
-        learning_rate=learning_rate,
-        patience=patience,
-        oracle_stop=oracle_stop is not None,
-    )
     console = make_console()
+    if measured:
+        console.print(
+            f"trainer of {schedule_name}, unless told otherwise: width {settings.width}, "
+            f"scales {settings.scales}, learning rate {settings.learning_rate:g}, sigma {sigma:g}",
+            markup=False,
+        )
     outcome = _train(
         console,
         image,
@@ -173,32 +187,25 @@ def _train(
     for notice in picture.notices:
         console.print(f"notice: {notice}", markup=False)
     device = _choose_device(device)
-    label = Path(schedule_name).stem.replace(":", "-").replace("=", "").replace(",", "-")
-    folder = output or Path("out") / f"{picture.label}-{label}-seed{seed}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {folder} cannot be made: {error.strerror}") from None
+    folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
 
+    from dipstage.display import ProgressBar, outcome_table
     from dipstage.plots import plot_curves, save_figure
     from dipstage.randomness import Streams
-    from dipstage.stopping import FullBudget, OraclePeak
     from dipstage.trainer import fit, observe
 
     truth = picture.tensor()
     _use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
     observation = observe(truth, sigma, streams)
-    with _ProgressBar(console, schedule.iterations) as bar:
+    with ProgressBar(console, schedule.iterations) as bar:
         outcome = fit(
             observation,
             truth,
             schedule,
             settings,
             streams,
-            stopping=OraclePeak(oracle_stop, settings.patience)
-            if oracle_stop
-            else FullBudget(settings.patience),
+            stopping=settings.stopping(oracle_stop or "raw"),
             device=device,
             progress=bar.update,
         )
@@ -208,12 +215,17 @@ def _train(
     write_whole(folder / "curves.csv", outcome.trace.csv())
     save_png(folder / "ground_truth.png", picture.pixels)
     save_png(folder / "observation.png", observation[0].numpy())
-    if outcome.iterations:
+    derived = [folder / name for name in ("best_raw.png", "best_smoothed.png", "curves.png")]
+    if not outcome.iterations:
+        # What an earlier run left there would be taken for this one's.
+        for path in derived:
+            path.unlink(missing_ok=True)
+    else:
         save_png(folder / "best_raw.png", outcome.best_raw)
         save_png(folder / "best_smoothed.png", outcome.best_smoothed)
         title = f"{picture.label}, {schedule_name}, seed {seed}"
         save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")
-        console.print(_outcome_table(outcome))
+        console.print(outcome_table(outcome))
     console.print(
         f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
         f"iterations, {outcome.resets} resets, {outcome.wall_s:.1f} s "
@@ -224,59 +236,48 @@ def _train(
     return outcome
 
 
-def _outcome_table(outcome: Outcome) -> Table:
-    from dipstage.stopping import OUTPUTS
-
-    rows = []
-    for output in OUTPUTS:
-        scores = outcome.scores(output)
-        rows.append(
-            [
-                output,
-                f"{scores.steps_to_max}{' (censored)' if scores.censored else ''}",
-                f"{scores.max_psnr_gt_db:.2f}",
-                str(scores.steps_to_max_ssim_gt),
-                f"{scores.max_ssim_gt:.3f}",
-                f"{scores.final_psnr_gt_db:.2f}",
-            ]
-        )
-    return table(
-        [
-            "output",
-            "steps to max PSNR_GT",
-            "max PSNR_GT (dB)",
-            "steps to max SSIM_GT",
-            "max SSIM_GT",
-            "final PSNR_GT (dB)",
-        ],
-        rows,
-    )
-
-
-def _load(name: str, iterations: int | None, learning_rate: float | None) -> tuple[Schedule, float]:
-    """The schedule for the budget, and the learning rate it wants."""
+def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | None]:
+    """The schedule for the budget, and the file that it comes from, if any."""
     from dipstage.presets import PRESETS, parse_preset
     from dipstage.settings import TrainerSettings
 
-    default = TrainerSettings()
     if name.partition(":")[0] in PRESETS:
-        budget = default.iterations if iterations is None else iterations
-        schedule = parse_preset(name).schedule(budget)
-    else:
-        path = Path(name)
-        if not path.suffix and not path.exists():
-            raise InputError(
-                f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
-            )
-        from dipstage.files import read_schedule_file
+        budget = TrainerSettings().iterations if iterations is None else iterations
+        return parse_preset(name).schedule(budget), None
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
+        )
+    from dipstage.files import read_schedule_file
 
-        content = read_schedule_file(path)
-        schedule = content.schedule
-        if iterations is not None and iterations != schedule.iterations:
-            schedule = schedule.scaled(iterations)
-        if learning_rate is None and content.measured is not None:
-            learning_rate = content.measured.trainer.learning_rate
-    return schedule, default.learning_rate if learning_rate is None else learning_rate
+    content = read_schedule_file(path)
+    if iterations is None:
+        return content.schedule, content
+    return content.schedule.scaled(iterations), content
+
+
+def _label(schedule_name: str) -> str:
+    """A preset or a file in a folder's name."""
+    from dipstage.presets import PRESETS
+
+    is_preset = schedule_name.partition(":")[0] in PRESETS
+    text = schedule_name if is_preset else Path(schedule_name).stem
+    return text.replace(":", "-").replace("=", "").replace(",", "-")
+
+
+def _output_folder(output: Path | None, name: str) -> Path:
+    """The folder that was asked for, or a new one under out/."""
+    folder = output or Path("out") / name
+    number = 1
+    while output is None and folder.exists():
+        number += 1
+        folder = Path("out") / f"{name}-{number}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be made: {error.strerror}") from None
+    return folder
 
 
 def _use_threads(threads: int | None, pixels: int) -> None:
@@ -303,43 +304,6 @@ def _choose_device(name: str) -> str:
     return name
 
 
-class _ProgressBar:
-    """Iteration, stage, PSNR_GT, best so far and time left; silent where nobody watches."""
-
-    def __init__(self, console: Console, iterations: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as TimeLeft
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[scores]}"),
-            TimeLeft(compact=True),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=iterations, scores="")
-
-    def __enter__(self) -> _ProgressBar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def update(self, now: Progress) -> None:
-        """Show a block's progress."""
-        best = f"{now.best_psnr_gt_db['raw']:.2f} at {now.best_iteration['raw']}"
-        self._bar.update(
-            self._task,
-            completed=now.iteration + 1,
-            description=f"stage {now.stage + 1}/{now.stages}",
-            scores=f"PSNR_GT {now.psnr_gt_db['raw']:.2f} dB, best {best}",
-        )
-
-
 @main.command()
 @click.argument("name", required=False, metavar="[PRESET|FILE]")
 @click.option("--iterations", type=int, help="Budget [default: the schedule file's, else 2000].")
@@ -350,7 +314,7 @@ def schedules(name: str | None, iterations: int | None, as_json: bool) -> None:
 
     console = make_console()
     names = [name] if name else list(PRESETS)
-    loaded = {each: _load(each, iterations, None)[0] for each in names}
+    loaded = {each: _load(each, iterations)[0] for each in names}
     if as_json:
         content = [
             {
@@ -366,39 +330,15 @@ def schedules(name: str | None, iterations: int | None, as_json: bool) -> None:
         ]
         click.echo(json.dumps(content[0] if name else content, indent=2))
     elif name:
-        console.print(_staircase(name, loaded[name]))
+        from dipstage.display import staircase_table
+
+        console.print(staircase_table(name, loaded[name]))
     else:
         rows = [
             [each, str(len(s.stages)), str(s.ramp), str(s.iterations)] for each, s in loaded.items()
         ]
         console.print(table(["preset", "stages", "ramp (iterations)", "iterations"], rows))
         console.print("Show one: dipstage schedules log10 --iterations 600", markup=False)
-
-
-def _staircase(name: str, schedule: Schedule) -> Table:
-    cells = 40
-    rows = []
-    for i, (stage, start) in enumerate(zip(schedule.stages, schedule.starts, strict=True)):
-        left = start * cells // schedule.iterations
-        length = max(1, (start + stage.iterations) * cells // schedule.iterations - left)
-        bar = " " * min(left, cells - 1) + "█" * length
-        rows.append(
-            [
-                str(i + 1),
-                f"{stage.alpha_bar:.4g}",
-                str(start),
-                str(stage.iterations),
-                f"{stage.iterations / schedule.iterations:.1%}",
-                bar,
-            ]
-        )
-    return table(
-        ["stage", "alpha_bar", "first iteration", "iterations", "share", "over the budget"],
-        rows,
-        title=f"{name}: {len(schedule.stages)} stages, ramp {schedule.ramp} of "
-        f"{schedule.iterations} iterations",
-        left=(0, 5),
-    )
 
 
 if __name__ == "__main__":

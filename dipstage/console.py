@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Commands(click.Group):
-    """A group of commands that turns InputError into one line on stderr and exit code 2."""
+    """Commands that turn InputError into one line on stderr and exit code 2, Ctrl-C into 130."""
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
@@ -24,6 +24,9 @@ class Commands(click.Group):
         except InputError as error:
             click.echo(f"{context.info_name}: {error}", err=True)
             context.exit(2)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            context.exit(130)
 
 
 def make_console() -> Console:

@@ -13,31 +13,38 @@ from dipstage.errors import InputError
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML 1.2 file, plain data only; InputError names the file and the line."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    content = parse_yaml(data, str(path))
+    if not isinstance(content, dict):
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise InputError(f"{path}: expected keys and values, found {kind}")
+    return content
+
+
+def parse_yaml(text: str | bytes, where: str) -> Any:
+    """Plain data of YAML 1.2; InputError begins with `where`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the path") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        return YAML(typ="safe", pure=True).load(text)
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         problem = str(error.problem).split("with value")[0].strip()
-        raise InputError(f"{path}, line {line}: {problem}: keep one") from None
+        raise InputError(f"{where}, line {line}: {problem}: keep one") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not YAML: {error.problem}") from None
+        line_words = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{where}{line_words}: not YAML: {error.problem}") from None
     except (YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not YAML: {reason}") from None
-    if not isinstance(content, dict):
-        kind = "nothing" if content is None else f"a {type(content).__name__}"
-        raise InputError(f"{path}: expected keys and values, found {kind}")
-    return content
+        raise InputError(f"{where}: not YAML: {reason}") from None
 
 
 def yaml_text(content: dict[str, Any]) -> str:

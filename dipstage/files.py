@@ -129,6 +129,8 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
         found = repr(plain["format"]) if "format" in plain else "no such key"
         raise InputError(f"format must be {FORMAT}, got {found}: not a schedule file of this kind")
     document = from_plain(_Document, plain, KINDS)
+    if document.iterations < 1:
+        raise InputError(f"iterations must be at least 1, got {document.iterations}")
     for i, entry in enumerate(document.stages):
         if not abs(entry.share - entry.iterations / document.iterations) <= 1e-9:
             raise InputError(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
+from dipstage.settings import SSIM_WINDOW
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ SKIMAGE_PICTURES = {
 }
 """Photographs that the scikit-image wheel carries, so that nothing is downloaded."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP")
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAX_PIXELS = 100_000_000
 
@@ -116,6 +117,11 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
                 "choose a larger picture or a smaller size"
             )
         pixels = _resized(_centre(pixels, min(height, width), min(height, width)), size)
+    if min(pixels.shape[:2]) < SSIM_WINDOW:
+        raise InputError(
+            f"picture {name!r} would be {pixels.shape[1]} × {pixels.shape[0]}: SSIM needs sides of "
+            f"at least {SSIM_WINDOW}"
+        )
     channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
     return Picture(name, channels_first, tuple(notices))
 
@@ -129,8 +135,8 @@ def _decode(name: str) -> tuple[NDArray[Any], list[str]]:
         raise InputError(f"picture {name!r} does not exist: check the path") from None
     except OSError as error:
         raise InputError(f"picture {name!r} cannot be read: {error.strerror}") from None
-    if data[:4] in _TIFF_MAGIC:
-        return _without_alpha(name, _decode_tiff(name, data))
+    if data[:4] in _TIFF_MAGIC and (plain := _decode_plain_tiff(name, data)) is not None:
+        return _without_alpha(name, plain)
     # Only now: these take a while to import, and a wrong path should not wait for them.
     import imagecodecs
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -163,7 +169,8 @@ def _decode(name: str) -> tuple[NDArray[Any], list[str]]:
     return _without_alpha(name, decoded)
 
 
-def _decode_tiff(name: str, data: bytes) -> NDArray[Any]:
+def _decode_plain_tiff(name: str, data: bytes) -> NDArray[Any] | None:
+    """Grey and RGB of any depth, which Pillow reads in part; None leaves the rest to Pillow."""
     import tifffile
 
     try:
@@ -171,6 +178,9 @@ def _decode_tiff(name: str, data: bytes) -> NDArray[Any]:
             page = tiff.pages[0]
             if page.imagelength * page.imagewidth > _MAX_PIXELS:
                 raise InputError(_too_large(name))
+            plain = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+            if page.photometric not in plain:
+                return None
             pixels = np.asarray(page.asarray())
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
             return np.moveaxis(pixels, 0, -1) if planar and pixels.ndim == 3 else pixels

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SSIM_WINDOW = 11
+from dipstage.settings import SSIM_WINDOW
 
 
 def psnr_db(mse: Tensor) -> Tensor:

@@ -66,7 +66,10 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     whole_as_float = kind is float and isinstance(value, int)
     if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
         raise InputError(f"{where} must be {_NAMES[kind]}, got {value!r}")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError:
+        raise InputError(f"{where} is larger than any number here") from None
 
 
 def _read_tagged(members: list[type], value: Any, where: str, kinds: Kinds) -> Any:

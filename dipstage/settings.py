@@ -7,6 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dipstage.errors import InputError
+from dipstage.stopping import FullBudget, OraclePeak, Output, StoppingRule
+
+SSIM_WINDOW = 11
+"""Side of the window that SSIM is measured in, and so the least side of a picture."""
 
 
 def _setting(default: Any, rule: str) -> Any:
@@ -44,6 +48,12 @@ class TrainerSettings:
             rule, value = each.metadata.get("rule"), getattr(self, each.name)
             if rule and not (math.isfinite(value) and _RULES[rule](value)):
                 raise InputError(f"{each.name} must be {rule}, got {value}")
+
+    def stopping(self, output: Output) -> StoppingRule:
+        """The rule that `oracle_stop` and `patience` ask for, with an eye on this output."""
+        if self.oracle_stop:
+            return OraclePeak(output, self.patience)
+        return FullBudget(self.patience)
 
     @property
     def multiple(self) -> int:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dipstage.errors import InputError
-from dipstage.metrics import SSIM_WINDOW, mse, psnr_db, ssim
+from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork
 from dipstage.noise import noised
 from dipstage.outcome import Outcome, Stop, Trace, score
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
-from dipstage.stopping import OUTPUTS, FullBudget, Output, StoppingRule
+from dipstage.settings import SSIM_WINDOW, TrainerSettings
+from dipstage.stopping import OUTPUTS, Output, StoppingRule
 
 BLOCK = 10
 """Iterations between two looks of the host at the device; SSIM is measured as often."""
@@ -65,7 +65,8 @@ def fit(
 
     observation, ground_truth: (1, C, H, W) float32 in [0, 1]; H and W multiples of
     2 ** settings.scales and at least 11. The ground truth scores; only a stopping rule whose
-    name says oracle acts on it. The budget is the schedule's; `settings.iterations` is not read.
+    name says oracle acts on it, by default the one that `settings` asks for, on the raw output.
+    The budget is the schedule's; `settings.iterations` is not read.
 
     The loop is the DIP denoising recipe: fixed input plus fresh noise in each iteration, mean
     squared error, an exponential moving average of the outputs beside the raw output, and the
@@ -75,7 +76,7 @@ def fit(
     Raises InputError for shapes that do not fit.
     """
     _check_shapes(observation, ground_truth, settings)
-    stopping = stopping or FullBudget()
+    stopping = stopping or settings.stopping("raw")
     device = torch.device(device)
     started = time.perf_counter()
     run = _Run(observation, ground_truth, schedule, settings, streams, device)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -124,26 +123,24 @@ def _drive(start: Callable[[View], Run], name: str, runs_dir: Path) -> None:
     from search.progress import Lines, LiveView
 
     console = make_console()
-    with contextlib.ExitStack() as stack:
-        view: View
-        view = stack.enter_context(LiveView(console)) if console.is_terminal else Lines(console)
-        try:
-            run = start(view)
-        except KeyboardInterrupt:
-            stack.close()
-            _interrupted(name, runs_dir)
+    try:
+        if console.is_terminal:
+            with LiveView(console) as live:
+                run = start(live)
+        else:
+            run = start(Lines(console))
+    except KeyboardInterrupt:
+        _interrupted(name, runs_dir)
     _conclude(run, runs_dir)
 
 
-def _interrupted(name: str, runs_dir: Path) -> None:
-    """Say how to go on, and leave at once: Ray's threads need no farewell."""
+def _interrupted(name: str, runs_dir: Path) -> NoReturn:
+    """Say how to go on."""
     if (runs_dir / name / "experiment.yaml").exists():
         click.echo(f"interrupted; go on with: dipsearch resume {name}{_where(runs_dir)}", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(130)
+    raise SystemExit(130)
 
 
 def _conclude(run: Run, runs_dir: Path) -> None:
@@ -166,10 +163,12 @@ def _conclude(run: Run, runs_dir: Path) -> None:
     console.print(
         f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
     )
+    size = f" --size {run.experiment.size}" if run.experiment.size else ""
     following = [
         f"dipsearch pareto {run.name}{here} --plot front.svg",
         f"dipsearch export {run.name}{here} --pick psnr --output mine.yaml",
-        f"dipstage run {run.experiment.images[0]} --schedule {best}{_as_trained(run)}",
+        f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "
+        f"{shlex.quote(str(best))}{size}",
     ]
     if run.experiment.space is not None:
         more = 2 * max(run.trials_wanted, 1)
@@ -178,15 +177,7 @@ def _conclude(run: Run, runs_dir: Path) -> None:
 
 
 def _where(runs_dir: Path) -> str:
-    return "" if runs_dir == Path("runs") else f" --runs-dir {runs_dir}"
-
-
-def _as_trained(run: Run) -> str:
-    """The options of dipstage run that repeat the search's network and pictures."""
-    experiment = run.experiment
-    size = f" --size {experiment.size}" if experiment.size else ""
-    trainer = experiment.trainer
-    return f"{size} --width {trainer.width} --scales {trainer.scales}"
+    return "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 @main.command()
@@ -194,23 +185,20 @@ def _as_trained(run: Run) -> str:
 @_of_a_run
 def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> None:
     """Trials by state, best so far, rate and time left."""
-    from search.progress import sentence, status_of
     from search.run import Run
+    from search.status import sentence, status_of
 
     run = Run.open(name, runs_dir, storage)
     now, alive = status_of(run), run.has_driver()
     if as_json:
         click.echo(json.dumps({"run": name, "driver": alive, **asdict(now)}, indent=2))
         return
-    console = make_console()
-    console.print(f"{name}: {sentence(now)}", markup=False)
+    click.echo(f"{name}: {sentence(now)}")
     if now.trials_per_hour:
-        console.print(f"{now.trials_per_hour:.1f} trials an hour", markup=False)
+        click.echo(f"{now.trials_per_hour:.1f} trials an hour")
     if not alive and now.done < now.wanted:
-        console.print(
-            f"no driver on this machine; go on with: dipsearch resume {name}{_where(runs_dir)}",
-            markup=False,
-        )
+        where = _where(runs_dir)
+        click.echo(f"no driver on this machine; go on with: dipsearch resume {name}{where}")
 
 
 @main.command()
@@ -303,8 +291,8 @@ def export(name: str, pick: str, output: Path | None, storage: str | None, runs_
     from search.run import Run
 
     run = Run.open(name, runs_dir, storage)
-    path = run.export(pick, output)
-    make_console().print(f"{run.pick(pick).name} written to {path}", markup=False)
+    trial = run.pick(pick)
+    click.echo(f"{trial.name} written to {run.export_trial(trial, output)}")
 
 
 def _front_and_candidates(run: Run) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from dipstage.documents import write_whole
 from dipstage.errors import InputError
 from dipstage.images import expand
 from search.experiment import Experiment
-from search.prepare import load_candidates, load_pictures
+from search.prepare import Candidate, load_candidates, load_pictures
 from search.progress import Quiet, View
 from search.run import Run, run_folder
 from search.study import Ledger, create_study, open_storage
@@ -40,7 +40,7 @@ def launch(
     storage: a database address for Optuna; SQLite in the run's folder where there is none.
     address: of a running Ray cluster; a local one is started where there is none.
     InputError, before anything starts, for a run that exists and for anything that is wrong with
-    the experiment, its pictures or its candidates.
+    the experiment, its pictures, its candidates or the resources it wants.
     """
     runs_dir = Path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
@@ -53,9 +53,32 @@ def launch(
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
     digests = {label: picture.digest for label, picture in pictures.items()}
+
+    view = view or Quiet()
+    for picture in pictures.values():
+        for notice in picture.notices:
+            view.note(notice)
+
+    from search import tuning
+
+    with _terminable(), tuning.ray_cluster(address), _terminable():
+        tuning.resources_of(experiment)
+        _create(experiment, folder, storage, digests, candidates)
+        return resume(
+            experiment.name, runs_dir=runs_dir, storage=storage, address=address, view=view
+        )
+
+
+def _create(
+    experiment: Experiment,
+    folder: Path,
+    storage: str | None,
+    digests: dict[str, str],
+    candidates: list[Candidate],
+) -> None:
     url = storage or os.environ.get("DIPSEARCH_STORAGE") or None
     # Made aside and renamed, so that a run that exists can always be resumed.
-    aside = runs_dir / f".{experiment.name}.{uuid.uuid4().hex}"
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         (aside / "curves").mkdir(parents=True)
         write_whole(aside / "experiment.yaml", experiment.yaml())
@@ -65,11 +88,12 @@ def launch(
         aside.rename(folder)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise InputError(f"--runs-dir {runs_dir} cannot be written: {error.strerror}") from None
+        raise InputError(
+            f"--runs-dir {folder.parent} cannot be written: {error.strerror}"
+        ) from None
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    return resume(experiment.name, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
 
 def resume(
@@ -93,14 +117,17 @@ def resume(
     except Timeout:
         raise InputError(f"run {name!r} has a driver that is alive: wait for it to end") from None
     try:
-        _ask_for(run, trials)
+        trials = run.trials_wanted if trials is None else trials
+        _refuse_fewer(run, trials)
         setting = _setting(run)
+        run.study.set_user_attr("trials", trials)
         view = view or Quiet()
         ledger = Ledger(run.study, run.experiment, list(setting.replicates))
         if not ledger.finished:
             from search import tuning
 
-            with tuning.ray_cluster(address), _terminable():
+            # Twice: Ray puts a handler of its own in place when it starts.
+            with _terminable(), tuning.ray_cluster(address), _terminable():
                 tuning.tune_trials(run, ledger, setting, view)
         view.end(run)
     finally:
@@ -108,17 +135,14 @@ def resume(
     return run
 
 
-def _ask_for(run: Run, trials: int | None) -> None:
-    if trials is None or trials == run.trials_wanted:
-        return
+def _refuse_fewer(run: Run, trials: int) -> None:
     if trials < run.trials_wanted:
         raise InputError(
             f"--trials must be at least the {run.trials_wanted} that run {run.name!r} was asked "
             f"for, got {trials}"
         )
-    if run.experiment.space is None:
+    if trials > run.trials_wanted and run.experiment.space is None:
         raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
-    run.study.set_user_attr("trials", trials)
 
 
 def _setting(run: Run) -> Setting:

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from dipstage.documents import read_yaml, yaml_text
+from dipstage.documents import parse_yaml, read_yaml, yaml_text
 from dipstage.errors import InputError
 from dipstage.presets import PRESETS
 from dipstage.records import from_plain
@@ -100,6 +100,8 @@ class Space(_Model):
         for key, bounds in (("exponent", self.exponent), ("learning_rate", self.learning_rate)):
             if bounds is not None and bounds.low <= 0:
                 raise ValueError(f"{key} must be above 0, got low {bounds.low}")
+        if self.learning_rate is not None and self.learning_rate.high > 1:
+            raise ValueError(f"learning_rate must be at most 1, got high {self.learning_rate.high}")
         for key, names in (("split", self.split), ("noise.beta", self.noise.beta)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} names a choice twice: {', '.join(names)}")
@@ -133,6 +135,13 @@ class Resources(_Model):
     concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0)] = "auto"
+
+    @model_validator(mode="after")
+    def _schedulable(self) -> Resources:
+        gpus = self.gpus_per_trial
+        if gpus != "auto" and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"gpus_per_trial must be whole above 1, got {gpus}")
+        return self
 
 
 class Experiment(_Model):
@@ -184,8 +193,7 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise InputError(f"--set needs KEY=VALUE, got {override!r}")
-        value = _parse_value(override, text)
-        patch = {key: value}
+        patch = {key: parse_yaml(text, f"--set {override}")}
         _anchor(patch, Path())
         _insert(content, key, patch[key])
     return validate(content, str(path))
@@ -228,24 +236,19 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
     for key in ("images", "candidates"):
         entries = content.get(key)
         if isinstance(entries, list):
-            content[key] = [_absolute(entry, folder) for entry in entries]
+            content[key] = [
+                entry
+                if not isinstance(entry, str) or _is_name(key, entry)
+                else str((folder / entry).absolute())
+                for entry in entries
+            ]
 
 
-def _absolute(entry: Any, folder: Path) -> Any:
-    if not isinstance(entry, str) or entry.startswith("skimage:") or is_preset(entry):
-        return entry
-    looks_like_a_name = "/" not in entry and "." not in entry
-    return entry if looks_like_a_name else str((folder / entry).absolute())
-
-
-def _parse_value(override: str, text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
+def _is_name(key: str, entry: str) -> bool:
+    """Whether an entry is no path: a picture of scikit-image, a preset, or a preset mistyped."""
+    if key == "images":
+        return entry.startswith("skimage:")
+    return is_preset(entry) or not ("/" in entry or "." in entry)
 
 
 def _insert(content: dict[str, Any], key: str, value: Any) -> None:

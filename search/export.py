@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dipstage.errors import InputError
 from dipstage.files import Measured, Provenance, ScheduleFile, save_schedule
 from search.experiment import is_preset
-from search.versions import versions
 
 if TYPE_CHECKING:
     from search.run import Run, Trial
@@ -40,7 +39,7 @@ def export(run: Run, trial: Trial, path: Path) -> Path:
             run=run.name,
             trial=trial.number,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions=versions(),
+            versions=trial.versions,
         ),
     )
     try:

@@ -71,7 +71,7 @@ class Trial:
             params=dict(trial.params),
             outcomes=replicates(trial),
             values=(trial.values[0], trial.values[1]) if complete else None,
-            failure=attributes.get("failure"),
+            failure=attributes.get("failure") if trial.state is TrialState.FAIL else None,
             started=trial.datetime_start,
             ended=trial.datetime_complete,
         )
@@ -106,6 +106,17 @@ class Trial:
     def censored(self, output: Output) -> int:
         """Replicates whose maximum the end of the run may have cut off."""
         return sum(bool(outcome[output]["censored"]) for outcome in self.outcomes.values())
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the packages that the workers ran with; several are joined by a comma."""
+        seen: dict[str, list[str]] = {}
+        for outcome in self.outcomes.values():
+            for package, version in outcome["versions"].items():
+                found = seen.setdefault(package, [])
+                if version not in found:
+                    found.append(version)
+        return {package: ", ".join(found) for package, found in seen.items()}
 
     @property
     def wall_s(self) -> float:
@@ -199,9 +210,13 @@ class Run:
 
     def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
         """Write a schedule file, by default best.yaml in the run's folder; returns its path."""
+        return self.export_trial(self.pick(pick), output)
+
+    def export_trial(self, trial: Trial, output: Path | str | None = None) -> Path:
+        """`export` of a trial at hand."""
         from search.export import export
 
-        return export(self, self.pick(pick), Path(output) if output else self.folder / "best.yaml")
+        return export(self, trial, Path(output) if output else self.folder / "best.yaml")
 
     @property
     def lock(self) -> FileLock:

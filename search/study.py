@@ -7,16 +7,18 @@ them up under the same number, with the replicates that they had finished.
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -30,10 +32,13 @@ from search.space import suggest
 REPLICATE = "replicate:"
 """Prefix of the attribute that holds a finished replicate's outcome."""
 MAX_DEATHS = 3
-_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed),
+_SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
+    # Optuna's ten random trials, or a third of a search that is shorter than thirty.
+    "tpe": lambda seed, trials: TPESampler(
+        seed=seed, n_startup_trials=max(4, min(10, trials // 3))
+    ),
+    "random": lambda seed, trials: RandomSampler(seed=seed),
+    "nsga2": lambda seed, trials: NSGAIISampler(seed=seed),
 }
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -41,8 +46,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Any:
     """Optuna's storage at `url`, by default SQLite in the run's folder."""
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+    by_address = url is not None
     arguments: dict[str, Any] = {}
     if url is None:
         path = folder / "study.db"
@@ -51,8 +57,9 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Any:
                 f"run folder {folder} has no study.db: if its study is in a database, name it with "
                 "--storage or DIPSEARCH_STORAGE"
             )
-        url = f"sqlite:///{path}"
-        arguments["engine_kwargs"] = {"connect_args": {"timeout": 60}}
+        # The path goes to sqlite3 itself: in an address, `?` and `%` would mean something else.
+        url = "sqlite:///study.db"
+        arguments["engine_kwargs"] = {"creator": partial(sqlite3.connect, path, timeout=60)}
     try:
         return optuna.storages.RDBStorage(
             url, skip_compatibility_check=not create, skip_table_creation=not create, **arguments
@@ -60,17 +67,25 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Any:
     except (ArgumentError, NoSuchModuleError):
         # The message would repeat the address, and with it a password.
         raise InputError("--storage is no database address that SQLAlchemy knows") from None
-    except (ImportError, OperationalError) as error:
-        raise InputError(f"--storage cannot be opened: {type(error).__name__}") from None
+    except (ImportError, SQLAlchemyError, StorageInternalError) as error:
+        what = "--storage" if by_address else f"{folder / 'study.db'}"
+        raise InputError(
+            f"{what} cannot be opened as a study's database: {type(error).__name__}"
+        ) from None
 
 
 def create_study(
     storage: Any, experiment: Experiment, digests: dict[str, str], candidates: list[Candidate]
 ) -> None:
     """Create the study with what a resume needs: candidates and the pictures' content."""
-    study = optuna.create_study(
-        storage=storage, study_name=experiment.name, directions=["maximize", "minimize"]
-    )
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=experiment.name, directions=["maximize", "minimize"]
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        raise InputError(
+            f"the storage has a study {experiment.name!r} already: choose another --name"
+        ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(["max_psnr_gt_db", "steps_to_max"])
@@ -93,7 +108,7 @@ def load_study(storage: Any, name: str) -> Study:
     """The study of a run; InputError if the storage has none of that name."""
     try:
         return Study(name, storage)
-    except KeyError:
+    except (KeyError, StorageInternalError):
         raise InputError(f"the storage has no study {name!r}: is it the one of this run?") from None
 
 
@@ -128,7 +143,8 @@ class Ledger:
         """`keys` name the replicates that make a trial complete."""
         self._study, self._experiment, self._keys = study, experiment, keys
         seed = experiment.search.seed + len(study.get_trials(deepcopy=False))
-        study.sampler = SearchedTrials(_SAMPLERS[experiment.search.sampler](seed))
+        wanted = int(study.user_attrs["trials"])
+        study.sampler = SearchedTrials(_SAMPLERS[experiment.search.sampler](seed, wanted))
         self._queue: deque[Work] = deque()
         self._running: dict[int, Work] = {}
         self._adopt()
@@ -138,7 +154,7 @@ class Ledger:
             c for c in study.user_attrs["candidates"] if c["name"] not in named
         )
         sampled = sum("candidate" not in t.user_attrs for t in trials)
-        self._to_sample = max(0, int(study.user_attrs["trials"]) - sampled)
+        self._to_sample = max(0, wanted - sampled)
 
     def _adopt(self) -> None:
         """Take up what a dead driver left RUNNING."""
@@ -154,6 +170,9 @@ class Ledger:
                 tuple(replicates(trial)),
             )
             self._running[trial.number] = work
+            if int(trial.user_attrs.get("deaths", 0)) >= MAX_DEATHS:
+                self._give_up(trial.number, MAX_DEATHS, trial.user_attrs.get("death", ""))
+                continue
             if not self._finish_if_all_done(trial.number):
                 self._queue.append(self._running.pop(trial.number))
 
@@ -161,11 +180,6 @@ class Ledger:
     def finished(self) -> bool:
         """Whether nothing is left to do and nothing is under way."""
         return not (self._queue or self._running or self._candidates or self._to_sample)
-
-    @property
-    def remaining(self) -> int:
-        """Trials that are under way or still to come."""
-        return len(self._queue) + len(self._running) + len(self._candidates) + self._to_sample
 
     def next(self) -> Work | None:
         """A trial to run: one taken up again, a candidate, or a sampled one; None to wait."""
@@ -218,17 +232,23 @@ class Ledger:
             self._fail(number, failure)
         self._running.pop(number, None)
 
-    def died(self, number: int) -> None:
+    def died(self, number: int, reason: str = "") -> None:
         """The worker died: run the rest again, unless that has happened too often."""
         if self._finish_if_all_done(number):
             return
         work = self._running.pop(number)
         deaths = int(self._trial(number).user_attrs.get("deaths", 0)) + 1
+        self._set(number, "death", reason)
         self._set(number, "deaths", deaths)
         if deaths >= MAX_DEATHS:
-            self._fail(number, f"its worker died {deaths} times")
+            self._give_up(number, deaths, reason)
         else:
             self._queue.append(work)
+
+    def _give_up(self, number: int, deaths: int, reason: str) -> None:
+        last = f", last: {reason}" if reason else ""
+        self._fail(number, f"its worker died {deaths} times{last}")
+        self._running.pop(number, None)
 
     def _finish_if_all_done(self, number: int) -> bool:
         outcomes = replicates(self._trial(number))

@@ -87,7 +87,7 @@ def comparison_table(run: Run, output: Output) -> Table:
     Steps are iterations. Differences are taken replicate by replicate.
     """
     candidates = [t for t in run.records() if t.candidate and t.values is not None]
-    plain = next((t for t in candidates if t.candidate == "baseline"), None)
+    plain = next((t for t in candidates if t.schedule and len(t.schedule.stages) == 1), None)
     rows = []
     for trial in candidates:
         row = [

@@ -17,8 +17,9 @@ from dipstage.outcome import Outcome, Stop
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
-from dipstage.stopping import FullBudget, OraclePeak, Output
+from dipstage.stopping import Output
 from dipstage.trainer import fit, observe
+from search.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,7 @@ def train_replicate(
         schedule,
         trainer,
         streams,
-        stopping=OraclePeak(setting.output, trainer.patience)
-        if trainer.oracle_stop
-        else FullBudget(trainer.patience),
+        stopping=trainer.stopping(setting.output),
         device="cuda" if setting.gpu else "cpu",
     )
 
@@ -103,6 +102,9 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         try:
             outcome = train_replicate(self._setting, key, self._schedule, self._learning_rate)
         except Exception as error:
+            if self._setting.gpu and not isinstance(error, torch.OutOfMemoryError | ValueError):
+                # A GPU that failed once may fail for ever in this process: let the worker die.
+                raise
             reason = f"{type(error).__name__} on {key}: {error}"
             return {"done": True, "failure": " ".join(reason.split())}
         if outcome.stop is Stop.DIVERGED:
@@ -117,7 +119,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                 {
                     **outcome.summary(),
                     "host": platform.node(),
-                    "torch": torch.__version__,
+                    "versions": versions(),
                 }
             ],
             "curves": [pack_curves(outcome)],

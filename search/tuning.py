@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Read by Ray when it is imported. Loggers and snapshots of Tune are switched off: the study holds
@@ -51,12 +52,18 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-    )
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--address {address}: no Ray cluster answers there: {reason}") from None
     try:
         yield
     finally:
@@ -64,7 +71,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
-    """Tune's view of the self._ledger. It keeps no state that would be worth a snapshot."""
+    """Tune's view of the ledger. It keeps no state that would be worth a snapshot."""
 
     def __init__(self, run: Run, ledger: Ledger) -> None:
         super().__init__()
@@ -94,12 +101,18 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        if error:
+            return  # Tune tells `Watch` next, with the reason.
+        if result is None:
+            self.worker_died(trial_id, "it ended without a result")
+            return
         number = self._numbers.pop(trial_id)
-        if error or result is None:
-            self._ledger.died(number)
-        else:
-            self._take(number, result)
-            self._ledger.finish(number, result.get("failure"))
+        self._take(number, result)
+        self._ledger.finish(number, result.get("failure"))
+
+    def worker_died(self, trial_id: str, reason: str) -> None:
+        """Hand the trial out again, or give it up."""
+        self._ledger.died(self._numbers.pop(trial_id), reason)
 
     def _take(self, number: int, result: dict[str, Any]) -> None:
         """Write a replicate down, curves first, and let go of the curves."""
@@ -117,10 +130,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
 
 class Watch(tune.Callback):  # type: ignore[misc]
-    """Tells the view about the run, at most twice a second."""
+    """Tells the view about the run, at most twice a second, and the searcher about deaths."""
 
-    def __init__(self, run: Run, view: View) -> None:
-        self._run, self._view, self._next = run, view, 0.0
+    def __init__(self, run: Run, searcher: StudySearcher, view: View) -> None:
+        self._run, self._searcher, self._view, self._next = run, searcher, view, 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """As in `StudySearcher`."""
@@ -132,13 +145,19 @@ class Watch(tune.Callback):  # type: ignore[misc]
             self._view.update(self._run)
             self._next = time.monotonic() + 0.5
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Failures of the training are results, so this is the end of a worker."""
+        lines = Path(trial.error_file).read_text().split("\n") if trial.error_file else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        self._searcher.worker_died(trial.trial_id, last[:200])
 
-def _resources(experiment: Experiment) -> tuple[dict[str, float], int]:
-    """What one trial takes, and how many run at a time."""
+
+def resources_of(experiment: Experiment) -> tuple[dict[str, float], int]:
+    """What one trial takes, and how many run at a time; InputError if there is too little."""
     wanted, cluster = experiment.resources, ray.cluster_resources()
     cpus, gpus = wanted.cpus_per_trial, cluster.get("GPU", 0.0)
     gpus_per_trial = (
-        (1.0 if gpus else 0.0) if wanted.gpus_per_trial == "auto" else (wanted.gpus_per_trial)
+        (1.0 if gpus else 0.0) if wanted.gpus_per_trial == "auto" else wanted.gpus_per_trial
     )
     slots = int(cluster.get("CPU", 0) // cpus)
     if gpus_per_trial:
@@ -154,14 +173,15 @@ def _resources(experiment: Experiment) -> tuple[dict[str, float], int]:
 
 def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
     """Run the ledger's trials until it is finished."""
-    resources, concurrent = _resources(run.experiment)
+    resources, concurrent = resources_of(run.experiment)
     setting = replace(setting, gpu=resources["gpu"] > 0)
+    searcher = StudySearcher(run, ledger)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(ScheduleTrial, setting=setting), resources),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(run, ledger),
+                search_alg=searcher,
                 num_samples=-1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
@@ -171,7 +191,7 @@ def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
                 name=run.name,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Watch(run, view)],
+                callbacks=[Watch(run, searcher, view)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
             ),

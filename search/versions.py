@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = ("dipsearch", "torch", "ray", "optuna", "numpy", "scikit-image")
 
 
 def versions() -> dict[str, str]:
     """By package name, Python among them."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        # A worker may run the code without having it installed as a package.
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

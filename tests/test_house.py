@@ -63,7 +63,9 @@ def test_help_imports_nothing_heavy(package: str) -> None:
 
 
 def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
-    modules = "search.run, search.tables, search.progress, search.export, search.pareto"
+    modules = (
+        "search.run, search.tables, search.progress, search.status, search.export, search.pareto"
+    )
     assert not {"torch", "ray", "pandas", "matplotlib"} & loaded(f"import {modules}")
 
 

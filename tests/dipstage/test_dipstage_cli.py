@@ -12,9 +12,12 @@ import torch
 from click.testing import CliRunner, Result
 
 from dipstage.cli import main
-from dipstage.files import ScheduleFile, save_schedule
+from dipstage.files import Measure, Measured, OutputMeasures, ScheduleFile, save_schedule
 from dipstage.images import load_picture
 from dipstage.presets import parse_preset
+from dipstage.randomness import Streams
+from dipstage.settings import TrainerSettings
+from dipstage.trainer import fit, observe
 
 SMALL = ["--size", "32", "--width", "4", "--scales", "2", "--iterations", "30"]
 
@@ -108,6 +111,58 @@ def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: 
     assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 41
     shown = dipstage("schedules", str(path), "--iterations", "400", "--json")
     assert json.loads(shown.stdout)["iterations"] == 400
+
+
+def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:
+    settings = TrainerSettings(
+        iterations=40, width=4, scales=2, learning_rate=0.02, ema=0.9, patience=7
+    )
+    measure = OutputMeasures(Measure(1.0, 1), Measure(1.0, 1), Measure(1.0, 1), Measure(1.0, 1), 0)
+    measured = Measured(["a.png"], 50.0, [0], settings, "raw", measure, measure)
+    path = tmp_path / "s.yaml"
+    schedule = parse_preset("log10").schedule(40)
+    save_schedule(path, ScheduleFile(schedule, measured=measured))
+
+    def curves_of(name: str, *options: str) -> str:
+        folder = tmp_path / name
+        result = dipstage(
+            "run", "skimage:camera", "--size", "32", "--schedule", str(path),
+            "--output", str(folder), *options,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "width 4, scales 2" in result.output
+        return (folder / "curves.csv").read_text()
+
+    picture = load_picture("skimage:camera", size=32, multiple=4)
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    torch.set_num_threads(1)
+    alone = fit(observe(truth, 50, streams), truth, schedule, settings, streams)
+    assert curves_of("file") == alone.trace.csv()
+    assert curves_of("told", "--learning-rate", "0.01") != alone.trace.csv()
+    assert curves_of("told", "--sigma", "25") != alone.trace.csv()
+
+
+def test_results_are_never_overwritten_unless_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for schedule in ("log10:heaviest=0.5", "log10:heaviest=0.5", "log10:heaviest=0.7"):
+        assert dipstage("run", "skimage:camera", "--schedule", schedule, *SMALL).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "camera-log10-heaviest0.5-seed0",
+        "camera-log10-heaviest0.5-seed0-2",
+        "camera-log10-heaviest0.7-seed0",
+    ]
+
+
+def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dipstage.trainer.fit", interrupt)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"
 
 
 def test_transparency_is_dropped_with_a_notice(tmp_path: Path) -> None:

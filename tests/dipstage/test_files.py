@@ -93,6 +93,12 @@ BROKEN = {
     "true for a number": ("iterations: 1,", "iterations: true,", "a whole number, got True"),
     "missing": ("alpha_bar: 0.2, ", "", r"stages\[0\].alpha_bar is missing"),
     "wrong sum": ("iterations: 10\n", "iterations: 11\n", r"stages\[0\].share"),
+    "no iterations": (
+        "iterations: 10\n",
+        "iterations: 0\n",
+        "iterations must be at least 1, got 0",
+    ),
+    "beyond floats": ("0.2,", "1" + "0" * 400 + ",", "larger than any number here"),
     "wrong share": ("share: 0.1", "share: 0.3", r"share must be iterations / 10 = 0\.1, got 0\.3"),
     "nan": ("0.2,", ".nan,", "alpha_bar must be in"),
     "doubled key": ("format: 1", "format: 1\nformat: 1", 'line 2: found duplicate key "format"'),

@@ -80,6 +80,26 @@ def test_every_picture_of_scikit_image_loads_without_a_download(name: str) -> No
     assert picture.label == name
 
 
+def test_tiff_colours_are_not_taken_for_others(tmp_path: Path) -> None:
+    """Palette, CMYK and white-is-zero TIFF look like the PNG of the same picture."""
+    picture = Image.fromarray(RAMP8 // 8 * 8)
+    picture.save(tmp_path / "rgb.png")
+    expected = load_picture(str(tmp_path / "rgb.png"), multiple=16).pixels
+    picture.convert("CMYK").save(tmp_path / "cmyk.tif")
+    cmyk = load_picture(str(tmp_path / "cmyk.tif"), multiple=16)
+    assert cmyk.pixels == pytest.approx(expected, abs=0.02)
+    assert not cmyk.notices
+    grey = Image.fromarray(RAMP8[..., 0] // 16)
+    grey.putpalette([value for k in range(256) for value in (k, 255 - k, k // 2)])
+    grey.save(tmp_path / "palette.tif")
+    palette = load_picture(str(tmp_path / "palette.tif"), multiple=16).pixels
+    assert palette.shape == (3, 64, 64)
+    assert palette[1] == pytest.approx(1 - palette[0], abs=0.01)
+    tifffile.imwrite(tmp_path / "white.tif", 255 - RAMP8[..., 0], photometric="miniswhite")
+    white = load_picture(str(tmp_path / "white.tif"), multiple=16).pixels
+    assert np.array_equal(np.rint(white[0] * 255).astype(np.uint8), RAMP8[..., 0])
+
+
 def test_without_a_size_the_centre_is_cropped_to_the_multiple(tmp_path: Path) -> None:
     write(tmp_path / "a.png", RAMP8[:50, :45])
     picture = load_picture(str(tmp_path / "a.png"), multiple=16)
@@ -140,6 +160,8 @@ def test_refusals_name_the_picture_and_the_reason(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="unknown picture 'skimage:lena': scikit-image carries"):
         load_picture("skimage:lena")
+    with pytest.raises(InputError, match="would be 8 × 8: SSIM needs sides of at least 11"):
+        load_picture("skimage:camera", size=8, multiple=8)
     with pytest.raises(InputError, match="size must be a multiple of 32"):
         load_picture("skimage:camera", size=50)
     with pytest.raises(InputError, match="smaller than size 1024"):

@@ -20,7 +20,7 @@ from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Family, PowerSplit, Schedule, Stage
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS, FullBudget, OraclePeak, Output, StoppingRule
-from dipstage.trainer import Progress, fit, observe
+from dipstage.trainer import Progress, _Run, fit, observe
 
 SETTINGS = TrainerSettings(width=8, scales=2, input_depth=8, learning_rate=0.02, patience=20)
 PICTURE = load_picture("skimage:chelsea", size=32, multiple=4)
@@ -283,6 +283,40 @@ def test_the_safety_reset_answers_a_sudden_drop_but_no_stage_switch(
     losses = psnr_db(torch.from_numpy(outcome.trace.loss))
     assert float(losses[at - 1] - losses[at]) > 5
     assert outcome.resets == resets
+
+
+def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With updates held still after iteration 5, a drop leaves the weights of iteration 4."""
+    monkeypatch.setattr(SpoiledNetwork, "at", 5)
+    monkeypatch.setattr("dipstage.trainer.SkipNetwork", SpoiledNetwork)
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    schedule = parse_preset("baseline").schedule(10)
+    state = _Run(
+        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, torch.device("cpu")
+    )
+    psnr = torch.tensor(-torch.inf)
+    seen = []
+    for iteration in range(6):
+        seen.append(state.weights.detach().clone())
+        if iteration == 5:
+            monkeypatch.setattr(state.optimiser, "step", lambda: None)
+        psnr = state._step(iteration, state.observation, psnr)
+    assert int(state.resets) == 1
+    assert not torch.equal(seen[5], seen[4])
+    assert torch.equal(state.weights.detach(), seen[4])
+    body = torch.cat([p.detach().flatten() for p in state.network.parameters()])
+    assert torch.equal(body, seen[4])
+
+
+def test_the_settings_ask_for_their_own_stopping_rule() -> None:
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    eager = replace(SETTINGS, oracle_stop=True, patience=12)
+    schedule = parse_preset("baseline").schedule(400)
+    outcome = fit(observe(truth, 25, streams), truth, schedule, eager, streams)
+    assert outcome.stop is Stop.PEAK
+    assert outcome.iterations - 1 - outcome.scores("raw").steps_to_max >= 12
+    assert eager.stopping("smoothed") == OraclePeak("smoothed", 12)
+    assert SETTINGS.stopping("raw") == FullBudget(20)
 
 
 def test_progress_is_told_after_every_block() -> None:

@@ -59,6 +59,7 @@ def outcome(max_psnr_gt_db: float, steps_to_max: int, censored: bool = False) ->
         "iterations_per_s": 12.0,
         "device": "cpu",
         "host": "here",
+        "versions": {"torch": "2.13.0", "python": "3.11.7"},
         "raw": scores,
         "smoothed": smoothed,
     }

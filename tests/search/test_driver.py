@@ -107,12 +107,16 @@ def test_resume_refuses_a_picture_that_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     save_png(path, load_picture("skimage:moon", size=32, multiple=2).pixels)
     launch(
-        experiment(images=[str(path)], seeds=[0], search={"trials": 0}), runs_dir=tmp_path / "runs"
+        experiment(images=[str(path)], seeds=[0], space=None, search={"trials": 0}),
+        runs_dir=tmp_path / "runs",
     )
     save_png(tmp_path / "b.png", load_picture("skimage:coins", size=32, multiple=2).pixels)
     shutil.move(tmp_path / "b.png", path)
     with pytest.raises(InputError, match="is not what it was when run 'tiny' began"):
         resume("tiny", runs_dir=tmp_path / "runs")
+    with pytest.raises(InputError, match="has no space to sample from"):
+        resume("tiny", trials=9, runs_dir=tmp_path / "runs")
+    assert Run.open("tiny", tmp_path / "runs").trials_wanted == 0
 
 
 def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -165,10 +169,20 @@ def test_a_killed_worker_costs_the_replicate_in_flight_and_nothing_else(tmp_path
 def test_trials_that_need_more_than_there_is_are_refused(tmp_path: Path) -> None:
     for resources in ({"cpus_per_trial": 64}, {"gpus_per_trial": 1.0}):
         with pytest.raises(InputError, match="resources: a trial needs"):
-            launch(experiment(resources=resources), runs_dir=tmp_path / str(len(resources)))
-        import shutil
+            launch(experiment(resources=resources), runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
-        shutil.rmtree(tmp_path / str(len(resources)))
+
+def test_a_study_of_another_run_in_the_same_storage_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    small = experiment(images=["skimage:moon"], seeds=[0], search={"trials": 0})
+    run = launch(small, runs_dir=tmp_path / "a", storage=url)
+    assert len(run.front()) >= 1
+    assert not (run.folder / "study.db").exists()
+    with pytest.raises(InputError, match="has a study 'tiny' already"):
+        launch(small, runs_dir=tmp_path / "b", storage=url)
+    assert not list((tmp_path / "b").iterdir())
+    assert url not in (run.folder / "experiment.yaml").read_text()
 
 
 def test_the_learning_rate_is_searched_on_request(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 of the driver at five moments, then resume: the counts are exact."""
+"""kill -9 of the driver at six moments, then resume: the counts are exact."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import psutil
 import pytest
 from fake_runs import experiment
 
-from search.run import Run
+from search.run import Run, curve_path
 
 TRIALS, CANDIDATES, REPLICATES = 4, 2, 2
 
@@ -49,7 +49,8 @@ def progress(run: Run | None) -> tuple[int, int, int]:
 
 
 MOMENTS = {
-    "starting": (0, 0, 0),
+    "before the run is made": None,
+    "the run is made": (0, 0, 0),
     "first trial dispatched": (1, 0, 0),
     "first replicate recorded": (1, 1, 0),
     "in the middle": (3, 4, 2),
@@ -57,7 +58,17 @@ MOMENTS = {
 }
 
 
-def test_kill_9_of_the_driver_at_five_moments_and_resume(tmp_path: Path) -> None:
+def written(run: Run) -> dict[str, tuple[int, bytes]]:
+    """Time and content of the curves of every replicate that the study knows."""
+    paths = [
+        curve_path(run.folder, trial.number, key)
+        for trial in run.records()
+        for key in trial.outcomes
+    ]
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> None:
     tiny = experiment(
         seeds=[0],
         search={"trials": TRIALS},
@@ -67,20 +78,28 @@ def test_kill_9_of_the_driver_at_five_moments_and_resume(tmp_path: Path) -> None
     path.write_text(tiny.yaml())
     runs_dir = tmp_path / "runs"
     command = ("launch", str(path))
+    kept: dict[str, tuple[int, bytes]] = {}
     for moment, wanted in MOMENTS.items():
         process = dipsearch(*command, runs_dir=runs_dir)
         run = None
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
+            if wanted is None and len(psutil.Process(process.pid).children(recursive=True)) > 2:
+                break  # Ray is starting.
             if run is None and (runs_dir / "tiny" / "study.db").exists():
                 run = Run.open("tiny", runs_dir)
             now = progress(run)
-            if run and all(n >= w for n, w in zip(now, wanted, strict=True)):
+            if run and wanted and all(n >= w for n, w in zip(now, wanted, strict=True)):
                 break
             time.sleep(0.02)
         assert process.poll() is None, f"the search ended before the moment: {moment}"
         kill_tree(process)
+        if wanted is None:
+            assert not (runs_dir / "tiny").exists()
+            continue
+        kept |= written(Run.open("tiny", runs_dir))
         command = ("resume", "tiny")
+    assert len(kept) >= 10
     assert dipsearch("resume", "tiny", runs_dir=runs_dir).wait(timeout=120) == 0
 
     finished = Run.open("tiny", runs_dir)
@@ -95,7 +114,9 @@ def test_kill_9_of_the_driver_at_five_moments_and_resume(tmp_path: Path) -> None
             assert float(np.max(psnr)) == outcome["raw"]["max_psnr_gt_db"]
     names = {p.name for p in (finished.folder / "curves").iterdir() if p.suffix == ".npz"}
     assert len(names) == (TRIALS + CANDIDATES) * REPLICATES
-    # What was finished before a kill was not trained again: every schedule is there once.
+    # What was finished before a kill was not trained again: its file is as it was.
+    now_written = written(finished)
+    assert {name: now_written[name] for name in kept} == kept
     schedules = [str(trial.params) for trial in trials if not trial.candidate]
     assert len(set(schedules)) == TRIALS
 

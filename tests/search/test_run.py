@@ -9,8 +9,8 @@ from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
 from dipstage.plots import save_figure
 from search.plots import plot_front
-from search.progress import duration, sentence, status_of
 from search.run import Run, front_of, row
+from search.status import duration, sentence, status_of
 from search.tables import comparison_table, front_table, relation
 
 

@@ -145,12 +145,12 @@ def test_a_dead_worker_s_trial_goes_on_and_is_given_up_after_too_many_deaths(run
     assert work is not None
     ledger.record(work.number, KEYS[0], outcome(25, 10))
     for _ in range(MAX_DEATHS - 1):
-        ledger.died(work.number)
+        ledger.died(work.number, "out of memory")
         again = ledger.next()
         assert again is not None
         assert (again.number, again.done) == (work.number, (KEYS[0],))
-    ledger.died(work.number)
-    assert run.records()[0].failure == "its worker died 3 times"
+    ledger.died(work.number, "out of memory")
+    assert run.records()[0].failure == "its worker died 3 times, last: out of memory"
     following = ledger.next()
     assert following is not None
     assert following.number == 1
@@ -166,14 +166,19 @@ def test_a_worker_that_dies_after_its_last_replicate_has_finished(run: Run) -> N
     assert states(run) == ["complete"]
 
 
-def test_remaining_counts_what_is_left(run: Run) -> None:
-    ledger = ledger_of(run)
-    assert ledger.remaining == 6
-    work = ledger.next()
-    assert work is not None
-    assert (ledger.remaining, ledger.finished) == (6, False)
-    finish(ledger, work)
-    assert ledger.remaining == 5
+def test_a_driver_that_dies_while_it_gives_a_trial_up_leaves_no_stale_reason(run: Run) -> None:
+    dead = ledger_of(run)
+    first, second = dead.next(), dead.next()
+    assert first is not None
+    assert second is not None
+    trial = run.study.get_trials()
+    storage = run.study._storage
+    storage.set_trial_user_attr(trial[0]._trial_id, "failure", "said, but not told")
+    storage.set_trial_user_attr(trial[1]._trial_id, "deaths", MAX_DEATHS)
+    play(run, lambda number: (25.0, 10))
+    assert run.records()[0].state == "complete"
+    assert run.records()[0].failure is None
+    assert run.records()[1].failure == "its worker died 3 times"
 
 
 def test_replicates_are_exact_in_the_study(run: Run) -> None:
@@ -184,6 +189,16 @@ def test_replicates_are_exact_in_the_study(run: Run) -> None:
     ledger.record(work.number, KEYS[0], exact)
     reopened = Run.open(run.name, run.folder.parent)
     assert replicates(reopened.study.get_trials()[0]) == {KEYS[0]: exact}
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a b", "a#b"])
+def test_runs_live_where_they_were_asked_to_whatever_the_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    run = new_run(tmp_path / name, experiment())
+    assert (tmp_path / name / "tiny" / "study.db").stat().st_size > 0
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+    assert Run.open("tiny", tmp_path / name).trials_wanted == run.trials_wanted
 
 
 def suggestions(candidates: int, sampler: optuna.samplers.BaseSampler) -> list[dict[str, Any]]:
@@ -246,5 +261,9 @@ def test_storages_that_cannot_be_opened_are_refused_without_their_password(
         with pytest.raises(InputError) as caught:
             open_storage(tmp_path, url)
         assert "secret" not in str(caught.value)
+    for content in (b"", b"no database" * 100):
+        (tmp_path / "study.db").write_bytes(content)
+        with pytest.raises(InputError, match=r"study\.db cannot be opened|has no study"):
+            load_study(open_storage(tmp_path, None), "tiny")
     with pytest.raises(InputError, match="no study 'other'"):
         load_study(open_storage(run.folder, None), "other")
