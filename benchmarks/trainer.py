@@ -1,8 +1,8 @@
 """Checks and measures the trainer on one device: speed by scale, and the same bytes twice.
 
 Claim: iterations a second of `dipstage.fit`, scoring included, as the median of n blocks.
-Run `python benchmarks/trainer.py` on any machine that has torch, numpy and scikit-image; with a
-GPU the larger scales are measured as well. Prints a table and writes JSON beside it.
+`PYTHONPATH=. python benchmarks/trainer.py` runs from a checkout wherever there are torch, numpy
+and scikit-image; with a GPU the larger scales are measured. Prints a table and writes JSON.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ def status_of(run: Run) -> Status:
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
     wanted = run.trials_wanted + run.candidates_wanted
     done = len(by_state["complete"]) + len(by_state["failed"])
-    rate = _per_second(trials, len(by_state["running"]))
+    # Not the trials that run at this moment: between two trials that is one too few.
+    at_a_time = int(run.study.user_attrs.get("concurrent", 1)) if by_state["running"] else 0
+    rate = _per_second(trials, min(at_a_time, wanted - done))
     return Status(
         wanted=wanted,
         complete=len(by_state["complete"]),
@@ -55,14 +57,14 @@ def status_of(run: Run) -> Status:
     )
 
 
-def _per_second(trials: list[Trial], running: int) -> float | None:
-    """Trials that run now by the mean training time of the last 16 that ended.
+def _per_second(trials: list[Trial], at_a_time: int) -> float | None:
+    """Trials at a time by the mean training time of the last 16 that ended.
 
     Not by the clock: a search that was interrupted for a night is no slower for it.
     """
     ended = sorted((t for t in trials if t.ended and t.wall_s > 0), key=lambda t: str(t.ended))
     last = [t.wall_s for t in ended[-16:]]
-    return running / fmean(last) if last and running else None
+    return at_a_time / fmean(last) if last and at_a_time else None
 
 
 def sentence(status: Status) -> str:

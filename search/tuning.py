@@ -174,6 +174,7 @@ def resources_of(experiment: Experiment) -> tuple[dict[str, float], int]:
 def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
     """Run the ledger's trials until it is finished."""
     resources, concurrent = resources_of(run.experiment)
+    run.study.set_user_attr("concurrent", concurrent)
     setting = replace(setting, gpu=resources["gpu"] > 0)
     searcher = StudySearcher(run, ledger)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")

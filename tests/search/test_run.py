@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fake_runs import KEYS, experiment, new_run, play
+from fake_runs import KEYS, experiment, new_run, outcome, play
 
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
@@ -11,6 +11,7 @@ from dipstage.plots import save_figure
 from search.plots import plot_front
 from search.run import Run, front_of, row
 from search.status import duration, sentence, status_of
+from search.study import Ledger
 from search.tables import comparison_table, front_table, relation
 
 
@@ -113,10 +114,6 @@ def test_tables_show_front_candidates_and_paired_differences(played: Run) -> Non
 
 
 def test_censored_maxima_are_marked_in_every_table(tmp_path: Path) -> None:
-    from fake_runs import outcome
-
-    from search.study import Ledger
-
     run = new_run(tmp_path, experiment(search={"trials": 0}))
     ledger = Ledger(run.study, run.experiment, KEYS)
     while (work := ledger.next()) is not None:
@@ -153,6 +150,23 @@ def test_status_counts_and_estimates(played: Run, tmp_path: Path) -> None:
     assert status.seconds_left == 0
     line = sentence(status)
     assert "6/6 trials, 0 running, 1 failed, best 27.00 dB at 18 (trial 2), front of 3" in line
+
+
+def test_time_left_is_by_training_time_and_not_by_the_clock(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment())
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    assert status_of(run).seconds_left is None
+    for number in range(3):
+        work = ledger.next()
+        assert work is not None
+        if number < 2:
+            for key in KEYS:
+                ledger.record(work.number, key, outcome(25.0, 10))
+            ledger.finish(work.number, None)
+    # Trials of 4 replicates of 2.5 s; 4 of 6 are left, two at a time.
+    run.study.set_user_attr("concurrent", 2)
+    assert status_of(run).seconds_left == pytest.approx(20)
+    assert status_of(run).trials_per_hour == pytest.approx(720)
 
 
 @pytest.mark.parametrize(

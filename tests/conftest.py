@@ -1,4 +1,4 @@
-"""A played run, and one Ray for the whole session."""
+"""Settings of the suite, a played run, and one Ray for the whole session."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 from fake_runs import experiment, new_run, play
+from hypothesis import settings
 
 from search.run import Run
+
+# Wall time proves nothing on a busy machine, and a suite that fails must fail again.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 
 @pytest.fixture
