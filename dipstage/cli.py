@@ -238,10 +238,10 @@ def _train(
 
 def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | None]:
     """The schedule for the budget, and the file that it comes from, if any."""
-    from dipstage.presets import PRESETS, parse_preset
+    from dipstage.presets import PRESETS, is_preset, parse_preset
     from dipstage.settings import TrainerSettings
 
-    if name.partition(":")[0] in PRESETS:
+    if is_preset(name):
         budget = TrainerSettings().iterations if iterations is None else iterations
         return parse_preset(name).schedule(budget), None
     path = Path(name)
@@ -259,10 +259,9 @@ def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | N
 
 def _label(schedule_name: str) -> str:
     """A preset or a file in a folder's name."""
-    from dipstage.presets import PRESETS
+    from dipstage.presets import is_preset
 
-    is_preset = schedule_name.partition(":")[0] in PRESETS
-    text = schedule_name if is_preset else Path(schedule_name).stem
+    text = schedule_name if is_preset(schedule_name) else Path(schedule_name).stem
     return text.replace(":", "-").replace("=", "").replace(",", "-")
 
 

@@ -54,7 +54,7 @@ def yaml_text(content: dict[str, Any]) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 100
+    yaml.width = 4096
     text = io.StringIO()
     yaml.dump(content, text)
     return text.getvalue()

@@ -106,6 +106,12 @@ PRESETS: dict[str, type[AnyPreset]] = {
     "log10": Log10,
 }
 
+
+def is_preset(text: str) -> bool:
+    """Whether a text names a preset, with or without parameters, rather than a schedule file."""
+    return text.partition(":")[0] in PRESETS
+
+
 _CASTS: dict[str, type] = {"int": int, "float": float, "str": str}
 
 

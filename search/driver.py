@@ -18,9 +18,10 @@ from dipstage.documents import write_whole
 from dipstage.errors import InputError
 from dipstage.images import expand
 from search.experiment import Experiment
+from search.paths import run_folder
 from search.prepare import Candidate, load_candidates, load_pictures
 from search.progress import Quiet, View
-from search.run import Run, run_folder
+from search.run import Run
 from search.study import Ledger, create_study, open_storage
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def launch(
     """
     runs_dir = Path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
+    if folder.exists() and not (folder / "experiment.yaml").exists():
+        raise InputError(f"{folder} is no run but exists: remove it, or choose another --name")
     if folder.exists():
         raise InputError(
             f"run {experiment.name!r} exists in {runs_dir}: go on with it by "

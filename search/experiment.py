@@ -16,10 +16,11 @@ from pydantic import (
 
 from dipstage.documents import parse_yaml, read_yaml, yaml_text
 from dipstage.errors import InputError
-from dipstage.presets import PRESETS
+from dipstage.presets import is_preset
 from dipstage.records import from_plain
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
+from search.paths import RUN_NAME
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -30,7 +31,6 @@ def _trainer(value: Any) -> TrainerSettings:
 
 # Read as a schedule file reads it, so that both refuse the same things.
 Trainer = Annotated[TrainerSettings, BeforeValidator(_trainer)]
-RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class _Model(BaseModel):
@@ -224,11 +224,6 @@ def _sentence(error: ValidationError) -> str:
         message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     more = f" (and {len(others)} more)" if others else ""
     return f"{key}: {message}{more}" if key else f"{message}{more}"
-
-
-def is_preset(candidate: str) -> bool:
-    """Whether a candidate names a preset; anything else is a schedule file."""
-    return candidate.partition(":")[0] in PRESETS
 
 
 def _anchor(content: dict[str, Any], folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from dipstage.files import Measured, Provenance, ScheduleFile, save_schedule
-from search.experiment import is_preset
+from dipstage.presets import is_preset
 
 if TYPE_CHECKING:
     from search.run import Run, Trial
@@ -26,7 +26,8 @@ def export(run: Run, trial: Trial, path: Path) -> Path:
         family=point.family if point else None,
         preset=trial.candidate if trial.candidate and is_preset(trial.candidate) else None,
         measured=Measured(
-            images=experiment.images,
+            # Names alone: a schedule file is passed on, and folders are nobody else's business.
+            images=[n if n.startswith("skimage:") else Path(n).name for n in experiment.images],
             size=experiment.size,
             sigma_255=experiment.task.sigma_255,
             seeds=experiment.seeds,

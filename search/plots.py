@@ -64,7 +64,7 @@ def plot_front(run: Run) -> Figure:
             fontsize=8,
             annotation_clip=False,
         )
-    output = run.experiment.objective.output
+    output = run.output
     n = max((len(t.outcomes) for t in trials), default=0)
     axes.set_xlabel("steps to max (iterations)")
     axes.set_ylabel("max PSNR against ground truth (dB)")

@@ -9,9 +9,9 @@ from pathlib import Path
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
 from dipstage.images import Picture, expand, load_picture
-from dipstage.presets import parse_preset
+from dipstage.presets import is_preset, parse_preset
 from dipstage.schedules import Schedule
-from search.experiment import Experiment, is_preset
+from search.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,13 +24,15 @@ from dipstage.files import Measure, OutputMeasures
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS, Output
 from search import pareto
-from search.experiment import Experiment, validate
 from search.pareto import Score
-from search.space import Point, decode
+from search.paths import curve_path, run_folder
 from search.study import is_interrupted, load_study, open_storage, replicates
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from search.experiment import Experiment
+    from search.space import Point
 
 State: TypeAlias = Literal["complete", "failed", "running"]
 _STATES: dict[TrialState, State] = {
@@ -124,12 +127,11 @@ class Trial:
         return sum(float(outcome["wall_s"]) for outcome in self.outcomes.values())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """A run folder and its study."""
 
     folder: Path
-    experiment: Experiment
     study: Study
 
     @classmethod
@@ -140,10 +142,22 @@ class Run:
             raise InputError(
                 f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
             )
-        path = folder / "experiment.yaml"
-        experiment = validate(read_yaml(path), str(path))
         opened = open_storage(folder, storage or os.environ.get("DIPSEARCH_STORAGE") or None)
-        return cls(folder, experiment, load_study(opened, experiment.name))
+        return cls(folder, load_study(opened, name))
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What is run. Read when asked for: most of what a run can tell needs only the study."""
+        from search.experiment import validate
+
+        path = self.folder / "experiment.yaml"
+        return validate(read_yaml(path), str(path))
+
+    @property
+    def output(self) -> Output:
+        """The output whose objectives are optimised."""
+        output: Output = self.study.user_attrs["output"]
+        return output
 
     @property
     def name(self) -> str:
@@ -198,6 +212,8 @@ class Run:
 
     def point(self, trial: Trial) -> Point | None:
         """The point of the space that a sampled trial is; None for a candidate."""
+        from search.space import decode
+
         if trial.candidate is not None or self.experiment.space is None:
             return None
         return decode(trial.params, self.experiment.space)
@@ -274,21 +290,3 @@ def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:
             yield f"{output}_{key}", measure.mean
             yield f"{output}_{key}_std", measure.std
         yield f"{output}_censored", trial.censored(output)
-
-
-def run_folder(name: str, runs_dir: Path) -> Path:
-    """The folder of a run; InputError for a name that would leave `runs_dir`."""
-    import re
-
-    from search.experiment import RUN_NAME
-
-    if not re.fullmatch(RUN_NAME, name):
-        raise InputError(
-            f"run name must be letters, digits, dots, dashes and underscores, got {name!r}"
-        )
-    return runs_dir / name
-
-
-def curve_path(folder: Path, number: int, key: str) -> Path:
-    """Where the curves of a replicate lie."""
-    return folder / "curves" / f"trial{number:05d}-{key}.npz"

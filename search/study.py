@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -25,9 +25,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
 from dipstage.schedules import Schedule
-from search.experiment import Experiment
-from search.prepare import Candidate
-from search.space import suggest
+
+if TYPE_CHECKING:
+    from search.experiment import Experiment
+    from search.prepare import Candidate
 
 REPLICATE = "replicate:"
 """Prefix of the attribute that holds a finished replicate's outcome."""
@@ -91,6 +92,7 @@ def create_study(
         study.set_metric_names(["max_psnr_gt_db", "steps_to_max"])
     study.set_user_attr("pictures", digests)
     study.set_user_attr("trials", experiment.search.trials)
+    study.set_user_attr("output", experiment.objective.output)
     study.set_user_attr(
         "candidates",
         [
@@ -203,6 +205,8 @@ class Ledger:
         )
 
     def _sample(self) -> Work:
+        from search.space import suggest
+
         assert self._experiment.space is not None
         trial = self._study.ask()
         point = suggest(trial, self._experiment.space)

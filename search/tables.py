@@ -49,7 +49,7 @@ def front_table(run: Run) -> Table:
     members = front_of(trials)
     behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
     knee = run.pick("knee") if members else None
-    output = run.experiment.objective.output
+    output = run.output
     rows = [
         _row(trial, output, relation(trial, trials, members), trial == knee) for trial in members
     ]
@@ -141,7 +141,7 @@ def spread(measure: Measure, digits: int, sign: str = "") -> str:
 
 def trials_table(run: Run) -> Table:
     """Every trial as a row."""
-    output = run.experiment.objective.output
+    output = run.output
     rows = []
     for trial in run.records():
         scored = trial.values is not None

@@ -34,7 +34,7 @@ from ray.tune.search import Searcher
 from dipstage.documents import write_whole
 from dipstage.errors import InputError
 from search.experiment import Experiment
-from search.run import curve_path
+from search.paths import curve_path
 from search.trial import ScheduleTrial
 
 if TYPE_CHECKING:

@@ -66,7 +66,8 @@ def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
     modules = (
         "search.run, search.tables, search.progress, search.status, search.export, search.pareto"
     )
-    assert not {"torch", "ray", "pandas", "matplotlib"} & loaded(f"import {modules}")
+    heavy = {"torch", "ray", "pandas", "matplotlib", "skimage", "pydantic"}
+    assert not heavy & loaded(f"import {modules}")
 
 
 def test_no_file_names_a_registry_or_a_machine_s_path() -> None:

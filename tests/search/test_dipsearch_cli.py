@@ -140,6 +140,7 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["launch", "none.yaml"], "none.yaml does not exist"),
         (["launch", "broken.yaml"], "broken.yaml, line 1: not YAML"),
         (["launch", "e.yaml"], "run 'tiny' exists in runs"),
+        (["launch", "e.yaml", "--name", "stray"], "stray is no run but exists: remove it"),
         (["launch", "e.yaml", "--name", "a/b"], "name: must be letters"),
         (["launch", "e.yaml", "--name", "../up"], "name: must be letters"),
         (["launch", "e.yaml", "--name", "x", "--trials", "-1"], "search.trials: "),
@@ -167,6 +168,7 @@ def test_wrong_requests_get_one_sentence_and_exit_code_2(
     new_run(tmp_path / "runs", experiment())
     (tmp_path / "e.yaml").write_text(yaml_text(CONTENT))
     (tmp_path / "broken.yaml").write_text("name: [")
+    (tmp_path / "runs" / "stray").mkdir()
     before = sorted(tmp_path.rglob("*"))
     result = dipsearch(*arguments)
     assert result.exit_code == 2, result.output

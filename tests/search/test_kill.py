@@ -12,7 +12,8 @@ import psutil
 import pytest
 from fake_runs import experiment
 
-from search.run import Run, curve_path
+from search.paths import curve_path
+from search.run import Run
 
 TRIALS, CANDIDATES, REPLICATES = 4, 2, 2
 
