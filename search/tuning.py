@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address is not None:
+        _refuse_silence(address)
     try:
         ray.init(
             address=address or "local",
@@ -63,11 +66,25 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         if address is None:
             raise
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--address {address}: no Ray cluster answers there: {reason}") from None
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({reason}); one with token "
+            "authentication needs RAY_AUTH_MODE=token"
+        ) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray waits for minutes where nobody listens; a look at the port takes a moment."""
+    host, colon, port = address.rpartition("/")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # Such as `auto`: for Ray to judge.
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--address {address}: nobody listens there: {error}") from None
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]

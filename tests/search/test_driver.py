@@ -135,7 +135,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(tmp_path:
 
 
 class KillOneWorker(Quiet):
-    """SIGKILLs the process of a trial once, after the first replicate was written down."""
+    """SIGKILLs a process that trains, once, after the first replicate was written down."""
 
     killed = 0
 
@@ -147,7 +147,7 @@ class KillOneWorker(Quiet):
 
         me = psutil.Process()
         for child in me.children(recursive=True):
-            if "ScheduleTrial" in " ".join(child.cmdline()[:1]):
+            if child.cmdline()[:1] and child.cmdline()[0].endswith(".train"):
                 KillOneWorker.killed = child.pid
                 os.kill(child.pid, signal.SIGKILL)
                 return
@@ -171,6 +171,15 @@ def test_trials_that_need_more_than_there_is_are_refused(tmp_path: Path) -> None
         with pytest.raises(InputError, match="resources: a trial needs"):
             launch(experiment(resources=resources), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
+    from search.tuning import _refuse_silence
+
+    with pytest.raises(InputError, match="nobody listens there"):
+        _refuse_silence(address)
+    _refuse_silence("auto")
 
 
 def test_a_study_of_another_run_in_the_same_storage_is_refused(tmp_path: Path) -> None:
