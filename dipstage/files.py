@@ -34,11 +34,15 @@ class OutputMeasures:
     max_ssim_gt: Measure
     steps_to_max_ssim_gt: Measure
     censored: int
+    steps_to_tolerance: Measure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the numbers were measured on, and the numbers; `output` is what was optimised."""
+    """What the numbers were measured on, and the numbers; `output` is what was optimised.
+
+    tolerance_db: steps_to_tolerance counts to within this of the maximum.
+    """
 
     images: list[str]
     sigma_255: float
@@ -48,6 +52,7 @@ class Measured:
     raw: OutputMeasures
     smoothed: OutputMeasures
     size: int | None = None
+    tolerance_db: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,11 @@ class Outcome:
         }
 
 
+def steps_within(psnr_gt_db: Curve, tolerance_db: float) -> int:
+    """First iteration whose PSNR_GT is within `tolerance_db` of the maximum; (iterations,)."""
+    return int(np.argmax(psnr_gt_db >= psnr_gt_db.max() - np.float32(tolerance_db)))
+
+
 def score(trace: Trace, output: Output, patience: int) -> Scores:
     """Scores of a trace that holds at least one iteration, with SSIM measured at its maximum."""
     psnr, ssim = trace.psnr_gt_db(output), trace.ssim_gt(output)

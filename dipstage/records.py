@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dipstage.errors import InputError
 
@@ -50,6 +50,10 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         if len(members) > 1:
             return _read_tagged(members, value, where, kinds)
         return _read(members[0], value, where, kinds)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where} must be {' or '.join(arguments)}, got {value!r}")
+        return value
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where, kinds)
     if origin in (list, tuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Protocol, TypeAlias
 
@@ -37,9 +37,13 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Stages from the heaviest noise to the observation (alpha_bar 1)."""
+    """Stages from the heaviest noise to the observation (alpha_bar 1).
+
+    any_order: lets the noised stages come in any order, for controls.
+    """
 
     stages: tuple[Stage, ...]
+    any_order: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse an order that is not heaviest first, or that does not end on the observation."""
@@ -49,6 +53,10 @@ class Schedule:
                 "the last stage must be the observation, alpha_bar 1, "
                 f"got {levels[-1] if levels else 'no stage'}"
             )
+        if self.any_order:
+            if len(set(levels)) < len(levels):
+                raise InputError(f"each noise level must be one stage, got alpha_bar {levels}")
+            return
         for before, after in pairwise(levels):
             if before >= after:
                 raise InputError(
@@ -63,9 +71,9 @@ class Schedule:
         return cls(tuple(Stage(level, int(count)) for level, count in pairs if count))
 
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Sequence[float]]) -> Schedule:
+    def from_pairs(cls, pairs: Iterable[Sequence[float]], *, any_order: bool = False) -> Schedule:
         """The inverse of `pairs`."""
-        return cls(tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs))
+        return cls(tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs), any_order)
 
     @property
     def pairs(self) -> list[list[float]]:

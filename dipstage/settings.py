@@ -24,6 +24,7 @@ class TrainerSettings:
     iterations: the budget of a run.
     width, scales, skip_channels, input_depth: the skip network's channels and depth.
     learning_rate: Adam's.
+    warmup: iterations over which the learning rate rises evenly to learning_rate; 0 for none.
     input_noise_std: of the noise added to the input in each iteration (1/30 for sigma 25).
     ema: weight of the past in the smoothed output.
     patience: iterations without a rise of PSNR_GT after which the oracle stops a run, and the
@@ -41,6 +42,7 @@ class TrainerSettings:
     ema: float = _setting(0.99, "in [0, 1)")
     patience: int = _setting(150, "at least 1")
     oracle_stop: bool = False
+    warmup: int = _setting(0, "not negative")
 
     def __post_init__(self) -> None:
         """Refuse values outside their rule, naming the field."""

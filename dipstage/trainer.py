@@ -182,10 +182,13 @@ class _Run:
 
     def _target(self, stage: int) -> Tensor:
         """The stage's target: the observation behind one fixed draw of noise."""
-        alpha_bar = self.schedule.stages[stage].alpha_bar
+        levels = [s.alpha_bar for s in self.schedule.stages]
+        alpha_bar = levels[stage]
         if alpha_bar == 1:
             return self.observation
-        generator = self.streams.generator(Stream.STAGE_NOISE, stage)
+        # By its rank among the levels, so that a control trains on the targets of its schedule.
+        rank = sorted(levels).index(alpha_bar)
+        generator = self.streams.generator(Stream.STAGE_NOISE, rank)
         noise = torch.randn(self.observation.shape, generator=generator)
         return noised(self.observation, alpha_bar, noise.to(self.device))
 
@@ -206,6 +209,9 @@ class _Run:
             self.weights.copy_(self.good_weights)
             self.resets += dropped
             psnr = torch.where(dropped, previous_psnr, psnr)
+        if iteration < self.settings.warmup:
+            share = (iteration + 1) / self.settings.warmup
+            self.optimiser.param_groups[0]["lr"] = self.settings.learning_rate * share
         self.optimiser.step()
         return psnr
 

@@ -299,11 +299,15 @@ def _front_and_candidates(run: Run) -> list[dict[str, Any]]:
     from search.run import row
     from search.tables import relation
 
-    records = run.records()
+    records, objective = run.records(), run.objective
     members = run.front()
     shown = members + [t for t in records if t.candidate and t.values and t not in members]
     return [
-        {"on_front": t in members, "against": relation(t, records, members), **row(t)}
+        {
+            "on_front": t in members,
+            "against": relation(t, records, members),
+            **row(t, objective),
+        }
         for t in shown
     ]
 
@@ -315,7 +319,9 @@ def _write_csv(run: Run, path: Path, *, front_only: bool) -> None:
     from dipstage.documents import write_whole
     from search.run import row
 
-    rows = _front_and_candidates(run) if front_only else [row(t) for t in run.records()]
+    rows = (
+        _front_and_candidates(run) if front_only else [row(t, run.objective) for t in run.records()]
+    )
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

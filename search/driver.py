@@ -165,7 +165,7 @@ def _setting(run: Run) -> Setting:
         seeds=tuple(experiment.seeds),
         sigma_255=experiment.task.sigma_255,
         trainer=experiment.trainer,
-        output=experiment.objective.output,
+        objective=experiment.objective,
         cpus=experiment.resources.cpus_per_trial,
         gpu=False,
     )

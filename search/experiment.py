@@ -19,7 +19,7 @@ from dipstage.errors import InputError
 from dipstage.presets import is_preset
 from dipstage.records import from_plain
 from dipstage.settings import TrainerSettings
-from dipstage.stopping import Output
+from search.objectives import Objective
 from search.paths import RUN_NAME
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -29,8 +29,13 @@ def _trainer(value: Any) -> TrainerSettings:
     return value if isinstance(value, TrainerSettings) else from_plain(TrainerSettings, value, {})
 
 
+def _objective(value: Any) -> Objective:
+    return value if isinstance(value, Objective) else from_plain(Objective, value, {})
+
+
 # Read as a schedule file reads it, so that both refuse the same things.
 Trainer = Annotated[TrainerSettings, BeforeValidator(_trainer)]
+Objectives = Annotated[Objective, BeforeValidator(_objective)]
 
 
 class _Model(BaseModel):
@@ -115,18 +120,20 @@ class Task(_Model):
     sigma_255: Annotated[Finite, Field(ge=0)] = 25.0
 
 
-class Objective(_Model):
-    """Which output's max_psnr_gt_db (up) and steps_to_max (down) are optimised."""
-
-    output: Output = "raw"
-
-
 class Search(_Model):
     """How many schedules are sampled beside the candidates, and how."""
 
     trials: Annotated[int, Field(ge=0)] = 24
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Racing(_Model):
+    """Whether trials that the front has beaten are stopped early (see `search.racing`)."""
+
+    enabled: bool = True
+    confidence: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
+    min_replicates: Annotated[int, Field(ge=1)] = 2
 
 
 class Resources(_Model):
@@ -153,10 +160,11 @@ class Experiment(_Model):
     size: Annotated[int, Field(ge=1)] | None = None
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     trainer: Trainer = TrainerSettings()
-    objective: Objective = Objective()
+    objective: Objectives = Objective()
     space: Space | None = None
     candidates: list[str] = []
     search: Search = Search()
+    racing: Racing = Racing()
     resources: Resources = Resources()
 
     @model_validator(mode="after")

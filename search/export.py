@@ -33,6 +33,7 @@ def export(run: Run, trial: Trial, path: Path) -> Path:
             seeds=experiment.seeds,
             trainer=replace(experiment.trainer, learning_rate=trial.learning_rate),
             output=experiment.objective.output,
+            tolerance_db=experiment.objective.tolerance_db,
             raw=trial.measures("raw"),
             smoothed=trial.measures("smoothed"),
         ),

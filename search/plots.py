@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.pareto import Score
 from search.run import Run, Trial, front_of
 
 if TYPE_CHECKING:
@@ -20,10 +21,22 @@ def plot_front(run: Run) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    trials = [trial for trial in run.records() if trial.values is not None]
+    records = run.records()
+    trials = [trial for trial in records if trial.values is not None]
     members = front_of(trials)
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
+    raced = [Score(*trial.estimate) for trial in records if trial.estimate is not None]
+    if raced:
+        axes.plot(
+            [score.steps_to_max for score in raced],
+            [score.max_psnr_gt_db for score in raced],
+            "x",
+            color="0.72",
+            markersize=5,
+            label="raced (predicted)",
+            zorder=1,
+        )
     _scatter(
         axes,
         [t for t in trials if not t.candidate and t not in members],
@@ -64,11 +77,11 @@ def plot_front(run: Run) -> Figure:
             fontsize=8,
             annotation_clip=False,
         )
-    output = run.output
+    objective = run.objective
     n = max((len(t.outcomes) for t in trials), default=0)
-    axes.set_xlabel("steps to max (iterations)")
+    axes.set_xlabel(f"{objective.steps_words} (iterations)")
     axes.set_ylabel("max PSNR against ground truth (dB)")
-    axes.set_title(f"{run.name}: {output} output, mean over {n} replicates", fontsize=10)
+    axes.set_title(f"{run.name}: {objective.output} output, mean over {n} replicates", fontsize=10)
     axes.grid(alpha=0.25)
     axes.margins(0.12)
     if trials:

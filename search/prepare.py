@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
@@ -16,11 +17,24 @@ from search.experiment import Experiment
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A schedule that is always evaluated, with the learning rate it was made for, if any."""
+    """A schedule that is always evaluated, with the learning rate it was made for, if any.
+
+    warmup: iterations over which the learning rate rises to it.
+    """
 
     name: str
     schedule: Schedule
     learning_rate: float | None = None
+    warmup: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """As the study keeps it."""
+        return {
+            "name": self.name,
+            "stages": self.schedule.pairs,
+            "learning_rate": self.learning_rate,
+            "warmup": self.warmup,
+        }
 
 
 def load_pictures(experiment: Experiment) -> dict[str, Picture]:

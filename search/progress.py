@@ -109,5 +109,7 @@ class LiveView:
         return Group(
             Text(f"{run.name}: {sentence(status)}"),
             ProgressBar(total=status.wanted, completed=status.done, width=60),
-            table(["front", "steps to max", "max PSNR_GT (dB)"], rows) if rows else Text(""),
+            table(["front", run.objective.steps_words, "max PSNR_GT (dB)"], rows)
+            if rows
+            else Text(""),
         )

@@ -24,9 +24,17 @@ from dipstage.files import Measure, OutputMeasures
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS, Output
 from search import pareto
+from search.objectives import Objective
 from search.pareto import Score
 from search.paths import curve_path, run_folder
-from search.study import is_interrupted, load_study, open_storage, replicates
+from search.study import (
+    RACED,
+    is_interrupted,
+    load_study,
+    objective_of,
+    open_storage,
+    replicates,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     from search.experiment import Experiment
     from search.space import Point
 
-State: TypeAlias = Literal["complete", "failed", "running"]
+State: TypeAlias = Literal["complete", "raced", "failed", "running"]
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.FAIL: "failed",
@@ -45,16 +53,22 @@ _STATES: dict[TrialState, State] = {
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial as the study holds it; `candidate` is the name of a candidate."""
+    """One trial as the study holds it; `candidate` is the name of a candidate.
+
+    values: both objectives of a complete trial. estimate: what a raced trial's were predicted to
+    be when it was stopped.
+    """
 
     number: int
     state: State
     candidate: str | None
     schedule: Schedule | None
     learning_rate: float | None
+    warmup: int
     params: dict[str, Any]
     outcomes: dict[str, dict[str, Any]]
     values: tuple[float, float] | None
+    estimate: tuple[float, float] | None
     failure: str | None
     started: datetime | None
     ended: datetime | None
@@ -64,16 +78,20 @@ class Trial:
         """From Optuna's record."""
         attributes = trial.user_attrs
         stages = attributes.get("stages")
-        complete = trial.state is TrialState.COMPLETE
+        state = _STATES.get(trial.state, "failed")
+        if state == "complete" and RACED in attributes:
+            state = "raced"
         return cls(
             number=trial.number,
-            state=_STATES.get(trial.state, "failed"),
+            state=state,
             candidate=attributes.get("candidate"),
-            schedule=Schedule.from_pairs(stages) if stages else None,
+            schedule=Schedule.from_pairs(stages, any_order=True) if stages else None,
             learning_rate=attributes.get("learning_rate"),
+            warmup=int(attributes.get("warmup", 0)),
             params=dict(trial.params),
             outcomes=replicates(trial),
-            values=(trial.values[0], trial.values[1]) if complete else None,
+            values=(trial.values[0], trial.values[1]) if state == "complete" else None,
+            estimate=(trial.values[0], trial.values[1]) if state == "raced" else None,
             failure=attributes.get("failure") if trial.state is TrialState.FAIL else None,
             started=trial.datetime_start,
             ended=trial.datetime_complete,
@@ -104,7 +122,15 @@ class Trial:
             max_ssim_gt=self.measure(output, "max_ssim_gt"),
             steps_to_max_ssim_gt=self.measure(output, "steps_to_max_ssim_gt"),
             censored=self.censored(output),
+            steps_to_tolerance=(
+                self.measure(output, "steps_to_tolerance") if self.has_tolerance else None
+            ),
         )
+
+    @property
+    def has_tolerance(self) -> bool:
+        """Whether steps to within a tolerance of the maximum were recorded."""
+        return any("steps_to_tolerance" in o["raw"] for o in self.outcomes.values())
 
     def censored(self, output: Output) -> int:
         """Replicates whose maximum the end of the run may have cut off."""
@@ -153,16 +179,15 @@ class Run:
         path = self.folder / "experiment.yaml"
         return validate(read_yaml(path), str(path))
 
-    @property
-    def output(self) -> Output:
-        """The output whose objectives are optimised."""
-        output: Output = self.study.user_attrs["output"]
-        return output
+    @cached_property
+    def objective(self) -> Objective:
+        """What is optimised."""
+        return objective_of(self.study)
 
     @property
     def name(self) -> str:
         """The run's name."""
-        return self.folder.name
+        return self.study.study_name
 
     @property
     def trials_wanted(self) -> int:
@@ -183,7 +208,7 @@ class Run:
         """Every trial as a row: state, objectives, both outputs' scores, schedule, cost."""
         import pandas as pd
 
-        return pd.DataFrame([row(trial) for trial in self.records()])
+        return pd.DataFrame([row(trial, self.objective) for trial in self.records()])
 
     def front(self) -> list[Trial]:
         """Trials that no other trial dominates, fewest steps first; candidates compete."""
@@ -256,14 +281,18 @@ def front_of(trials: list[Trial]) -> list[Trial]:
     return [complete[i] for i in pareto.front([trial.score for trial in complete])]
 
 
-def row(trial: Trial) -> dict[str, Any]:
-    """One trial as a flat record for tables and CSV; steps are iterations."""
+def row(trial: Trial, objective: Objective) -> dict[str, Any]:
+    """One trial as a flat record for tables and CSV; steps are iterations.
+
+    A raced trial's objectives are the estimates that it was stopped on.
+    """
+    psnr, steps = trial.values or trial.estimate or (None, None)
     cells: dict[str, Any] = {
         "trial": trial.number,
         "name": trial.name,
         "state": trial.state,
-        "max_psnr_gt_db": trial.values[0] if trial.values else None,
-        "steps_to_max": trial.values[1] if trial.values else None,
+        "max_psnr_gt_db": psnr,
+        objective.steps_key: steps,
         "replicates": len(trial.outcomes),
         "stages": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,
@@ -285,7 +314,8 @@ def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:
     if not trial.outcomes:
         return
     for output in OUTPUTS:
-        for key in ("max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"):
+        keys = ["max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"]
+        for key in keys + ["steps_to_tolerance"] * trial.has_tolerance:
             measure = trial.measure(output, key)
             yield f"{output}_{key}", measure.mean
             yield f"{output}_{key}_std", measure.std

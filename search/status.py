@@ -10,10 +10,15 @@ from search.run import Run, Trial, front_of
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A search in numbers. Trials include candidates; `seconds_left` is None before the first."""
+    """A search in numbers. Trials include candidates; `seconds_left` is None before the first.
+
+    replicates_saved: those that raced trials were spared.
+    """
 
     wanted: int
     complete: int
+    raced: int
+    replicates_saved: int
     failed: int
     running: int
     front: int
@@ -26,7 +31,7 @@ class Status:
     @property
     def done(self) -> int:
         """Trials that ended, well or not."""
-        return self.complete + self.failed
+        return self.complete + self.raced + self.failed
 
 
 def status_of(run: Run) -> Status:
@@ -34,18 +39,21 @@ def status_of(run: Run) -> Status:
     trials = run.records()
     by_state = {
         state: [t for t in trials if t.state == state]
-        for state in ("complete", "failed", "running")
+        for state in ("complete", "raced", "failed", "running")
     }
     front = front_of(trials)
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
     wanted = run.trials_wanted + run.candidates_wanted
-    done = len(by_state["complete"]) + len(by_state["failed"])
+    done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
+    whole = max((len(t.outcomes) for t in by_state["complete"]), default=0)
     # Not the trials that run at this moment: between two trials that is one too few.
     at_a_time = int(run.study.user_attrs.get("concurrent", 1)) if by_state["running"] else 0
     rate = _per_second(trials, min(at_a_time, wanted - done))
     return Status(
         wanted=wanted,
         complete=len(by_state["complete"]),
+        raced=len(by_state["raced"]),
+        replicates_saved=sum(whole - len(t.outcomes) for t in by_state["raced"]),
         failed=len(by_state["failed"]),
         running=len(by_state["running"]),
         front=len(front),
@@ -70,6 +78,8 @@ def _per_second(trials: list[Trial], at_a_time: int) -> float | None:
 def sentence(status: Status) -> str:
     """The status in one line."""
     parts = [f"{status.done}/{status.wanted} trials", f"{status.running} running"]
+    if status.raced:
+        parts.append(f"{status.raced} raced ({status.replicates_saved} replicates saved)")
     if status.failed:
         parts.append(f"{status.failed} failed")
     if status.best is not None:

@@ -11,10 +11,9 @@ import sqlite3
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -25,6 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
 from dipstage.schedules import Schedule
+from search.objectives import Objective, mean_score
+from search.pareto import Score
+from search.racing import race
 
 if TYPE_CHECKING:
     from search.experiment import Experiment
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 REPLICATE = "replicate:"
 """Prefix of the attribute that holds a finished replicate's outcome."""
+RACED = "raced"
+"""Attribute of a trial that was stopped because the front had beaten it."""
 MAX_DEATHS = 3
 _SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     # Optuna's ten random trials, or a third of a search that is shorter than thirty.
@@ -89,21 +93,11 @@ def create_study(
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names(["max_psnr_gt_db", "steps_to_max"])
+        study.set_metric_names(["max_psnr_gt_db", experiment.objective.steps_key])
     study.set_user_attr("pictures", digests)
     study.set_user_attr("trials", experiment.search.trials)
-    study.set_user_attr("output", experiment.objective.output)
-    study.set_user_attr(
-        "candidates",
-        [
-            {
-                "name": c.name,
-                "stages": c.schedule.pairs,
-                "learning_rate": c.learning_rate,
-            }
-            for c in candidates
-        ],
-    )
+    study.set_user_attr("objective", asdict(experiment.objective))
+    study.set_user_attr("candidates", [candidate.plain() for candidate in candidates])
 
 
 def load_study(storage: Any, name: str) -> Study:
@@ -123,6 +117,11 @@ def replicates(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
     }
 
 
+def objective_of(study: Study) -> Objective:
+    """What the study optimises."""
+    return Objective(**study.user_attrs["objective"])
+
+
 def is_interrupted(trial: FrozenTrial) -> bool:
     """Whether a driver died before the trial had a schedule: it counts for nothing."""
     return bool(trial.user_attrs.get("interrupted"))
@@ -135,7 +134,20 @@ class Work:
     number: int
     schedule: Schedule
     learning_rate: float
+    warmup: int = 0
     done: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Work:
+        """What is left of a trial that a driver handed out."""
+        attributes = trial.user_attrs
+        return cls(
+            trial.number,
+            Schedule.from_pairs(attributes["stages"], any_order=True),
+            attributes["learning_rate"],
+            attributes.get("warmup", 0),
+            tuple(replicates(trial)),
+        )
 
 
 class Ledger:
@@ -144,13 +156,22 @@ class Ledger:
     def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
         """`keys` name the replicates that make a trial complete."""
         self._study, self._experiment, self._keys = study, experiment, keys
+        self._objective = objective_of(study)
         seed = experiment.search.seed + len(study.get_trials(deepcopy=False))
         wanted = int(study.user_attrs["trials"])
         study.sampler = SearchedTrials(_SAMPLERS[experiment.search.sampler](seed, wanted))
         self._queue: deque[Work] = deque()
         self._running: dict[int, Work] = {}
+        # Scores by replicate: of trials under way, and of complete ones for them to race against.
+        self._scores: dict[int, dict[str, Score]] = {}
+        self._complete: list[dict[str, Score]] = []
         self._adopt()
         trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
+        self._complete = [
+            self._score_all(t)
+            for t in trials
+            if t.state is TrialState.COMPLETE and RACED not in t.user_attrs
+        ]
         named = {t.user_attrs.get("candidate") for t in trials}
         self._candidates = deque(
             c for c in study.user_attrs["candidates"] if c["name"] not in named
@@ -165,13 +186,12 @@ class Ledger:
                 self._set(trial.number, "interrupted", True)
                 self._fail(trial.number, "the driver ended before the trial had a schedule")
                 continue
-            work = Work(
-                trial.number,
-                Schedule.from_pairs(trial.user_attrs["stages"]),
-                trial.user_attrs["learning_rate"],
-                tuple(replicates(trial)),
-            )
+            work = Work.of(trial)
             self._running[trial.number] = work
+            self._scores[trial.number] = self._score_all(trial)
+            if RACED in trial.user_attrs:
+                self._tell_raced(trial.number)
+                continue
             if int(trial.user_attrs.get("deaths", 0)) >= MAX_DEATHS:
                 self._give_up(trial.number, MAX_DEATHS, trial.user_attrs.get("death", ""))
                 continue
@@ -200,9 +220,11 @@ class Ledger:
     def _new_candidate(self, candidate: Mapping[str, Any]) -> Work:
         trial = self._study.ask()
         trial.set_user_attr("candidate", candidate["name"])
-        return self._dispatchable(
-            trial, Schedule.from_pairs(candidate["stages"]), candidate["learning_rate"]
-        )
+        if candidate.get("warmup"):
+            trial.set_user_attr("warmup", candidate["warmup"])
+        schedule = Schedule.from_pairs(candidate["stages"], any_order=True)
+        work = self._dispatchable(trial, schedule, candidate["learning_rate"])
+        return replace(work, warmup=candidate.get("warmup", 0))
 
     def _sample(self) -> Work:
         from search.space import suggest
@@ -220,6 +242,7 @@ class Ledger:
         trial.set_user_attr("learning_rate", rate)
         # Last: a RUNNING trial with stages is one that a later driver can take up.
         trial.set_user_attr("stages", schedule.pairs)
+        self._scores[trial.number] = {}
         return Work(trial.number, schedule, rate)
 
     def record(self, number: int, key: str, outcome: Mapping[str, Any]) -> None:
@@ -227,9 +250,36 @@ class Ledger:
         self._set(number, REPLICATE + key, dict(outcome))
         work = self._running[number]
         self._running[number] = replace(work, done=(*work.done, key))
+        self._scores[number][key] = self._objective.score(outcome)
+
+    def race(self, number: int) -> bool:
+        """Whether the front has beaten a trial under way; it is then marked, to be finished.
+
+        Candidates are never raced: they are there to be compared with.
+        """
+        racing = self._experiment.racing
+        if not racing.enabled or "candidate" in self._trial(number).user_attrs:
+            return False
+        raced = race(
+            self._scores[number],
+            self._complete,
+            self._keys,
+            racing.confidence,
+            racing.min_replicates,
+        )
+        if raced is None:
+            return False
+        self._set(number, RACED, {**asdict(raced), "estimate": list(raced.estimate)})
+        return True
 
     def finish(self, number: int, failure: str | None) -> None:
-        """The trial ended: COMPLETE with the means over its replicates, or FAIL with the reason."""
+        """The trial ended: COMPLETE with the means over its replicates, or FAIL with the reason.
+
+        A raced trial is COMPLETE with its estimate, so that the sampler learns from it.
+        """
+        if failure is None and RACED in self._trial(number).user_attrs:
+            self._tell_raced(number)
+            return
         if failure is None and not self._finish_if_all_done(number):
             failure = "the trial ended without all of its replicates"
         if failure is not None:
@@ -255,21 +305,25 @@ class Ledger:
         self._running.pop(number, None)
 
     def _finish_if_all_done(self, number: int) -> bool:
-        outcomes = replicates(self._trial(number))
-        if set(self._keys) - set(outcomes):
+        scores = self._scores[number]
+        if set(self._keys) - set(scores):
             return False
-        output = self._experiment.objective.output
-        scores = [outcomes[key][output] for key in self._keys]
-        self._set(number, "wall_s", sum(outcome["wall_s"] for outcome in outcomes.values()))
-        self._study.tell(
-            number,
-            [
-                fmean(s["max_psnr_gt_db"] for s in scores),
-                fmean(s["steps_to_max"] for s in scores),
-            ],
-        )
-        self._running.pop(number, None)
+        self._tell(number, mean_score(scores[key] for key in self._keys))
+        self._complete.append(scores)
         return True
+
+    def _tell_raced(self, number: int) -> None:
+        self._tell(number, Score(*self._trial(number).user_attrs[RACED]["estimate"]))
+
+    def _tell(self, number: int, score: Score) -> None:
+        outcomes = replicates(self._trial(number))
+        self._set(number, "wall_s", sum(outcome["wall_s"] for outcome in outcomes.values()))
+        self._study.tell(number, list(score))
+        self._running.pop(number, None)
+        self._scores.pop(number, None)
+
+    def _score_all(self, trial: FrozenTrial) -> dict[str, Score]:
+        return {key: self._objective.score(outcome) for key, outcome in replicates(trial).items()}
 
     def _fail(self, number: int, reason: str) -> None:
         self._set(number, "failure", reason)

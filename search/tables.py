@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dipstage.console import table
 from dipstage.files import Measure
 from dipstage.stopping import OUTPUTS, Output
+from search.objectives import Objective
 from search.pareto import beats_in_both, dominates
 from search.run import Run, Trial, front_of
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = [
     "schedule",
-    "steps to max",
     "max PSNR_GT (dB)",
     "max SSIM_GT",
     "stages",
@@ -49,25 +49,26 @@ def front_table(run: Run) -> Table:
     members = front_of(trials)
     behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
     knee = run.pick("knee") if members else None
-    output = run.output
+    objective = run.objective
     rows = [
-        _row(trial, output, relation(trial, trials, members), trial == knee) for trial in members
+        _row(trial, objective, relation(trial, trials, members), trial == knee) for trial in members
     ]
-    rows += [_row(trial, output, relation(trial, trials, members), False) for trial in behind]
+    rows += [_row(trial, objective, relation(trial, trials, members), False) for trial in behind]
     n = max((len(trial.outcomes) for trial in members), default=0)
     title = (
         f"{run.name}: front of {len(members)}"
         + (f", then {len(behind)} candidates behind it" if behind else "")
-        + f"; {output} output, mean ± standard deviation over {n} replicates"
+        + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
     )
-    return table(_COLUMNS, rows, title, left=(0, 6))
+    columns = [_COLUMNS[0], objective.steps_words, *_COLUMNS[1:]]
+    return table(columns, rows, title, left=(0, 6))
 
 
-def _row(trial: Trial, output: Output, words: str, is_knee: bool) -> list[str]:
-    schedule = trial.schedule
+def _row(trial: Trial, objective: Objective, words: str, is_knee: bool) -> list[str]:
+    schedule, output = trial.schedule, objective.output
     return [
         trial.name + (" (knee)" if is_knee else ""),
-        _censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
+        _censored(trial, output) + spread(trial.measure(output, objective.steps_key), 0),
         spread(trial.measure(output, "max_psnr_gt_db"), 2),
         spread(trial.measure(output, "max_ssim_gt"), 3),
         str(len(schedule.stages)) if schedule else "",
@@ -141,16 +142,14 @@ def spread(measure: Measure, digits: int, sign: str = "") -> str:
 
 def trials_table(run: Run) -> Table:
     """Every trial as a row."""
-    output = run.output
+    objective = run.objective
     rows = []
     for trial in run.records():
-        scored = trial.values is not None
         rows.append(
             [
                 trial.name,
-                trial.state,
-                spread(trial.measure(output, "steps_to_max"), 0) if scored else "",
-                spread(trial.measure(output, "max_psnr_gt_db"), 2) if scored else "",
+                f"raced after {len(trial.outcomes)}" if trial.state == "raced" else trial.state,
+                *_objectives(trial, objective),
                 str(len(trial.schedule.stages)) if trial.schedule else "",
                 str(trial.schedule.ramp) if trial.schedule else "",
                 f"{trial.wall_s:.0f}",
@@ -160,7 +159,7 @@ def trials_table(run: Run) -> Table:
     columns = [
         "schedule",
         "state",
-        "steps to max",
+        objective.steps_words,
         "max PSNR_GT (dB)",
         "stages",
         "ramp",
@@ -168,6 +167,19 @@ def trials_table(run: Run) -> Table:
         "parameters, or why it failed",
     ]
     return table(columns, rows, run.name, left=(0, 1, 7))
+
+
+def _objectives(trial: Trial, objective: Objective) -> list[str]:
+    """Steps and PSNR_GT; `~` marks what a raced trial was predicted to reach."""
+    if trial.estimate is not None:
+        return [f"~ {trial.estimate[1]:.0f}", f"~ {trial.estimate[0]:.2f}"]
+    if trial.values is None:
+        return ["", ""]
+    output = objective.output
+    return [
+        spread(trial.measure(output, objective.steps_key), 0),
+        spread(trial.measure(output, "max_psnr_gt_db"), 2),
+    ]
 
 
 def _words(trial: Trial) -> str:

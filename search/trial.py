@@ -13,12 +13,13 @@ import torch
 from ray import tune
 
 from dipstage.images import Picture
-from dipstage.outcome import Outcome, Stop
+from dipstage.outcome import Outcome, Stop, steps_within
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
-from dipstage.stopping import Output
+from dipstage.stopping import OUTPUTS
 from dipstage.trainer import fit, observe
+from search.objectives import Objective
 from search.versions import versions
 
 
@@ -30,20 +31,27 @@ class Setting:
     seeds: tuple[int, ...]
     sigma_255: float
     trainer: TrainerSettings
-    output: Output
+    objective: Objective
     cpus: int
     gpu: bool
 
     @property
     def replicates(self) -> dict[str, tuple[str, int]]:
-        """Picture label and seed of each replicate by its key; seeds vary slowest."""
-        return {
-            f"{label}-seed{seed}": (label, seed) for seed in self.seeds for label in self.pictures
-        }
+        """Picture label and seed of each replicate by its key, in the order of training.
+
+        Pictures vary fastest, and each round pairs them with other seeds, so that the first few
+        replicates say as much as they can.
+        """
+        pairs = [
+            (label, self.seeds[(i + turn) % len(self.seeds)])
+            for turn in range(len(self.seeds))
+            for i, label in enumerate(self.pictures)
+        ]
+        return {f"{label}-seed{seed}": (label, seed) for label, seed in pairs}
 
 
 def train_replicate(
-    setting: Setting, key: str, schedule: Schedule, learning_rate: float
+    setting: Setting, key: str, schedule: Schedule, learning_rate: float, warmup: int = 0
 ) -> Outcome:
     """One replicate. Its randomness depends on picture and seed alone, so trials are paired."""
     from dataclasses import replace
@@ -52,16 +60,27 @@ def train_replicate(
     picture = setting.pictures[label]
     truth = picture.tensor()
     streams = Streams(picture.digest, seed)
-    trainer = replace(setting.trainer, learning_rate=learning_rate)
+    trainer = replace(setting.trainer, learning_rate=learning_rate, warmup=warmup)
     return fit(
         observe(truth, setting.sigma_255, streams),
         truth,
         schedule,
         trainer,
         streams,
-        stopping=trainer.stopping(setting.output),
+        stopping=trainer.stopping(setting.objective.output),
         device="cuda" if setting.gpu else "cpu",
     )
+
+
+def summarise(outcome: Outcome, objective: Objective) -> dict[str, Any]:
+    """What the study keeps of a replicate, as plain data."""
+    summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
+    if objective.tolerance_db:
+        for output in OUTPUTS:
+            summary[output][objective.steps_key] = steps_within(
+                outcome.trace.psnr_gt_db(output), objective.tolerance_db
+            )
+    return summary
 
 
 def pack_curves(outcome: Outcome) -> bytes:
@@ -92,15 +111,17 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
 
     def _take(self, config: dict[str, Any]) -> None:
         work = config["work"]
-        self._schedule = Schedule.from_pairs(work["stages"])
-        self._learning_rate = float(work["learning_rate"])
+        self._schedule = Schedule.from_pairs(work["stages"], any_order=True)
+        self._learning_rate, self._warmup = float(work["learning_rate"]), int(work["warmup"])
         self._left = [key for key in self._setting.replicates if key not in work["done"]]
 
     def step(self) -> dict[str, Any]:
         """Train the next replicate."""
         key = self._left.pop(0)
         try:
-            outcome = train_replicate(self._setting, key, self._schedule, self._learning_rate)
+            outcome = train_replicate(
+                self._setting, key, self._schedule, self._learning_rate, self._warmup
+            )
         except Exception as error:
             if self._setting.gpu and not isinstance(error, torch.OutOfMemoryError | ValueError):
                 # A GPU that failed once may fail for ever in this process: let the worker die.
@@ -115,12 +136,6 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         return {
             "done": not self._left,
             "replicate": [key],
-            "outcome": [
-                {
-                    **outcome.summary(),
-                    "host": platform.node(),
-                    "versions": versions(),
-                }
-            ],
+            "outcome": [summarise(outcome, self._setting.objective)],
             "curves": [pack_curves(outcome)],
         }

@@ -30,6 +30,7 @@ os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.envi
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dipstage.documents import write_whole
@@ -108,12 +109,19 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             "work": {
                 "stages": work.schedule.pairs,
                 "learning_rate": work.learning_rate,
+                "warmup": work.warmup,
                 "done": list(work.done),
             }
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._take(self._numbers[trial_id], result)
+
+    def beaten(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to stop a trial after this result; Tune asks before it hands the result on."""
+        number = self._numbers[trial_id]
+        self._take(number, result)
+        return self._ledger.race(number)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -144,6 +152,23 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("searches go on by dipsearch resume")
+
+
+class Racer(FIFOScheduler):  # type: ignore[misc]
+    """Stops trials that the front has beaten, after a replicate and never within one."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As in `StudySearcher`."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Tune calls this for every result but a trial's last."""
+        beaten = self._searcher.beaten(trial.trial_id, result)
+        return str(TrialScheduler.STOP if beaten else TrialScheduler.CONTINUE)
 
 
 class Watch(tune.Callback):  # type: ignore[misc]
@@ -200,6 +225,7 @@ def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
             tune.with_resources(tune.with_parameters(ScheduleTrial, setting=setting), resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=Racer(searcher),
                 num_samples=-1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,

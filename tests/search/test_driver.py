@@ -9,6 +9,7 @@ import pytest
 from fake_runs import KEYS, experiment
 
 from dipstage.errors import InputError
+from dipstage.files import read_schedule_file
 from dipstage.images import load_picture
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
@@ -212,3 +213,49 @@ def test_the_learning_rate_is_searched_on_request(tmp_path: Path) -> None:
     assert rates[0] == 0.01
     assert rates[1] != rates[2]
     assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates[1:])
+
+
+def test_a_race_through_ray_stops_trials_between_replicates(tmp_path: Path) -> None:
+    run = launch(
+        experiment(
+            candidates=["baseline"],
+            search={"trials": 24, "sampler": "random"},
+            racing={"confidence": 0.5, "min_replicates": 1},
+        ),
+        runs_dir=tmp_path,
+    )
+    records = run.records()
+    raced = [trial for trial in records if trial.state == "raced"]
+    assert len(records) == 25
+    assert {trial.state for trial in records} == {"complete", "raced"}
+    assert raced
+    assert all(1 <= len(trial.outcomes) < 4 for trial in raced)
+    # A replicate that was recorded is whole, and none was begun after the verdict.
+    for trial in records:
+        for key in trial.outcomes:
+            assert len(run.curves(trial, key)["loss"]) == 30
+    assert len(list((run.folder / "curves").iterdir())) == sum(len(t.outcomes) for t in records)
+
+
+def test_steps_to_a_tolerance_are_read_off_the_curves(tmp_path: Path) -> None:
+    run = launch(
+        experiment(
+            images=["skimage:moon"],
+            seeds=[0],
+            search={"trials": 0},
+            objective={"output": "raw", "tolerance_db": 0.5},
+        ),
+        runs_dir=tmp_path,
+    )
+    trial = run.records()[0]
+    curve = run.curves(trial, "moon-seed0")["psnr_gt_raw_db"]
+    first = int(np.flatnonzero(curve >= curve.max() - np.float32(0.5))[0])
+    assert trial.values is not None
+    assert trial.values[1] == first <= curve.argmax()
+    assert run.trials()["steps_to_tolerance"][0] == first
+    assert run.trials()["raw_steps_to_max"][0] == curve.argmax()
+    exported = read_schedule_file(run.export("0"))
+    assert exported.measured is not None
+    assert exported.measured.tolerance_db == 0.5
+    assert exported.measured.raw.steps_to_tolerance is not None
+    assert exported.measured.raw.steps_to_tolerance.mean == first

@@ -74,7 +74,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("trainer.iterations", "30", "trainer: iterations must be a whole number, got '30'"),
     ("task.sigma_255", -1.0, "task.sigma_255: .*got -1.0"),
     ("task.kind", "inpaint", "task.kind: .*got 'inpaint'"),
-    ("objective.output", "best", "objective.output: .*got 'best'"),
+    ("objective.output", "best", "objective: output must be raw or smoothed, got 'best'"),
     ("search.trials", -1, "search.trials: .*got -1"),
     ("search.sampler", "magic", "search.sampler: .*got 'magic'"),
     ("resources.cpus_per_trial", 0, "resources.cpus_per_trial: .*got 0"),

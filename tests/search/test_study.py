@@ -100,7 +100,7 @@ def test_a_dead_driver_s_trials_go_on_under_their_numbers_with_their_replicates(
     alive = ledger_of(run)
     again = [alive.next(), alive.next()]
     assert again[0] == second
-    assert again[1] == Work(third.number, third.schedule, third.learning_rate, (KEYS[1],))
+    assert again[1] == Work(third.number, third.schedule, third.learning_rate, done=(KEYS[1],))
     for work in again:
         assert work is not None
         finish(alive, work)

@@ -1,0 +1,55 @@
+"""What a search optimises: max_psnr_gt_db (up) and steps (down) of one output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from dipstage.errors import InputError
+from dipstage.stopping import OUTPUTS, Output
+from search.pareto import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Both objectives are means over a trial's replicates.
+
+    output: whose PSNR_GT.
+    tolerance_db: steps are those to first come within this of the maximum; 0 means the maximum.
+    """
+
+    output: Output = "raw"
+    tolerance_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse outputs that do not exist and tolerances that are none."""
+        if self.output not in OUTPUTS:
+            raise InputError(f"output must be raw or smoothed, got {self.output!r}")
+        if not (math.isfinite(self.tolerance_db) and self.tolerance_db >= 0):
+            raise InputError(f"tolerance_db must not be negative, got {self.tolerance_db}")
+
+    @property
+    def steps_key(self) -> str:
+        """The steps' name in an outcome, in tables and in files."""
+        return "steps_to_tolerance" if self.tolerance_db else "steps_to_max"
+
+    @property
+    def steps_words(self) -> str:
+        """The steps in words."""
+        return (
+            f"steps to {self.tolerance_db:g} dB below max" if self.tolerance_db else "steps to max"
+        )
+
+    def score(self, outcome: Mapping[str, Any]) -> Score:
+        """Of one replicate's outcome."""
+        scores = outcome[self.output]
+        return Score(float(scores["max_psnr_gt_db"]), float(scores[self.steps_key]))
+
+
+def mean_score(scores: Iterable[Score]) -> Score:
+    """The mean in both objectives; ValueError for none."""
+    both = list(scores)
+    return Score(fmean(s.max_psnr_gt_db for s in both), fmean(s.steps_to_max for s in both))

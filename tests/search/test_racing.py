@@ -1,0 +1,190 @@
+"""Racing: who is stopped, who never is, and what the study is told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import KEYS, experiment, new_run, outcome
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from search.pareto import Score, dominates
+from search.racing import MIN_COMPLETE, race
+from search.run import Run
+from search.status import sentence, status_of
+from search.study import RACED, Ledger, Work
+
+REPLICATES = [f"p{i % 4}-seed{i // 4}" for i in range(8)]
+EASE = np.array([3.0, -2.0, 0.5, -1.5] * 2)
+"""How much higher PSNR_GT is on a picture than on the mean picture."""
+
+
+def trial(psnr: float, steps: float, noise: NDArray[np.float64]) -> dict[str, Score]:
+    """Replicates of a schedule with these true means; noise is (8, 2)."""
+    values = noise + np.array([psnr, steps])
+    return {
+        key: Score(float(v[0] + EASE[i]), float(v[1]))
+        for i, (key, v) in enumerate(zip(REPLICATES, values, strict=True))
+    }
+
+
+def population(generator: np.random.Generator, n: int = 40) -> list[dict[str, Score]]:
+    """Complete trials behind a front that rises from 24 dB at 100 steps to 27 dB at 400."""
+    found = []
+    for _ in range(n):
+        steps = generator.uniform(100, 400)
+        psnr = 24 + (steps - 100) / 100 - generator.exponential(0.5)
+        found.append(trial(psnr, steps, generator.normal(0, [0.15, 15], (8, 2))))
+    return found
+
+
+def first(scores: dict[str, Score], n: int) -> dict[str, Score]:
+    """The first n replicates."""
+    return {key: scores[key] for key in REPLICATES[:n]}
+
+
+def test_a_hopeless_trial_is_stopped_with_an_estimate_that_allows_for_easy_pictures() -> None:
+    generator = np.random.default_rng(0)
+    bad = trial(23.0, 380, generator.normal(0, [0.15, 15], (8, 2)))
+    raced = race(first(bad, 2), population(generator), REPLICATES, 0.95, 2)
+    assert raced is not None
+    assert raced.replicates == 2
+    # Its two replicates have a mean of 23.5 dB, as the first two pictures are easy ones.
+    assert raced.estimate.max_psnr_gt_db == pytest.approx(23.0, abs=0.3)
+    assert raced.estimate.steps_to_max == pytest.approx(380, abs=30)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+@pytest.mark.parametrize(("psnr", "steps"), [(27.5, 200), (25.0, 90), (29.0, 500)])
+def test_a_trial_ahead_of_the_front_is_never_stopped(n: int, psnr: float, steps: float) -> None:
+    generator = np.random.default_rng(n)
+    good = trial(psnr, steps, generator.normal(0, [0.15, 15], (8, 2)))
+    assert race(first(good, n), population(generator), REPLICATES, 0.5, 1) is None
+
+
+def test_nothing_is_stopped_before_the_least_replicates_or_without_enough_trials() -> None:
+    generator = np.random.default_rng(0)
+    bad, complete = trial(20.0, 600, np.zeros((8, 2))), population(generator)
+    assert race(first(bad, 2), complete, REPLICATES, 0.9, 3) is None
+    assert race(first(bad, 3), complete, REPLICATES, 0.9, 3) is not None
+    assert race(first(bad, 3), complete[: MIN_COMPLETE - 1], REPLICATES, 0.9, 3) is None
+    assert race(bad, complete, REPLICATES, 0.9, 3) is None, "all replicates: nothing to save"
+
+
+def test_equal_complete_trials_leave_no_doubt_and_no_error() -> None:
+    """Corrections without any spread are a covariance of zero."""
+    complete = [trial(25.0, 200, np.zeros((8, 2)))] * MIN_COMPLETE
+    assert race(first(trial(24.0, 300, np.zeros((8, 2))), 1), complete, REPLICATES, 0.9, 1)
+    assert not race(first(trial(25.0, 200, np.zeros((8, 2))), 1), complete, REPLICATES, 0.9, 1)
+
+
+def test_mistakes_are_rarer_than_one_less_the_confidence() -> None:
+    """Trials just ahead of the front, over all looks, in 300 repetitions."""
+    generator = np.random.default_rng(3)
+    stopped = 0
+    for _ in range(300):
+        complete = population(generator)
+        finals = [Score(*np.mean([t[k] for k in REPLICATES], axis=0)) for t in complete]
+        while True:
+            steps = generator.uniform(100, 400)
+            psnr = 24 + (steps - 100) / 100
+            new = trial(psnr, steps, generator.normal(0, [0.15, 15], (8, 2)))
+            final = Score(*np.mean([new[k] for k in REPLICATES], axis=0))
+            if not any(dominates(other, final) for other in finals):
+                break
+        stopped += any(race(first(new, n), complete, REPLICATES, 0.9, 2) for n in range(2, 8))
+    assert stopped / 300 < 0.1
+
+
+def racing_run(runs_dir: Path, **racing: object) -> Run:
+    """A run of twelve trials that race from their second replicate on."""
+    return new_run(
+        runs_dir,
+        experiment(
+            search={"trials": 12},
+            candidates=["baseline"],
+            racing={"min_replicates": 2, **racing},
+        ),
+    )
+
+
+def drive(run: Run, ledger: Ledger | None = None) -> list[Work]:
+    """As Tune does: each replicate is recorded, then the ledger is asked. Even trials are good."""
+    ledger = ledger or Ledger(run.study, run.experiment, KEYS)
+    handed = []
+    while (work := ledger.next()) is not None:
+        handed.append(work)
+        good = work.number % 2 == 0
+        for i, key in enumerate(KEYS):
+            if key in work.done:
+                continue
+            jitter = 0.05 * ((work.number * 7 + i * 3) % 5)
+            score = (26.0 + jitter, 15) if good else (20.0 + jitter, 25)
+            ledger.record(work.number, key, outcome(*score))
+            if i + 1 < len(KEYS) and ledger.race(work.number):
+                break
+        ledger.finish(work.number, None)
+    return handed
+
+
+def test_raced_trials_are_told_as_such_and_are_not_on_the_front(tmp_path: Path) -> None:
+    run = racing_run(tmp_path)
+    drive(run)
+    records = run.records()
+    raced = [trial for trial in records if trial.state == "raced"]
+    assert [trial.number for trial in raced] == [9, 11], "as soon as eight are complete"
+    assert all(len(trial.outcomes) == 2 and trial.values is None for trial in raced)
+    assert all(trial not in run.front() for trial in raced)
+    assert all(trial.estimate is not None for trial in raced)
+    told = run.study.get_trials()[9]
+    assert told.state is TrialState.COMPLETE
+    assert told.user_attrs[RACED]["estimate"] == told.values
+    assert told.number not in [trial.number for trial in run.study.best_trials]
+    assert told.values[0] == pytest.approx(20.1, abs=0.1)
+    status = status_of(run)
+    assert (status.complete, status.raced, status.done) == (11, 2, 13)
+    assert "2 raced (4 replicates saved)" in sentence(status)
+
+
+def test_a_candidate_is_never_raced(tmp_path: Path) -> None:
+    run = racing_run(tmp_path)
+    drive(run)
+    run.study.set_user_attr(
+        "candidates",
+        [*run.study.user_attrs["candidates"],
+         {"name": "poor", "stages": [[1.0, 30]], "learning_rate": None}],
+    )  # fmt: skip
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    work = ledger.next()
+    assert work is not None
+    for key in KEYS[:3]:
+        ledger.record(work.number, key, outcome(5.0, 29))
+        assert not ledger.race(work.number)
+
+
+def test_racing_switched_off_is_the_plain_search(tmp_path: Path) -> None:
+    run = racing_run(tmp_path, enabled=False)
+    drive(run)
+    assert [trial.state for trial in run.records()] == ["complete"] * 13
+
+
+def test_a_driver_that_dies_after_the_verdict_leaves_a_raced_trial(tmp_path: Path) -> None:
+    run = racing_run(tmp_path)
+    dead = Ledger(run.study, run.experiment, KEYS)
+    for _ in range(9):
+        work = dead.next()
+        assert work is not None
+        for key in KEYS:
+            dead.record(work.number, key, outcome(26.0 + 0.01 * work.number, 15))
+        dead.finish(work.number, None)
+    work = dead.next()
+    assert work is not None
+    for key in KEYS[:2]:
+        dead.record(work.number, key, outcome(20.0, 25))
+    assert dead.race(work.number)
+    drive(run)
+    states = [trial.state for trial in run.records()]
+    assert states[work.number] == "raced"
+    assert len(run.records()[work.number].outcomes) == 2
+    assert len(states) == 13
+    assert "running" not in states
