@@ -56,6 +56,37 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """Mean difference to plain DIP, paired by replicate, with its 95 % interval over pictures."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a schedule did on pictures and seeds that its search had not seen.
+
+    against: plain DIP's learning rate and budget. method: how the verdict was reached.
+    seen: what the search had seen of it after all, where that was allowed.
+    """
+
+    verdict: str
+    images: list[str]
+    seeds: list[int]
+    n: int
+    against: str
+    output: str
+    max_psnr_gt_db: Gain
+    steps: Gain
+    raw: OutputMeasures
+    smoothed: OutputMeasures
+    method: str
+    seen: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Which trial of which run, when it was written, with which versions."""
 
@@ -73,6 +104,7 @@ class ScheduleFile:
     family: Family | None = None
     preset: str | None = None
     measured: Measured | None = None
+    verified: Verified | None = None
     provenance: Provenance | None = None
 
 
@@ -93,6 +125,7 @@ class _Document:
     family: Family | None = None
     preset: str | None = None
     measured: Measured | None = None
+    verified: Verified | None = None
     provenance: Provenance | None = None
 
 
@@ -110,6 +143,7 @@ def save_schedule(path: Path, content: ScheduleFile) -> None:
         content.family,
         content.preset,
         content.measured,
+        content.verified,
         content.provenance,
     )
     write_whole(path, yaml_text(to_plain(document, KINDS)))
@@ -153,5 +187,10 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
             f"got {document.iterations}"
         )
     return ScheduleFile(
-        schedule, document.family, document.preset, document.measured, document.provenance
+        schedule,
+        document.family,
+        document.preset,
+        document.measured,
+        document.verified,
+        document.provenance,
     )

@@ -95,6 +95,12 @@ class Schedule:
         """Iterations before the last stage."""
         return self.starts[-1]
 
+    def extended(self, iterations: int) -> Schedule:
+        """The same stages, the last one longer or shorter; InputError if none would be left."""
+        refuse_short_budget(iterations, self.ramp)
+        last = Stage(1.0, iterations - self.ramp)
+        return Schedule((*self.stages[:-1], last), self.any_order)
+
     def scaled(self, iterations: int) -> Schedule:
         """The same shares of another budget; stages that no longer get an iteration are dropped."""
         if iterations < 1:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from search.run import Run
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 _runs_dir = click.option(
     "--runs-dir",
@@ -96,7 +98,7 @@ def launch(
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
-    _drive(start, loaded.name, runs_dir)
+    _drive(start, loaded.name, runs_dir, storage)
 
 
 @main.command()
@@ -115,35 +117,40 @@ def resume(
             name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view
         )
 
-    _drive(start, name, runs_dir)
+    _drive(start, name, runs_dir, storage)
 
 
-def _drive(start: Callable[[View], Run], name: str, runs_dir: Path) -> None:
+def _drive(start: Callable[[View], Run], name: str, runs_dir: Path, storage: str | None) -> None:
     """Run a search under a view, then show what it found and what to type next."""
+    try:
+        run = _watched(start)
+    except KeyboardInterrupt:
+        _interrupted("resume", name, runs_dir)
+    _conclude(run, runs_dir, storage)
+
+
+def _watched(start: Callable[[View], T]) -> T:
+    """Do something long under the view that suits the console."""
     from search.progress import Lines, LiveView
 
     console = make_console()
-    try:
-        if console.is_terminal:
-            with LiveView(console) as live:
-                run = start(live)
-        else:
-            run = start(Lines(console))
-    except KeyboardInterrupt:
-        _interrupted(name, runs_dir)
-    _conclude(run, runs_dir)
+    if not console.is_terminal:
+        return start(Lines(console))
+    with LiveView(console) as live:
+        return start(live)
 
 
-def _interrupted(name: str, runs_dir: Path) -> NoReturn:
+def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
     """Say how to go on."""
     if (runs_dir / name / "experiment.yaml").exists():
-        click.echo(f"interrupted; go on with: dipsearch resume {name}{_where(runs_dir)}", err=True)
+        where = _where(runs_dir)
+        click.echo(f"interrupted; go on with: dipsearch {command} {name}{where}", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
     raise SystemExit(130)
 
 
-def _conclude(run: Run, runs_dir: Path) -> None:
+def _conclude(run: Run, runs_dir: Path, storage: str | None) -> None:
     from dipstage.plots import save_figure
     from search.plots import plot_front
     from search.tables import print_findings
@@ -158,13 +165,18 @@ def _conclude(run: Run, runs_dir: Path) -> None:
     print_findings(run, console.print)
     _write_csv(run, run.folder / "pareto.csv", front_only=True)
     save_figure(plot_front(run), run.folder / "front.png")
-    best = run.export()
+    from search.export import choose
+    from search.export import export as export_choice
+
+    choice = choose(run, "knee", storage)
+    best = export_choice(run, choice)
     here = _where(runs_dir)
     console.print(
         f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
     )
     size = f" --size {run.experiment.size}" if run.experiment.size else ""
     following = [
+        f"dipsearch verify {run.name}{here}",
         f"dipsearch pareto {run.name}{here} --plot front.svg",
         f"dipsearch export {run.name}{here} --pick psnr --output mine.yaml",
         f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "
@@ -178,6 +190,121 @@ def _conclude(run: Run, runs_dir: Path) -> None:
 
 def _where(runs_dir: Path) -> str:
     return "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
+@main.command()
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="IMAGE",
+    help="A picture that the search has not seen: skimage:NAME, a file or a quoted glob. Can be "
+    "given again [default: four of scikit-image's].",
+)
+@click.option(
+    "--seeds",
+    metavar="N|[A, B, …]",
+    help="How many seeds, or which [default: 4 that the search has not used].",
+)
+@click.option("--top", type=int, metavar="K", help="Members of the front, spread [default: 3].")
+@click.option(
+    "--baseline-iterations",
+    type=int,
+    metavar="N",
+    help="Plain DIP's budget [default: 1.5 times the search's, which is the least].",
+)
+@click.option(
+    "--learning-rates",
+    metavar="[A, B, …]",
+    help="Plain DIP's are tuned among these, on the search's pictures "
+    "[default: 0.02, 0.01, 0.005, 0.003 and the experiment's].",
+)
+@click.option(
+    "--controls",
+    metavar="knee|psnr|steps|NUMBER",
+    help="Also run a schedule with its staging broken: reversed, shuffled, its heaviest target "
+    "alone, and plain DIP at its learning rate, constant and warmed up over its ramp.",
+)
+@click.option(
+    "--allow-seen",
+    is_flag=True,
+    help="Take pictures and seeds that the search has seen; every output then says so.",
+)
+@click.option(
+    "--restart", is_flag=True, help="Discard the verification that there is, and begin another."
+)
+@_address
+@_of_a_run
+def verify(
+    name: str,
+    images: tuple[str, ...],
+    seeds: str | None,
+    top: int | None,
+    baseline_iterations: int | None,
+    learning_rates: str | None,
+    controls: str | None,
+    allow_seen: bool,
+    restart: bool,
+    address: str | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """Train the front and the candidates of RUN on pictures and seeds that it has not seen.
+
+    Each is compared with plain DIP, replicate by replicate. An interrupted verification goes on
+    by the same command; a finished one is shown again.
+    """
+    from search.run import Run
+    from search.verified import Verification
+    from search.verified_tables import print_verification
+
+    run = Run.open(name, runs_dir, storage)
+    from search.verification import Request
+    from search.verification import verify as verify_run
+
+    request = Request(
+        images=images or None,
+        seeds=_seeds(seeds),
+        top=top,
+        baseline_iterations=baseline_iterations,
+        learning_rates=_numbers("--learning-rates", learning_rates, float),
+        controls=controls,
+        allow_seen=allow_seen,
+        restart=restart,
+    )
+    try:
+        _watched(lambda view: verify_run(run, request, storage=storage, address=address, view=view))
+    except KeyboardInterrupt:
+        _interrupted("verify", name, runs_dir)
+    verification = Verification.open(run, storage)
+    assert verification is not None
+    print_verification(verification, make_console().print)
+    path = run.folder / "verification.csv"
+    _write_rows(verification.rows(), path)
+    click.echo(f"written: {path}")
+    click.echo(f"next:\n  dipsearch export {name}{_where(runs_dir)}")
+
+
+def _seeds(text: str | None) -> int | tuple[int, ...] | None:
+    """A number of seeds, or a list of them."""
+    if text is not None and text.strip().isdecimal():
+        return int(text)
+    return _numbers("--seeds", text, int)
+
+
+def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | None:
+    """A list in YAML, brackets optional."""
+    from dipstage.documents import parse_yaml
+
+    if text is None:
+        return None
+    values = parse_yaml(text if text.lstrip().startswith("[") else f"[{text}]", option)
+    allowed = (int, float) if kind is float else (int,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise InputError(f"{option} must be numbers such as [1, 2], got {text!r}")
+    if not values:
+        raise InputError(f"{option} names none")
+    return tuple(kind(value) for value in values)
 
 
 @main.command()
@@ -287,12 +414,19 @@ def pareto(
 )
 @_of_a_run
 def export(name: str, pick: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
-    """Write a trial's schedule to a file that dipstage run trains with."""
+    """Write a trial's schedule to a file that dipstage run trains with.
+
+    In a verified run, schedules that were shown to be better than plain DIP go before those that
+    are not worse, and both before the rest of the front.
+    """
+    from search.export import choose
+    from search.export import export as export_choice
     from search.run import Run
 
     run = Run.open(name, runs_dir, storage)
-    trial = run.pick(pick)
-    click.echo(f"{trial.name} written to {run.export_trial(trial, output)}")
+    choice = choose(run, pick, storage)
+    path = export_choice(run, choice, output)
+    click.echo(f"{choice.trial.name} written to {path}; {choice.note}")
 
 
 def _front_and_candidates(run: Run) -> list[dict[str, Any]]:
@@ -313,15 +447,20 @@ def _front_and_candidates(run: Run) -> list[dict[str, Any]]:
 
 
 def _write_csv(run: Run, path: Path, *, front_only: bool) -> None:
-    import csv
-    import io
-
-    from dipstage.documents import write_whole
     from search.run import row
 
     rows = (
         _front_and_candidates(run) if front_only else [row(t, run.objective) for t in run.records()]
     )
+    _write_rows(rows, path)
+
+
+def _write_rows(rows: list[dict[str, Any]], path: Path) -> None:
+    import csv
+    import io
+
+    from dipstage.documents import write_whole
+
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -64,21 +64,22 @@ def launch(
 
     from search import tuning
 
-    with _terminable(), tuning.ray_cluster(address), _terminable():
+    with terminable(), tuning.ray_cluster(address), terminable():
         tuning.resources_of(experiment)
-        _create(experiment, folder, storage, digests, candidates)
+        create(experiment, folder, storage, digests, candidates)
         return resume(
             experiment.name, runs_dir=runs_dir, storage=storage, address=address, view=view
         )
 
 
-def _create(
+def create(
     experiment: Experiment,
     folder: Path,
     storage: str | None,
     digests: dict[str, str],
     candidates: list[Candidate],
 ) -> None:
+    """Make a run that no driver has touched yet: its folder and its study, both or neither."""
     url = storage or os.environ.get("DIPSEARCH_STORAGE") or None
     # Made aside and renamed, so that a run that exists can always be resumed.
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
@@ -114,28 +115,34 @@ def resume(
     since, or if it already has more trials than `trials`.
     """
     run = Run.open(name, runs_dir, storage)
+    drive(run, trials=trials, address=address, view=view or Quiet())
+    return run
+
+
+def drive(run: Run, *, trials: int | None = None, address: str | None, view: View) -> None:
+    """Be the run's driver until nothing is left to do; see `resume`."""
     lock = run.lock
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"run {name!r} has a driver that is alive: wait for it to end") from None
+        raise InputError(
+            f"run {run.name!r} has a driver that is alive: wait for it to end"
+        ) from None
     try:
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)
         setting = _setting(run)
         run.study.set_user_attr("trials", trials)
-        view = view or Quiet()
         ledger = Ledger(run.study, run.experiment, list(setting.replicates))
         if not ledger.finished:
             from search import tuning
 
             # Twice: Ray puts a handler of its own in place when it starts.
-            with _terminable(), tuning.ray_cluster(address), _terminable():
+            with terminable(), tuning.ray_cluster(address), terminable():
                 tuning.tune_trials(run, ledger, setting, view)
         view.end(run)
     finally:
         lock.release()
-    return run
 
 
 def _refuse_fewer(run: Run, trials: int) -> None:
@@ -172,7 +179,7 @@ def _setting(run: Run) -> Setting:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM ends the search as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

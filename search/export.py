@@ -1,22 +1,88 @@
-"""A trial of a run as a schedule file."""
+"""A trial of a run as a schedule file, and which one is worth it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
-from dipstage.files import Measured, Provenance, ScheduleFile, save_schedule
+from dipstage.files import Gain, Measured, Provenance, ScheduleFile, Verified, save_schedule
 from dipstage.presets import is_preset
+from search.paths import verification_path
 
 if TYPE_CHECKING:
     from search.run import Run, Trial
+    from search.statistics import Difference
+    from search.verified import Verification
 
 
-def export(run: Run, trial: Trial, path: Path) -> Path:
-    """Write the schedule of a complete trial with what it was measured on; returns `path`."""
+@dataclass(frozen=True)
+class Choice:
+    """A trial, the verification that it was chosen by, if any, and what to say of it."""
+
+    trial: Trial
+    verification: Verification | None
+    note: str
+
+
+def choose(run: Run, which: str, storage: str | None = None) -> Choice:
+    """`Run.pick`, from the schedules that held up in verification where there are any.
+
+    Better ones go before those that are not worse. Among them the rule looks at what they did on
+    the held-out pictures. A trial that is asked for by its number is taken as it is.
+    """
+    verification = _verification(run, storage)
+    if verification is None:
+        return Choice(run.pick(which), None, f"not verified: dipsearch verify {run.name}")
+    if not which.isdecimal():
+        held = _best_held(verification)
+        if held:
+            from search.run import pick_of
+
+            trials = {trial.number: trial for trial in run.records()}
+            number = list(held)[pick_of([trial.score for trial in held.values()], which)]
+            verdict = verification.verdict(number)
+            return Choice(trials[number], verification, f"verified: {verdict}")
+    trial = run.pick(which)
+    verdict = verification.verdict(trial.number)
+    note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"
+    if not which.isdecimal():
+        note = f"no schedule was shown to be better than plain DIP, or not worse; {note}"
+    return Choice(trial, verification, note)
+
+
+def _verification(run: Run, storage: str | None) -> Verification | None:
+    if not verification_path(run.folder).exists():
+        return None
+    from search.verified import Verification
+
+    return Verification.open(run, storage)
+
+
+def _best_held(verification: Verification) -> dict[int, Trial]:
+    """Trials of the best class that there is, as they did on the held-out pictures."""
+    from search.verdicts import Word
+
+    for word in (Word.BETTER, Word.NOT_WORSE):
+        held = {}
+        for role in ("found", "candidate"):
+            for trial in verification.of_role(role):
+                number = verification.source(trial)
+                comparison = verification.against_plain(trial.name)
+                if number is None or comparison is None or trial.values is None:
+                    continue
+                if comparison.verdict.word is word:
+                    held[number] = trial
+        if held:
+            return held
+    return {}
+
+
+def export(run: Run, choice: Choice, path: Path | None = None) -> Path:
+    """Write the chosen schedule with what it was measured and verified on; returns the path."""
+    trial, path = choice.trial, path or run.folder / "best.yaml"
     if trial.schedule is None or trial.learning_rate is None or trial.values is None:
         raise InputError(f"{trial.name} is {trial.state}: only complete trials can be exported")
     experiment = run.experiment
@@ -26,8 +92,7 @@ def export(run: Run, trial: Trial, path: Path) -> Path:
         family=point.family if point else None,
         preset=trial.candidate if trial.candidate and is_preset(trial.candidate) else None,
         measured=Measured(
-            # Names alone: a schedule file is passed on, and folders are nobody else's business.
-            images=[n if n.startswith("skimage:") else Path(n).name for n in experiment.images],
+            images=_names(experiment.images),
             size=experiment.size,
             sigma_255=experiment.task.sigma_255,
             seeds=experiment.seeds,
@@ -37,6 +102,7 @@ def export(run: Run, trial: Trial, path: Path) -> Path:
             raw=trial.measures("raw"),
             smoothed=trial.measures("smoothed"),
         ),
+        verified=_verified(choice.verification, trial) if choice.verification else None,
         provenance=Provenance(
             run=run.name,
             trial=trial.number,
@@ -49,3 +115,34 @@ def export(run: Run, trial: Trial, path: Path) -> Path:
     except OSError as error:
         raise InputError(f"--output {path} cannot be written: {error.strerror}") from None
     return path
+
+
+def _verified(verification: Verification, trial: Trial) -> Verified | None:
+    held = verification.measured(trial.number)
+    comparison = verification.against_plain(held.name) if held else None
+    if held is None or comparison is None:
+        return None
+    plan = verification.plan
+    return Verified(
+        verdict=str(comparison.verdict),
+        images=_names(plan.images),
+        seeds=plan.seeds,
+        n=comparison.psnr_db.n,
+        against=f"{comparison.reference}, {plan.baseline_iterations} iterations",
+        output=comparison.output,
+        max_psnr_gt_db=_gain(comparison.psnr_db),
+        steps=_gain(comparison.steps),
+        raw=held.measures("raw"),
+        smoothed=held.measures("smoothed"),
+        method=verification.method,
+        seen=plan.seen,
+    )
+
+
+def _gain(difference: Difference) -> Gain:
+    return Gain(difference.mean, difference.low, difference.high)
+
+
+def _names(images: list[str]) -> list[str]:
+    """Names alone: a schedule file is passed on, and folders are nobody else's business."""
+    return [name if name.startswith("skimage:") else Path(name).name for name in images]

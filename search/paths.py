@@ -19,6 +19,11 @@ def run_folder(name: str, runs_dir: Path) -> Path:
     return runs_dir / name
 
 
+def verification_path(folder: Path) -> Path:
+    """Where a run's verification is planned; it has begun as soon as the file is there."""
+    return folder / "verification.yaml"
+
+
 def curve_path(folder: Path, number: int, key: str) -> Path:
     """Where the curves of a replicate lie."""
     return folder / "curves" / f"trial{number:05d}-{key}.npz"

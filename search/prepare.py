@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
@@ -14,18 +14,23 @@ from dipstage.presets import is_preset, parse_preset
 from dipstage.schedules import Schedule
 from search.experiment import Experiment
 
+Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A schedule that is always evaluated, with the learning rate it was made for, if any.
 
     warmup: iterations over which the learning rate rises to it.
+    role, trial: in a verification, what the schedule is there for, and the trial it comes from.
     """
 
     name: str
     schedule: Schedule
     learning_rate: float | None = None
     warmup: int = 0
+    role: Role = "candidate"
+    trial: int | None = None
 
     def plain(self) -> dict[str, Any]:
         """As the study keeps it."""
@@ -34,6 +39,8 @@ class Candidate:
             "stages": self.schedule.pairs,
             "learning_rate": self.learning_rate,
             "warmup": self.warmup,
+            "role": self.role,
+            "trial": self.trial,
         }
 
 

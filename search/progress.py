@@ -50,14 +50,15 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         """Print to `console`."""
-        self._console, self._done = console, -1
+        self._console = console
+        self._last: tuple[str, int] | None = None
 
     def update(self, run: Run) -> None:
         """See `View`."""
         status = status_of(run)
-        if status.done != self._done:
-            self._done = status.done
-            self._print(sentence(status))
+        if (run.name, status.done) != self._last:
+            self._last = (run.name, status.done)
+            self._print(f"{run.name}: {sentence(status)}")
 
     def end(self, run: Run) -> None:
         """See `View`."""

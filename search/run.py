@@ -168,6 +168,11 @@ class Run:
             raise InputError(
                 f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
             )
+        return cls.at(folder, name, storage)
+
+    @classmethod
+    def at(cls, folder: Path, name: str, storage: str | None = None) -> Run:
+        """Open the run in a folder that exists, whose study has this name."""
         opened = open_storage(folder, storage or os.environ.get("DIPSEARCH_STORAGE") or None)
         return cls(folder, load_study(opened, name))
 
@@ -215,7 +220,10 @@ class Run:
         return front_of(self.records())
 
     def pick(self, which: str) -> Trial:
-        """A trial by rule (knee, psnr, steps) or by its number; InputError if there is none."""
+        """A trial by its number, or of the front by rule; InputError if there is none.
+
+        knee, psnr, steps: the front's knee, its highest PSNR_GT, its fewest steps.
+        """
         if which.isdecimal():
             for trial in self.records():
                 if trial.number == int(which):
@@ -226,14 +234,7 @@ class Run:
         members = self.front()
         if not members:
             raise InputError(f"run {self.name!r} has no complete trial yet")
-        match which:
-            case "knee":
-                return members[pareto.knee([trial.score for trial in members])]
-            case "psnr":
-                return members[-1]
-            case "steps":
-                return members[0]
-        raise InputError(f"--pick must be knee, psnr, steps or a trial's number, got {which!r}")
+        return members[pick_of([trial.score for trial in members], which)]
 
     def point(self, trial: Trial) -> Point | None:
         """The point of the space that a sampled trial is; None for a candidate."""
@@ -250,14 +251,13 @@ class Run:
             return {name: archive[name] for name in archive.files}
 
     def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
-        """Write a schedule file, by default best.yaml in the run's folder; returns its path."""
-        return self.export_trial(self.pick(pick), output)
+        """Write a schedule file, by default best.yaml in the run's folder; returns its path.
 
-    def export_trial(self, trial: Trial, output: Path | str | None = None) -> Path:
-        """`export` of a trial at hand."""
-        from search.export import export
+        Where the run is verified, schedules that held go before the others.
+        """
+        from search.export import choose, export
 
-        return export(self, trial, Path(output) if output else self.folder / "best.yaml")
+        return export(self, choose(self, pick), Path(output) if output else None)
 
     @property
     def lock(self) -> FileLock:
@@ -273,6 +273,21 @@ class Run:
                 return False
         except Timeout:
             return True
+
+
+def pick_of(scores: list[Score], which: str) -> int:
+    """Index of the front's knee, highest PSNR_GT or fewest steps; there is at least one score."""
+    members = pareto.front(scores)
+    match which:
+        case "knee":
+            return pareto.knee(scores)
+        case "psnr":
+            return members[-1]
+        case "steps":
+            return members[0]
+    raise InputError(
+        f"a schedule is picked by knee, psnr, steps or a trial's number, got {which!r}"
+    )
 
 
 def front_of(trials: list[Trial]) -> list[Trial]:

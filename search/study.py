@@ -108,6 +108,11 @@ def load_study(storage: Any, name: str) -> Study:
         raise InputError(f"the storage has no study {name!r}: is it the one of this run?") from None
 
 
+def delete_study(study: Study) -> None:
+    """Remove a study from its storage."""
+    optuna.delete_study(study_name=study.study_name, storage=study._storage)
+
+
 def replicates(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
     """Outcomes of a trial's finished replicates by their key."""
     return {

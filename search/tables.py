@@ -68,7 +68,7 @@ def _row(trial: Trial, objective: Objective, words: str, is_knee: bool) -> list[
     schedule, output = trial.schedule, objective.output
     return [
         trial.name + (" (knee)" if is_knee else ""),
-        _censored(trial, output) + spread(trial.measure(output, objective.steps_key), 0),
+        censored(trial, output) + spread(trial.measure(output, objective.steps_key), 0),
         spread(trial.measure(output, "max_psnr_gt_db"), 2),
         spread(trial.measure(output, "max_ssim_gt"), 3),
         str(len(schedule.stages)) if schedule else "",
@@ -77,7 +77,7 @@ def _row(trial: Trial, objective: Objective, words: str, is_knee: bool) -> list[
     ]
 
 
-def _censored(trial: Trial, output: Output) -> str:
+def censored(trial: Trial, output: Output) -> str:
     """`≥` where the end of a run may have cut off a replicate's maximum."""
     return "≥ " if trial.censored(output) else ""
 
@@ -93,7 +93,7 @@ def comparison_table(run: Run, output: Output) -> Table:
     for trial in candidates:
         row = [
             trial.name,
-            _censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
+            censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
             spread(trial.measure(output, "max_psnr_gt_db"), 2),
             f"{trial.measure(output, 'steps_to_max_ssim_gt').mean:.0f}",
             f"{trial.measure(output, 'max_ssim_gt').mean:.3f}",

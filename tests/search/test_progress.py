@@ -28,7 +28,8 @@ def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -
     view.note("a.png: transparency dropped")
     lines = text.getvalue().splitlines()
     assert [line.split(" ", 1)[1].split(",")[0] for line in lines] == [
-        "0/6 trials", "1/6 trials", "2/6 trials", "notice: a.png: transparency dropped",
+        "tiny: 0/6 trials", "tiny: 1/6 trials", "tiny: 2/6 trials",
+        "notice: a.png: transparency dropped",
     ]  # fmt: skip
     assert "best 25.00 dB at 10" in lines[-2]
 
