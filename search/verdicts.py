@@ -54,9 +54,16 @@ class Verdict:
 
     def __str__(self) -> str:
         """With the objectives, where they differ from the whole."""
-        if self.psnr == self.steps:
+        if self.psnr == self.steps == self.word:
             return str(self.word)
         return f"{self.word} (PSNR {self.psnr}, steps {self.steps})"
+
+
+def best_word(verdicts: Iterable[Verdict]) -> Word:
+    """The best that was shown of any of several schedules, and so of their search."""
+    words = {verdict.word for verdict in verdicts}
+    order = (Word.BETTER, Word.NOT_WORSE)
+    return next((word for word in order if word in words), Word.NOT_SHOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -26,12 +26,14 @@ from dipstage.records import from_plain, to_plain
 from dipstage.schedules import Schedule, Stage
 from search.paths import verification_path
 from search.prepare import Candidate, load_pictures
-from search.run import Run, Trial
+from search.run import Run, Trial, pick_of
 from search.study import delete_study
 
 if TYPE_CHECKING:
     from search.experiment import Experiment
     from search.progress import View
+
+T = TypeVar("T")
 
 LEARNING_RATES = (0.02, 0.01, 0.005, 0.003)
 BASELINE_SHARE = 1.5
@@ -214,7 +216,10 @@ def _new_plan(run: Run, request: Request) -> Plan:
     for rate in rates:
         if not 0 < rate <= 1:
             raise InputError(f"--learning-rates must be in (0, 1], got {rate}")
-    chosen = [trial.number for trial in _spread(front, TOP if request.top is None else request.top)]
+    top = TOP if request.top is None else request.top
+    if top == 1 and front:  # What an export without a verification would pick.
+        front = [front[pick_of([trial.score for trial in front], "knee")]]
+    chosen = [trial.number for trial in spread(front, top)]
     controls = None if request.controls is None else _control_of(run, request.controls)
     # Controls without the schedule itself would say nothing.
     is_candidate = any(t.number == controls and t.candidate for t in run.records())
@@ -223,7 +228,7 @@ def _new_plan(run: Run, request: Request) -> Plan:
     return Plan(
         images=_held_out_images(run) if request.images is None else _names(request.images),
         seeds=_seeds(experiment, SEEDS if request.seeds is None else request.seeds),
-        top=TOP if request.top is None else request.top,
+        top=top,
         trials=chosen,
         baseline_iterations=baseline,
         learning_rates=list(rates),
@@ -246,19 +251,14 @@ def _control_of(run: Run, which: str) -> int:
     return trial.number
 
 
-def _spread(front: Sequence[Trial], top: int) -> list[Trial]:
-    """`top` members of a front from end to end, evenly by their place on it."""
+def spread(members: Sequence[T], top: int) -> list[T]:
+    """`top` members of a front, the ends among them, evenly by their place on it."""
     if top < 1:
         raise InputError(f"--top must be at least 1, got {top}")
-    if top >= len(front):
-        return list(front)
-    if top == 1:
-        # As an export without a verification would pick.
-        from search import pareto
-
-        return [front[pareto.knee([trial.score for trial in front])]]
-    places = np.rint(np.linspace(0, len(front) - 1, top)).astype(int)
-    return [front[i] for i in places]
+    if top >= len(members):
+        return list(members)
+    places = np.rint(np.linspace(0, len(members) - 1, top)).astype(int)
+    return [members[i] for i in places]
 
 
 def _seeds(experiment: Experiment, seeds: int | tuple[int, ...]) -> list[int]:

@@ -20,6 +20,7 @@ from search.verdicts import (
     Verdict,
     Word,
     at_budgets,
+    best_word,
     compare,
 )
 from search.verification import (
@@ -143,13 +144,8 @@ class Verification:
     @property
     def verdict_of_search(self) -> Word:
         """The best that was shown of any schedule that was found."""
-        words = [
-            comparison.verdict.word
-            for trial in self.of_role("found")
-            if (comparison := self.against_plain(trial.name))
-        ]
-        order = (Word.BETTER, Word.NOT_WORSE)
-        return next((word for word in order if word in words), Word.NOT_SHOWN)
+        compared = (self.against_plain(trial.name) for trial in self.of_role("found"))
+        return best_word(comparison.verdict for comparison in compared if comparison)
 
     @cached_property
     def search_gains(self) -> dict[str, Comparison]:

@@ -1,0 +1,187 @@
+"""Differences, corrections and words, against closed forms and SciPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from search.objectives import Objective
+from search.statistics import difference, holm
+from search.verdicts import (
+    PSNR_MARGIN_DB,
+    STEPS_MARGIN,
+    Comparison,
+    Entry,
+    Verdict,
+    Word,
+    at_budgets,
+    best_word,
+    compare,
+)
+
+PICTURES = {"a": [0.1, 0.3], "b": [0.2, 0.2], "c": [0.5, 0.1]}
+
+
+def test_the_interval_is_student_s_over_the_pictures_means() -> None:
+    found = difference(PICTURES)
+    expected = stats.ttest_1samp([0.2, 0.2, 0.3], 0).confidence_interval(0.95)
+    assert found.mean == pytest.approx(0.7 / 3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.pictures, found.n) == (3, 6)
+
+
+def test_more_seeds_of_one_picture_do_not_narrow_what_pictures_leave_open() -> None:
+    few = difference({"a": [0.0], "b": [1.0]})
+    many = difference({"a": [0.0] * 50, "b": [1.0] * 50})
+    assert (few.low, few.high) == (many.low, many.high)
+
+
+def test_the_p_value_is_wilcoxon_s_and_ties_are_left_out() -> None:
+    values = [0.3, -0.1, 0.2, 0.5, 0.4, 0.05, 0.6, 0.7]
+    assert difference({"a": values}).p == stats.wilcoxon(values).pvalue
+    assert difference({"a": [*values, 0.0]}).p == stats.wilcoxon(values).pvalue
+    assert difference({"a": [0.0, 0.0], "b": [0.0]}).p == 1.0
+
+
+def test_one_picture_has_no_interval_and_equal_ones_an_empty_one() -> None:
+    alone = difference({"a": [0.1, 0.2, 0.3]})
+    assert (alone.low, alone.high) == (None, None)
+    same = difference({"a": [0.25], "b": [0.25]})
+    assert (same.low, same.high) == (0.25, 0.25)
+
+
+def test_the_share_above_counts_ties_half() -> None:
+    assert difference({"a": [1.0, -1.0], "b": [0.0, 2.0]}).above == 0.625
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
+    assert min(adjusted) == min(1.0, len(p_values) * min(p_values))
+    order = np.argsort(p_values, kind="stable")
+    assert list(np.asarray(adjusted)[order]) == sorted(adjusted)
+
+
+def entry(name: str, scores: dict[str, tuple[float, float]]) -> Entry:
+    """Outcomes with the same scores in both outputs."""
+    return Entry(
+        name,
+        {
+            key: {output: {"max_psnr_gt_db": psnr, "steps_to_max": steps}
+                  for output in ("raw", "smoothed")}
+            for key, (psnr, steps) in scores.items()
+        },
+    )  # fmt: skip
+
+
+KEYS = [f"p{i}-seed{s}" for i in range(4) for s in range(4)]
+
+
+def judged(psnr: float, steps: float, spread: float = 0.01) -> Comparison:
+    """A schedule against one of 26 dB at 400 steps; differences jitter by `spread`."""
+    draws = np.random.default_rng(0).normal(0, spread, len(KEYS))
+    jitter = dict(zip(KEYS, draws.tolist(), strict=True))
+    ours = {key: (26 + psnr + jitter[key], 400 + steps + 100 * jitter[key]) for key in KEYS}
+    reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
+    return compare([entry("staged", ours)], reference, Objective())[0]
+
+
+@pytest.mark.parametrize(
+    ("psnr", "steps", "words", "whole"),
+    [
+        (0.3, -50, ("better", "better"), "better"),
+        (0.3, 0, ("better", "not worse"), "better"),
+        (0.0, -50, ("not worse", "better"), "better"),
+        (0.0, 0, ("not worse", "not worse"), "not worse"),
+        (0.3, 80, ("better", "worse"), "not shown (PSNR better, steps worse)"),
+        (-0.3, -80, ("worse", "better"), "not shown (PSNR worse, steps better)"),
+        (-0.3, 80, ("worse", "worse"), "not shown (PSNR worse, steps worse)"),
+    ],
+)
+def test_words(psnr: float, steps: float, words: tuple[str, str], whole: str) -> None:
+    verdict = judged(psnr, steps).verdict
+    assert (verdict.psnr, verdict.steps) == words
+    assert str(verdict).startswith(whole)
+
+
+def test_noise_leaves_everything_not_shown() -> None:
+    verdict = judged(0.05, -5, spread=0.5).verdict
+    assert (verdict.psnr, verdict.steps) == (Word.NOT_SHOWN, Word.NOT_SHOWN)
+    assert str(verdict) == "not shown"
+
+
+def test_the_margins_are_where_the_docs_say() -> None:
+    assert (PSNR_MARGIN_DB, STEPS_MARGIN) == (0.05, 0.05)
+    assert judged(-0.03, 10).verdict.word is Word.NOT_WORSE
+    assert judged(-0.08, 10).verdict.word is Word.NOT_SHOWN
+    assert judged(-0.03, 25).verdict.word is Word.NOT_SHOWN
+
+
+def test_better_needs_the_corrected_test_as_well_as_the_interval() -> None:
+    from dataclasses import replace
+
+    sure = judged(0.3, 0)
+    assert sure.verdict.psnr is Word.BETTER
+    assert replace(sure, p_holm_psnr=0.06).verdict.psnr is Word.NOT_WORSE
+
+
+def test_the_correction_grows_with_the_number_of_schedules() -> None:
+    reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
+    same = [entry(str(i), dict.fromkeys(KEYS, (26.3, 400.0))) for i in range(3)]
+    alone, among = compare(same[:1], reference, Objective()), compare(same, reference, Objective())
+    assert alone[0].p_holm_psnr == pytest.approx(2 * alone[0].psnr_db.p)
+    assert among[0].p_holm_psnr == pytest.approx(6 * alone[0].psnr_db.p)
+
+
+def test_one_picture_shows_nothing() -> None:
+    keys = KEYS[:4]
+    reference = entry("plain", dict.fromkeys(keys, (26.0, 400.0)))
+    [raw, _] = compare(
+        [entry("staged", dict.fromkeys(keys, (27.0, 300.0)))], reference, Objective()
+    )
+    assert raw.verdict.word is Word.NOT_SHOWN
+
+
+def test_only_replicates_that_both_finished_are_compared() -> None:
+    reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
+    ours = entry("staged", dict.fromkeys(KEYS[:5], (27.0, 300.0)))
+    assert compare([ours], reference, Objective())[0].psnr_db.n == 5
+    assert compare([entry("failed", {})], reference, Objective()) == []
+
+
+def test_the_best_word_of_a_search() -> None:
+    better = Verdict(Word.BETTER, Word.NOT_WORSE)
+    equal = Verdict(Word.NOT_WORSE, Word.NOT_WORSE)
+    trade = Verdict(Word.BETTER, Word.WORSE)
+    assert best_word([trade, equal, better]) is Word.BETTER
+    assert best_word([trade, equal]) is Word.NOT_WORSE
+    assert best_word([trade]) is Word.NOT_SHOWN
+    assert best_word([]) is Word.NOT_SHOWN
+
+
+def test_curves_tell_when_the_reference_s_maximum_is_reached_and_what_a_budget_buys() -> None:
+    curves = {"a-seed0": [1.0, 3.0, 5.0, 4.0], "b-seed0": [2.0, 2.5, 2.0, 1.0]}
+
+    def with_curves(name: str) -> Entry:
+        plain = entry(name, {key: (max(c), 0.0) for key, c in curves.items()})
+        return Entry(name, plain.outcomes, lambda key, output: np.asarray(curves[key], np.float32))
+
+    reference = entry("plain", {"a-seed0": (3.0, 1.0), "b-seed0": (4.0, 1.0)})
+    [raw, _] = compare([with_curves("staged")], reference, Objective())
+    assert (raw.reached, raw.steps_to_reference) == (1, 1.0)
+    assert at_budgets(with_curves("staged"), "raw", [1, 2, 4, 9]) == [1.5, 2.75, 3.75, 3.75]
+    assert at_budgets(reference, "raw", [1]) is None
+    [never, _] = compare(
+        [with_curves("staged")],
+        entry("plain", dict.fromkeys(curves, (99.0, 1.0))),
+        Objective(),
+    )
+    assert (never.reached, never.steps_to_reference) == (0, None)
