@@ -277,7 +277,7 @@ def _held_out_images(run: Run) -> list[str]:
     experiment = run.experiment
     own = load_pictures(experiment)
     seen = {picture.digest for picture in own.values()}
-    channels = {picture.pixels.shape[-1] for picture in own.values()}
+    channels = {picture.pixels.shape[0] for picture in own.values()}
     found = []
     for name in SKIMAGE_PICTURES:
         try:
@@ -285,7 +285,7 @@ def _held_out_images(run: Run) -> list[str]:
             [picture] = load_pictures(other).values()
         except InputError:
             continue  # Smaller than the search's size.
-        if picture.digest not in seen and picture.pixels.shape[-1] in channels:
+        if picture.digest not in seen and picture.pixels.shape[0] in channels:
             found.append(f"skimage:{name}")
     if len(found) < PICTURES:
         raise InputError(
