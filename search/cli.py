@@ -216,7 +216,7 @@ def _where(runs_dir: Path) -> str:
     "--learning-rates",
     metavar="[A, B, …]",
     help="Plain DIP's are tuned among these, on the search's pictures "
-    "[default: 0.02, 0.01, 0.005, 0.003 and the experiment's].",
+    "[default: 0.02, 0.01, 0.005, 0.003, 0.002 and the experiment's].",
 )
 @click.option(
     "--controls",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LEARNING_RATES = (0.02, 0.01, 0.005, 0.003)
+LEARNING_RATES = (0.02, 0.01, 0.005, 0.003, 0.002)
 BASELINE_SHARE = 1.5
 """Plain DIP's budget over the search's, at least."""
 PICTURES, SEEDS, TOP = 4, 4, 3
