@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -245,10 +246,17 @@ class Run:
         return decode(trial.params, self.experiment.space)
 
     def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
-        """Per-iteration curves of a finished replicate (see `dipstage.outcome.Trace`)."""
-        data = curve_path(self.folder, trial.number, key).read_bytes()
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        """Per-iteration curves of a finished replicate (see `dipstage.outcome.Trace`).
+
+        InputError names a file that is missing or holds something else.
+        """
+        path = curve_path(self.folder, trial.number, key)
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            reason = getattr(error, "strerror", None) or "it holds no curves"
+            raise InputError(f"{path} cannot be read: {reason}") from None
 
     def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
         """Write a schedule file, by default best.yaml in the run's folder; returns its path.

@@ -140,6 +140,29 @@ def spread(measure: Measure, digits: int, sign: str = "") -> str:
     return mean if measure.std is None else f"{mean} ± {measure.std:.{digits}f}"
 
 
+def budget_table(run: Run, budget: int, ranked: list[tuple[Trial, Measure]]) -> Table:
+    """The best schedules for a budget, and the candidates, with what they attain."""
+    shown = [pair for i, pair in enumerate(ranked) if i < 5 or pair[0].candidate]
+    best = ranked[0][1].mean
+    rows = [
+        [
+            str(1 + ranked.index((trial, measure))),
+            trial.name,
+            spread(measure, 2),
+            f"{measure.mean - best:+.2f}" if measure.mean < best else "",
+            str(len(trial.schedule.stages)) if trial.schedule else "",
+            str(trial.schedule.ramp) if trial.schedule else "",
+        ]
+        for trial, measure in shown
+    ]
+    columns = ["", "schedule", f"PSNR_GT by {budget} (dB)", "to the best", "stages", "ramp"]
+    title = (
+        f"{run.name}: best PSNR_GT attained in {budget} iterations; {run.objective.output} "
+        f"output, mean ± standard deviation over {ranked[0][1].n} replicates"
+    )
+    return table(columns, rows, title, left=(1,))
+
+
 def trials_table(run: Run) -> Table:
     """Every trial as a row."""
     objective = run.objective

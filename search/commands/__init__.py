@@ -1,0 +1,1 @@
+"""The commands of dipsearch; each file imports nothing heavy until a command runs."""

@@ -1,0 +1,239 @@
+"""status, trials, pareto, compare, export: the commands that read what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dipstage.console import make_console
+from dipstage.errors import InputError
+from search.commands.shared import (
+    front_and_candidates,
+    of_a_run,
+    runs_dir_option,
+    storage_option,
+    where,
+    write_csv,
+    write_rows,
+    writing,
+)
+
+if TYPE_CHECKING:
+    from search.run import Run
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@of_a_run
+def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> None:
+    """Trials by state, best so far, rate and time left."""
+    from search.run import Run
+    from search.status import sentence, status_of
+
+    run = Run.open(name, runs_dir, storage)
+    now, alive = status_of(run), run.has_driver()
+    if as_json:
+        click.echo(json.dumps({"run": name, "driver": alive, **asdict(now)}, indent=2))
+        return
+    click.echo(f"{name}: {sentence(now)}")
+    if now.trials_per_hour:
+        click.echo(f"{now.trials_per_hour:.1f} trials an hour")
+    if not alive and now.done < now.wanted:
+        there = where(runs_dir)
+        click.echo(f"no driver on this machine; go on with: dipsearch resume {name}{there}")
+
+
+@click.command()
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all columns to FILE.",
+    metavar="FILE",
+)
+@of_a_run
+def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path) -> None:
+    """Every trial as a row."""
+    from search.run import Run
+    from search.tables import trials_table
+
+    run = Run.open(name, runs_dir, storage)
+    if csv_file is not None:
+        write_csv(run, csv_file, front_only=False)
+    else:
+        make_console().print(trials_table(run))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write front and candidates to FILE.",
+)
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the front: .png, .svg or .pdf.",
+)
+@click.option(
+    "--budget",
+    type=int,
+    metavar="N",
+    help="Which schedule attains most in N iterations, instead of the front.",
+)
+@of_a_run
+def pareto(
+    name: str,
+    as_json: bool,
+    budget: int | None,
+    csv_file: Path | None,
+    plot_file: Path | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """The front beside the candidates."""
+    from search.run import Run
+
+    run = Run.open(name, runs_dir, storage)
+    if not run.front():
+        raise InputError(f"run {name!r} has no complete trial yet")
+    if budget is not None:
+        if plot_file is not None:
+            raise InputError("--plot draws the front: leave --budget out")
+        _best_for_budget(run, budget, as_json, csv_file)
+        return
+    _check_plot_name(plot_file)
+    if as_json:
+        click.echo(json.dumps(front_and_candidates(run), indent=2))
+    elif csv_file is None and plot_file is None:
+        from search.tables import print_findings
+
+        print_findings(run, make_console().print)
+    if csv_file is not None:
+        write_csv(run, csv_file, front_only=True)
+    if plot_file is not None:
+        from dipstage.plots import save_figure
+        from search.plots import plot_front
+
+        with writing(plot_file):
+            save_figure(plot_front(run), plot_file)
+
+
+def _check_plot_name(plot_file: Path | None) -> None:
+    if plot_file is not None and plot_file.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--plot must end in .png, .svg or .pdf, got {plot_file.name!r}")
+
+
+def _best_for_budget(run: Run, budget: int, as_json: bool, csv_file: Path | None) -> None:
+    from search.attainment import rank_by_budget
+
+    ranked = rank_by_budget(run, budget)
+    rows = [
+        {
+            "trial": trial.number,
+            "name": trial.name,
+            "budget": budget,
+            "attained_psnr_gt_db": measure.mean,
+            "attained_psnr_gt_db_std": measure.std,
+            "replicates": measure.n,
+        }
+        for trial, measure in ranked
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif csv_file is None:
+        from search.tables import budget_table
+
+        make_console().print(budget_table(run, budget, ranked))
+        best = ranked[0][0]
+        click.echo(f"best for {budget} iterations: {best.name}; export it by --pick {best.number}")
+    if csv_file is not None:
+        write_rows(rows, csv_file)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="RUN RUN…")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write hypervolume over trials and hours to FILE.",
+)
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw hypervolume over trials and hours: .png, .svg or .pdf.",
+)
+@storage_option
+@runs_dir_option
+def compare(
+    names: tuple[str, ...],
+    csv_file: Path | None,
+    plot_file: Path | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """Set searches of one task side by side: hypervolume over trials and hours.
+
+    Runs that differ in nothing but the sampler's seed are repetitions of one search: for them it
+    also says what a quarter, half and three quarters of them found.
+    """
+    from search.comparison import refuse_unlike
+    from search.comparison_tables import comparison_rows, plot_comparison, print_comparison
+    from search.run import Run
+
+    runs = [Run.open(name, runs_dir, storage) for name in names]
+    refuse_unlike(runs)
+    _check_plot_name(plot_file)
+    if csv_file is None and plot_file is None:
+        print_comparison(runs, make_console().print)
+    if csv_file is not None:
+        write_rows(comparison_rows(runs), csv_file)
+    if plot_file is not None:
+        from dipstage.plots import save_figure
+
+        with writing(plot_file):
+            save_figure(plot_comparison(runs), plot_file)
+
+
+@click.command()
+@click.option(
+    "--pick",
+    default="knee",
+    show_default=True,
+    metavar="knee|psnr|steps|NUMBER",
+    help="The front's knee, its highest PSNR, its fewest steps, or a trial's number.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to [default: best.yaml in the run's folder].",
+)
+@of_a_run
+def export(name: str, pick: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
+    """Write a trial's schedule to a file that dipstage run trains with.
+
+    In a verified run, schedules that were shown to be better than plain DIP go before those that
+    are not worse, and both before the rest of the front.
+    """
+    from search.export import choose
+    from search.export import export as export_choice
+    from search.run import Run
+
+    run = Run.open(name, runs_dir, storage)
+    choice = choose(run, pick, storage)
+    path = export_choice(run, choice, output)
+    click.echo(f"{choice.trial.name} written to {path}; {choice.note}")

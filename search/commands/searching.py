@@ -1,0 +1,280 @@
+"""launch, resume, verify: the commands that train."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import click
+
+from dipstage.console import make_console
+from dipstage.errors import InputError
+from search.commands.shared import (
+    address_option,
+    of_a_run,
+    runs_dir_option,
+    storage_option,
+    where,
+    write_csv,
+    write_rows,
+)
+
+if TYPE_CHECKING:
+    from search.progress import View
+    from search.run import Run
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+
+
+@click.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the run [default: the experiment's].")
+@click.option("--trials", type=int, help="Schedules to sample, candidates not counted.")
+@click.option("--concurrent", type=int, help="Trials at a time.")
+@click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the experiment, for example trainer.iterations=300. "
+    "Can be given again.",
+)
+@address_option
+@storage_option
+@runs_dir_option
+def launch(
+    experiment: Path,
+    name: str | None,
+    trials: int | None,
+    concurrent: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    address: str | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """Start the search that the file EXPERIMENT describes."""
+    from search.experiment import load_experiment
+
+    flags = {
+        "name": json.dumps(name) if name is not None else None,
+        "search.trials": trials,
+        "resources.concurrent": concurrent,
+        "search.seed": seed,
+    }
+    given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
+    loaded = load_experiment(experiment, overrides + given)
+
+    def start(view: View) -> Run:
+        from search.driver import launch as launch_search
+
+        return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
+
+    _drive(start, loaded.name, runs_dir, storage)
+
+
+@click.command()
+@click.option("--trials", type=int, help="Go on to this many sampled trials in all.")
+@address_option
+@of_a_run
+def resume(
+    name: str, trials: int | None, address: str | None, storage: str | None, runs_dir: Path
+) -> None:
+    """Go on with RUN after any end, also to more trials than first asked."""
+
+    def start(view: View) -> Run:
+        from search.driver import resume as resume_search
+
+        return resume_search(
+            name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view
+        )
+
+    _drive(start, name, runs_dir, storage)
+
+
+def _drive(start: Callable[[View], Run], name: str, runs_dir: Path, storage: str | None) -> None:
+    """Run a search under a view, then show what it found and what to type next."""
+    try:
+        run = _watched(start)
+    except KeyboardInterrupt:
+        _interrupted("resume", name, runs_dir)
+    _conclude(run, runs_dir, storage)
+
+
+def _watched(start: Callable[[View], T]) -> T:
+    """Do something long under the view that suits the console."""
+    from search.progress import Lines, LiveView
+
+    console = make_console()
+    if not console.is_terminal:
+        return start(Lines(console))
+    with LiveView(console) as live:
+        return start(live)
+
+
+def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
+    """Say how to go on."""
+    if (runs_dir / name / "experiment.yaml").exists():
+        there = where(runs_dir)
+        click.echo(f"interrupted; go on with: dipsearch {command} {name}{there}", err=True)
+    else:
+        click.echo("interrupted before the run was made", err=True)
+    raise SystemExit(130)
+
+
+def _conclude(run: Run, runs_dir: Path, storage: str | None) -> None:
+    from dipstage.plots import save_figure
+    from search.plots import plot_front
+    from search.tables import print_findings
+
+    console = make_console()
+    failed = [trial for trial in run.records() if trial.state == "failed"]
+    for trial in failed:
+        console.print(f"{trial.name} failed: {trial.failure}", markup=False)
+    if not run.front():
+        click.echo("dipsearch: no trial is complete", err=True)
+        raise SystemExit(1)
+    print_findings(run, console.print)
+    write_csv(run, run.folder / "pareto.csv", front_only=True)
+    save_figure(plot_front(run), run.folder / "front.png")
+    from search.export import choose
+    from search.export import export as export_choice
+
+    choice = choose(run, "knee", storage)
+    best = export_choice(run, choice)
+    here = where(runs_dir)
+    console.print(
+        f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
+    )
+    size = f" --size {run.experiment.size}" if run.experiment.size else ""
+    following = [
+        f"dipsearch verify {run.name}{here}",
+        f"dipsearch pareto {run.name}{here} --plot front.svg",
+        f"dipsearch export {run.name}{here} --pick psnr --output mine.yaml",
+        f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "
+        f"{shlex.quote(str(best))}{size}",
+    ]
+    if run.experiment.space is not None:
+        more = 2 * max(run.trials_wanted, 1)
+        following.append(f"dipsearch resume {run.name}{here} --trials {more}")
+    console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="IMAGE",
+    help="A picture that the search has not seen: skimage:NAME, a file or a quoted glob. Can be "
+    "given again [default: four of scikit-image's].",
+)
+@click.option(
+    "--seeds",
+    metavar="N|[A, B, …]",
+    help="How many seeds, or which [default: 4 that the search has not used].",
+)
+@click.option("--top", type=int, metavar="K", help="Members of the front, spread [default: 3].")
+@click.option(
+    "--baseline-iterations",
+    type=int,
+    metavar="N",
+    help="Plain DIP's budget [default: 1.5 times the search's, which is the least].",
+)
+@click.option(
+    "--learning-rates",
+    metavar="[A, B, …]",
+    help="Plain DIP's are tuned among these, on the search's pictures "
+    "[default: 0.02, 0.01, 0.005, 0.003, 0.002 and the experiment's].",
+)
+@click.option(
+    "--controls",
+    metavar="knee|psnr|steps|NUMBER",
+    help="Also run a schedule with its staging broken: reversed, shuffled, its heaviest target "
+    "alone, and plain DIP at its learning rate, constant and warmed up over its ramp.",
+)
+@click.option(
+    "--allow-seen",
+    is_flag=True,
+    help="Take pictures and seeds that the search has seen; every output then says so.",
+)
+@click.option(
+    "--restart", is_flag=True, help="Discard the verification that there is, and begin another."
+)
+@address_option
+@of_a_run
+def verify(
+    name: str,
+    images: tuple[str, ...],
+    seeds: str | None,
+    top: int | None,
+    baseline_iterations: int | None,
+    learning_rates: str | None,
+    controls: str | None,
+    allow_seen: bool,
+    restart: bool,
+    address: str | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """Train the front and the candidates of RUN on pictures and seeds that it has not seen.
+
+    Each is compared with plain DIP, replicate by replicate. An interrupted verification goes on
+    by the same command; a finished one is shown again.
+    """
+    from search.run import Run
+    from search.verified import Verification
+    from search.verified_tables import print_verification
+
+    run = Run.open(name, runs_dir, storage)
+    from search.verification import Request
+    from search.verification import verify as verify_run
+
+    request = Request(
+        images=images or None,
+        seeds=_seeds(seeds),
+        top=top,
+        baseline_iterations=baseline_iterations,
+        learning_rates=_numbers("--learning-rates", learning_rates, float),
+        controls=controls,
+        allow_seen=allow_seen,
+        restart=restart,
+    )
+    try:
+        _watched(lambda view: verify_run(run, request, storage=storage, address=address, view=view))
+    except KeyboardInterrupt:
+        _interrupted("verify", name, runs_dir)
+    verification = Verification.open(run, storage)
+    assert verification is not None
+    print_verification(verification, make_console().print)
+    path = run.folder / "verification.csv"
+    write_rows(verification.rows(), path)
+    click.echo(f"written: {path}")
+    click.echo(f"next:\n  dipsearch export {name}{where(runs_dir)}")
+
+
+def _seeds(text: str | None) -> int | tuple[int, ...] | None:
+    """A number of seeds, or a list of them."""
+    if text is not None and text.strip().isdecimal():
+        return int(text)
+    return _numbers("--seeds", text, int)
+
+
+def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | None:
+    """A list in YAML, brackets optional."""
+    from dipstage.documents import parse_yaml
+
+    if text is None:
+        return None
+    values = parse_yaml(text if text.lstrip().startswith("[") else f"[{text}]", option)
+    allowed = (int, float) if kind is float else (int,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise InputError(f"{option} must be numbers such as [1, 2], got {text!r}")
+    if not values:
+        raise InputError(f"{option} names none")
+    return tuple(kind(value) for value in values)

@@ -1,0 +1,101 @@
+"""What the commands share: options, the line that a user types next, files."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    from search.run import Run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+runs_dir_option = click.option(
+    "--runs-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Where runs live.",
+)
+
+storage_option = click.option(
+    "--storage",
+    envvar="DIPSEARCH_STORAGE",
+    metavar="URL",
+    help="Database of the study [default: SQLite in the run's folder]. Better in the environment "
+    "as DIPSEARCH_STORAGE, where no process list shows it.",
+)
+
+address_option = click.option(
+    "--address", metavar="ADDRESS", help="A running Ray cluster [default: start a local one]."
+)
+
+
+def of_a_run(command: F) -> F:
+    """The argument and options of every command that reads a run."""
+    return click.argument("name", metavar="RUN")(runs_dir_option(storage_option(command)))
+
+
+def where(runs_dir: Path) -> str:
+    """` --runs-dir …`, for a line that a user types next."""
+    return "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
+def front_and_candidates(run: Run) -> list[dict[str, Any]]:
+    """The front, then the candidates behind it, as rows."""
+    from search.run import row
+    from search.tables import relation
+
+    records, objective = run.records(), run.objective
+    members = run.front()
+    shown = members + [t for t in records if t.candidate and t.values and t not in members]
+    return [
+        {
+            "on_front": t in members,
+            "against": relation(t, records, members),
+            **row(t, objective),
+        }
+        for t in shown
+    ]
+
+
+def write_csv(run: Run, path: Path, *, front_only: bool) -> None:
+    """All trials of a run, or its front and candidates."""
+    from search.run import row
+
+    rows = (
+        front_and_candidates(run) if front_only else [row(t, run.objective) for t in run.records()]
+    )
+    write_rows(rows, path)
+
+
+def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
+    """Rows as CSV, whole or not at all."""
+    import csv
+    import io
+
+    from dipstage.documents import write_whole
+
+    columns = list(dict.fromkeys(key for each in rows for key in each))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with writing(path):
+        write_whole(path, text.getvalue())
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
