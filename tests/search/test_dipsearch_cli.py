@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fake_runs import CONTENT, experiment, new_run
@@ -13,6 +14,7 @@ from fake_runs import CONTENT, experiment, new_run
 from dipstage.documents import yaml_text
 from dipstage.files import load_schedule
 from search.cli import main
+from search.paths import curve_path
 from search.run import Run
 
 README = Path(__file__).parents[2] / "README.md"
@@ -190,3 +192,24 @@ def test_every_command_has_help_and_is_in_the_readme() -> None:
             for parameter in command.params:
                 if isinstance(parameter, click.Option):
                     assert parameter.help, f"{command.name} {parameter.name}"
+
+
+def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Path) -> None:
+    for trial in played.records():
+        for key in trial.outcomes:
+            values = np.linspace(0, 20 + trial.number, 30, dtype=np.float32)
+            path = curve_path(played.folder, trial.number, key)
+            np.savez_compressed(path, psnr_gt_raw_db=values)
+    shown = on(played, "pareto", "--budget", "10").stdout
+    assert "best for 10 iterations: trial 5; export it by --pick 5" in shown
+    rows = json.loads(on(played, "pareto", "--budget", "10", "--json").stdout)
+    assert [row["trial"] for row in rows] == [5, 3, 2, 1, 0]
+    assert rows[0]["attained_psnr_gt_db"] == pytest.approx(25 * 9 / 29, abs=1e-5)
+    path = tmp_path / "budget.csv"
+    assert on(played, "pareto", "--budget", "10", "--csv", str(path)).exit_code == 0
+    assert path.read_text().count("\n") == 6
+    refused = on(played, "pareto", "--budget", "99")
+    assert (refused.exit_code, refused.stderr.strip()) == (
+        2, "dipsearch: --budget must be from 1 to the search's 30, got 99",
+    )  # fmt: skip
+    assert on(played, "pareto", "--budget", "9", "--plot", "a.png").exit_code == 2

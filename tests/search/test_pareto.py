@@ -65,6 +65,21 @@ def test_points_outside_the_reference_add_nothing() -> None:
     assert hypervolume([], Score(0, 10)) == 0
 
 
+def test_hypervolume_of_duplicates_ties_and_values_that_are_not_finite() -> None:
+    reference = Score(0, 10)
+    assert hypervolume([Score(5, 4)], reference) == 30
+    assert hypervolume([Score(5, 4), Score(5, 4)], reference) == 30
+    assert hypervolume([Score(5, 4), Score(5, 6), Score(3, 4)], reference) == 30
+    odd = [Score(math.nan, 1), Score(math.inf, 1), Score(9, -math.inf), Score(5, 4)]
+    assert hypervolume(odd, reference) == 30
+
+
+def test_a_knee_is_never_a_value_that_is_not_finite_nor_one_that_is_beaten() -> None:
+    odd = [Score(math.inf, 0), Score(20, 100), Score(26, 120), Score(27, 300), Score(25, 290)]
+    assert knee([*odd, Score(math.nan, 1)]) == 2
+    assert knee([Score(20, 100), Score(26, 120), Score(26, 120), Score(27, 300)]) == 1
+
+
 def test_the_knee_is_the_point_farthest_above_the_line_between_the_ends() -> None:
     drawn = [Score(20, 100), Score(26, 120), Score(27, 300), Score(21, 200)]
     assert knee(drawn) == 1

@@ -1,0 +1,130 @@
+"""Searches side by side, on runs whose scores are known."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fake_runs import experiment, new_run, play
+
+from dipstage.errors import InputError
+from search.cli import main
+from search.comparison import (
+    after_hours,
+    after_trials,
+    attained_by_share,
+    attained_within,
+    history,
+    reference_point,
+    refuse_unlike,
+    repetitions,
+)
+from search.pareto import Score
+from search.run import Run
+
+SIGMA_255 = {"kind": "denoise", "sigma_255": 255.0}  # A reference at 0 dB, 30 iterations.
+
+
+def search(runs_dir: Path, name: str, seed: int = 0, **changes: Any) -> Run:
+    """Trials 0 … 5 at (n + 1) dB and 20 - n steps: each beats all before."""
+    settings = {"search": {"trials": 4, "seed": seed}, "task": SIGMA_255, **changes}
+    tiny = experiment(name=name, **settings)
+    return play(new_run(runs_dir, tiny), lambda number: (number + 1.0 + seed, 20 - number))
+
+
+def test_the_reference_is_the_observation_at_the_end_of_the_budget() -> None:
+    assert reference_point(experiment(task={"sigma_255": 25.0})) == (
+        pytest.approx(20.172, abs=1e-3),
+        30,
+    )
+    assert reference_point(experiment(task={"sigma_255": 0.0})) == Score(0.0, 30.0)
+
+
+def test_hypervolume_grows_trial_by_trial_as_by_hand(tmp_path: Path) -> None:
+    moments = history(search(tmp_path, "a"))
+    assert [m.trials for m in moments] == [1, 2, 3, 4, 5, 6]
+    # Trial n alone is the front: (n + 1) dB times 30 - (20 - n) iterations.
+    assert [m.hypervolume for m in moments] == [(n + 1) * (10 + n) for n in range(6)]
+    # Four replicates of 2.5 s each.
+    assert moments[-1].training_hours == pytest.approx(6 * 10 / 3600)
+    assert after_trials(moments, 3) == 36
+    assert after_trials(moments, 0) == 0
+    assert after_hours(moments, moments[1].training_hours) == 22
+    assert after_hours(moments, 0) == 0
+
+
+def test_a_failed_trial_costs_time_and_adds_no_area(tmp_path: Path) -> None:
+    run = play(
+        new_run(tmp_path, experiment(task=SIGMA_255)),
+        lambda number: "diverged" if number == 2 else (5.0, 10),
+    )
+    moments = history(run)
+    assert len(moments) == 6
+    assert {m.hypervolume for m in moments} == {100.0}
+
+
+def test_repetitions_differ_in_seed_alone(tmp_path: Path) -> None:
+    runs = [search(tmp_path, name, seed) for name, seed in (("a", 0), ("b", 1), ("c", 2))]
+    other = search(tmp_path, "d", candidates=["baseline", "uniform"])
+    assert [[run.name for run in group] for group in repetitions([*runs, other])] == [
+        ["a", "b", "c"],
+        ["d"],
+    ]
+
+
+def test_attainment_over_repetitions_is_what_a_share_of_them_reached() -> None:
+    values = [1.0, 2.0, 3.0, 4.0]
+    assert [attained_by_share(values, s) for s in (0.25, 0.5, 0.75, 1.0)] == [4, 3, 2, 1]
+    assert attained_by_share([7.0], 0.25) == 7.0
+    scores = [Score(25, 10), Score(27, 20)]
+    assert [attained_within(scores, steps) for steps in (9, 10, 25)] == [-float("inf"), 25, 27]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 32}, "size is 16 in one and 32 in the other"),
+        ({"seeds": [5]}, r"seeds is \[0, 1\] in one and \[5\]"),
+        ({"objective": {"output": "smoothed"}}, "objective is"),
+        ({"task": {"sigma_255": 50.0}}, "task is"),
+    ],
+)
+def test_searches_of_other_tasks_are_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    one, other = search(tmp_path, "a"), search(tmp_path, "b", **changes)
+    with pytest.raises(InputError, match=words):
+        refuse_unlike([one, other])
+
+
+def test_the_command_shows_writes_and_draws(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1), ("c", 2)):
+        search(tmp_path, name, seed)
+
+    def compare(*arguments: str) -> Any:
+        return CliRunner().invoke(main, ["compare", *arguments, "--runs-dir", str(tmp_path)])
+
+    shown = compare("a", "b", "c").stdout
+    assert "hypervolume over trials" in shown
+    assert "attainment of 3 repeated searches: a, b, c" in shown
+    assert "measured from the observation's 0.00 dB at 30 iterations" in shown
+    path, plot = tmp_path / "areas.csv", tmp_path / "areas.png"
+    assert compare("a", "b", "--csv", str(path), "--plot", str(plot)).exit_code == 0
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["search"] for row in rows] == ["a"] * 6 + ["b"] * 6
+    assert float(rows[5]["hypervolume_db_iterations"]) == 90.0
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    for arguments in (("a",), ("a", "a"), ()):
+        refused = compare(*arguments)
+        assert refused.exit_code == 2
+        assert "name at least two runs, each once" in refused.stderr
+    refused = compare("a", "b", "--plot", "areas.gif")
+    assert "--plot must end in .png, .svg or .pdf" in refused.stderr
+
+
+def test_a_search_that_has_not_begun_compares_as_nothing(tmp_path: Path) -> None:
+    search(tmp_path, "a")
+    new_run(tmp_path, experiment(name="b", task=SIGMA_255))
+    done = CliRunner().invoke(main, ["compare", "a", "b", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output

@@ -1,0 +1,380 @@
+"""Verification through a real Ray: what is compared, what is refused, what is said."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fake_runs import experiment
+from test_kill import dipsearch, kill_tree
+
+from dipstage.controls import heaviest_alone, in_reverse
+from dipstage.errors import InputError
+from dipstage.files import read_schedule_file
+from search.cli import main
+from search.driver import launch
+from search.export import choose
+from search.paths import verification_path
+from search.progress import Quiet
+from search.run import Run
+from search.verdicts import Verdict, Word
+from search.verification import Request, part, spread, verify
+from search.verified import Verification
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+SMALL = {
+    "images": ["skimage:astronaut"],
+    "seeds": [0, 3],
+    "candidates": ["baseline", "log10"],
+    "search": {"trials": 2, "sampler": "random"},
+    "space": {
+        "stages": {"low": 3, "high": 5},
+        "exponent": {"low": 0.2, "high": 5.0},
+        "ramp": {"low": 5, "high": 8},
+        "split": ["power"],
+        "noise": {"beta": ["linear"], "heaviest": {"low": 0.1, "high": 0.3}},
+    },
+}
+REQUEST = Request(
+    images=("skimage:coffee", "skimage:rocket"), seeds=2, learning_rates=(0.01, 0.02), controls="2"
+)
+
+
+@pytest.fixture(scope="module")
+def searched(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A search that nobody verifies."""
+    return launch(experiment(**SMALL), runs_dir=tmp_path_factory.mktemp("searched"))
+
+
+@pytest.fixture(scope="module")
+def verified(searched: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same search, verified with controls."""
+    run = copy(searched, tmp_path_factory.mktemp("verified"))
+    verify(run, REQUEST, view=Quiet())
+    return run
+
+
+def copy(run: Run, runs_dir: Path) -> Run:
+    """A run to try things on."""
+    shutil.copytree(run.folder, runs_dir / run.name)
+    return Run.open(run.name, runs_dir)
+
+
+def results(run: Run) -> Verification:
+    """Of a run whose verification has ended."""
+    verification = Verification.open(run)
+    assert verification is not None
+    return verification
+
+
+def test_everything_is_trained_on_the_same_held_out_replicates(verified: Run) -> None:
+    verification = results(verified)
+    records = verification.held_out.records()
+    keys = {"coffee-seed4", "rocket-seed4", "coffee-seed5", "rocket-seed5"}
+    assert {trial.state for trial in records} == {"complete"}
+    assert all(set(trial.outcomes) == keys for trial in records)
+    assert verification.plan.seeds == [4, 5], "the search used 0 and 3"
+    roles = [verification.role(trial) for trial in records]
+    assert roles[0] == "plain"
+    assert roles.count("candidate") == 2
+    assert roles.count("control") == 5
+    assert 2 in verification.plan.trials
+
+
+def test_all_have_plain_dip_s_budget_and_run_to_its_end(verified: Run) -> None:
+    verification = results(verified)
+    for trial in verification.held_out.records():
+        assert trial.schedule is not None
+        assert trial.schedule.iterations == 45
+        for key in trial.outcomes:
+            assert len(verification.held_out.curves(trial, key)["loss"]) == 45
+    original = verified.records()[0]
+    baseline = verification.measured(original.number)
+    assert baseline is not None
+    assert original.schedule is not None
+    assert baseline.schedule == original.schedule.extended(45)
+
+
+def test_replicates_are_paired_in_observation_input_and_weights(verified: Run) -> None:
+    """Plain DIP at one learning rate is bit for bit the same, whatever it is there for."""
+    verification = results(verified)
+    held_out = verification.held_out
+    trials = {trial.name: trial for trial in held_out.records()}
+    baseline, control = trials["baseline"], trials["plain at the rate of trial 2"]
+    warmed = trials["plain warmed up as trial 2"]
+    for key in baseline.outcomes:
+        theirs = held_out.curves(control, key)["psnr_gt_raw_db"]
+        assert np.array_equal(held_out.curves(baseline, key)["psnr_gt_raw_db"], theirs)
+        slow = held_out.curves(warmed, key)["psnr_gt_raw_db"]
+        assert slow[0] == theirs[0]
+        assert not np.array_equal(slow, theirs)
+
+
+def test_controls_break_the_staging_and_nothing_else(verified: Run) -> None:
+    verification = results(verified)
+    trials = {trial.name: trial for trial in verification.held_out.records()}
+    found, original = trials["trial 2"].schedule, verified.records()[2]
+    assert found is not None
+    assert trials["trial 2 reversed"].schedule == in_reverse(found)
+    assert trials["trial 2 heaviest alone"].schedule == heaviest_alone(found)
+    shuffled = trials["trial 2 shuffled"].schedule
+    assert shuffled is not None
+    assert sorted(shuffled.pairs) == sorted(found.pairs)
+    assert trials["plain warmed up as trial 2"].warmup == found.ramp
+    rates = {t.learning_rate for name, t in trials.items() if "trial 2" in name}
+    assert rates == {original.learning_rate}
+
+
+def test_plain_dip_s_learning_rate_is_tuned_on_the_search_s_replicates(verified: Run) -> None:
+    verification = results(verified)
+    tuned = verification.tuned.records()
+    assert [trial.learning_rate for trial in tuned] == [0.01, 0.02]
+    assert all(set(trial.outcomes) == {"astronaut-seed0", "astronaut-seed3"} for trial in tuned)
+    best = max(tuned, key=lambda trial: trial.score.max_psnr_gt_db)
+    assert verification.plain.learning_rate == best.learning_rate
+
+
+def test_the_csv_holds_every_comparison_and_its_verdict(verified: Run) -> None:
+    rows = results(verified).rows()
+    references = {row["reference"] for row in rows}
+    assert references == {results(verified).plain.name, "baseline", "log10"}
+    assert {row["verdict"] for row in rows} <= {"better", "not worse", "not shown"}
+    for row in rows:
+        assert row["replicates"] == 4
+        assert row["max_psnr_gt_db_low"] <= row["max_psnr_gt_db_difference"]
+        assert row["psnr_gt_db_by_8"] <= row["psnr_gt_db_by_15"] <= row["psnr_gt_db_by_30"]
+        assert row["seen_by_the_search"] == ""
+    found = [r for r in rows if r["role"] == "found" and r["shrinkage_db"] is not None]
+    assert found
+    for row in found:
+        assert row["output"] == "raw"
+        gain = row["search_max_psnr_gt_db_difference"]
+        assert row["shrinkage_db"] == pytest.approx(gain - row["max_psnr_gt_db_difference"])
+
+
+def test_a_finished_verification_is_shown_again_without_training(verified: Run) -> None:
+    before = sorted(path.stat().st_mtime_ns for path in verified.folder.rglob("*.npz"))
+    command = ["verify", "tiny", "--runs-dir", str(verified.folder.parent)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "the search as a whole: " in done.output
+    assert "pictures held out: 2, seeds for each: 2" in done.output
+    assert "written: " in done.output
+    assert (verified.folder / "verification.csv").read_text().startswith("schedule,role,trial")
+    assert before == sorted(path.stat().st_mtime_ns for path in verified.folder.rglob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request(seeds=3), r"--seeds \[4, 5\], not \[4, 5, 6\]"),
+        (Request(images=("skimage:coffee",)), "--images"),
+        (Request(top=1), "--top 3, not 1"),
+        (Request(baseline_iterations=60), "--baseline-iterations 45, not 60"),
+        (Request(learning_rates=(0.5,)), "--learning-rates"),
+        (Request(controls="3"), "--controls 2, not 3"),
+    ],
+)
+def test_another_request_does_not_mix_with_one_that_has_begun(
+    verified: Run, request_: Request, words: str
+) -> None:
+    with pytest.raises(InputError, match=words + r".* or say --restart"):
+        verify(verified, request_, view=Quiet())
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request(images=("skimage:astronaut", "skimage:coffee")), "seen pictures skimage:astronau"),
+        (Request(images=("skimage:coffee",), seeds=(3, 9)), "has seen seeds 3: choose others"),
+        (Request(baseline_iterations=44), "at least 45, 1.5 times the search's 30, got 44"),
+        (Request(controls="0"), "baseline is plain DIP, which has no stages"),
+        (Request(controls="9"), "has no trial 9"),
+        (Request(top=0), "--top must be at least 1, got 0"),
+        (Request(seeds=0), "--seeds must be at least 1, got 0"),
+        (Request(seeds=(4, 4)), "--seeds must be different"),
+        (Request(learning_rates=(2.0,)), r"--learning-rates must be in \(0, 1\], got 2.0"),
+    ],
+)
+def test_what_is_refused_leaves_nothing_behind(
+    searched: Run, request_: Request, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        verify(searched, request_, view=Quiet())
+    assert not verification_path(searched.folder).exists()
+
+
+def test_a_refused_restart_keeps_the_verification_that_there_is(verified: Run) -> None:
+    with pytest.raises(InputError, match="has seen seeds 0"):
+        verify(verified, Request(seeds=(0,), restart=True), view=Quiet())
+    assert results(verified).comparisons
+
+
+def test_seen_pictures_are_taken_on_request_and_named_everywhere(
+    searched: Run, tmp_path: Path
+) -> None:
+    run = copy(searched, tmp_path)
+    request = Request(
+        images=("skimage:astronaut",), seeds=(0,), learning_rates=(0.01,), allow_seen=True
+    )
+    verify(run, request, view=Quiet())
+    words = "pictures skimage:astronaut; seeds 0"
+    verification = results(run)
+    assert words in verification.method
+    assert {row["seen_by_the_search"] for row in verification.rows()} == {words}
+    exported = read_schedule_file(run.export("2"))
+    if exported.verified is not None:
+        assert exported.verified.seen == words.split("; ")
+    done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert f"SEEN BY THE SEARCH: {words}" in done.output
+    # One picture allows no interval, and so shows nothing.
+    assert verification.verdict_of_search is Word.NOT_SHOWN
+
+
+def test_restart_discards_and_begins_anew(searched: Run, tmp_path: Path) -> None:
+    run = copy(searched, tmp_path)
+    first = Request(images=("skimage:coffee",), seeds=1, top=1, learning_rates=(0.01,))
+    verify(run, first, view=Quiet())
+    verify(run, Request(images=("skimage:rocket",), seeds=1, top=1, learning_rates=(0.02,),
+                        restart=True), view=Quiet())  # fmt: skip
+    held_out = results(run).held_out
+    assert {key for trial in held_out.records() for key in trial.outcomes} == {"rocket-seed4"}
+    assert results(run).plain.learning_rate == 0.02
+
+
+def test_default_pictures_are_unseen_and_have_the_search_s_channels(
+    searched: Run, tmp_path: Path
+) -> None:
+    run = copy(searched, tmp_path)
+    verify(run, Request(seeds=1, top=1, learning_rates=(0.01,)), view=Quiet())
+    plan = results(run).plan
+    assert plan.images == [f"skimage:{name}" for name in ("chelsea", "coffee", "hubble", "ihc")]
+
+
+def test_export_prefers_what_was_shown(verified: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(words: dict[str, Word]) -> None:
+        def verdict(self: object) -> Verdict:
+            word = words.get(self.schedule, Word.NOT_SHOWN)  # type: ignore[attr-defined]
+            return Verdict(word, word)
+
+        monkeypatch.setattr("search.verdicts.Comparison.verdict", property(verdict))
+
+    judge({"trial 2": Word.NOT_WORSE, "log10": Word.BETTER})
+    assert choose(verified, "knee").trial.name == "log10"
+    judge({"trial 2": Word.NOT_WORSE})
+    choice = choose(verified, "psnr")
+    assert (choice.trial.number, choice.note) == (2, "verified: not worse")
+    judge({})
+    note = "no schedule was shown to be better than plain DIP, or not worse"
+    assert choose(verified, "knee").note.startswith(note)
+    assert choose(verified, "0").note == "verified: not shown"
+
+
+def test_an_exported_schedule_carries_its_verification(verified: Run) -> None:
+    exported = read_schedule_file(verified.export("2")).verified
+    assert exported is not None
+    comparison = results(verified).against_plain("trial 2")
+    assert comparison is not None
+    assert exported.verdict == str(comparison.verdict)
+    assert exported.max_psnr_gt_db.mean == comparison.psnr_db.mean
+    assert exported.images == ["skimage:coffee", "skimage:rocket"]
+    assert exported.seeds == [4, 5]
+    assert exported.n == 4
+    assert exported.seen is None
+
+
+def test_an_unverified_run_says_so_when_it_is_exported(searched: Run) -> None:
+    command = ["export", "tiny", "--runs-dir", str(searched.folder.parent)]
+    done = CliRunner().invoke(main, command)
+    assert "not verified: dipsearch verify tiny" in done.output
+
+
+def test_members_are_spread_over_the_front() -> None:
+    assert spread(list(range(9)), 3) == [0, 4, 8]
+    assert spread(list(range(9)), 2) == [0, 8]
+    assert spread([5], 3) == [5]
+    assert spread(list(range(3)), 3) == [0, 1, 2]
+
+
+def test_kill_9_at_three_moments_costs_no_finished_replicate(searched: Run, tmp_path: Path) -> None:
+    run = copy(searched, tmp_path)
+    command: tuple[str, ...] = (
+        "verify", "tiny", "--images", "skimage:coffee", "--images", "skimage:rocket",
+        "--seeds", "2", "--learning-rates", "[0.01, 0.02]", "--baseline-iterations", "400",
+    )  # fmt: skip
+    kept: dict[str, tuple[int, bytes]] = {}
+    for wanted in (1, 5, 12):
+        process = dipsearch(*command, runs_dir=tmp_path)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(curves_of(run)) >= wanted:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, "the verification ended before it was killed"
+        kill_tree(process)
+        kept |= {name: curve for name, curve in curves_of(run).items() if name in recorded(run)}
+        command = ("verify", "tiny")
+    assert len(kept) >= 10
+    assert dipsearch("verify", "tiny", runs_dir=tmp_path).wait(timeout=240) == 0
+    now = curves_of(run)
+    assert {name: now[name] for name in kept} == kept
+    verification = results(run)
+    for comparison, count in ((verification.tuned, 2), (verification.held_out, None)):
+        records = comparison.records()
+        names = [trial.name for trial in records]
+        assert len(set(names)) == len(names) == comparison.candidates_wanted
+        assert count is None or len(names) == count
+        assert {trial.state for trial in records} == {"complete"}
+    assert len(now) == 2 * 2 + 4 * len(verification.held_out.records())
+
+
+def curves_of(run: Run) -> dict[str, tuple[int, bytes]]:
+    """Time and content of the curves of both comparisons."""
+    return {
+        str(path.relative_to(run.folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for name in ("learning-rate", "verification")
+        for path in (run.folder / name / "curves").glob("trial*.npz")
+    }
+
+
+def recorded(run: Run) -> set[str]:
+    """Files of the replicates that the two studies know."""
+    known = set()
+    for name in ("learning-rate", "verification"):
+        made = part(run, name)
+        for trial in made.records() if made else []:
+            for key in trial.outcomes:
+                known.add(f"{name}/curves/trial{trial.number:05d}-{key}.npz")
+    return known
+
+
+def test_an_interrupted_verification_says_how_to_go_on(searched: Run, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    run = copy(searched, tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search.cli", "verify", "tiny", "--runs-dir", str(tmp_path),
+         "--images", "skimage:coffee", "--baseline-iterations", "3000"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run.folder / "learning-rate" / "study.db").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == (
+        f"interrupted; go on with: dipsearch verify tiny --runs-dir {tmp_path}"
+    )
+
+
+def test_the_verdict_s_words_are_plain_text(verified: Run) -> None:
+    """What the CSV and the file hold is no enum's repr."""
+    assert json.dumps(results(verified).rows()[0]["verdict"]).startswith('"')
