@@ -1,11 +1,11 @@
-"""What racing saves and what it costs, replayed from searches in which nothing was raced.
+r"""What racing saves and what it costs, replayed from searches in which nothing was raced.
 
 Claim: the share of replicates that are spared, and the share of the true front (the front of all
 trials with all their replicates) that is stopped by mistake, at several confidences. Each table is
 replayed in the order in which it was recorded, and in shuffled orders.
 
     dipsearch launch experiments/racing-table.yaml
-    dipsearch launch experiments/racing-table.yaml --name racing-table-random \\
+    dipsearch launch experiments/racing-table.yaml --name racing-table-random \
       --set search.sampler=random
     python benchmarks/racing.py record racing-table racing-table-random
     python benchmarks/racing.py replay --output benchmarks/racing.json

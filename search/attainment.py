@@ -53,9 +53,7 @@ def rank_by_budget(run: Run, budget: int) -> list[tuple[Trial, Measure]]:
     """
     whole = run.experiment.trainer.iterations
     if not 1 <= budget <= whole:
-        raise InputError(
-            f"--budget must be from 1 to the search's {whole} iterations, got {budget}"
-        )
+        raise InputError(f"--budget must be from 1 to the search's {whole}, got {budget}")
     ranked = []
     for trial in run.records():
         if trial.values is None:

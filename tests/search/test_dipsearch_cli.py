@@ -210,6 +210,6 @@ def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Pat
     assert path.read_text().count("\n") == 6
     refused = on(played, "pareto", "--budget", "99")
     assert (refused.exit_code, refused.stderr.strip()) == (
-        2, "dipsearch: --budget must be from 1 to the search's 30, got 99",
+        2, "main: --budget must be from 1 to the search's 30, got 99",
     )  # fmt: skip
     assert on(played, "pareto", "--budget", "9", "--plot", "a.png").exit_code == 2
