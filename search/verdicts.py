@@ -17,7 +17,7 @@ from search.objectives import Objective
 from search.statistics import Difference, difference, holm
 
 PSNR_MARGIN_DB = 0.05
-STEPS_MARGIN = 0.05
+STEPS_MARGIN = 0.03
 """A schedule is not worse if it loses at most this: of max PSNR_GT, of the reference's steps."""
 SIGNIFICANCE = 0.05
 METHOD = (

@@ -54,7 +54,7 @@ def test_a_search_over_equal_schedules_ends_in_not_shown(
     """As good as plain DIP on the mean picture; what the search liked of them was luck."""
     generator = np.random.default_rng(2)
     equal = Truth(picture_psnr_db=picture_psnr_db, picture_steps=picture_steps)
-    words = [search_and_verify(generator, equal) for _ in range(300)]
+    words = [search_and_verify(generator, equal) for _ in range(REPETITIONS)]
     assert words.count(Word.NOT_SHOWN) / len(words) >= 0.95
     assert words.count(Word.BETTER) / len(words) <= 0.05
 

@@ -1,0 +1,118 @@
+"""Controls keep what they do not break: levels, iterations, targets."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import dipstage.trainer as trainer
+from dipstage.controls import heaviest_alone, in_reverse, shuffled
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.noise import noised
+from dipstage.randomness import Streams
+from dipstage.schedules import Schedule, Stage
+from dipstage.settings import TrainerSettings
+
+levels = st.lists(st.floats(0.01, 0.99), min_size=0, max_size=8, unique=True)
+
+
+def schedule_of(alpha_bars: list[float]) -> Schedule:
+    """Stages of 1, 2, 3 … iterations, heaviest noise first, then 9 of the observation."""
+    stages = [Stage(level, i + 1) for i, level in enumerate(sorted(alpha_bars))]
+    return Schedule((*stages, Stage(1.0, 9)))
+
+
+@given(levels)
+def test_order_alone_is_broken_by_reversing_and_shuffling(alpha_bars: list[float]) -> None:
+    schedule = schedule_of(alpha_bars)
+    for control in (in_reverse(schedule), shuffled(schedule, np.random.default_rng(0))):
+        assert sorted(control.pairs) == sorted(schedule.pairs)
+        assert control.stages[-1] == schedule.stages[-1]
+    assert in_reverse(in_reverse(schedule)) == schedule
+
+
+@given(levels)
+def test_the_heaviest_target_alone_takes_the_whole_ramp(alpha_bars: list[float]) -> None:
+    schedule = schedule_of(alpha_bars)
+    control = heaviest_alone(schedule)
+    assert (control.ramp, control.iterations) == (schedule.ramp, schedule.iterations)
+    assert len(control.stages) == min(2, len(schedule.stages))
+    assert control.stages[0].alpha_bar == schedule.stages[0].alpha_bar
+
+
+def test_shuffling_draws_from_the_generator_alone() -> None:
+    schedule = schedule_of([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    a, b, c = (shuffled(schedule, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert a == b
+    assert a != c
+
+
+def test_stages_out_of_order_are_for_controls_alone() -> None:
+    pairs = [[0.5, 3], [0.2, 3], [1.0, 3]]
+    with pytest.raises(InputError, match="heaviest noise to the lightest"):
+        Schedule.from_pairs(pairs)
+    assert Schedule.from_pairs(pairs, any_order=True).pairs == pairs
+    with pytest.raises(InputError, match="each noise level must be one stage"):
+        Schedule.from_pairs([[0.5, 3], [0.5, 3], [1.0, 3]], any_order=True)
+    with pytest.raises(InputError, match="last stage must be the observation"):
+        Schedule.from_pairs([[1.0, 3], [0.5, 3]], any_order=True)
+
+
+def test_a_longer_budget_is_the_last_stage_s() -> None:
+    schedule = schedule_of([0.2, 0.4])
+    assert schedule.extended(20).pairs == [*schedule.pairs[:-1], [1.0, 17]]
+    assert in_reverse(schedule).extended(20).iterations == 20
+    with pytest.raises(InputError, match="more than the ramp of 3, got 3"):
+        schedule.extended(3)
+
+
+def targets_of(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> dict[float, bytes]:
+    """What each level's stage trains on."""
+    seen: dict[float, bytes] = {}
+    original = noised
+
+    def recorder(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+        found = original(target, alpha_bar, noise)
+        seen[alpha_bar] = found.numpy().tobytes()
+        return found
+
+    monkeypatch.setattr(trainer, "noised", recorder)
+    picture = load_picture("skimage:moon", size=16, multiple=2)
+    streams, truth = Streams(picture.digest, 0), picture.tensor()
+    settings = TrainerSettings(width=4, scales=1, input_depth=4)
+    trainer.fit(truth, truth, schedule, settings, streams)
+    monkeypatch.setattr(trainer, "noised", original)
+    return seen
+
+
+def test_a_control_trains_on_the_very_targets_of_its_schedule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schedule = schedule_of([0.2, 0.4, 0.6])
+    targets = targets_of(schedule, monkeypatch)
+    assert len(set(targets.values())) == 3
+    assert targets_of(in_reverse(schedule), monkeypatch) == targets
+    alone = targets_of(heaviest_alone(schedule), monkeypatch)
+    assert alone == {0.2: targets[0.2]}
+
+
+def test_a_warm_up_raises_the_learning_rate_evenly_and_then_leaves_it() -> None:
+    """Adam's first updates have the length of the learning rate, so the outputs tell."""
+    picture = load_picture("skimage:moon", size=16, multiple=2)
+    truth = picture.tensor()
+
+    def losses(**settings: float) -> list[float]:
+        values = TrainerSettings(width=4, scales=1, input_depth=4, **settings)  # type: ignore[arg-type]
+        streams = Streams(picture.digest, 0)
+        plain = Schedule((Stage(1.0, 12),))
+        return [
+            float(loss) for loss in trainer.fit(truth, truth, plain, values, streams).trace.loss
+        ]
+
+    warmed = losses(learning_rate=0.01, warmup=4)
+    # The first update of a warm-up over four is one at a quarter of the rate.
+    assert warmed[1] == losses(learning_rate=0.0025)[1]
+    assert warmed[1] != losses(learning_rate=0.01)[1]
+    assert losses(learning_rate=0.01, warmup=1) == losses(learning_rate=0.01)
