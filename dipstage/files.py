@@ -68,11 +68,13 @@ class Gain:
 class Verified:
     """What a schedule did on pictures and seeds that its search had not seen.
 
-    against: plain DIP's learning rate and budget. method: how the verdict was reached.
+    iterations: the budget there, to which the last stage was made longer. against: the plain DIP
+    that the differences are to. method: how the verdict was reached.
     seen: what the search had seen of it after all, where that was allowed.
     """
 
     verdict: str
+    iterations: int
     images: list[str]
     seeds: list[int]
     n: int

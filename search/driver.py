@@ -8,7 +8,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from search.paths import run_folder
 from search.prepare import Candidate, load_candidates, load_pictures
 from search.progress import Quiet, View
 from search.run import Run
-from search.study import Ledger, create_study, open_storage
+from search.study import Ledger, create_study, delete_study, open_storage
 
 if TYPE_CHECKING:
     from search.trial import Setting
@@ -83,21 +83,21 @@ def create(
     url = storage or os.environ.get("DIPSEARCH_STORAGE") or None
     # Made aside and renamed, so that a run that exists can always be resumed.
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        (aside / "curves").mkdir(parents=True)
-        write_whole(aside / "experiment.yaml", experiment.yaml())
-        opened = open_storage(aside, url, create=True)
-        create_study(opened, experiment, digests, candidates)
-        opened.engine.dispose()
-        aside.rename(folder)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise InputError(
-            f"--runs-dir {folder.parent} cannot be written: {error.strerror}"
-        ) from None
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, aside, ignore_errors=True)
+        try:
+            (aside / "curves").mkdir(parents=True)
+            write_whole(aside / "experiment.yaml", experiment.yaml())
+            opened = open_storage(aside, url, create=True)
+            create_study(opened, experiment, digests, candidates)
+            undo.callback(delete_study, opened, experiment.name)
+            aside.rename(folder)
+        except OSError as error:
+            raise InputError(
+                f"--runs-dir {folder.parent} cannot be written: {error.strerror}"
+            ) from None
+        undo.pop_all()
+    opened.engine.dispose()
 
 
 def resume(

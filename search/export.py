@@ -27,13 +27,13 @@ class Choice:
     note: str
 
 
-def choose(run: Run, which: str, storage: str | None = None) -> Choice:
+def choose(run: Run, which: str) -> Choice:
     """`Run.pick`, from the schedules that held up in verification where there are any.
 
     Better ones go before those that are not worse. Among them the rule looks at what they did on
     the held-out pictures. A trial that is asked for by its number is taken as it is.
     """
-    verification = _verification(run, storage)
+    verification = _verification(run)
     if verification is None:
         return Choice(run.pick(which), None, f"not verified: dipsearch verify {run.name}")
     if not which.isdecimal():
@@ -53,30 +53,33 @@ def choose(run: Run, which: str, storage: str | None = None) -> Choice:
     return Choice(trial, verification, note)
 
 
-def _verification(run: Run, storage: str | None) -> Verification | None:
+def _verification(run: Run) -> Verification | None:
     if not verification_path(run.folder).exists():
         return None
     from search.verified import Verification
 
-    return Verification.open(run, storage)
+    return Verification.open(run)
 
 
 def _best_held(verification: Verification) -> dict[int, Trial]:
-    """Trials of the best class that there is, as they did on the held-out pictures."""
+    """Trials of the best class that there is, as they did on the held-out pictures.
+
+    What was found goes before the candidates; plain DIP has no verdict and is never among them.
+    """
     from search.verdicts import Word
 
     for word in (Word.BETTER, Word.NOT_WORSE):
-        held = {}
         for role in ("found", "candidate"):
-            for trial in verification.of_role(role):
-                number = verification.source(trial)
-                comparison = verification.against_plain(trial.name)
-                if number is None or comparison is None or trial.values is None:
-                    continue
-                if comparison.verdict.word is word:
-                    held[number] = trial
-        if held:
-            return held
+            held = {
+                number: trial
+                for trial in verification.of_role(role)
+                if (number := verification.source(trial)) is not None
+                and trial.values is not None
+                and (verdict := verification.verdict_of(trial.name)) is not None
+                and verdict.word is word
+            }
+            if held:
+                return held
     return {}
 
 
@@ -120,15 +123,17 @@ def export(run: Run, choice: Choice, path: Path | None = None) -> Path:
 def _verified(verification: Verification, trial: Trial) -> Verified | None:
     held = verification.measured(trial.number)
     comparison = verification.against_plain(held.name) if held else None
-    if held is None or comparison is None:
+    verdict = verification.verdict_of(held.name) if held else None
+    if held is None or comparison is None or verdict is None or held.values is None:
         return None
     plan = verification.plan
     return Verified(
-        verdict=str(comparison.verdict),
+        verdict=str(verdict),
+        iterations=plan.baseline_iterations,
         images=_names(plan.images),
         seeds=plan.seeds,
         n=comparison.psnr_db.n,
-        against=f"{comparison.reference}, {plan.baseline_iterations} iterations",
+        against=comparison.reference,
         output=comparison.output,
         max_psnr_gt_db=_gain(comparison.psnr_db),
         steps=_gain(comparison.steps),

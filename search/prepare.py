@@ -81,6 +81,11 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
         file = read_schedule_file(Path(entry))
         learning_rate = file.measured.trainer.learning_rate if file.measured else None
         candidates.append(Candidate(Path(entry).stem, file.schedule.scaled(budget), learning_rate))
+    for candidate in candidates:
+        if candidate.name.startswith(("trial ", "plain ")):
+            raise InputError(
+                f"candidates: {candidate.name!r} is a name that tables give: rename the file"
+            )
     doubled = [name for name, n in Counter(c.name for c in candidates).items() if n > 1]
     if doubled:
         raise InputError(f"candidates: two are called {doubled[0]}: rename a file")

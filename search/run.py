@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -156,10 +156,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and its study."""
+    """A run folder and its study; `storage` is the address of a database outside the folder."""
 
     folder: Path
     study: Study
+    storage: str | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Run:
@@ -174,8 +175,8 @@ class Run:
     @classmethod
     def at(cls, folder: Path, name: str, storage: str | None = None) -> Run:
         """Open the run in a folder that exists, whose study has this name."""
-        opened = open_storage(folder, storage or os.environ.get("DIPSEARCH_STORAGE") or None)
-        return cls(folder, load_study(opened, name))
+        storage = storage or os.environ.get("DIPSEARCH_STORAGE") or None
+        return cls(folder, load_study(open_storage(folder, storage), name), storage)
 
     @cached_property
     def experiment(self) -> Experiment:

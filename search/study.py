@@ -11,6 +11,7 @@ import sqlite3
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,9 +109,10 @@ def load_study(storage: Any, name: str) -> Study:
         raise InputError(f"the storage has no study {name!r}: is it the one of this run?") from None
 
 
-def delete_study(study: Study) -> None:
-    """Remove a study from its storage."""
-    optuna.delete_study(study_name=study.study_name, storage=study._storage)
+def delete_study(storage: Any, name: str) -> None:
+    """Remove a study from its storage, if it is there."""
+    with suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=storage)
 
 
 def replicates(trial: FrozenTrial) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ PSNR_MARGIN_DB = 0.05
 STEPS_MARGIN = 0.03
 """A schedule is not worse if it loses at most this: of max PSNR_GT, of the reference's steps."""
 SIGNIFICANCE = 0.05
+CENSORED_SHARE = 0.1
+"""Of the replicates; above it, what the end of the budget may have cut off shows nothing."""
 METHOD = (
-    "paired differences with 95 % intervals over pictures; better: the interval clear of 0 and "
+    "paired differences with Student's 95 % intervals over pictures; better: clear of 0 and "
     f"Wilcoxon's p with Holm's correction below {SIGNIFICANCE:g}; not worse: within "
     f"{PSNR_MARGIN_DB:g} dB and {STEPS_MARGIN:.0%} of the steps"
 )
@@ -66,14 +69,24 @@ def best_word(verdicts: Iterable[Verdict]) -> Word:
     return next((word for word in order if word in words), Word.NOT_SHOWN)
 
 
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """What holds against every one of several references."""
+    order = (Word.WORSE, Word.NOT_SHOWN, Word.NOT_WORSE, Word.BETTER)
+    both = list(verdicts)
+    return Verdict(
+        min((v.psnr for v in both), key=order.index, default=Word.NOT_SHOWN),
+        min((v.steps for v in both), key=order.index, default=Word.NOT_SHOWN),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A schedule against a reference on the replicates that both finished.
 
     psnr_db, steps: paired differences of max PSNR_GT and of the steps that the objective counts,
     schedule less reference. p_holm_*: their p adjusted over the family of comparisons.
-    reached: replicates in which the schedule reached the reference's own maximum, after
-    `steps_to_reference` iterations on the mean.
+    missing: replicates that one of the two did not finish.
+    censored, reference_censored: shares of the replicates whose maximum the end may have cut off.
     """
 
     schedule: str
@@ -82,20 +95,33 @@ class Comparison:
     psnr_db: Difference
     steps: Difference
     reference_steps: float
-    reached: int
-    steps_to_reference: float | None
-    p_holm_psnr: float
-    p_holm_steps: float
+    missing: int
+    censored: float
+    reference_censored: float
+    p_holm_psnr: float = 1.0
+    p_holm_steps: float = 1.0
 
     @property
     def verdict(self) -> Verdict:
-        """By the 95 % interval, and for better by the adjusted test as well."""
+        """By the 95 % interval, and for better by the adjusted test as well.
+
+        Replicates that diverged leave nothing shown. Nor is anything good said of a number that
+        the end of the budget cut off too often: of the schedule's steps, which could only be more,
+        or of the reference's max PSNR_GT, which could only be higher.
+        """
+        if self.missing:
+            return Verdict(Word.NOT_SHOWN, Word.NOT_SHOWN)
         margin = STEPS_MARGIN * self.reference_steps
         psnr, steps = self.psnr_db, self.steps
-        return Verdict(
+        words = Verdict(
             _word(psnr.low, psnr.high, PSNR_MARGIN_DB, self.p_holm_psnr),
             _word(_negative(steps.high), _negative(steps.low), margin, self.p_holm_steps),
         )
+        unsure = Verdict(
+            Word.NOT_SHOWN if self.reference_censored > CENSORED_SHARE else Word.BETTER,
+            Word.NOT_SHOWN if self.censored > CENSORED_SHARE else Word.BETTER,
+        )
+        return worst([words, unsure])
 
 
 def _word(low: float | None, high: float | None, margin: float, p: float) -> Word:
@@ -127,13 +153,20 @@ class Entry:
     curves: Curves | None = None
 
 
-def compare(entries: Iterable[Entry], reference: Entry, objective: Objective) -> list[Comparison]:
+def compare(
+    entries: Iterable[Entry],
+    reference: Entry,
+    objective: Objective,
+    replicates: int | None = None,
+) -> list[Comparison]:
     """All entries against one reference, in both outputs; they are one family for Holm.
 
-    Entries that share no finished replicate with the reference are left out.
+    replicates: that each should have, by default as many as the reference has. Entries that share
+    no finished replicate with the reference are left out.
     """
+    wanted = len(reference.outcomes) if replicates is None else replicates
     found = [
-        _compare(entry, reference, output, objective)
+        _compare(entry, reference, output, objective, wanted)
         for output in OUTPUTS
         for entry in entries
         if set(entry.outcomes) & set(reference.outcomes)
@@ -155,7 +188,9 @@ def _adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return adjusted
 
 
-def _compare(entry: Entry, reference: Entry, output: Output, objective: Objective) -> Comparison:
+def _compare(
+    entry: Entry, reference: Entry, output: Output, objective: Objective, wanted: int
+) -> Comparison:
     keys = [key for key in reference.outcomes if key in entry.outcomes]
     psnr: dict[str, list[float]] = defaultdict(list)
     steps: dict[str, list[float]] = defaultdict(list)
@@ -165,36 +200,55 @@ def _compare(entry: Entry, reference: Entry, output: Output, objective: Objectiv
         picture = key.rpartition("-seed")[0]
         psnr[picture].append(ours.max_psnr_gt_db - theirs.max_psnr_gt_db)
         steps[picture].append(ours.steps_to_max - theirs.steps_to_max)
-    arrivals = [_arrival(entry, reference, key, output) for key in keys]
-    reached = [arrival for arrival in arrivals if arrival is not None]
+    censored, reference_censored = (
+        fmean(bool(e.outcomes[key][output].get("censored")) for key in keys)
+        for e in (entry, reference)
+    )
     return Comparison(
         schedule=entry.name,
         reference=reference.name,
         output=output,
         psnr_db=difference(psnr),
         steps=difference(steps),
-        reference_steps=float(
-            np.mean([by_output.score(reference.outcomes[key]).steps_to_max for key in keys])
+        reference_steps=fmean(
+            by_output.score(reference.outcomes[key]).steps_to_max for key in keys
         ),
-        reached=len(reached),
-        steps_to_reference=float(np.mean(reached)) if reached else None,
-        p_holm_psnr=1.0,
-        p_holm_steps=1.0,
+        missing=wanted - len(keys),
+        censored=censored,
+        reference_censored=reference_censored,
     )
 
 
-def _arrival(entry: Entry, reference: Entry, key: str, output: Output) -> int | None:
-    """First iteration at which the entry is as high as the reference's maximum."""
-    if entry.curves is None:
-        return None
-    goal = reference.outcomes[key][output]["max_psnr_gt_db"]
-    there = np.flatnonzero(entry.curves(key, output) >= np.float32(goal))
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """In how many of n replicates a schedule was as high as a reference's own maximum, and the
+    mean of the iterations at which it was so first; None if it never was.
+    """
+
+    reached: int
+    n: int
+    steps: float | None
+
+
+def arrival(entry: Entry, reference: Entry, output: Output) -> Arrival:
+    """Read off the entry's curves, replicate by replicate."""
+    keys = [key for key in reference.outcomes if key in entry.outcomes]
+    first = [_first_at(entry, reference, key, output) for key in keys]
+    reached = [step for step in first if step is not None]
+    return Arrival(len(reached), len(keys), fmean(reached) if reached else None)
+
+
+def _first_at(entry: Entry, reference: Entry, key: str, output: Output) -> int | None:
+    assert entry.curves is not None
+    goal = np.float32(reference.outcomes[key][output]["max_psnr_gt_db"])
+    there = np.flatnonzero(entry.curves(key, output) >= goal)
     return int(there[0]) if len(there) else None
 
 
-def at_budgets(entry: Entry, output: Output, budgets: Sequence[int]) -> list[float] | None:
-    """PSNR_GT attained by each budget, mean over replicates; None without curves."""
-    if entry.curves is None or not entry.outcomes:
-        return None
-    curves = [entry.curves(key, output) for key in entry.outcomes]
-    return [float(np.mean([attained(curve, budget) for curve in curves])) for budget in budgets]
+def at_budgets(
+    entry: Entry, output: Output, budgets: Sequence[int], keys: Iterable[str]
+) -> list[float]:
+    """PSNR_GT attained by each budget, mean over these replicates, of which there is one."""
+    assert entry.curves is not None
+    curves = [entry.curves(key, output) for key in keys]
+    return [fmean(attained(curve, budget) for curve in curves) for budget in budgets]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +26,9 @@ from dipstage.images import SKIMAGE_PICTURES, Picture, expand
 from dipstage.records import from_plain, to_plain
 from dipstage.schedules import Schedule, Stage
 from search.paths import verification_path
-from search.prepare import Candidate, load_pictures
+from search.prepare import Candidate, Role, load_pictures
 from search.run import Run, Trial, pick_of
-from search.study import delete_study
+from search.study import delete_study, open_storage
 
 if TYPE_CHECKING:
     from search.experiment import Experiment
@@ -82,14 +83,7 @@ class Plan:
     seen: list[str] | None = None
 
 
-def verify(
-    run: Run,
-    request: Request,
-    *,
-    storage: str | None = None,
-    address: str | None = None,
-    view: View,
-) -> None:
+def verify(run: Run, request: Request, *, address: str | None = None, view: View) -> None:
     """Begin or go on with the verification of a run, and wait for its end.
 
     InputError, before anything starts, for pictures or seeds that the search has seen, for a
@@ -102,24 +96,23 @@ def verify(
         raise InputError(f"run {run.name!r} is being verified: wait for it to end") from None
     try:
         plan, held_out = _begin(run, request)
-        if not request.restart and is_finished(run, storage):
+        if request.restart:
+            _discard(run)
+        elif is_finished(run):
             return
+        # Before Ray starts: whatever ends this now, the same command goes on with what was asked.
+        write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
         from search import driver, tuning
 
         with driver.terminable(), tuning.ray_cluster(address), driver.terminable():
-            tuning.resources_of(run.experiment)
-            if request.restart:
-                _discard(run, storage)
-            write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
             tuned = _make(
-                run, TUNING, storage, _tuning_experiment(run, plan),
+                run, TUNING, _tuning_experiment(run, plan),
                 load_pictures(run.experiment), _plain_candidates(run, plan),
             )  # fmt: skip
             driver.drive(tuned, address=address, view=view)
-            best = tuned_trial(tuned)
             main = _make(
-                run, HELD_OUT, storage, _held_out_experiment(run, plan),
-                held_out, _candidates(run, plan, best),
+                run, HELD_OUT, _held_out_experiment(run, plan),
+                held_out, _candidates(run, plan, tuned_trial(tuned)),
             )  # fmt: skip
             driver.drive(main, address=address, view=view)
     finally:
@@ -137,18 +130,18 @@ def load_plan(run: Run) -> Plan | None:
         raise InputError(f"{path}: {error}") from None
 
 
-def part(run: Run, name: str, storage: str | None = None) -> Run | None:
+def part(run: Run, name: str) -> Run | None:
     """One of the two comparisons; None where it has not begun."""
     folder = run.folder / name
     if not (folder / "experiment.yaml").is_file():
         return None
-    return Run.at(folder, f"{run.name}.{name}", storage)
+    return Run.at(folder, f"{run.name}.{name}", run.storage)
 
 
-def is_finished(run: Run, storage: str | None = None) -> bool:
+def is_finished(run: Run) -> bool:
     """Whether both comparisons are there and every trial of them has ended."""
     for name in (TUNING, HELD_OUT):
-        made = part(run, name, storage)
+        made = part(run, name)
         if made is None:
             return False
         records = made.records()
@@ -170,14 +163,15 @@ def tuned_trial(tuned: Run) -> Trial:
     return min(near, key=lambda trial: (trial.score.steps_to_max, -trial.score.max_psnr_gt_db))
 
 
-def _discard(run: Run, storage: str | None) -> None:
-    """The plan last, so that a discard that was cut off is taken up again."""
+def _discard(run: Run) -> None:
+    """Each folder is renamed before anything in it goes, so that a cut-off discard leaves none."""
+    (run.folder / "verification.csv").unlink(missing_ok=True)
     for name in (HELD_OUT, TUNING):
-        made = part(run, name, storage)
-        if made is not None:
-            delete_study(made.study)
-            made.study._storage.remove_session()
-        shutil.rmtree(run.folder / name, ignore_errors=True)
+        folder = run.folder / name
+        if folder.exists():
+            aside = folder.with_name(f".{name}.{uuid.uuid4().hex}")
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
     verification_path(run.folder).unlink(missing_ok=True)
 
 
@@ -213,11 +207,10 @@ def _new_plan(run: Run, request: Request) -> Plan:
     rates = request.learning_rates or tuple(
         sorted({*LEARNING_RATES, experiment.trainer.learning_rate}, reverse=True)
     )
-    for rate in rates:
-        if not 0 < rate <= 1:
-            raise InputError(f"--learning-rates must be in (0, 1], got {rate}")
+    if len(set(rates)) < len(rates) or not all(0 < rate <= 1 for rate in rates):
+        raise InputError(f"--learning-rates must be different numbers in (0, 1], got {list(rates)}")
     top = TOP if request.top is None else request.top
-    if top == 1 and front:  # What an export without a verification would pick.
+    if top == 1 and front:
         front = [front[pick_of([trial.score for trial in front], "knee")]]
     chosen = [trial.number for trial in spread(front, top)]
     controls = None if request.controls is None else _control_of(run, request.controls)
@@ -352,7 +345,7 @@ def _comparison(run: Run, name: str, candidates: list[str], **changes: object) -
 
 def _plain(learning_rate: float, iterations: int) -> Candidate:
     return Candidate(
-        f"plain DIP, learning rate {learning_rate:g}",
+        f"plain DIP, learning rate {learning_rate}",
         Schedule((Stage(1.0, iterations),)),
         learning_rate,
     )
@@ -366,44 +359,62 @@ def _candidates(run: Run, plan: Plan, tuned: Trial) -> list[Candidate]:
     """Plain DIP first, then what was found, the search's own candidates, and the controls.
 
     All get plain DIP's budget, the last stage made longer: a schedule whose budget ends before
-    its maximum would look fast.
+    its maximum would look fast. Plain DIP is there twice, at the tuned learning rate and at the
+    experiment's, unless they are the same or a candidate is the second.
     """
     assert tuned.learning_rate is not None
+    budget = plan.baseline_iterations
     trials = {trial.number: trial for trial in run.records()}
     chosen = [trials[number] for number in plan.trials]
     chosen += [trial for trial in trials.values() if trial.candidate and trial.values is not None]
-    entries = [replace(_plain(tuned.learning_rate, plan.baseline_iterations), role="plain")]
+    plain = replace(_plain(tuned.learning_rate, budget), role="plain")
+    entries = [plain]
     for trial in chosen:
         assert trial.schedule is not None
-        entries.append(
-            Candidate(
-                trial.name,
-                trial.schedule.extended(plan.baseline_iterations),
-                trial.learning_rate,
-                role="candidate" if trial.candidate else "found",
-                trial=trial.number,
-            )
-        )
+        role: Role = "candidate" if trial.candidate else "found"
+        schedule = trial.schedule.extended(budget)
+        entry = Candidate(trial.name, schedule, trial.learning_rate, role=role, trial=trial.number)
+        if not _same_training(entry, plain):
+            entries.append(entry)
+    usual = replace(_plain(run.experiment.trainer.learning_rate, budget), role="plain")
+    if not any(_same_training(usual, entry) for entry in entries):
+        entries.insert(1, usual)
     if plan.controls is not None:
-        entries += _controls(trials[plan.controls], plan)
+        entries += _controls(trials[plan.controls], budget)
     return entries
 
 
-def _controls(trial: Trial, plan: Plan) -> list[Candidate]:
-    """The schedule with its staging broken, and plain DIP at its learning rate."""
-    schedule, rate = trial.schedule, trial.learning_rate
-    assert schedule is not None
-    name, budget = trial.name, plan.baseline_iterations
+def _same_training(one: Candidate, other: Candidate) -> bool:
+    """Whether two would give the same bytes."""
+    return (one.schedule, one.learning_rate, one.warmup) == (
+        other.schedule,
+        other.learning_rate,
+        other.warmup,
+    )
+
+
+def _controls(trial: Trial, budget: int) -> list[Candidate]:
+    """The schedule with its staging broken, and plain DIP at its learning rate.
+
+    Without those that are the schedule itself, or one another: a single noised stage has no order.
+    """
+    assert trial.schedule is not None
+    schedule = trial.schedule.extended(budget)
+    name, rate = trial.name, trial.learning_rate
     plain = Schedule((Stage(1.0, budget),))
-    controls = {
-        f"{name} reversed": in_reverse(schedule),
-        f"{name} shuffled": shuffled(schedule, np.random.default_rng(trial.number)),
-        f"{name} heaviest alone": heaviest_alone(schedule),
-    }
+    broken = {f"{name} reversed": in_reverse(schedule)}
+    generator = np.random.default_rng(trial.number)
+    for _ in range(20):
+        drawn = shuffled(schedule, generator)
+        if drawn not in (schedule, in_reverse(schedule)):
+            broken[f"{name} shuffled"] = drawn
+            break
+    broken[f"{name} heaviest alone"] = heaviest_alone(schedule)
+    kept = {key: each for key, each in broken.items() if each != schedule}
     return [
         *(
-            Candidate(key, each.extended(budget), rate, role="control", trial=trial.number)
-            for key, each in controls.items()
+            Candidate(key, each, rate, role="control", trial=trial.number)
+            for key, each in kept.items()
         ),
         Candidate(f"plain at the rate of {name}", plain, rate, role="control", trial=trial.number),
         Candidate(
@@ -420,7 +431,6 @@ def _controls(trial: Trial, plan: Plan) -> list[Candidate]:
 def _make(
     run: Run,
     name: str,
-    storage: str | None,
     experiment: Experiment,
     pictures: dict[str, Picture],
     candidates: list[Candidate],
@@ -428,11 +438,15 @@ def _make(
     """The comparison, made now or by a driver before."""
     from search import driver
 
-    made = part(run, name, storage)
-    if made is None:
-        digests = {label: picture.digest for label, picture in pictures.items()}
-        named = experiment.model_copy(update={"candidates": [c.name for c in candidates]})
-        driver.create(named, Path(run.folder / name), storage, digests, candidates)
-        made = part(run, name, storage)
-        assert made is not None
+    made = part(run, name)
+    if made is not None:
+        return made
+    if run.storage is not None:
+        # Left by a discard, or by a driver that died before the folder was there.
+        delete_study(open_storage(run.folder, run.storage), experiment.name)
+    digests = {label: picture.digest for label, picture in pictures.items()}
+    named = experiment.model_copy(update={"candidates": [c.name for c in candidates]})
+    driver.create(named, run.folder / name, run.storage, digests, candidates)
+    made = part(run, name)
+    assert made is not None
     return made

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.errors import InputError
 from dipstage.stopping import Output
 from search.prepare import Role
-from search.run import Run, Trial
+from search.run import Run, Trial, pick_of
 from search.verdicts import (
     METHOD,
+    Arrival,
     Comparison,
     Entry,
     Verdict,
     Word,
+    arrival,
     at_budgets,
     best_word,
     compare,
+    worst,
 )
 from search.verification import (
     HELD_OUT,
@@ -49,23 +52,33 @@ class Verification:
     held_out: Run
 
     @classmethod
-    def open(cls, run: Run, storage: str | None = None) -> Verification | None:
+    def open(cls, run: Run) -> Verification | None:
         """None where there is none, or where it has not ended yet."""
         plan = load_plan(run)
-        if plan is None or not is_finished(run, storage):
+        if plan is None or not is_finished(run):
             return None
-        tuned, held_out = part(run, TUNING, storage), part(run, HELD_OUT, storage)
+        tuned, held_out = part(run, TUNING), part(run, HELD_OUT)
         assert tuned is not None
         assert held_out is not None
         return cls(run, plan, tuned, held_out)
 
     @cached_property
-    def plain(self) -> Trial:
-        """Plain DIP at its tuned learning rate; InputError if it failed on every picture."""
-        trials = self.of_role("plain")
-        if not trials:
-            raise InputError(f"plain DIP failed in {self.held_out.folder}: nothing to compare with")
-        return trials[0]
+    def plain(self) -> Trial | None:
+        """Plain DIP at its tuned learning rate; None if it finished no replicate."""
+        tuned = next(t for t in self.held_out.records() if self.role(t) == "plain")
+        return tuned if tuned.outcomes else None
+
+    @cached_property
+    def plains(self) -> list[Trial]:
+        """Plain DIP at the tuned learning rate, then at others that were verified beside it.
+
+        The rate was tuned on other pictures, and may not be the best here: a schedule is judged
+        against all of them.
+        """
+        if self.plain is None:
+            return []
+        others = [t for role in ("plain", "candidate") for t in self.of_role(role)]
+        return [self.plain, *(t for t in others if t.name != self.plain.name and _is_plain(t))]
 
     @cached_property
     def _about(self) -> dict[str, dict[str, Any]]:
@@ -103,36 +116,51 @@ class Verification:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every schedule against plain DIP, and what was found against each candidate.
-
-        The schedules of one role against one reference, in one output, are one family.
+        """Every schedule against plain DIP at each learning rate, and what was found against each
+        candidate. The schedules of one role against one reference, in one output, are one family.
         """
-        found: list[Comparison] = []
-        plain = self._entries[self.plain.name]
-        for role in ("found", "candidate", "control"):
-            found += compare(self._of(role), plain, self.run.objective)
+        compared: list[Comparison] = []
+        plains = [trial.name for trial in self.plains]
+        for reference in plains:
+            for role in ("found", "candidate", "control"):
+                entries = [e for e in self._of(role) if e.name not in plains]
+                compared += self._compare(entries, reference)
+            if reference != plains[0]:
+                compared += self._compare([self._entries[reference]], plains[0])
         for candidate in self._of("candidate"):
-            found += compare(self._of("found"), candidate, self.run.objective)
-        return found
+            if plains and candidate.name not in plains:
+                compared += self._compare(self._of("found"), candidate.name)
+        return compared
+
+    def _compare(self, entries: list[Entry], reference: str) -> list[Comparison]:
+        replicates = len(self.plan.images) * len(self.plan.seeds)
+        return compare(entries, self._entries[reference], self.run.objective, replicates)
 
     def _of(self, role: Role) -> list[Entry]:
         return [self._entries[trial.name] for trial in self.of_role(role)]
 
-    def against_plain(self, name: str, output: Output | None = None) -> Comparison | None:
-        """One schedule against plain DIP, by default in the output that was optimised."""
-        wanted = (name, self.plain.name, output or self.run.objective.output)
+    def against_plain(
+        self, name: str, output: Output | None = None, reference: Trial | None = None
+    ) -> Comparison | None:
+        """One schedule against plain DIP, by default tuned and in the output that was optimised."""
+        reference = reference or self.plain
+        wanted = (name, reference and reference.name, output or self.run.objective.output)
         for each in self.comparisons:
             if (each.schedule, each.reference, each.output) == wanted:
                 return each
         return None
 
+    def verdict_of(self, name: str, output: Output | None = None) -> Verdict | None:
+        """What holds of a held-out schedule against plain DIP at every rate; None for plain DIP."""
+        if name in [trial.name for trial in self.plains]:
+            return None
+        compared = [self.against_plain(name, output, plain) for plain in self.plains]
+        return worst(each.verdict for each in compared if each is not None)
+
     def verdict(self, number: int) -> Verdict | None:
-        """Of a trial of the search against plain DIP; None for one that was not verified."""
-        for trial in self.held_out.records():
-            if self.source(trial) == number and self.role(trial) in ("found", "candidate"):
-                comparison = self.against_plain(trial.name)
-                return comparison.verdict if comparison else None
-        return None
+        """Of a trial of the search; None for plain DIP and for what was not verified."""
+        held = self.measured(number)
+        return self.verdict_of(held.name) if held else None
 
     def measured(self, number: int) -> Trial | None:
         """A trial of the search as it did on the held-out pictures."""
@@ -144,8 +172,8 @@ class Verification:
     @property
     def verdict_of_search(self) -> Word:
         """The best that was shown of any schedule that was found."""
-        compared = (self.against_plain(trial.name) for trial in self.of_role("found"))
-        return best_word(comparison.verdict for comparison in compared if comparison)
+        verdicts = (self.verdict_of(trial.name) for trial in self.of_role("found"))
+        return best_word(verdict for verdict in verdicts if verdict)
 
     @cached_property
     def search_gains(self) -> dict[str, Comparison]:
@@ -168,17 +196,67 @@ class Verification:
         return [round(share * whole) for share in BUDGET_SHARES]
 
     def at_budgets(self, trial: Trial, output: Output) -> list[float]:
-        """PSNR_GT that a held-out schedule attained by each budget, mean over replicates."""
-        return at_budgets(self._entries[trial.name], output, self.budgets) or []
+        """PSNR_GT that a held-out schedule attained by each budget, mean over the replicates that
+        every schedule finished; empty where there is none.
+        """
+        finished = [set(t.outcomes) for t in self.held_out.records() if t.outcomes]
+        shared = sorted(set.intersection(*finished))
+        if not shared:
+            return []
+        return at_budgets(self._entries[trial.name], output, self.budgets, shared)
+
+    def arrival(self, name: str, output: Output) -> Arrival | None:
+        """When a held-out schedule was as high as tuned plain DIP's own maximum."""
+        if self.plain is None or name == self.plain.name:
+            return None
+        return arrival(self._entries[name], self._entries[self.plain.name], output)
+
+    def held_out_gain_db(self, name: str) -> float | None:
+        """Gain over plain DIP within the search's budget, which is what the search measured."""
+        if self.plain is None:
+            return None
+        entry, plain, output = self._entries[name], self._entries[self.plain.name], self.output
+        keys = [key for key in plain.outcomes if key in entry.outcomes]
+        if not keys:
+            return None
+        [ours] = at_budgets(entry, output, self.budgets[-1:], keys)
+        return ours - fmean(plain.outcomes[key][output]["max_psnr_gt_db"] for key in keys)
+
+    def shrinkage_db(self, name: str) -> float | None:
+        """The search's gain over plain DIP less the gain on the held-out pictures."""
+        search, held_out = self.search_gains.get(name), self.held_out_gain_db(name)
+        return None if search is None or held_out is None else search.psnr_db.mean - held_out
+
+    @property
+    def output(self) -> Output:
+        """The output that was optimised."""
+        return self.run.objective.output
+
+    @property
+    def stale(self) -> str:
+        """Members of today's front that a new verification would take and this one did not."""
+        front = [trial for trial in self.run.front() if trial.candidate is None]
+        if not front:
+            return ""
+        best = [pick_of([trial.score for trial in front], which) for which in ("psnr", "steps")]
+        new = {front[i].name for i in best if front[i].number not in self.plan.trials}
+        return ", ".join(sorted(new)) if self.plan.top > 1 else ""
+
+    @property
+    def best_p(self) -> float:
+        """The least p after Holm's correction that the number of replicates allows."""
+        n, family = len(self.plan.images) * len(self.plan.seeds), 2 * len(self.of_role("found"))
+        return min(1.0, float(2.0 ** (1 - n)) * max(family, 1))
 
     @property
     def method(self) -> str:
         """How to read the numbers, in one line."""
         plan = self.plan
         seen = f"; SEEN BY THE SEARCH: {'; '.join(plan.seen)}" if plan.seen else ""
+        plains = " and ".join(trial.name for trial in self.plains)
         return (
-            f"pictures held out: {len(plan.images)}, seeds for each: {len(plan.seeds)}; against "
-            f"{self.plain.name}, {plan.baseline_iterations} iterations; {METHOD}{seen}"
+            f"pictures held out: {len(plan.images)}, seeds for each: {len(plan.seeds)}, iterations "
+            f"for all: {plan.baseline_iterations}; verdicts hold against {plains}; {METHOD}{seen}"
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -187,11 +265,10 @@ class Verification:
         return [self._row(comparison, trials) for comparison in self.comparisons]
 
     def _row(self, each: Comparison, trials: dict[str, Trial]) -> dict[str, Any]:
-        trial, reference = trials[each.schedule], trials[each.reference]
-        against_plain = each.reference == self.plain.name
-        search = self.search_gains.get(each.schedule) if against_plain else None
-        if each.output != self.run.objective.output:
-            search = None
+        trial, objective = trials[each.schedule], self.run.objective
+        is_first = self.plain is not None and each.reference == self.plain.name
+        as_searched = is_first and each.output == objective.output
+        search = self.search_gains.get(each.schedule) if as_searched else None
         cells: dict[str, Any] = {
             "schedule": each.schedule,
             "role": self.role(trial),
@@ -200,13 +277,14 @@ class Verification:
             "output": each.output,
             "pictures": each.psnr_db.pictures,
             "replicates": each.psnr_db.n,
+            "missing": each.missing,
             "verdict": each.verdict.word.value,
             "verdict_psnr": each.verdict.psnr.value,
             "verdict_steps": each.verdict.steps.value,
         }
-        for name, difference, p_holm in (
-            ("max_psnr_gt_db", each.psnr_db, each.p_holm_psnr),
-            (self.run.objective.steps_key, each.steps, each.p_holm_steps),
+        for name, difference, p_holm, better in (
+            ("max_psnr_gt_db", each.psnr_db, each.p_holm_psnr, each.psnr_db.above),
+            (objective.steps_key, each.steps, each.p_holm_steps, 1 - each.steps.above),
         ):
             cells |= {
                 f"{name}_difference": difference.mean,
@@ -214,21 +292,27 @@ class Verification:
                 f"{name}_high": difference.high,
                 f"{name}_p": difference.p,
                 f"{name}_p_holm": p_holm,
-                f"{name}_probability_above": difference.above,
+                f"{name}_probability_better": better,
             }
+        there = self.arrival(each.schedule, each.output) if is_first else None
         cells |= {
             "reference_steps": each.reference_steps,
-            "steps_to_reference_max": each.steps_to_reference,
-            "replicates_that_reach_it": each.reached,
+            "steps_to_reference_max": there.steps if there else None,
+            "replicates_that_reach_it": there.reached if there else None,
             "censored": trial.censored(each.output),
-            "reference_censored": reference.censored(each.output),
+            "reference_censored": trials[each.reference].censored(each.output),
             "search_max_psnr_gt_db_difference": search.psnr_db.mean if search else None,
-            "shrinkage_db": search.psnr_db.mean - each.psnr_db.mean if search else None,
+            "shrinkage_db": self.shrinkage_db(each.schedule) if search else None,
         }
         attained = self.at_budgets(trial, each.output)
         cells |= {
             f"psnr_gt_db_by_{budget}": value
-            for budget, value in zip(self.budgets, attained, strict=True)
+            for budget, value in zip(self.budgets, attained, strict=bool(attained))
         }
+        cells["iterations"] = self.plan.baseline_iterations
         cells["seen_by_the_search"] = "; ".join(self.plan.seen or [])
         return cells
+
+
+def _is_plain(trial: Trial) -> bool:
+    return trial.schedule is not None and len(trial.schedule.stages) == 1 and not trial.warmup

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from dipstage.console import table
 from dipstage.stopping import OUTPUTS, Output
 from search.tables import censored, spread
+from search.verdicts import SIGNIFICANCE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from search.run import Trial
     from search.statistics import Difference
-    from search.verdicts import Comparison
+    from search.verdicts import Arrival, Comparison
     from search.verified import Verification
 
 
@@ -25,13 +26,11 @@ def print_verification(verification: Verification, print_: Callable[..., None]) 
         print_()
     print_(budget_table(verification))
     print_()
-    if verification.of_role("found") and verification.of_role("candidate"):
-        print_(candidates_table(verification))
+    if verification.of_role("found") and verification.plain:
+        print_(others_table(verification))
         print_()
     print_(verification.method, markup=False)
-    for line in remarks(verification):
-        print_(line, markup=False)
-    for line in conclusion(verification):
+    for line in [*remarks(verification), *conclusion(verification)]:
         print_(line, markup=False)
 
 
@@ -39,9 +38,8 @@ def conclusion(verification: Verification) -> Iterator[str]:
     """The verdict of each schedule that was found, and of the search as a whole."""
     found = verification.of_role("found")
     for trial in found:
-        comparison = verification.against_plain(trial.name)
-        if comparison is not None:
-            yield f"{trial.name}: {comparison.verdict}"
+        verdict = verification.verdict_of(trial.name)
+        yield f"{trial.name}: {verdict or 'this is plain DIP'}"
     if found:
         yield f"the search as a whole: {verification.verdict_of_search}"
 
@@ -49,9 +47,13 @@ def conclusion(verification: Verification) -> Iterator[str]:
 def remarks(verification: Verification) -> Iterator[str]:
     """What a reader must know before believing the tables."""
     records = verification.held_out.records()
+    replicates = len(verification.plan.images) * len(verification.plan.seeds)
     for trial in records:
         if trial.failure:
-            yield f"{trial.name} failed: {trial.failure}"
+            yield (
+                f"{trial.name} failed after {len(trial.outcomes)} of {replicates} replicates, so "
+                f"nothing is shown of it: {trial.failure}"
+            )
     for output in OUTPUTS:
         cut = [
             f"{trial.name} {n} of {len(trial.outcomes)}"
@@ -60,13 +62,39 @@ def remarks(verification: Verification) -> Iterator[str]:
         ]
         if cut:
             yield f"censored, the end may have cut off their {output} maxima: {'; '.join(cut)}"
-    rates = verification.plan.learning_rates
-    chosen = verification.plain.learning_rate
-    if len(rates) > 1 and chosen in (min(rates), max(rates)):
+    yield from _remarks_on_plain(verification)
+    if verification.best_p >= SIGNIFICANCE:
         yield (
-            f"plain DIP's learning rate, {chosen:g}, is at the end of those that were tried: a new "
-            "verification with other --learning-rates may find a better one"
+            f"{replicates} replicates allow no p below {verification.best_p:.2g} after Holm's "
+            "correction, so nothing can be better: verify with more --seeds or --images, or less "
+            "--top"
         )
+    stale = verification.stale
+    if stale:
+        yield f"the front has changed since: {stale}; --restart verifies today's"
+
+
+def _remarks_on_plain(verification: Verification) -> Iterator[str]:
+    plain, rates = verification.plain, verification.plan.learning_rates
+    if plain is None:
+        yield "plain DIP at its tuned learning rate finished no replicate: there are no verdicts"
+        return
+    if len(rates) < 3:
+        yield f"plain DIP's learning rate was chosen among {len(rates)}: that is hardly tuned"
+    elif plain.learning_rate in (min(rates), max(rates)):
+        yield (
+            f"plain DIP's learning rate, {plain.learning_rate}, is at the end of those that were "
+            "tried on the search's pictures: others may suit it better (--learning-rates)"
+        )
+    output = verification.output
+    for other in verification.plains[1:]:
+        comparison = verification.against_plain(other.name)
+        if comparison is not None and comparison.psnr_db.mean > 0:
+            yield (
+                f"{other.name} (plain DIP, learning rate {other.learning_rate}) is "
+                f"{comparison.psnr_db.mean:.2f} dB above {plain.name} here ({output}): the rate "
+                "that suited the search's pictures does not suit these"
+            )
 
 
 def plain_table(verification: Verification, output: Output) -> Table:
@@ -86,7 +114,7 @@ def plain_table(verification: Verification, output: Output) -> Table:
         "steps after plain DIP\n[95 % interval]",
         "sooner\nin",
         "p\n(Holm)",
-        "verdict",
+        "verdict against\nthis plain DIP",
     ]
     name = verification.run.name
     title = f"{name}, verified: {output} output, mean ± standard deviation over replicates"
@@ -118,50 +146,53 @@ def _plain_row(
 
 def budget_table(verification: Verification) -> Table:
     """What is reached by which iteration, and what became of the search's own gain."""
-    output = verification.run.objective.output
+    output = verification.output
     rows = []
     for trial in verification.held_out.records():
         if not trial.outcomes:
             continue
-        comparison = verification.against_plain(trial.name)
+        attained = [f"{value:.2f}" for value in verification.at_budgets(trial, output)]
         search = verification.search_gains.get(trial.name)
-        shrunk = ["", "", ""]
-        if search is not None and comparison is not None:
-            seen, held = search.psnr_db.mean, comparison.psnr_db.mean
-            shrunk = [f"{seen:+.2f}", f"{held:+.2f}", f"{seen - held:+.2f}"]
+        held_out, shrunk = (
+            verification.held_out_gain_db(trial.name),
+            verification.shrinkage_db(trial.name),
+        )
+        shrinkage = ["", "", ""]
+        if search is not None and held_out is not None and shrunk is not None:
+            shrinkage = [f"{search.psnr_db.mean:+.2f}", f"{held_out:+.2f}", f"{shrunk:+.2f}"]
         rows.append(
             [
                 trial.name,
-                *(f"{value:.2f}" for value in verification.at_budgets(trial, output)),
-                _arrival(comparison),
-                *shrunk,
+                *(attained or [""] * len(verification.budgets)),
+                _arrival(verification.arrival(trial.name, output)),
+                *shrinkage,
             ]
         )
+    whole = verification.budgets[-1]
     columns = [
         "schedule",
         *(f"PSNR_GT (dB)\nby {budget}" for budget in verification.budgets),
         "reaches plain DIP's\nmaximum at (in)",
-        "dB above plain\nin the search",
-        "dB above plain\nheld out",
+        f"dB above plain by\n{whole}, in the search",
+        f"dB above plain by\n{whole}, held out",
         "shrinkage\n(dB)",
     ]
     title = f"{verification.run.name}, verified: {output} output at fixed budgets, and shrinkage"
     return table(columns, rows, title)
 
 
-def _arrival(comparison: Comparison | None) -> str:
-    if comparison is None:
+def _arrival(arrival: Arrival | None) -> str:
+    if arrival is None or not arrival.n:
         return ""
-    of = f"{comparison.reached} of {comparison.psnr_db.n}"
-    if comparison.steps_to_reference is None:
-        return f"never ({of})"
-    return f"{comparison.steps_to_reference:.0f} ({of})"
+    of = f"{arrival.reached} of {arrival.n}"
+    return f"never ({of})" if arrival.steps is None else f"{arrival.steps:.0f} ({of})"
 
 
-def candidates_table(verification: Verification) -> Table:
-    """What was found against each candidate, in the output that was optimised."""
-    output = verification.run.objective.output
+def others_table(verification: Verification) -> Table:
+    """What was found against each candidate, and plain DIP at its other rates."""
+    output = verification.output
     found = {trial.name for trial in verification.of_role("found")}
+    tuned = verification.plain.name if verification.plain else ""
     rows = [
         [
             each.schedule,
@@ -173,9 +204,7 @@ def candidates_table(verification: Verification) -> Table:
             str(each.verdict),
         ]
         for each in verification.comparisons
-        if each.schedule in found
-        and each.output == output
-        and each.reference != verification.plain.name
+        if each.schedule in found and each.output == output and each.reference != tuned
     ]
     columns = [
         "schedule",

@@ -21,6 +21,7 @@ from search.commands.shared import (
     write_rows,
     writing,
 )
+from search.paths import verification_path
 
 if TYPE_CHECKING:
     from search.run import Run
@@ -36,8 +37,11 @@ def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> Non
 
     run = Run.open(name, runs_dir, storage)
     now, alive = status_of(run), run.has_driver()
+    parts = {part.name: status_of(part) for part in _verification_parts(run)}
     if as_json:
-        click.echo(json.dumps({"run": name, "driver": alive, **asdict(now)}, indent=2))
+        verification = {part: asdict(status) for part, status in parts.items()}
+        content = {"run": name, "driver": alive, **asdict(now), "verification": verification}
+        click.echo(json.dumps(content, indent=2))
         return
     click.echo(f"{name}: {sentence(now)}")
     if now.trials_per_hour:
@@ -45,6 +49,17 @@ def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> Non
     if not alive and now.done < now.wanted:
         there = where(runs_dir)
         click.echo(f"no driver on this machine; go on with: dipsearch resume {name}{there}")
+    for part, status in parts.items():
+        click.echo(f"{part}: {sentence(status)}")
+
+
+def _verification_parts(run: Run) -> list[Run]:
+    """The comparisons of a verification, as far as they have begun."""
+    if not verification_path(run.folder).exists():
+        return []
+    from search.verification import HELD_OUT, TUNING, part
+
+    return [made for name in (TUNING, HELD_OUT) if (made := part(run, name))]
 
 
 @click.command()
@@ -234,6 +249,6 @@ def export(name: str, pick: str, output: Path | None, storage: str | None, runs_
     from search.run import Run
 
     run = Run.open(name, runs_dir, storage)
-    choice = choose(run, pick, storage)
+    choice = choose(run, pick)
     path = export_choice(run, choice, output)
     click.echo(f"{choice.trial.name} written to {path}; {choice.note}")

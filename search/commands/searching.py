@@ -75,7 +75,7 @@ def launch(
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
-    _drive(start, loaded.name, runs_dir, storage)
+    _drive(start, loaded.name, runs_dir)
 
 
 @click.command()
@@ -94,16 +94,16 @@ def resume(
             name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view
         )
 
-    _drive(start, name, runs_dir, storage)
+    _drive(start, name, runs_dir)
 
 
-def _drive(start: Callable[[View], Run], name: str, runs_dir: Path, storage: str | None) -> None:
+def _drive(start: Callable[[View], Run], name: str, runs_dir: Path) -> None:
     """Run a search under a view, then show what it found and what to type next."""
     try:
         run = _watched(start)
     except KeyboardInterrupt:
         _interrupted("resume", name, runs_dir)
-    _conclude(run, runs_dir, storage)
+    _conclude(run, runs_dir)
 
 
 def _watched(start: Callable[[View], T]) -> T:
@@ -127,7 +127,7 @@ def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
     raise SystemExit(130)
 
 
-def _conclude(run: Run, runs_dir: Path, storage: str | None) -> None:
+def _conclude(run: Run, runs_dir: Path) -> None:
     from dipstage.plots import save_figure
     from search.plots import plot_front
     from search.tables import print_findings
@@ -145,7 +145,7 @@ def _conclude(run: Run, runs_dir: Path, storage: str | None) -> None:
     from search.export import choose
     from search.export import export as export_choice
 
-    choice = choose(run, "knee", storage)
+    choice = choose(run, "knee")
     best = export_choice(run, choice)
     here = where(runs_dir)
     console.print(
@@ -245,10 +245,10 @@ def verify(
         restart=restart,
     )
     try:
-        _watched(lambda view: verify_run(run, request, storage=storage, address=address, view=view))
+        _watched(lambda view: verify_run(run, request, address=address, view=view))
     except KeyboardInterrupt:
         _interrupted("verify", name, runs_dir)
-    verification = Verification.open(run, storage)
+    verification = Verification.open(run)
     assert verification is not None
     print_verification(verification, make_console().print)
     path = run.folder / "verification.csv"

@@ -11,13 +11,16 @@ from search.statistics import difference, holm
 from search.verdicts import (
     PSNR_MARGIN_DB,
     STEPS_MARGIN,
+    Arrival,
     Comparison,
     Entry,
     Verdict,
     Word,
+    arrival,
     at_budgets,
     best_word,
     compare,
+    worst,
 )
 
 PICTURES = {"a": [0.1, 0.3], "b": [0.2, 0.2], "c": [0.5, 0.1]}
@@ -169,19 +172,57 @@ def test_the_best_word_of_a_search() -> None:
 
 def test_curves_tell_when_the_reference_s_maximum_is_reached_and_what_a_budget_buys() -> None:
     curves = {"a-seed0": [1.0, 3.0, 5.0, 4.0], "b-seed0": [2.0, 2.5, 2.0, 1.0]}
-
-    def with_curves(name: str) -> Entry:
-        plain = entry(name, {key: (max(c), 0.0) for key, c in curves.items()})
-        return Entry(name, plain.outcomes, lambda key, output: np.asarray(curves[key], np.float32))
-
-    reference = entry("plain", {"a-seed0": (3.0, 1.0), "b-seed0": (4.0, 1.0)})
-    [raw, _] = compare([with_curves("staged")], reference, Objective())
-    assert (raw.reached, raw.steps_to_reference) == (1, 1.0)
-    assert at_budgets(with_curves("staged"), "raw", [1, 2, 4, 9]) == [1.5, 2.75, 3.75, 3.75]
-    assert at_budgets(reference, "raw", [1]) is None
-    [never, _] = compare(
-        [with_curves("staged")],
-        entry("plain", dict.fromkeys(curves, (99.0, 1.0))),
-        Objective(),
+    scores = {key: (max(curve), 0.0) for key, curve in curves.items()}
+    staged = Entry(
+        "staged",
+        entry("staged", scores).outcomes,
+        lambda key, output: np.asarray(curves[key], np.float32),
     )
-    assert (never.reached, never.steps_to_reference) == (0, None)
+    reference = entry("plain", {"a-seed0": (3.0, 1.0), "b-seed0": (4.0, 1.0)})
+    assert arrival(staged, reference, "raw") == Arrival(1, 2, 1.0)
+    assert at_budgets(staged, "raw", [1, 2, 4, 9], curves) == [1.5, 2.75, 3.75, 3.75]
+    out_of_reach = entry("plain", dict.fromkeys(curves, (99.0, 1.0)))
+    assert arrival(staged, out_of_reach, "raw") == Arrival(0, 2, None)
+
+
+def test_a_schedule_that_did_not_finish_its_replicates_shows_nothing() -> None:
+    reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
+    ours = entry("staged", dict.fromkeys(KEYS[:-1], (27.0, 300.0)))
+    raw = compare([ours], reference, Objective())[0]
+    assert (raw.missing, raw.verdict.word) == (1, Word.NOT_SHOWN)
+    # Nor does any schedule where the reference itself did not.
+    short = entry("plain", dict.fromkeys(KEYS[:8], (26.0, 400.0)))
+    whole = entry("staged", dict.fromkeys(KEYS, (27.0, 300.0)))
+    assert compare([whole], short, Objective())[0].verdict.word is Word.BETTER
+    assert compare([whole], short, Objective(), 16)[0].verdict.word is Word.NOT_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("share", "psnr", "steps"), [(1 / 16, *["better"] * 2), (1 / 4, *["not shown"] * 2)]
+)
+def test_numbers_that_the_budget_cut_off_show_nothing_good(
+    share: float, psnr: str, steps: str
+) -> None:
+    """The reference's maximum could be higher, and the schedule's steps more."""
+    ours = entry("staged", dict.fromkeys(KEYS, (27.0, 300.0)))
+    reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
+
+    def cut(whole: Entry) -> Entry:
+        outcomes = {
+            key: {o: {**scores, "censored": i < share * len(KEYS)} for o, scores in both.items()}
+            for i, (key, both) in enumerate(whole.outcomes.items())
+        }
+        return Entry(whole.name, outcomes)
+
+    assert compare([ours], cut(reference), Objective())[0].verdict.psnr == psnr
+    assert compare([ours], cut(reference), Objective())[0].verdict.steps == "better"
+    assert compare([cut(ours)], reference, Objective())[0].verdict.steps == steps
+    assert compare([cut(ours)], reference, Objective())[0].verdict.psnr == "better"
+
+
+def test_against_several_references_the_worst_word_holds() -> None:
+    one, other = Verdict(Word.BETTER, Word.NOT_WORSE), Verdict(Word.NOT_SHOWN, Word.BETTER)
+    assert worst([one, other]) == Verdict(Word.NOT_SHOWN, Word.NOT_WORSE)
+    assert worst([one]) == one
+    assert worst([]).word is Word.NOT_SHOWN
+    assert worst([one, Verdict(Word.WORSE, Word.WORSE)]) == Verdict(Word.WORSE, Word.WORSE)

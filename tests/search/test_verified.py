@@ -1,0 +1,268 @@
+"""What is said of a verification whose outcomes are known; nothing is trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fake_runs import experiment, new_run, outcome, play
+
+from dipstage.documents import write_whole, yaml_text
+from dipstage.errors import InputError
+from dipstage.files import read_schedule_file
+from dipstage.records import to_plain
+from dipstage.schedules import Schedule
+from search import verification as planning
+from search.cli import main
+from search.experiment import Experiment
+from search.paths import curve_path, verification_path
+from search.prepare import Candidate, load_candidates, load_pictures
+from search.run import Run
+from search.study import Ledger, create_study, open_storage
+from search.verdicts import Verdict, Word
+from search.verification import HELD_OUT, TUNING, Plan, Request, part, tuned_trial, verify
+from search.verified import Verification
+
+IMAGES = ["skimage:coins", "skimage:moon", "skimage:grass", "skimage:page"]
+Score = Callable[[str, str], tuple[float, int] | str]
+"""Of a schedule's name and a replicate's key: max PSNR_GT and steps, or why it diverged."""
+
+
+def searched(runs_dir: Path, **changes: object) -> Run:
+    """Two candidates and four sampled trials, of which 2, 3 and 5 are on the front."""
+    scores: dict[int, tuple[float, int] | str] = {
+        0: (25.0, 20), 1: (25.5, 19), 2: (26.0, 12), 3: (25.0, 10), 4: "diverged", 5: (27.0, 25),
+    }  # fmt: skip
+    return play(new_run(runs_dir, experiment(**changes)), scores.__getitem__)
+
+
+def verified(run: Run, score: Score, **changes: object) -> Verification:
+    """As if it had been trained on four pictures and four seeds; curves peak where scores say."""
+    values = {
+        "images": IMAGES, "seeds": [2, 3, 4, 5], "top": 3, "trials": [3, 2, 5],
+        "baseline_iterations": 45, "learning_rates": [0.01, 0.005, 0.003], **changes,
+    }  # fmt: skip
+    plan = Plan(**values)  # type: ignore[arg-type]
+    write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
+    plain = planning._plain_candidates(run, plan)
+    tuned = compared(
+        run, TUNING, planning._tuning_experiment(run, plan), plain, lambda n, k: (25.2, 22)
+    )
+    candidates = planning._candidates(run, plan, tuned_trial(tuned))
+    compared(run, HELD_OUT, planning._held_out_experiment(run, plan), candidates, score)
+    found = Verification.open(run)
+    assert found is not None
+    return found
+
+
+def compared(
+    run: Run, name: str, held: Experiment, candidates: list[Candidate], score: Score
+) -> Run:
+    """One of the two comparisons, played."""
+    folder = run.folder / name
+    (folder / "curves").mkdir(parents=True)
+    named = held.model_copy(update={"candidates": [c.name for c in candidates]})
+    (folder / "experiment.yaml").write_text(named.yaml())
+    create_study(open_storage(folder, None, create=True), named, {}, candidates)
+    made = part(run, name)
+    assert made is not None
+    keys = [f"{label}-seed{seed}" for seed in named.seeds for label in load_pictures(named)]
+    ledger = Ledger(made.study, named, keys)
+    while (work := ledger.next()) is not None:
+        schedule = made.records()[work.number].name
+        failure = None
+        for key in keys:
+            result = score(schedule, key)
+            if isinstance(result, str):
+                failure = result
+                break
+            psnr, steps = result
+            curve = np.minimum(np.linspace(0, psnr * 45 / max(steps, 1), 45), psnr)
+            curve[steps + 1 :] = psnr - 1
+            curve[steps] = psnr
+            np.savez_compressed(
+                curve_path(folder, work.number, key),
+                psnr_gt_raw_db=curve.astype(np.float32),
+                psnr_gt_smoothed_db=curve.astype(np.float32),
+            )
+            ledger.record(work.number, key, outcome(psnr, steps))
+        ledger.finish(work.number, failure)
+    return made
+
+
+def jitter(key: str) -> float:
+    """A small difference from replicate to replicate."""
+    return (sum(map(ord, key)) * 7 % 11 - 5) / 500
+
+
+def gains(**found: tuple[float, int]) -> Score:
+    """Schedules above plain DIP's 25 dB at 30 iterations by these; underscores are spaces."""
+
+    def score(name: str, key: str) -> tuple[float, int]:
+        psnr, steps = found.get(name.replace(" ", "_"), (0.0, 0))
+        return 25.0 + psnr + jitter(key + name), 30 + steps
+
+    return score
+
+
+def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
+    score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
+    verification = verified(searched(tmp_path), score)
+    assert verification.verdict(2) == Verdict(Word.BETTER, Word.BETTER)
+    assert verification.verdict(3) == Verdict(Word.WORSE, Word.BETTER)
+    assert verification.verdict(5) == Verdict(Word.BETTER, Word.WORSE)
+    assert verification.verdict(0) is None, "baseline is plain DIP"
+    assert verification.verdict_of_search is Word.BETTER
+    exported = read_schedule_file(verification.run.export())
+    assert exported.provenance is not None
+    assert exported.provenance.trial == 2
+    assert exported.verified is not None
+    assert (exported.verified.verdict, exported.verified.n) == ("better", 16)
+
+
+def test_a_schedule_must_beat_plain_dip_at_every_rate_that_was_verified(tmp_path: Path) -> None:
+    """The tuned rate may suit the held-out pictures worse than the experiment's own."""
+    run = searched(tmp_path, trainer={**experiment().model_dump()["trainer"], "learning_rate": 0.1})
+    verification = verified(run, gains(trial_2=(0.3, -10), baseline=(0.3, 0)))
+    tuned, usual = verification.plains
+    assert (tuned.learning_rate, usual.name) == (0.01, "baseline")
+    alone = verification.against_plain("trial 2", reference=tuned)
+    assert alone is not None
+    assert alone.verdict.psnr is Word.BETTER
+    assert verification.verdict(2) == Verdict(Word.NOT_WORSE, Word.BETTER)
+    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
+    assert "baseline (plain DIP, learning rate 0.1) is 0.30 dB above plain DIP" in shown
+
+
+def test_plain_dip_at_the_experiment_s_rate_is_verified_without_being_a_candidate(
+    tmp_path: Path,
+) -> None:
+    run = searched(
+        tmp_path,
+        candidates=["uniform", "log10"],
+        trainer={**experiment().model_dump()["trainer"], "learning_rate": 0.1},
+    )
+    rates = [trial.learning_rate for trial in verified(run, gains()).plains]
+    assert rates == [0.01, 0.1]
+
+
+def test_a_candidate_that_is_the_tuned_plain_dip_is_not_trained_twice(tmp_path: Path) -> None:
+    verification = verified(searched(tmp_path), gains())
+    names = [trial.name for trial in verification.held_out.records()]
+    assert names == ["plain DIP, learning rate 0.01", "trial 3", "trial 2", "trial 5", "log10"]
+
+
+def test_a_schedule_that_diverged_once_shows_nothing_and_is_not_exported(tmp_path: Path) -> None:
+    better = gains(trial_2=(0.5, -10))
+
+    def score(name: str, key: str) -> tuple[float, int] | str:
+        return "diverged" if (name, key) == ("trial 2", "page-seed5") else better(name, key)
+
+    verification = verified(searched(tmp_path), score)
+    assert verification.verdict(2) == Verdict(Word.NOT_SHOWN, Word.NOT_SHOWN)
+    assert verification.verdict_of_search is not Word.BETTER
+    comparison = verification.against_plain("trial 2")
+    assert comparison is not None
+    assert comparison.missing == 1
+    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
+    assert "trial 2 failed after 15 of 16 replicates, so nothing is shown of it: diverged" in shown
+
+
+def test_plain_dip_that_diverged_leaves_no_verdict_and_lets_export_go_on(tmp_path: Path) -> None:
+    def score(name: str, key: str) -> tuple[float, int] | str:
+        return "diverged" if name.startswith("plain") else (26.0, 20)
+
+    run = searched(tmp_path)
+    verification = verified(run, score)
+    assert verification.plain is None
+    assert verification.comparisons == []
+    assert verification.verdict(2) == Verdict(Word.NOT_SHOWN, Word.NOT_SHOWN)
+    done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "finished no replicate: there are no verdicts" in done.output
+    exported = CliRunner().invoke(main, ["export", "tiny", "--runs-dir", str(tmp_path)])
+    assert exported.exit_code == 0, exported.output
+    assert "no schedule was shown to be better than plain DIP" in exported.output
+
+
+def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
+    """Trial 5 peaks at iteration 40 of 45; the search saw 30."""
+    run = searched(tmp_path)
+    verification = verified(run, gains(trial_5=(2.0, 10)))
+    [row] = [
+        r for r in verification.rows()
+        if (r["schedule"], r["output"], r["role"]) == ("trial 5", "raw", "found")
+        and r["shrinkage_db"] is not None
+    ]  # fmt: skip
+    # In the search: 27 dB against plain DIP's 25.2.
+    assert row["search_max_psnr_gt_db_difference"] == pytest.approx(1.8)
+    assert row["max_psnr_gt_db_difference"] == pytest.approx(2.0, abs=0.02)
+    gain = row["search_max_psnr_gt_db_difference"] - row["shrinkage_db"]
+    assert gain < 0
+    assert row["psnr_gt_db_by_30"] == pytest.approx(25 + gain, abs=0.02)
+
+
+def test_too_few_replicates_for_any_p_are_named(tmp_path: Path) -> None:
+    verification = verified(
+        searched(tmp_path), gains(trial_2=(1.0, -15)), seeds=[2], learning_rates=[0.01]
+    )
+    assert verification.verdict_of_search is not Word.BETTER
+    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
+    assert "4 replicates allow no p below 0.75 after Holm's correction" in shown
+    assert "was chosen among 1: that is hardly tuned" in shown
+
+
+def test_a_front_that_has_changed_since_is_named(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    verified(run, gains())
+    run.study.set_user_attr("trials", 5)
+    play(run, lambda number: (30.0, 29))
+    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
+    assert "the front has changed since: trial 6; --restart verifies today's" in shown
+
+
+def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
+    class Found:
+        name, number, learning_rate = "trial 7", 7, 0.01
+
+        def __init__(self, *levels: float) -> None:
+            pairs = [[level, 3] for level in levels]
+            self.schedule = Schedule.from_pairs([*pairs, [1.0, 20]])
+
+    def names(*levels: float) -> list[str]:
+        controls = planning._controls(Found(*levels), 60)  # type: ignore[arg-type]
+        return [c.name.replace("trial 7", "it") for c in controls]
+
+    plain = ["plain at the rate of it", "plain warmed up as it"]
+    assert names(0.2) == plain
+    assert names(0.2, 0.4) == ["it reversed", "it heaviest alone", *plain]
+    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it heaviest alone", *plain]
+
+
+@pytest.mark.parametrize("name", ["trial 7", "plain DIP"])
+def test_candidates_may_not_have_names_that_tables_give(tmp_path: Path, name: str) -> None:
+    run = searched(tmp_path)
+    path = run.export("2", tmp_path / f"{name}.yaml")
+    with pytest.raises(InputError, match=f"candidates: '{name}' is a name that tables give"):
+        load_candidates(experiment(candidates=[str(path)]))
+
+
+def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = searched(tmp_path)
+    verified(run, gains())
+
+    class Cut(Exception):
+        """As if the process had been killed."""
+
+    def cut(*_: object, **__: object) -> None:
+        raise Cut
+
+    monkeypatch.setattr("search.verification.shutil.rmtree", cut)
+    with pytest.raises(Cut):
+        verify(run, Request(restart=True, seeds=1), view=None)  # type: ignore[arg-type]
+    assert Verification.open(run) is None
+    assert part(run, HELD_OUT) is None
+    assert part(run, TUNING) is not None
