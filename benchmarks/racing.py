@@ -51,12 +51,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Replay:
-    """Shares of all replicates, of the true front, of all trials, and of the hypervolume."""
+    """Shares of all replicates, of the true front, of all trials, and of the hypervolume; and how
+    far the scores that raced trials were told with lie from what all replicates give.
+    """
 
     saved: float
     front_lost: float
     raced: float
     hypervolume_lost: float
+    bias_psnr_db: float
+    bias_steps: float
 
 
 def record(name: str, runs_dir: Path) -> None:
@@ -103,6 +107,7 @@ def replay(table: Table, confidence: float, min_replicates: int, shuffle: int | 
         np.random.default_rng(shuffle).shuffle(sampled)
     order = [i for i, candidate in enumerate(table.candidates) if candidate] + sampled
     complete: list[int] = []
+    errors: list[tuple[float, float]] = []
     used = 0
     for i in order:
         trained = len(table.keys)
@@ -111,8 +116,12 @@ def replay(table: Table, confidence: float, min_replicates: int, shuffle: int | 
                 break
             so_far = {key: table.scores[i][key] for key in table.keys[:n]}
             others = [table.scores[other] for other in complete]
-            if race(so_far, others, table.keys, confidence, min_replicates):
+            raced = race(so_far, others, table.keys, confidence, min_replicates)
+            if raced is not None:
                 trained = n
+                final = mean_score(table.scores[i].values())
+                psnr, steps = (a - b for a, b in zip(raced.estimate, final, strict=True))
+                errors.append((psnr, steps))
                 break
         used += trained
         if trained == len(table.keys):
@@ -126,6 +135,8 @@ def replay(table: Table, confidence: float, min_replicates: int, shuffle: int | 
         front_lost=len(set(front) - set(complete)) / len(front),
         raced=1 - len(complete) / len(order),
         hypervolume_lost=1 - left / whole,
+        bias_psnr_db=statistics.fmean(psnr for psnr, _ in errors) if errors else 0.0,
+        bias_steps=statistics.fmean(steps for _, steps in errors) if errors else 0.0,
     )
 
 
@@ -159,7 +170,8 @@ def main() -> int:
             f"front of {len(pareto.front(finals))}"
         )
         print(
-            "confidence  least  order     saved           front lost      raced  hypervolume lost"
+            "confidence  least  order     saved           front lost      raced          "
+            "lost area        bias"
         )
         for least in given.min_replicates:
             for confidence in given.confidences:
@@ -186,14 +198,16 @@ def main() -> int:
 def show(confidence: float, least: int, order: str, replays: list[Replay]) -> None:
     """One line."""
 
-    def words(name: str) -> str:
-        values = [100 * getattr(each, name) for each in replays]
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        return f"{statistics.fmean(values):.1f}{spread} %"
+    def words(name: str, factor: float, unit: str, digits: int = 1) -> str:
+        values = [factor * getattr(each, name) for each in replays]
+        spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+        return f"{statistics.fmean(values):.{digits}f}{spread} {unit}"
 
     print(
-        f"{confidence:<10.2f}  {least:<5}  {order:<8}  {words('saved'):<14}  "
-        f"{words('front_lost'):<14}  {words('raced'):<13}  {words('hypervolume_lost')}",
+        f"{confidence:<10.2f}  {least:<5}  {order:<8}  {words('saved', 100, '%'):<14}  "
+        f"{words('front_lost', 100, '%'):<14}  {words('raced', 100, '%'):<13}  "
+        f"{words('hypervolume_lost', 100, '%', 2):<15}  {words('bias_psnr_db', 1, 'dB', 3)}, "
+        f"{words('bias_steps', 1, 'steps')}",
         flush=True,
     )
 

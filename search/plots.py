@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.pareto import Score
@@ -10,6 +11,8 @@ from search.run import Run, Trial, front_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from dipstage.files import Measure
 
 _MARKERS = "DsP^vX<>*"
 
@@ -86,6 +89,41 @@ def plot_front(run: Run) -> Figure:
     axes.margins(0.12)
     if trials:
         axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_attainment(run: Run, ranked: Sequence[tuple[Trial, Measure]], budget: int) -> Figure:
+    """Best PSNR_GT by iteration: of any schedule (the envelope), of the best one for the budget,
+    and of the candidates. Mean over replicates.
+    """
+    from matplotlib.figure import Figure
+
+    from search.attainment import attainment, envelope, psnr_gt_curves
+
+    output, whole = run.objective.output, run.experiment.trainer.iterations
+    curves = {trial.number: psnr_gt_curves(run, trial, output) for trial, _ in ranked}
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.subplots()
+    best = ranked[0][0]
+    axes.plot(envelope(list(curves.values()), whole), color="0.6", linewidth=5, label="envelope")
+    axes.plot(attainment(curves[best.number], whole), color="#0072B2", label=best.name)
+    styles = ["--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+    candidates = [trial for trial, _ in ranked if trial.candidate and trial is not best]
+    for i, trial in enumerate(sorted(candidates, key=lambda trial: trial.number)):
+        style = styles[i % len(styles)]
+        line = attainment(curves[trial.number], whole)
+        axes.plot(line, color="#D55E00", linestyle=style, label=trial.name)
+    axes.axvline(budget - 1, color="black", linewidth=0.8)
+    axes.annotate(f"{budget} iterations", (budget - 1, 0.02), xycoords=("data", "axes fraction"),
+                  xytext=(4, 0), textcoords="offset points", fontsize=8)  # fmt: skip
+    axes.set_xlabel("iterations")
+    axes.set_ylabel("best PSNR against ground truth so far (dB)")
+    n = ranked[0][1].n
+    axes.set_title(
+        f"{run.name}: attainment, {output} output, mean over {n} replicates", fontsize=10
+    )
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 

@@ -103,7 +103,8 @@ def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path
     "--budget",
     type=int,
     metavar="N",
-    help="Which schedule attains most in N iterations, instead of the front.",
+    help="Which schedules attain most in N iterations, instead of the front; --plot then draws "
+    "attainment over iterations.",
 )
 @of_a_run
 def pareto(
@@ -121,12 +122,10 @@ def pareto(
     run = Run.open(name, runs_dir, storage)
     if not run.front():
         raise InputError(f"run {name!r} has no complete trial yet")
-    if budget is not None:
-        if plot_file is not None:
-            raise InputError("--plot draws the front: leave --budget out")
-        _best_for_budget(run, budget, as_json, csv_file)
-        return
     _check_plot_name(plot_file)
+    if budget is not None:
+        _best_for_budget(run, budget, as_json, csv_file, plot_file)
+        return
     if as_json:
         click.echo(json.dumps(front_and_candidates(run), indent=2))
     elif csv_file is None and plot_file is None:
@@ -148,7 +147,9 @@ def _check_plot_name(plot_file: Path | None) -> None:
         raise InputError(f"--plot must end in .png, .svg or .pdf, got {plot_file.name!r}")
 
 
-def _best_for_budget(run: Run, budget: int, as_json: bool, csv_file: Path | None) -> None:
+def _best_for_budget(
+    run: Run, budget: int, as_json: bool, csv_file: Path | None, plot_file: Path | None
+) -> None:
     from search.attainment import rank_by_budget
 
     ranked = rank_by_budget(run, budget)
@@ -165,7 +166,7 @@ def _best_for_budget(run: Run, budget: int, as_json: bool, csv_file: Path | None
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-    elif csv_file is None:
+    elif csv_file is None and plot_file is None:
         from search.tables import budget_table
 
         make_console().print(budget_table(run, budget, ranked))
@@ -173,6 +174,12 @@ def _best_for_budget(run: Run, budget: int, as_json: bool, csv_file: Path | None
         click.echo(f"best for {budget} iterations: {best.name}; export it by --pick {best.number}")
     if csv_file is not None:
         write_rows(rows, csv_file)
+    if plot_file is not None:
+        from dipstage.plots import save_figure
+        from search.plots import plot_attainment
+
+        with writing(plot_file):
+            save_figure(plot_attainment(run, ranked, budget), plot_file)
 
 
 @click.command()

@@ -212,4 +212,7 @@ def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Pat
     assert (refused.exit_code, refused.stderr.strip()) == (
         2, "main: --budget must be from 1 to the search's 30, got 99",
     )  # fmt: skip
-    assert on(played, "pareto", "--budget", "9", "--plot", "a.png").exit_code == 2
+    plot = tmp_path / "budget.svg"
+    assert on(played, "pareto", "--budget", "9", "--plot", str(plot)).exit_code == 0
+    assert "envelope" in plot.read_text()
+    assert on(played, "pareto", "--budget", "9", "--plot", "a.gif").exit_code == 2

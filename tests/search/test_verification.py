@@ -33,9 +33,9 @@ SMALL = {
     "candidates": ["baseline", "log10"],
     "search": {"trials": 2, "sampler": "random"},
     "space": {
-        "stages": {"low": 3, "high": 5},
-        "exponent": {"low": 0.2, "high": 5.0},
-        "ramp": {"low": 5, "high": 8},
+        "stages": {"low": 4, "high": 5},
+        "exponent": {"low": 1.0, "high": 1.5},
+        "ramp": {"low": 10, "high": 12},
         "split": ["power"],
         "noise": {"beta": ["linear"], "heaviest": {"low": 0.1, "high": 0.3}},
     },
