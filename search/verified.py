@@ -269,10 +269,12 @@ class Verification:
         is_first = self.plain is not None and each.reference == self.plain.name
         as_searched = is_first and each.output == objective.output
         search = self.search_gains.get(each.schedule) if as_searched else None
+        whole = self.verdict_of(each.schedule, each.output)
         cells: dict[str, Any] = {
             "schedule": each.schedule,
             "role": self.role(trial),
             "trial": self.source(trial),
+            "verdict_of_schedule": whole.word.value if whole else None,
             "reference": each.reference,
             "output": each.output,
             "pictures": each.psnr_db.pictures,

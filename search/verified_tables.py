@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dipstage.console import table
 from dipstage.stopping import OUTPUTS, Output
 from search.tables import censored, spread
-from search.verdicts import SIGNIFICANCE
+from search.verdicts import SIGNIFICANCE, Word
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -108,17 +108,21 @@ def plain_table(verification: Verification, output: Output) -> Table:
         "schedule",
         verification.run.objective.steps_words,
         "max PSNR_GT\n(dB)",
-        "dB above plain DIP\n[95 % interval]",
+        "dB above\n[95 % interval]",
         "higher\nin",
         "p\n(Holm)",
-        "steps after plain DIP\n[95 % interval]",
+        "steps after\n[95 % interval]",
         "sooner\nin",
         "p\n(Holm)",
-        "verdict against\nthis plain DIP",
+        "PSNR",
+        "steps",
     ]
-    name = verification.run.name
-    title = f"{name}, verified: {output} output, mean ± standard deviation over replicates"
-    return table(columns, rows, title, left=(0, 9))
+    plain = verification.plain.name if verification.plain else "plain DIP"
+    title = (
+        f"{verification.run.name}, verified: {output} output, mean ± standard deviation over "
+        f"replicates; differences to {plain}"
+    )
+    return table(columns, rows, title, left=(0, 9, 10))
 
 
 def _plain_row(
@@ -131,7 +135,7 @@ def _plain_row(
         spread(trial.measure(output, "max_psnr_gt_db"), 2),
     ]
     if comparison is None:
-        return [*row, "", "", "", "", "", "", ""]
+        return [*row, *[""] * 8]
     return [
         *row,
         interval(comparison.psnr_db, 2),
@@ -140,8 +144,14 @@ def _plain_row(
         interval(comparison.steps, 0),
         f"{1 - comparison.steps.above:.0%}",
         p_value(comparison.p_holm_steps),
-        str(comparison.verdict),
+        _short(comparison.verdict.psnr),
+        _short(comparison.verdict.steps),
     ]
+
+
+def _short(word: Word) -> str:
+    """Nothing where nothing was shown."""
+    return "" if word is Word.NOT_SHOWN else str(word)
 
 
 def budget_table(verification: Verification) -> Table:
@@ -201,7 +211,8 @@ def others_table(verification: Verification) -> Table:
             p_value(each.p_holm_psnr),
             interval(each.steps, 0),
             p_value(each.p_holm_steps),
-            str(each.verdict),
+            _short(each.verdict.psnr),
+            _short(each.verdict.steps),
         ]
         for each in verification.comparisons
         if each.schedule in found and each.output == output and each.reference != tuned
@@ -213,10 +224,11 @@ def others_table(verification: Verification) -> Table:
         "p\n(Holm)",
         "steps after\n[95 % interval]",
         "p\n(Holm)",
-        "verdict",
+        "PSNR",
+        "steps",
     ]
     title = f"{verification.run.name}, verified: {output} output, against the candidates"
-    return table(columns, rows, title, left=(0, 1, 6))
+    return table(columns, rows, title, left=(0, 1, 6, 7))
 
 
 def interval(difference: Difference, digits: int) -> str:

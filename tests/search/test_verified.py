@@ -114,6 +114,8 @@ def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
     assert verification.verdict(5) == Verdict(Word.BETTER, Word.WORSE)
     assert verification.verdict(0) is None, "baseline is plain DIP"
     assert verification.verdict_of_search is Word.BETTER
+    said = {(row["schedule"], row["verdict_of_schedule"]) for row in verification.rows()}
+    assert {("trial 2", "better"), ("trial 3", "not shown"), ("trial 5", "not shown")} <= said
     exported = read_schedule_file(verification.run.export())
     assert exported.provenance is not None
     assert exported.provenance.trial == 2
