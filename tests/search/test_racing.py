@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from fake_runs import KEYS, experiment, new_run, outcome
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from dipstage.errors import InputError
+from search.cli import main
 from search.pareto import Score, dominates
 from search.racing import MIN_COMPLETE, race
 from search.run import Run
@@ -188,3 +191,20 @@ def test_a_driver_that_dies_after_the_verdict_leaves_a_raced_trial(tmp_path: Pat
     assert len(run.records()[work.number].outcomes) == 2
     assert len(states) == 13
     assert "running" not in states
+
+
+def test_tables_plots_and_picks_tell_raced_trials_apart(tmp_path: Path) -> None:
+    run = racing_run(tmp_path)
+    drive(run)
+    runs_dir = str(tmp_path)
+    shown = CliRunner().invoke(main, ["trials", "tiny", "--runs-dir", runs_dir]).output
+    assert "raced after 2" in shown
+    assert "~ 25" in shown
+    rows = {row["trial"]: row for row in run.trials().to_dict("records")}
+    assert (rows[9]["state"], rows[9]["replicates"]) == ("raced", 2)
+    plot = tmp_path / "front.svg"
+    done = CliRunner().invoke(main, ["pareto", "tiny", "--runs-dir", runs_dir, "--plot", str(plot)])
+    assert done.exit_code == 0, done.output
+    assert "raced (predicted)" in plot.read_text()
+    with pytest.raises(InputError, match="trial 9 is raced: pick a complete one"):
+        run.pick("9")
