@@ -26,15 +26,8 @@ from search.verdicts import (
     compare,
     worst,
 )
-from search.verification import (
-    HELD_OUT,
-    TUNING,
-    Plan,
-    is_finished,
-    load_plan,
-    part,
-    tuned_trial,
-)
+from search.verification import is_finished, part, tuned_trial
+from search.verification_plan import HELD_OUT, TUNING, Plan, load_plan
 
 BUDGET_SHARES = (0.25, 0.5, 1.0)
 

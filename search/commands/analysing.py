@@ -12,6 +12,7 @@ import click
 from dipstage.console import make_console
 from dipstage.errors import InputError
 from search.commands.shared import (
+    file_option,
     front_and_candidates,
     of_a_run,
     runs_dir_option,
@@ -57,19 +58,14 @@ def _verification_parts(run: Run) -> list[Run]:
     """The comparisons of a verification, as far as they have begun."""
     if not verification_path(run.folder).exists():
         return []
-    from search.verification import HELD_OUT, TUNING, part
+    from search.verification import part
+    from search.verification_plan import HELD_OUT, TUNING
 
     return [made for name in (TUNING, HELD_OUT) if (made := part(run, name))]
 
 
 @click.command()
-@click.option(
-    "--csv",
-    "csv_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write all columns to FILE.",
-    metavar="FILE",
-)
+@file_option("--csv", "Write all columns to FILE.")
 @of_a_run
 def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path) -> None:
     """Every trial as a row."""
@@ -85,20 +81,8 @@ def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--csv",
-    "csv_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write front and candidates to FILE.",
-)
-@click.option(
-    "--plot",
-    "plot_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw the front: .png, .svg or .pdf.",
-)
+@file_option("--csv", "Write front and candidates to FILE.")
+@file_option("--plot", "Draw the front: .png, .svg or .pdf.")
 @click.option(
     "--budget",
     type=int,
@@ -184,20 +168,8 @@ def _best_for_budget(
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="RUN RUN…")
-@click.option(
-    "--csv",
-    "csv_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write hypervolume over trials and hours to FILE.",
-)
-@click.option(
-    "--plot",
-    "plot_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw hypervolume over trials and hours: .png, .svg or .pdf.",
-)
+@file_option("--csv", "Write hypervolume over trials and hours to FILE.")
+@file_option("--plot", "Draw hypervolume over trials and hours: .png, .svg or .pdf.")
 @storage_option
 @runs_dir_option
 def compare(

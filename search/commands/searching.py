@@ -231,8 +231,8 @@ def verify(
     from search.verified_tables import print_verification
 
     run = Run.open(name, runs_dir, storage)
-    from search.verification import Request
     from search.verification import verify as verify_run
+    from search.verification_plan import Request
 
     request = Request(
         images=images or None,

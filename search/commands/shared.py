@@ -38,6 +38,17 @@ address_option = click.option(
 )
 
 
+def file_option(name: str, words: str) -> Callable[[F], F]:
+    """An option that names a file to write; `--csv` is handed on as `csv_file`."""
+    return click.option(
+        name,
+        f"{name.removeprefix('--')}_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=words,
+    )
+
+
 def of_a_run(command: F) -> F:
     """The argument and options of every command that reads a run."""
     return click.argument("name", metavar="RUN")(runs_dir_option(storage_option(command)))

@@ -7,7 +7,7 @@ from planted import Trainer, Truth
 from search.objectives import Objective, mean_score
 from search.pareto import front
 from search.verdicts import Word, best_word, compare
-from search.verification import TOP, spread
+from search.verification_plan import TOP, spread
 
 RAW = Objective("raw")
 REPETITIONS = 1000

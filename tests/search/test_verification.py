@@ -23,7 +23,8 @@ from search.paths import verification_path
 from search.progress import Quiet
 from search.run import Run, Trial
 from search.verdicts import Comparison, Verdict, Word
-from search.verification import Request, part, spread, verify
+from search.verification import part, verify
+from search.verification_plan import Request, spread
 from search.verified import Verification
 
 pytestmark = pytest.mark.usefixtures("ray_session")

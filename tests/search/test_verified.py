@@ -13,7 +13,6 @@ from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
 from dipstage.records import to_plain
 from dipstage.schedules import Schedule
-from search import verification as planning
 from search.cli import main
 from search.experiment import Experiment
 from search.paths import curve_path, verification_path
@@ -21,7 +20,16 @@ from search.prepare import Candidate, load_candidates, load_pictures
 from search.run import Run
 from search.study import Ledger, create_study, open_storage
 from search.verdicts import Verdict, Word
-from search.verification import HELD_OUT, TUNING, Plan, Request, part, tuned_trial, verify
+from search.verification import part, tuned_trial, verify
+from search.verification_plan import (
+    HELD_OUT,
+    TUNING,
+    Plan,
+    Request,
+    held_out_experiment,
+    tuning_experiment,
+)
+from search.verification_schedules import controls_of, held_out_candidates, plain_candidates
 from search.verified import Verification
 
 IMAGES = ["skimage:coins", "skimage:moon", "skimage:grass", "skimage:page"]
@@ -45,12 +53,10 @@ def verified(run: Run, score: Score, **changes: object) -> Verification:
     }  # fmt: skip
     plan = Plan(**values)  # type: ignore[arg-type]
     write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
-    plain = planning._plain_candidates(run, plan)
-    tuned = compared(
-        run, TUNING, planning._tuning_experiment(run, plan), plain, lambda n, k: (25.2, 22)
-    )
-    candidates = planning._candidates(run, plan, tuned_trial(tuned))
-    compared(run, HELD_OUT, planning._held_out_experiment(run, plan), candidates, score)
+    plain = plain_candidates(plan)
+    tuned = compared(run, TUNING, tuning_experiment(run), plain, lambda n, k: (25.2, 22))
+    candidates = held_out_candidates(run, plan, tuned_trial(tuned))
+    compared(run, HELD_OUT, held_out_experiment(run, plan), candidates, score)
     found = Verification.open(run)
     assert found is not None
     return found
@@ -233,7 +239,7 @@ def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
             self.schedule = Schedule.from_pairs([*pairs, [1.0, 20]])
 
     def names(*levels: float) -> list[str]:
-        controls = planning._controls(Found(*levels), 60)  # type: ignore[arg-type]
+        controls = controls_of(Found(*levels), 60)  # type: ignore[arg-type]
         return [c.name.replace("trial 7", "it") for c in controls]
 
     plain = ["plain at the rate of it", "plain warmed up as it"]
