@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
@@ -120,6 +120,6 @@ def _task(run: Run) -> dict[str, Any]:
         ),
         "size": experiment.size,
         "seeds": experiment.seeds,
-        "objective": run.objective,
-        "trainer": experiment.trainer,
+        **{f"objective.{key}": value for key, value in asdict(run.objective).items()},
+        **{f"trainer.{key}": value for key, value in asdict(experiment.trainer).items()},
     }

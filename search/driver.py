@@ -78,6 +78,7 @@ def create(
     storage: str | None,
     digests: dict[str, str],
     candidates: list[Candidate],
+    name: str | None = None,
 ) -> None:
     """Make a run that no driver has touched yet: its folder and its study, both or neither."""
     url = storage or os.environ.get("DIPSEARCH_STORAGE") or None
@@ -89,8 +90,8 @@ def create(
             (aside / "curves").mkdir(parents=True)
             write_whole(aside / "experiment.yaml", experiment.yaml())
             opened = open_storage(aside, url, create=True)
-            create_study(opened, experiment, digests, candidates)
-            undo.callback(delete_study, opened, experiment.name)
+            create_study(opened, experiment, digests, candidates, name)
+            undo.callback(delete_study, opened, name or experiment.name)
             aside.rename(folder)
         except OSError as error:
             raise InputError(

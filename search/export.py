@@ -47,7 +47,11 @@ def choose(run: Run, which: str) -> Choice:
             return Choice(trials[number], verification, f"verified: {verdict}")
     trial = run.pick(which)
     verdict = verification.verdict(trial.number)
-    note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"
+    is_plain = trial.schedule is not None and len(trial.schedule.stages) == 1
+    if is_plain:
+        note = f"{trial.name} is plain DIP, which the others are judged by"
+    else:
+        note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"
     if not which.isdecimal():
         note = f"no schedule was shown to be better than plain DIP, or not worse; {note}"
     return Choice(trial, verification, note)

@@ -29,7 +29,9 @@ class Objective:
         if self.output not in OUTPUTS:
             raise InputError(f"output must be raw or smoothed, got {self.output!r}")
         if not (math.isfinite(self.tolerance_db) and self.tolerance_db >= 0):
-            raise InputError(f"tolerance_db must not be negative, got {self.tolerance_db}")
+            raise InputError(
+                f"tolerance_db must be finite and not negative, got {self.tolerance_db}"
+            )
 
     @property
     def steps_key(self) -> str:

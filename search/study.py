@@ -81,12 +81,19 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Any:
 
 
 def create_study(
-    storage: Any, experiment: Experiment, digests: dict[str, str], candidates: list[Candidate]
+    storage: Any,
+    experiment: Experiment,
+    digests: dict[str, str],
+    candidates: list[Candidate],
+    name: str | None = None,
 ) -> None:
-    """Create the study with what a resume needs: candidates and the pictures' content."""
+    """Create the study with what a resume needs: candidates and the pictures' content.
+
+    name: of the study, by default the experiment's.
+    """
     try:
         study = optuna.create_study(
-            storage=storage, study_name=experiment.name, directions=["maximize", "minimize"]
+            storage=storage, study_name=name or experiment.name, directions=["maximize", "minimize"]
         )
     except optuna.exceptions.DuplicatedStudyError:
         raise InputError(

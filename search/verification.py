@@ -53,15 +53,16 @@ def verify(run: Run, request: Request, *, address: str | None = None, view: View
         raise InputError(f"run {run.name!r} is being verified: wait for it to end") from None
     try:
         plan, held_out = begin(run, request)
-        if request.restart:
-            _discard(run)
-        elif is_finished(run):
+        if not request.restart and is_finished(run):
             return
-        # Before Ray starts: whatever ends this now, the same command goes on with what was asked.
-        write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
         from search import driver, tuning
 
         with driver.terminable(), tuning.ray_cluster(address), driver.terminable():
+            tuning.resources_of(run.experiment)
+            # Nothing is discarded or begun before there is a cluster to run it on.
+            if request.restart:
+                _discard(run)
+            write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
             tuned = _make(
                 run, TUNING, tuning_experiment(run),
                 load_pictures(run.experiment), plain_candidates(plan),
@@ -81,7 +82,12 @@ def part(run: Run, name: str) -> Run | None:
     folder = run.folder / name
     if not (folder / "experiment.yaml").is_file():
         return None
-    return Run.at(folder, f"{run.name}.{name}", run.storage)
+    return Run.at(folder, _study_name(run, name), run.storage)
+
+
+def _study_name(run: Run, name: str) -> str:
+    """A name that no run can have, as `/` is no part of one."""
+    return f"{run.name}/{name}"
 
 
 def is_finished(run: Run) -> bool:
@@ -136,10 +142,11 @@ def _make(
         return made
     if run.storage is not None:
         # Left by a discard, or by a driver that died before the folder was there.
-        delete_study(open_storage(run.folder, run.storage), experiment.name)
+        delete_study(open_storage(run.folder, run.storage), _study_name(run, name))
     digests = {label: picture.digest for label, picture in pictures.items()}
     named = experiment.model_copy(update={"candidates": [c.name for c in candidates]})
-    driver.create(named, run.folder / name, run.storage, digests, candidates)
+    study = _study_name(run, name)
+    driver.create(named, run.folder / name, run.storage, digests, candidates, study)
     made = part(run, name)
     assert made is not None
     return made

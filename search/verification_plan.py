@@ -16,7 +16,7 @@ from dipstage.images import SKIMAGE_PICTURES, Picture, expand
 from dipstage.records import from_plain
 from search.paths import verification_path
 from search.prepare import load_pictures
-from search.run import Run, pick_of
+from search.run import Run, Trial, pick_of
 
 if TYPE_CHECKING:
     from search.experiment import Experiment
@@ -86,7 +86,7 @@ def begin(run: Run, request: Request) -> tuple[Plan, dict[str, Picture]]:
     if begun is not None:
         _refuse_other(run, begun, request)
         return begun, load_pictures(held_out_experiment(run, begun))
-    plan = _new_plan(run, request)
+    plan = new_plan(run, request)
     pictures = load_pictures(held_out_experiment(run, plan))
     seen = _seen(run, plan, pictures)
     if seen and not request.allow_seen:
@@ -97,9 +97,10 @@ def begin(run: Run, request: Request) -> tuple[Plan, dict[str, Picture]]:
     return replace(plan, seen=seen or None), pictures
 
 
-def _new_plan(run: Run, request: Request) -> Plan:
+def new_plan(run: Run, request: Request) -> Plan:
+    """What a request asks for and what it leaves open; InputError for what is wrong."""
     experiment = run.experiment
-    front = [trial for trial in run.front() if trial.candidate is None]
+    front = [trial for trial in _staged_front(run) if trial.candidate is None]
     if not front and not run.candidates_wanted:
         raise InputError(f"run {run.name!r} has nothing to verify: no complete trial")
     least = math.ceil(BASELINE_SHARE * experiment.trainer.iterations)
@@ -142,8 +143,24 @@ def _names(images: tuple[str, ...]) -> list[str]:
     ]
 
 
+def _staged_front(run: Run) -> list[Trial]:
+    """The front without plain DIP, which everything else is compared with."""
+    return [trial for trial in run.front() if trial.schedule and len(trial.schedule.stages) > 1]
+
+
 def _control_of(run: Run, which: str) -> int:
-    trial = run.pick(which)
+    if which.isdecimal():
+        trial = run.pick(which)
+    else:
+        staged = _staged_front(run)
+        if not staged:
+            raise InputError(
+                f"--controls {which}: the front of {run.name!r} holds no staged schedule"
+            )
+        try:
+            trial = staged[pick_of([each.score for each in staged], which)]
+        except InputError as error:
+            raise InputError(f"--controls: {error}") from None
     if trial.schedule is None or len(trial.schedule.stages) < 2:
         raise InputError(f"--controls {which}: {trial.name} is plain DIP, which has no stages")
     return trial.number

@@ -51,7 +51,9 @@ def held_out_candidates(run: Run, plan: Plan, tuned: Trial) -> list[Candidate]:
     if not any(_same_training(usual, entry) for entry in entries):
         entries.insert(1, usual)
     if plan.controls is not None:
-        entries += controls_of(trials[plan.controls], budget)
+        for control in controls_of(trials[plan.controls], budget):
+            if not any(_same_training(control, entry) for entry in entries):
+                entries.append(control)
     return entries
 
 

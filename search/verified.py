@@ -248,7 +248,8 @@ class Verification:
         seen = f"; SEEN BY THE SEARCH: {'; '.join(plan.seen)}" if plan.seen else ""
         plains = " and ".join(trial.name for trial in self.plains)
         return (
-            f"pictures held out: {len(plan.images)}, seeds for each: {len(plan.seeds)}, iterations "
+            f"pictures{'' if seen else ' held out'}: {len(plan.images)}, seeds for each: "
+            f"{len(plan.seeds)}, iterations "
             f"for all: {plan.baseline_iterations}; verdicts hold against {plains}; {METHOD}{seen}"
         )
 

@@ -66,8 +66,8 @@ def remarks(verification: Verification) -> Iterator[str]:
     if verification.best_p >= SIGNIFICANCE:
         yield (
             f"{replicates} replicates allow no p below {verification.best_p:.2g} after Holm's "
-            "correction, so nothing can be better: verify with more --seeds or --images, or less "
-            "--top"
+            "correction, so nothing can be better: verify with more --seeds or --images, or a "
+            "smaller --top"
         )
     stale = verification.stale
     if stale:
@@ -183,8 +183,8 @@ def budget_table(verification: Verification) -> Table:
         "schedule",
         *(f"PSNR_GT (dB)\nby {budget}" for budget in verification.budgets),
         "reaches plain DIP's\nmaximum at (in)",
-        f"dB above plain by\n{whole}, in the search",
-        f"dB above plain by\n{whole}, held out",
+        f"max by {whole} less\nplain's, searched",
+        f"max by {whole} less\nplain's, held out",
         "shrinkage\n(dB)",
     ]
     title = f"{verification.run.name}, verified: {output} output at fixed budgets, and shrinkage"

@@ -52,6 +52,10 @@ def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> Non
         click.echo(f"no driver on this machine; go on with: dipsearch resume {name}{there}")
     for part, status in parts.items():
         click.echo(f"{part}: {sentence(status)}")
+    if verification_path(run.folder).exists() and not (
+        len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
+    ):
+        click.echo(f"the verification is not finished: dipsearch verify {name}{where(runs_dir)}")
 
 
 def _verification_parts(run: Run) -> list[Run]:

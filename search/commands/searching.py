@@ -223,9 +223,10 @@ def verify(
 ) -> None:
     """Train the front and the candidates of RUN on pictures and seeds that it has not seen.
 
-    Each is compared with plain DIP, replicate by replicate. An interrupted verification goes on
-    by the same command; a finished one is shown again.
+    Each is compared with plain DIP, replicate by replicate. dipsearch
+    verify RUN goes on with one that was interrupted, and shows a finished one again.
     """
+    from search.paths import verification_path
     from search.run import Run
     from search.verified import Verification
     from search.verified_tables import print_verification
@@ -244,9 +245,14 @@ def verify(
         allow_seen=allow_seen,
         restart=restart,
     )
+    planned = _changed_at(verification_path(run.folder))
     try:
         _watched(lambda view: verify_run(run, request, address=address, view=view))
     except KeyboardInterrupt:
+        now = _changed_at(verification_path(run.folder))
+        if now is None or (restart and now == planned):
+            click.echo("interrupted before the verification began; nothing has changed", err=True)
+            raise SystemExit(130) from None
         _interrupted("verify", name, runs_dir)
     verification = Verification.open(run)
     assert verification is not None
@@ -255,6 +261,11 @@ def verify(
     write_rows(verification.rows(), path)
     click.echo(f"written: {path}")
     click.echo(f"next:\n  dipsearch export {name}{where(runs_dir)}")
+
+
+def _changed_at(path: Path) -> int | None:
+    """When a file was written; None where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _seeds(text: str | None) -> int | tuple[int, ...] | None:
@@ -272,9 +283,10 @@ def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | No
         return None
     values = parse_yaml(text if text.lstrip().startswith("[") else f"[{text}]", option)
     allowed = (int, float) if kind is float else (int,)
+    example = "[0.01, 0.003]" if kind is float else "[7, 8]"
     for value in values:
         if isinstance(value, bool) or not isinstance(value, allowed):
-            raise InputError(f"{option} must be numbers such as [1, 2], got {text!r}")
+            raise InputError(f"{option} must be a list of numbers such as {example}, got {text!r}")
     if not values:
         raise InputError(f"{option} names none")
     return tuple(kind(value) for value in values)

@@ -85,7 +85,7 @@ def test_attainment_over_repetitions_is_what_a_share_of_them_reached() -> None:
     [
         ({"size": 32}, "size is 16 in one and 32 in the other"),
         ({"seeds": [5]}, r"seeds is \[0, 1\] in one and \[5\]"),
-        ({"objective": {"output": "smoothed"}}, "objective is"),
+        ({"objective": {"output": "smoothed"}}, "objective.output is raw in one and smoothed in"),
         ({"task": {"sigma_255": 50.0}}, "task is"),
     ],
 )

@@ -17,9 +17,10 @@ from dipstage.controls import heaviest_alone, in_reverse
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
 from search.cli import main
-from search.driver import launch
+from search.driver import create, launch
 from search.export import choose
 from search.paths import verification_path
+from search.prepare import load_candidates
 from search.progress import Quiet
 from search.run import Run, Trial
 from search.verdicts import Comparison, Verdict, Word
@@ -312,10 +313,10 @@ def test_an_unverified_run_says_so_when_it_is_exported(searched: Run) -> None:
 def test_status_shows_both_comparisons(verified: Run) -> None:
     command = ["status", "tiny", "--runs-dir", str(verified.folder.parent)]
     shown = CliRunner().invoke(main, command).stdout
-    assert "tiny.learning-rate: 2/2 trials" in shown
-    assert "tiny.verification: " in shown
+    assert "tiny/learning-rate: 2/2 trials" in shown
+    assert "tiny/verification: " in shown
     as_json = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
-    assert as_json["verification"]["tiny.learning-rate"]["complete"] == 2
+    assert as_json["verification"]["tiny/learning-rate"]["complete"] == 2
 
 
 def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) -> None:
@@ -325,6 +326,8 @@ def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) ->
         runs_dir=tmp_path / "runs",
         storage=url,
     )
+    alike = experiment(**{**SMALL, "name": "tiny.verification"})
+    create(alike, tmp_path / "runs" / alike.name, url, {}, load_candidates(alike))
     request = Request(images=("skimage:coffee",), seeds=1, learning_rates=(0.01,))
     verify(run, request, view=Quiet())
     again = Request(images=("skimage:rocket",), seeds=1, learning_rates=(0.02,), restart=True)
@@ -332,6 +335,8 @@ def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) ->
     verification = Verification.open(run)
     assert verification is not None
     assert {row["role"] for row in verification.rows()} == {"candidate"}
+    # A run of the user's whose name looks like a part of the verification is left alone.
+    assert Run.open("tiny.verification", tmp_path / "runs", url).records() == []
     assert verification.verdict_of_search is Word.NOT_SHOWN
     assert not list(run.folder.rglob("*.db"))
 

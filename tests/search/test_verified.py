@@ -27,6 +27,7 @@ from search.verification_plan import (
     Plan,
     Request,
     held_out_experiment,
+    new_plan,
     tuning_experiment,
 )
 from search.verification_schedules import controls_of, held_out_candidates, plain_candidates
@@ -70,7 +71,9 @@ def compared(
     (folder / "curves").mkdir(parents=True)
     named = held.model_copy(update={"candidates": [c.name for c in candidates]})
     (folder / "experiment.yaml").write_text(named.yaml())
-    create_study(open_storage(folder, None, create=True), named, {}, candidates)
+    create_study(
+        open_storage(folder, None, create=True), named, {}, candidates, f"{run.name}/{name}"
+    )
     made = part(run, name)
     assert made is not None
     keys = [f"{label}-seed{seed}" for seed in named.seeds for label in load_pictures(named)]
@@ -274,3 +277,50 @@ def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     assert Verification.open(run) is None
     assert part(run, HELD_OUT) is None
     assert part(run, TUNING) is not None
+
+
+def test_plain_dip_on_the_front_is_neither_verified_as_a_find_nor_controlled(
+    tmp_path: Path,
+) -> None:
+    space = {**experiment().model_dump()["space"], "stages": {"low": 1, "high": 1}}
+    run = searched(tmp_path / "plain", space=space)
+    assert {len(t.schedule.stages) for t in run.front() if t.schedule} == {1}
+    images = ("skimage:coins",)
+    assert new_plan(run, Request(images=images)).trials == []
+    with pytest.raises(InputError, match="--controls psnr: the front of 'tiny' holds no staged"):
+        new_plan(run, Request(images=images, controls="psnr"))
+    with pytest.raises(InputError, match="trial 5 is plain DIP, which has no stages"):
+        new_plan(run, Request(images=images, controls="5"))
+    staged = searched(tmp_path / "staged")
+    assert new_plan(staged, Request(images=images, controls="psnr")).controls == 5
+    with pytest.raises(InputError, match=r"--controls: .* picked by knee, psnr, steps"):
+        new_plan(staged, Request(images=images, controls="best"))
+
+
+def test_a_control_that_is_there_already_is_not_trained_again(tmp_path: Path) -> None:
+    """Without a searched learning rate, plain DIP at the schedule's rate is plain DIP."""
+    verification = verified(searched(tmp_path), gains(), controls=5)
+    names = [t.name for t in verification.held_out.records() if verification.role(t) == "control"]
+    assert "plain warmed up as trial 5" in names
+    assert "plain at the rate of trial 5" not in names
+
+
+def test_a_restart_without_a_cluster_keeps_the_verification(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    verified(run, gains())
+    before = verification_path(run.folder).read_bytes()
+    done = CliRunner().invoke(
+        main,
+        ["verify", "tiny", "--runs-dir", str(tmp_path), "--restart", "--address", "127.0.0.1:1"],
+    )
+    assert done.exit_code == 2
+    assert "nobody listens there" in done.output
+    assert verification_path(run.folder).read_bytes() == before
+    assert Verification.open(run) is not None
+
+
+def test_status_says_how_to_go_on_with_a_verification(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    write_whole(verification_path(run.folder), "images: []\n")
+    shown = CliRunner().invoke(main, ["status", "tiny", "--runs-dir", str(tmp_path)]).output
+    assert f"not finished: dipsearch verify tiny --runs-dir {tmp_path}" in shown
