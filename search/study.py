@@ -7,6 +7,7 @@ them up under the same number, with the replicates that they had finished.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import warnings
 from collections import deque
@@ -48,6 +49,8 @@ _SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
 }
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+# An interrupt in the middle of a query is told by us; SQLAlchemy would print its traceback too.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Any:
