@@ -21,14 +21,14 @@ Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
 class Candidate:
     """A schedule that is always evaluated, with the learning rate it was made for, if any.
 
-    warmup: iterations over which the learning rate rises to it.
+    warmup: iterations over which the learning rate rises to it, where it is not the trainer's.
     role, trial: in a verification, what the schedule is there for, and the trial it comes from.
     """
 
     name: str
     schedule: Schedule
     learning_rate: float | None = None
-    warmup: int = 0
+    warmup: int | None = None
     role: Role = "candidate"
     trial: int | None = None
 

@@ -65,7 +65,7 @@ class Trial:
     candidate: str | None
     schedule: Schedule | None
     learning_rate: float | None
-    warmup: int
+    warmup: int | None
     params: dict[str, Any]
     outcomes: dict[str, dict[str, Any]]
     values: tuple[float, float] | None
@@ -88,7 +88,7 @@ class Trial:
             candidate=attributes.get("candidate"),
             schedule=Schedule.from_pairs(stages, any_order=True) if stages else None,
             learning_rate=attributes.get("learning_rate"),
-            warmup=int(attributes.get("warmup", 0)),
+            warmup=attributes.get("warmup"),
             params=dict(trial.params),
             outcomes=replicates(trial),
             values=(trial.values[0], trial.values[1]) if state == "complete" else None,

@@ -151,7 +151,7 @@ class Work:
     number: int
     schedule: Schedule
     learning_rate: float
-    warmup: int = 0
+    warmup: int | None = None
     done: tuple[str, ...] = ()
 
     @classmethod
@@ -162,7 +162,7 @@ class Work:
             trial.number,
             Schedule.from_pairs(attributes["stages"], any_order=True),
             attributes["learning_rate"],
-            attributes.get("warmup", 0),
+            attributes.get("warmup"),
             tuple(replicates(trial)),
         )
 
@@ -237,11 +237,12 @@ class Ledger:
     def _new_candidate(self, candidate: Mapping[str, Any]) -> Work:
         trial = self._study.ask()
         trial.set_user_attr("candidate", candidate["name"])
-        if candidate.get("warmup"):
-            trial.set_user_attr("warmup", candidate["warmup"])
+        warmup = candidate.get("warmup")
+        if warmup is not None:
+            trial.set_user_attr("warmup", warmup)
         schedule = Schedule.from_pairs(candidate["stages"], any_order=True)
         work = self._dispatchable(trial, schedule, candidate["learning_rate"])
-        return replace(work, warmup=candidate.get("warmup", 0))
+        return replace(work, warmup=warmup)
 
     def _sample(self) -> Work:
         from search.space import suggest
@@ -343,6 +344,7 @@ class Ledger:
         return {key: self._objective.score(outcome) for key, outcome in replicates(trial).items()}
 
     def _fail(self, number: int, reason: str) -> None:
+        self._scores.pop(number, None)
         self._set(number, "failure", reason)
         self._study.tell(number, state=TrialState.FAIL)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,15 +51,17 @@ class Setting:
 
 
 def train_replicate(
-    setting: Setting, key: str, schedule: Schedule, learning_rate: float, warmup: int = 0
+    setting: Setting, key: str, schedule: Schedule, learning_rate: float, warmup: int | None
 ) -> Outcome:
-    """One replicate. Its randomness depends on picture and seed alone, so trials are paired."""
-    from dataclasses import replace
+    """One replicate. Its randomness depends on picture and seed alone, so trials are paired.
 
+    warmup: None for the trainer's own.
+    """
     label, seed = setting.replicates[key]
     picture = setting.pictures[label]
     truth = picture.tensor()
     streams = Streams(picture.digest, seed)
+    warmup = setting.trainer.warmup if warmup is None else warmup
     trainer = replace(setting.trainer, learning_rate=learning_rate, warmup=warmup)
     return fit(
         observe(truth, setting.sigma_255, streams),
@@ -112,7 +114,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
     def _take(self, config: dict[str, Any]) -> None:
         work = config["work"]
         self._schedule = Schedule.from_pairs(work["stages"], any_order=True)
-        self._learning_rate, self._warmup = float(work["learning_rate"]), int(work["warmup"])
+        self._learning_rate, self._warmup = float(work["learning_rate"]), work["warmup"]
         self._left = [key for key in self._setting.replicates if key not in work["done"]]
 
     def step(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def begin(run: Run, request: Request) -> tuple[Plan, dict[str, Picture]]:
 def new_plan(run: Run, request: Request) -> Plan:
     """What a request asks for and what it leaves open; InputError for what is wrong."""
     experiment = run.experiment
-    front = [trial for trial in _staged_front(run) if trial.candidate is None]
+    front = [trial for trial in staged_front(run) if trial.candidate is None]
     if not front and not run.candidates_wanted:
         raise InputError(f"run {run.name!r} has nothing to verify: no complete trial")
     least = math.ceil(BASELINE_SHARE * experiment.trainer.iterations)
@@ -143,7 +143,7 @@ def _names(images: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _staged_front(run: Run) -> list[Trial]:
+def staged_front(run: Run) -> list[Trial]:
     """The front without plain DIP, which everything else is compared with."""
     return [trial for trial in run.front() if trial.schedule and len(trial.schedule.stages) > 1]
 
@@ -152,7 +152,7 @@ def _control_of(run: Run, which: str) -> int:
     if which.isdecimal():
         trial = run.pick(which)
     else:
-        staged = _staged_front(run)
+        staged = staged_front(run)
         if not staged:
             raise InputError(
                 f"--controls {which}: the front of {run.name!r} holds no staged schedule"

@@ -27,17 +27,14 @@ from search.verdicts import (
     worst,
 )
 from search.verification import is_finished, part, tuned_trial
-from search.verification_plan import HELD_OUT, TUNING, Plan, load_plan
+from search.verification_plan import HELD_OUT, TUNING, Plan, load_plan, staged_front
 
 BUDGET_SHARES = (0.25, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The finished verification of a run.
-
-    Comparisons are made as soon as they are asked for; they read the held-out curves.
-    """
+    """The finished verification of a run; verdicts need no curves, fixed budgets do."""
 
     run: Run
     plan: Plan
@@ -228,7 +225,7 @@ class Verification:
     @property
     def stale(self) -> str:
         """Members of today's front that a new verification would take and this one did not."""
-        front = [trial for trial in self.run.front() if trial.candidate is None]
+        front = [trial for trial in staged_front(self.run) if trial.candidate is None]
         if not front:
             return ""
         best = [pick_of([trial.score for trial in front], which) for which in ("psnr", "steps")]

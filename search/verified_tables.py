@@ -38,8 +38,7 @@ def conclusion(verification: Verification) -> Iterator[str]:
     """The verdict of each schedule that was found, and of the search as a whole."""
     found = verification.of_role("found")
     for trial in found:
-        verdict = verification.verdict_of(trial.name)
-        yield f"{trial.name}: {verdict or 'this is plain DIP'}"
+        yield f"{trial.name}: {verification.verdict_of(trial.name)}"
     if found:
         yield f"the search as a whole: {verification.verdict_of_search}"
 
@@ -63,7 +62,7 @@ def remarks(verification: Verification) -> Iterator[str]:
         if cut:
             yield f"censored, the end may have cut off their {output} maxima: {'; '.join(cut)}"
     yield from _remarks_on_plain(verification)
-    if verification.best_p >= SIGNIFICANCE:
+    if verification.of_role("found") and verification.best_p >= SIGNIFICANCE:
         yield (
             f"{replicates} replicates allow no p below {verification.best_p:.2g} after Holm's "
             "correction, so nothing can be better: verify with more --seeds or --images, or a "

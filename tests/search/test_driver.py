@@ -259,3 +259,11 @@ def test_steps_to_a_tolerance_are_read_off_the_curves(tmp_path: Path) -> None:
     assert exported.measured.tolerance_db == 0.5
     assert exported.measured.raw.steps_to_tolerance is not None
     assert exported.measured.raw.steps_to_tolerance.mean == first
+
+
+def test_the_experiment_s_warm_up_reaches_the_trainer(tmp_path: Path) -> None:
+    trainer = {**experiment().model_dump()["trainer"], "warmup": 20}
+    small = {"images": ["skimage:moon"], "seeds": [0], "search": {"trials": 0}}
+    plain = launch(experiment(**small), runs_dir=tmp_path / "plain").records()[0]
+    warm = launch(experiment(**small, trainer=trainer), runs_dir=tmp_path / "warm").records()[0]
+    assert plain.outcomes["moon-seed0"]["raw"] != warm.outcomes["moon-seed0"]["raw"]
