@@ -2,28 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import errno
+import signal
+import threading
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
+_interrupted = threading.Event()
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _interrupted.clear()
+
+
+def end_if_interrupted() -> None:
+    """KeyboardInterrupt again, where the first was lost: Python drops what is raised while it
+    collects garbage.
+    """
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
 class Commands(click.Group):
-    """Commands that turn InputError into one line on stderr and exit code 2, Ctrl-C into 130."""
+    """Commands that turn what went wrong into one line on stderr and an exit code.
+
+    InputError gives 2, WorkError 1, Ctrl-C 130.
+    """
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(context)
+            with terminable():
+                return super().invoke(context)
         except InputError as error:
             click.echo(f"{context.info_name}: {error}", err=True)
             context.exit(2)
+        except WorkError as error:
+            click.echo(f"{context.info_name}: {error}", err=True)
+            context.exit(1)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # Whoever read this has seen enough; click knows.
+            where = f"{error.filename}: " if error.filename else ""
+            reason = WorkError(f"{where}{error.strerror or error}")
+            click.echo(f"{context.info_name}: {reason}", err=True)
+            context.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             context.exit(130)

@@ -10,7 +10,7 @@ from dipstage.documents import read_yaml, write_whole, yaml_text
 from dipstage.errors import InputError
 from dipstage.records import from_plain, to_plain
 from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit, Schedule, Stage
-from dipstage.settings import TrainerSettings
+from dipstage.settings import MAX_ITERATIONS, TrainerSettings
 
 FORMAT = 1
 KINDS: dict[str, type] = {"power": PowerSplit, "log": LogSplit, "free": FreeSplit}
@@ -172,6 +172,10 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
     document = from_plain(_Document, plain, KINDS)
     if document.iterations < 1:
         raise InputError(f"iterations must be at least 1, got {document.iterations}")
+    if document.iterations > MAX_ITERATIONS:
+        raise InputError(
+            f"iterations must be at most {MAX_ITERATIONS:,}, got {document.iterations:,}"
+        )
     for i, entry in enumerate(document.stages):
         if not abs(entry.share - entry.iterations / document.iterations) <= 1e-9:
             raise InputError(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import glob
 import hashlib
 import io
+import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.documents import forbidden_in
 from dipstage.errors import InputError
+from dipstage.picture_files import decode, other_type
 from dipstage.settings import SSIM_WINDOW
 
 if TYPE_CHECKING:
@@ -40,9 +44,8 @@ SKIMAGE_PICTURES = {
 }
 """Photographs that the scikit-image wheel carries, so that nothing is downloaded."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MAX_PIXELS = 100_000_000
+_MAX_MATCHES = 1000
+_LABEL_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +69,18 @@ class Picture:
 
     @property
     def label(self) -> str:
-        """A short name for tables and file names: no folder, no ending, no `skimage:`."""
-        return Path(self.name.removeprefix("skimage:")).stem
+        """A short name for tables and file names: no folder, no ending, no `skimage:`.
+
+        What no file name may hold gives way to underscores, and then, as in names of more than
+        100 bytes, a digest of the whole tells two such names apart.
+        """
+        stem = Path(self.name.removeprefix("skimage:")).stem
+        safe = "".join("_" if c in "/\\" or forbidden_in(c) else c for c in stem)
+        if safe == stem and safe.strip(".") and len(safe.encode()) <= _LABEL_BYTES:
+            return stem
+        start = safe.encode()[: _LABEL_BYTES // 2].decode(errors="ignore").strip(".")
+        whole = self.name.encode(errors="backslashreplace")
+        return f"{start}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
     def tensor(self) -> Tensor:
         """(1, C, H, W) float32 on the CPU."""
@@ -77,15 +90,20 @@ class Picture:
 
 
 def expand(specs: list[str]) -> list[str]:
-    """Replace globs by the files that match, sorted; InputError for a glob that matches none."""
+    """Replace globs by the files that match, sorted; InputError for none and for more than 1000."""
     names: list[str] = []
     for spec in specs:
-        if spec.startswith("skimage:") or not glob.has_magic(spec) or Path(spec).exists():
+        if spec.startswith("skimage:") or not glob.has_magic(spec) or os.path.lexists(spec):
             names.append(spec)
             continue
-        matches = sorted(glob.glob(spec, recursive=True))
+        try:
+            matches = sorted(islice(glob.iglob(spec, recursive=True), _MAX_MATCHES + 1))
+        except ValueError as error:  # A pattern that no system call takes: NUL.
+            raise InputError(f"pictures {spec!r} cannot be looked for: {error}") from None
         if not matches:
             raise InputError(f"no picture matches {spec!r}: check the pattern")
+        if len(matches) > _MAX_MATCHES:
+            raise InputError(f"more than {_MAX_MATCHES} pictures match {spec!r}: name fewer")
         names.extend(matches)
     return names
 
@@ -95,9 +113,12 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
 
     size: side after a centre crop to a square and an anti-aliased resize; None keeps the scale
     and crops the centre to sides that are multiples of `multiple`. Transparency is dropped with
-    a notice. InputError says what is wrong with which picture.
+    a notice. InputError says what is wrong with which picture; what is no regular file, has more
+    than 1 GB or more than 100 million pixels is refused before it is decoded.
     """
-    decoded, notices = _decode(name)
+    if (found := forbidden_in(name)) is not None:
+        raise InputError(f"picture {name!r} has {found} in its name: rename it")
+    decoded, notices = decode(name, _path_of(name))
     pixels = _as_float(name, decoded)
     height, width = pixels.shape[:2]
     if size is None:
@@ -126,74 +147,6 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
     return Picture(name, channels_first, tuple(notices))
 
 
-def _decode(name: str) -> tuple[NDArray[Any], list[str]]:
-    """(H, W) or (H, W, channels), integer or bool, and notices."""
-    path = _path_of(name)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"picture {name!r} does not exist: check the path") from None
-    except OSError as error:
-        raise InputError(f"picture {name!r} cannot be read: {error.strerror}") from None
-    if data[:4] in _TIFF_MAGIC and (plain := _decode_plain_tiff(name, data)) is not None:
-        return _without_alpha(name, plain)
-    # Only now: these take a while to import, and a wrong path should not wait for them.
-    import imagecodecs
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > _MAX_PIXELS:
-                raise InputError(_too_large(name))
-            if image.format == "PNG" and image.mode in ("RGB", "RGBA") and data[24] == 16:
-                # Pillow would cut 16-bit colour to 8 bits; byte 24 is the header's bit depth.
-                decoded: NDArray[Any] = imagecodecs.png_decode(data)
-            else:
-                upright = ImageOps.exif_transpose(image)
-                if image.mode == "P":
-                    upright = upright.convert("RGBA" if "transparency" in image.info else "RGB")
-                elif image.mode == "CMYK":
-                    upright = upright.convert("RGB")
-                decoded = np.asarray(upright)
-    except InputError:
-        raise
-    except UnidentifiedImageError:
-        raise InputError(
-            f"picture {name!r} is not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
-        ) from None
-    except Image.DecompressionBombError:
-        raise InputError(_too_large(name)) from None
-    except Exception as error:  # Codecs raise errors of many kinds for damaged files.
-        raise InputError(f"picture {name!r} is damaged: {error}") from None
-    return _without_alpha(name, decoded)
-
-
-def _decode_plain_tiff(name: str, data: bytes) -> NDArray[Any] | None:
-    """Grey and RGB of any depth, which Pillow reads in part; None leaves the rest to Pillow."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages[0]
-            if page.imagelength * page.imagewidth > _MAX_PIXELS:
-                raise InputError(_too_large(name))
-            plain = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-            if page.photometric not in plain:
-                return None
-            pixels = np.asarray(page.asarray())
-            planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
-            return np.moveaxis(pixels, 0, -1) if planar and pixels.ndim == 3 else pixels
-    except InputError:
-        raise
-    except Exception as error:  # As above.
-        raise InputError(f"picture {name!r} is damaged: {error}") from None
-
-
-def _too_large(name: str) -> str:
-    return f"picture {name!r} has more than {_MAX_PIXELS:,} pixels: choose a smaller one"
-
-
 def _path_of(name: str) -> Path:
     if not name.startswith("skimage:"):
         return Path(name)
@@ -207,26 +160,13 @@ def _path_of(name: str) -> Path:
     return Path(skimage.__file__).parent / "data" / SKIMAGE_PICTURES[key]
 
 
-def _without_alpha(name: str, decoded: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    channels = decoded.shape[2] if decoded.ndim == 3 else 1
-    if decoded.ndim not in (2, 3) or channels not in (1, 2, 3, 4):
-        raise InputError(
-            f"picture {name!r} has the shape {decoded.shape}: only grey and RGB pictures are read"
-        )
-    if channels in (2, 4):
-        return decoded[..., : channels - 1], [f"{name}: transparency dropped"]
-    return decoded, []
-
-
 def _as_float(name: str, decoded: NDArray[Any]) -> Pixels:
     pixels = decoded[..., None] if decoded.ndim == 2 else decoded
     if pixels.dtype == np.bool_:
         return pixels.astype(np.float32)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"picture {name!r} has pixels of type {pixels.dtype}: save it with 8 or 16 bits"
-        )
-    return (pixels / np.float32(np.iinfo(pixels.dtype).max)).astype(np.float32)
+        raise InputError(other_type(name, pixels.dtype))
+    return (pixels / np.float32(np.iinfo(pixels.dtype).max)).astype(np.float32, copy=False)
 
 
 def _centre(pixels: Pixels, height: int, width: int) -> Pixels:

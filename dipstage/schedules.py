@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
+from dipstage.settings import MAX_ITERATIONS
 
 Edges: TypeAlias = NDArray[np.float64]
+MAX_STAGES = 1000
+"""As many as DDPM has steps."""
+_MAX_WEIGHT = 1e100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuse an order that is not heaviest first, or that does not end on the observation."""
         levels = [stage.alpha_bar for stage in self.stages]
+        if len(levels) > MAX_STAGES:
+            raise InputError(f"stages must be at most {MAX_STAGES}, got {len(levels)}")
         if not levels or levels[-1] != 1:
             raise InputError(
                 "the last stage must be the observation, alpha_bar 1, "
@@ -157,6 +163,8 @@ class FreeSplit:
         for weight in self.weights:
             if not (math.isfinite(weight) and weight >= 0):
                 raise InputError(f"weights must be finite and not negative, got {weight}")
+            if weight > _MAX_WEIGHT:  # Their sum must be a number.
+                raise InputError(f"weights must be at most {_MAX_WEIGHT:g}, got {weight}")
         if not sum(self.weights) > 0:
             raise InputError(f"weights must not all be 0, got {list(self.weights)}")
 
@@ -192,6 +200,8 @@ class Family:
         """Refuse parameters that do not act, and the lack of those that do."""
         if self.stages < 1:
             raise InputError(f"stages must be at least 1, got {self.stages}")
+        if self.stages > MAX_STAGES:
+            raise InputError(f"stages must be at most {MAX_STAGES}, got {self.stages}")
         if self.stages == 1:
             if self.split is not None or self.noise is not None or self.ramp != 0:
                 raise InputError("stages 1 is plain DIP: it takes no split, ramp or noise")
@@ -200,6 +210,8 @@ class Family:
             raise InputError(f"stages {self.stages} needs a split, a ramp and noise levels")
         if self.ramp < 1:
             raise InputError(f"ramp must be at least 1 iteration, got {self.ramp}")
+        if self.ramp > MAX_ITERATIONS:
+            raise InputError(f"ramp must be at most {MAX_ITERATIONS:,}, got {self.ramp:,}")
         self.split.edges(self.stages - 1, self.ramp)
 
     def schedule(self, iterations: int) -> Schedule:
@@ -217,6 +229,8 @@ def refuse_short_budget(iterations: int, ramp: int) -> None:
     """The observation must get at least one iteration."""
     if iterations < 1:
         raise InputError(f"iterations must be at least 1, got {iterations}")
+    if iterations > MAX_ITERATIONS:
+        raise InputError(f"iterations must be at most {MAX_ITERATIONS:,}, got {iterations:,}")
     if iterations <= ramp:
         raise InputError(
             f"iterations must be more than the ramp of {ramp}, got {iterations}: "

@@ -13,8 +13,14 @@ SSIM_WINDOW = 11
 """Side of the window that SSIM is measured in, and so the least side of a picture."""
 
 
-def _setting(default: Any, rule: str) -> Any:
-    return field(default=default, metadata={"rule": rule})
+MAX_ITERATIONS = 1_000_000
+"""Of a run; its curves are kept in memory."""
+MAX_CHANNELS = 4096
+"""Of a layer; the whole network grows with the square of its width."""
+
+
+def _setting(default: Any, rule: str, most: int | None = None) -> Any:
+    return field(default=default, metadata={"rule": rule, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +38,25 @@ class TrainerSettings:
     oracle_stop: whether a run ends there; a search saves time by it.
     """
 
-    iterations: int = _setting(2000, "at least 1")
-    width: int = _setting(128, "at least 1")
+    iterations: int = _setting(2000, "at least 1", MAX_ITERATIONS)
+    width: int = _setting(128, "at least 1", MAX_CHANNELS)
     scales: int = _setting(5, "from 1 to 8")
-    skip_channels: int = _setting(4, "not negative")
-    input_depth: int = _setting(32, "at least 1")
+    skip_channels: int = _setting(4, "not negative", MAX_CHANNELS)
+    input_depth: int = _setting(32, "at least 1", MAX_CHANNELS)
     learning_rate: float = _setting(0.01, "in (0, 1]")
     input_noise_std: float = _setting(1 / 30, "not negative")
     ema: float = _setting(0.99, "in [0, 1)")
-    patience: int = _setting(150, "at least 1")
+    patience: int = _setting(150, "at least 1", MAX_ITERATIONS)
     oracle_stop: bool = False
-    warmup: int = _setting(0, "not negative")
+    warmup: int = _setting(0, "not negative", MAX_ITERATIONS)
 
     def __post_init__(self) -> None:
         """Refuse values outside their rule, naming the field."""
         for each in fields(self):
             rule, value = each.metadata.get("rule"), getattr(self, each.name)
+            most = each.metadata.get("most")
+            if most is not None and value > most:
+                raise InputError(f"{each.name} must be at most {most:,}, got {value:,}")
             if rule and not (math.isfinite(value) and _RULES[rule](value)):
                 raise InputError(f"{each.name} must be {rule}, got {value}")
 
