@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# One search on Slurm: a Ray cluster over the job's nodes, and the driver on the first of them.
+#
+#   sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]
+#
+# A run that exists is resumed, so the same line continues a search that ended, and so does Slurm
+# when it starts the job again: by itself after a preemption or a dead node, and asked to by this
+# script shortly before the time limit. RUNS_DIR (default: runs) must be seen from all nodes.
+# Submit from a shell in which `dipsearch` and `ray` can be found; see docs/cluster.md.
+#SBATCH --job-name=dipsearch
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --gpus-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=08:00:00
+#SBATCH --signal=B:USR1@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=dipsearch-%j.log
+set -euo pipefail
+
+if (($# < 2)); then
+    echo "usage: sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]" >&2
+    exit 2
+fi
+run=$1 experiment=$2
+shift 2
+runs_dir=${RUNS_DIR:-runs}
+nodes=$SLURM_JOB_NUM_NODES
+
+if [[ -z ${DIPSEARCH_STORAGE:-} && $runs_dir != *://* && -d $runs_dir &&
+    $(stat --file-system --format=%T "$runs_dir") == nfs* ]]; then
+    echo "$runs_dir is on NFS, where SQLite loses writes: set DIPSEARCH_STORAGE" >&2
+    exit 2
+fi
+
+# A token of this job's own, in the environment of its processes and nowhere else.
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+
+# The first node's own address, which the others can reach; never all interfaces.
+# Nothing here ends reading early: a program that writes on would fail, and the script with it.
+mapfile -t names < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+first=${names[0]}
+ip=$(getent ahostsv4 "$first" | awk '$1 !~ /^127\./ && !found++ {print $1}')
+if [[ -z $ip ]]; then
+    echo "$first has no address but loopback in the hosts database: Ray cannot listen there" >&2
+    exit 1
+fi
+address=$ip:${RAY_PORT:=6379}
+
+steps=() driver="" requeue=false stopping=false
+
+stop() {
+    stopping=true
+    if [[ -n $driver ]]; then kill -TERM "$driver" 2> /dev/null || true; fi
+}
+trap stop TERM INT
+trap 'requeue=true; stop' USR1
+# `ray start --block` ends what it started when its step gets SIGTERM.
+trap 'kill -TERM "${steps[@]}" 2> /dev/null || true; wait' EXIT
+
+cpus=${SLURM_CPUS_PER_TASK:-1}
+resources=(--num-cpus="$cpus" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
+common=(--temp-dir="/tmp/ray-$SLURM_JOB_ID" --block)
+srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --nodelist="$first" \
+    ray start --head --node-ip-address="$ip" --port="$RAY_PORT" --include-dashboard=false \
+    "${resources[@]}" "${common[@]}" &
+steps+=($!)
+if ((nodes > 1)); then
+    srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --cpus-per-task="$cpus" \
+        --exclude="$first" \
+        ray start --address="$address" "${resources[@]}" "${common[@]}" &
+    steps+=($!)
+fi
+
+# `auto` counts the GPUs that are there when the driver starts, so wait for all nodes.
+count='import sys, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+sys.exit(sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]))'
+deadline=$((SECONDS + ${START_SECONDS:-300}))
+until timeout 60 python3 -c "$count" "$address" "$nodes" 2> /dev/null; do
+    if $stopping; then break; fi
+    if ((SECONDS >= deadline)); then
+        echo "Ray did not start on $nodes nodes; the lines above may say why" >&2
+        exit 1
+    fi
+    sleep 2
+done
+
+status=130
+if ! $stopping; then
+    if dipsearch status "$run" --runs-dir "$runs_dir" > /dev/null 2>&1; then
+        dipsearch resume "$run" --runs-dir "$runs_dir" --address "$address" &
+    else
+        dipsearch launch "$experiment" --name "$run" --runs-dir "$runs_dir" \
+            --address "$address" "$@" &
+    fi
+    driver=$!
+    # A signal between the question above and this line found no driver to hand it to.
+    if $stopping; then stop; fi
+    # `wait` returns at a signal as well as at the driver's end.
+    while status=0 && { wait "$driver" || status=$?; } && kill -0 "$driver" 2> /dev/null; do :; done
+fi
+
+# Only a driver that the time limit cut short has work left.
+if $requeue && ((status != 0)); then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$status"

@@ -1,0 +1,230 @@
+"""submit, logs, stop, fetch, and a job's status: searches on a cluster that is somewhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from search.commands.shared import accept_changes_option, runs_dir_option, where
+from search.paths import run_folder
+
+if TYPE_CHECKING:
+    from search.jobs import State
+
+ADDRESS = "DIPSEARCH_ADDRESS"
+_TAIL = 10
+
+cluster_option = click.option(
+    "--address",
+    envvar=ADDRESS,
+    required=True,
+    metavar="URL",
+    help="The cluster's dashboard, such as http://HEAD:8265; or in the environment as "
+    f"{ADDRESS}. A token comes from RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.",
+)
+
+
+@click.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the run [default: the experiment's].")
+@click.option("--trials", type=int, help="Schedules to sample, candidates not counted.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the experiment. Can be given again.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run of that name on the cluster.")
+@accept_changes_option
+@click.option(
+    "--runs-dir",
+    metavar="DIR|URL",
+    help="Where runs live on the cluster: a folder of its head, from its user's home, or s3://… "
+    "[default: dipsearch-runs].",
+)
+@cluster_option
+def submit(
+    experiment: Path,
+    name: str | None,
+    trials: int | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+    accept_changes: bool,
+    runs_dir: str | None,
+    address: str,
+) -> None:
+    """Start the search that the file EXPERIMENT describes on a remote Ray cluster.
+
+    Sends the experiment, the pictures and schedule files that it names, and this program's code;
+    prints the job's id, and does not wait for its end.
+    """
+    from search.experiment import load_experiment
+    from search.jobs import Cluster
+    from search.upload import RUNS_DIR, Request, check
+
+    cluster = Cluster(address)
+    given = [] if name is None else [f"name={json.dumps(name)}"]
+    if trials is not None and not resume:
+        given.append(f"search.trials={trials}")
+    loaded = load_experiment(experiment, (*overrides, *given))
+    request = Request(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
+    for notice in check(loaded):
+        click.echo(f"notice: {notice}", err=True)
+    if os.environ.get("DIPSEARCH_STORAGE"):
+        click.echo(
+            "notice: DIPSEARCH_STORAGE is not forwarded: set it on the cluster's head, where Ray "
+            "is started, or the study will be in SQLite there",
+            err=True,
+        )
+    job = cluster.submit(request)
+    click.echo(job)
+    lines = (f"status {job}", f"logs {job} --follow", f"fetch {job}", f"stop {job}")
+    click.echo("next:" + "".join(f"\n  dipsearch {line}{_there(address)}" for line in lines))
+
+
+@click.command()
+@click.argument("job", metavar="ID")
+@click.option("--follow", is_flag=True, help="Go on until the job ends; Ctrl-C leaves it alone.")
+@cluster_option
+def logs(job: str, follow: bool, address: str) -> None:
+    """What the driver of a submitted search printed."""
+    from search.jobs import Cluster
+
+    cluster = Cluster(address)
+    cluster.state(job)
+    if follow:
+        printed = False
+        for piece in cluster.follow(job):
+            click.echo(piece, nl=False)
+            printed = True
+        if (state := cluster.state(job)).state == "failed":
+            why = "" if printed else f": {_reason(state, '')}"
+            click.echo(f"dipsearch: {job} failed{why}", err=True)
+            raise SystemExit(1)
+    else:
+        click.echo(cluster.log(job), nl=False)
+
+
+@click.command()
+@click.argument("job", metavar="ID")
+@cluster_option
+def stop(job: str, address: str) -> None:
+    """Ask a submitted search to end, and wait until it has.
+
+    Replicates that were recorded are kept, and the line that goes on with the search is printed.
+    """
+    from search.jobs import GRACE_S, Cluster
+
+    cluster = Cluster(address)
+    if (before := cluster.state(job)).ended:
+        click.echo(f"{job}: {before.state} already")
+        return
+    after = cluster.stop(job)
+    if not after.ended:
+        click.echo(f"dipsearch: {job} was asked to end but is {after.state} still", err=True)
+        raise SystemExit(1)
+    log = cluster.log(job)
+    if after.state == "stopped" and before.state == "running" and "interrupted" not in log:
+        how = f"killed: it had not ended by itself, for which it has {GRACE_S} s"
+    else:
+        how = after.state
+    click.echo(f"{job}: {how}")
+    if "interrupted before the run was made" not in log and after.state != "succeeded":
+        click.echo(f"go on with: {_resume_line(after, address)}")
+
+
+@click.command()
+@click.argument("job", metavar="ID")
+@click.option(
+    "--replace", is_flag=True, help="Put it in the place of a run that another job left here."
+)
+@cluster_option
+@runs_dir_option
+def fetch(job: str, replace: bool, address: str, runs_dir: Path) -> None:
+    """Bring the run of a submitted search here, also while it runs; again, to refresh it."""
+    from search.fetching import DamagedError
+    from search.jobs import Cluster
+
+    try:
+        folder = Cluster(address).fetch(job, runs_dir, replace=replace)
+    except DamagedError as error:
+        click.echo(f"dipsearch: the run of {job} did not arrive: {error}", err=True)
+        raise SystemExit(1) from None
+    click.echo(f"written: {folder}")
+    if not (folder / "study.db").exists():
+        click.echo("its study is in a database: set DIPSEARCH_STORAGE to its address here too")
+    click.echo(f"next:\n  dipsearch pareto {folder.name}{where(runs_dir)}")
+
+
+def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
+    """Where `status NAME` looks for a job; None if NAME is a run on this machine.
+
+    It is a job with --address, or if it looks like a job's id, is no run here, and the
+    environment names a cluster.
+    """
+    if address is not None:
+        return address
+    if not re.search(r"-[0-9a-f]{8}$", name) or run_folder(name, runs_dir).exists():
+        return None
+    return os.environ.get(ADDRESS) or None
+
+
+def show_job(job: str, address: str, *, as_json: bool) -> None:
+    """A job's state and the search's last line; SystemExit(1) for one that failed."""
+    from search.jobs import Cluster
+
+    cluster = Cluster(address)
+    state = cluster.state(job)
+    log = cluster.log(job)
+    found = re.findall(
+        rf"^\d\d:\d\d:\d\d ({re.escape(state.origin.name)}: .*)$", log, flags=re.MULTILINE
+    )
+    progress = found[-1] if found else None
+    failed = state.state == "failed"
+    if as_json:
+        content: dict[str, Any] = {
+            "job": job,
+            "run": state.origin.name,
+            "runs_dir": state.origin.runs_dir,
+            "state": state.state,
+            "progress": progress,
+            "reason": _reason(state, log) if failed else None,
+        }
+        click.echo(json.dumps(content, indent=2))
+    else:
+        click.echo(f"{job}: {state.state}")
+        if progress is not None:
+            click.echo(progress)
+        if failed:
+            click.echo(_reason(state, log), err=True)
+        if failed or state.state == "stopped":
+            click.echo(f"go on with: {_resume_line(state, address)}")
+    if failed:
+        raise SystemExit(1)
+
+
+def _reason(state: State, log: str) -> str:
+    """The last lines of a failed job's log, or what Ray says where it printed nothing."""
+    own = [line for line in log.splitlines() if not line.startswith("Running entrypoint for job")]
+    return "\n".join((own or state.reason.splitlines())[-_TAIL:])
+
+
+def _resume_line(state: State, address: str) -> str:
+    from search.upload import RUNS_DIR
+
+    origin = state.origin
+    runs_dir = origin.runs_dir
+    folder = "" if runs_dir == RUNS_DIR else f" --runs-dir {shlex.quote(runs_dir)}"
+    return f"dipsearch submit EXPERIMENT --resume --name {origin.name}{folder}{_there(address)}"
+
+
+def _there(address: str) -> str:
+    """` --address …`, for a line that a user types next."""
+    return "" if os.environ.get(ADDRESS) == address else f" --address {shlex.quote(address)}"

@@ -1,0 +1,202 @@
+"""A run as it comes from a cluster: whole or not at all, and nothing but a run's files."""
+
+import io
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dipstage.errors import InputError
+from search import packing
+from search.cli import main
+from search.fetching import DamagedError, Origin, install, receive, refuse_to_overwrite, unpack
+from search.jobs import Cluster, State
+from search.run import Run
+
+ORIGIN = Origin("tiny-00000001", "tiny", "dipsearch-runs")
+
+
+def archive(run: Run, path: Path) -> Path:
+    """A run as it arrives."""
+    with path.open("xb") as file:
+        receive((f"{line}\n" for line in packing.lines(run.folder)), file)
+    return path
+
+
+def test_a_run_comes_back_as_it_was_without_its_locks(played: Run, tmp_path: Path) -> None:
+    curve = played.folder / "curves" / "trial00000-it's x-seed0.npz"
+    curve.write_bytes(bytes(range(256)) * 5000)
+    for stray in ("driver.lock", ".hidden.yaml", "curves/.x.npz.tmp", "weights.pkl"):
+        (played.folder / stray).write_text("stray")
+    folder = install(archive(played, tmp_path / "a.tar"), ORIGIN, tmp_path / "b", replace=False)
+    assert (folder / "curves" / curve.name).read_bytes() == curve.read_bytes()
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"experiment.yaml", "study.db", "fetched.yaml", f"curves/{curve.name}"}
+    assert Run.open("tiny", tmp_path / "b").records() == played.records()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["tiny"]
+
+
+def test_a_study_that_is_written_to_is_copied_consistently(played: Run, tmp_path: Path) -> None:
+    with sqlite3.connect(played.folder / "study.db") as writer:
+        writer.execute("update studies set study_name = 'half written'")
+        # Not committed: the copy must not see it, nor wait for it.
+        folder = install(archive(played, tmp_path / "a.tar"), ORIGIN, tmp_path / "b", replace=False)
+        assert Run.open("tiny", tmp_path / "b").records() == played.records()
+        writer.rollback()
+    writer.close()
+    assert folder.is_dir()
+
+
+def pieces(run: Run) -> list[str]:
+    """The lines of an archive."""
+    return list(packing.lines(run.folder))
+
+
+def test_logs_arrive_in_pieces_and_among_other_lines(played: Run, tmp_path: Path) -> None:
+    text = "Running entrypoint\n" + "\nnotice: x\n".join(pieces(played)) + "\n"
+    with (tmp_path / "a.tar").open("wb") as file:
+        receive((text[i : i + 1000] for i in range(0, len(text), 1000)), file)
+    (tmp_path / "b").mkdir()
+    unpack(tmp_path / "a.tar", tmp_path / "b")
+
+
+def damaged(run: Run) -> Iterator[tuple[str, list[str]]]:
+    """What may go wrong on the way."""
+    begin, part, end = pieces(run)
+    yield "did not arrive whole", [begin, part]
+    yield "did not arrive whole", [part, end]
+    yield "SHA-256 is not", [begin, end]
+    yield "is not base64", [begin, part[:-1] + "*", end]
+    yield "longer than announced", [begin, part, part, end]
+    flipped = part[:100] + ("A" if part[100] != "A" else "B") + part[101:]
+    yield "SHA-256 is not", [begin, flipped, end]
+    yield "more than the 1,000,000 allowed", [begin.replace("begin ", "begin 9999"), part, end]
+    yield "has no size", [f"{packing.MARK} begin x y", end]
+
+
+def test_what_was_damaged_on_the_way_is_refused(played: Run, tmp_path: Path) -> None:
+    for words, text in damaged(played):
+        with (tmp_path / "a.tar").open("wb") as file, pytest.raises(DamagedError, match=words):
+            receive((f"{line}\n" for line in text), file, max_bytes=1_000_000)
+
+
+def test_a_job_that_finds_no_run_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert packing.main(str(tmp_path), "none") == 1
+    with (tmp_path / "a.tar").open("wb") as file, pytest.raises(InputError, match="no run 'none'"):
+        receive([capsys.readouterr().out], file)
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    """A member of an archive."""
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, target
+    return made
+
+
+MALICE = {
+    "above": entry("../tiny.yaml"),
+    "absolute": entry("/tmp/tiny.yaml"),
+    "in between": entry("curves/../../x.npz"),
+    "a link": entry("experiment.yaml", tarfile.SYMTYPE, "/etc/passwd"),
+    "a hard link": entry("experiment.yaml", tarfile.LNKTYPE, "/etc/passwd"),
+    "a device": entry("experiment.yaml", tarfile.CHRTYPE),
+    "a folder": entry("curves", tarfile.DIRTYPE),
+    "a pickle": entry("study.pkl"),
+    "hidden": entry(".bashrc"),
+    "a program": entry("curves/run.sh"),
+    "a lock": entry("driver.lock"),
+    "deeper": entry("curves/curves/x.npz"),
+    "a backslash": entry("curves/..\\x.npz"),
+    "a control character": entry("curves/\x1b[2Jx.npz"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MALICE))
+def test_nothing_but_a_run_s_own_files_is_unpacked(tmp_path: Path, case: str) -> None:
+    path, folder = tmp_path / "a.tar", tmp_path / "in" / "here"
+    with tarfile.open(path, "w:") as tar:
+        tar.addfile(MALICE[case], io.BytesIO())
+    folder.mkdir(parents=True)
+    with pytest.raises(DamagedError, match="is no file of a run"):
+        unpack(path, folder)
+    assert list((tmp_path / "in").rglob("*")) == [folder]
+
+
+def test_a_file_twice_and_what_is_no_archive_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w:") as tar:
+        for _ in range(2):
+            tar.addfile(entry("experiment.yaml"), io.BytesIO())
+    with pytest.raises(DamagedError, match="twice"):
+        unpack(path, tmp_path)
+    path.write_bytes(b"words" * 1000)
+    with pytest.raises(DamagedError, match="cannot be unpacked"):
+        unpack(path, tmp_path)
+
+
+def test_another_run_is_not_taken_for_this_one(played: Run, tmp_path: Path) -> None:
+    other = Origin("other-00000001", "other", "dipsearch-runs")
+    with pytest.raises(DamagedError, match="called 'tiny', not 'other'"):
+        install(archive(played, tmp_path / "a.tar"), other, tmp_path / "b", replace=False)
+    assert not list((tmp_path / "b").iterdir())
+
+
+def test_only_a_copy_on_which_nobody_went_on_is_replaced(played: Run, tmp_path: Path) -> None:
+    here, arrived = tmp_path / "b", archive(played, tmp_path / "a.tar")
+    with pytest.raises(InputError, match="was made here, not fetched"):
+        refuse_to_overwrite(ORIGIN, played.folder.parent, replace=True)
+    folder = install(arrived, ORIGIN, here, replace=False)
+    (folder / "best.yaml").write_text("derived")
+    install(arrived, ORIGIN, here, replace=False)
+    assert not (folder / "best.yaml").exists()
+    later = Origin("tiny-00000002", "tiny", "dipsearch-runs")
+    with pytest.raises(InputError, match="was fetched from job tiny-00000001: --replace"):
+        install(arrived, later, here, replace=False)
+    install(arrived, later, here, replace=True)
+    Run.open("tiny", here).study.set_user_attr("trials", 99)
+    with pytest.raises(InputError, match="has gone on in"):
+        install(arrived, later, here, replace=True)
+    assert Run.open("tiny", here).trials_wanted == 99
+    assert [path.name for path in here.iterdir()] == ["tiny"]
+
+
+def test_a_verification_made_here_is_not_lost(played: Run, tmp_path: Path) -> None:
+    arrived = archive(played, tmp_path / "a.tar")
+    folder = install(arrived, ORIGIN, tmp_path / "b", replace=False)
+    (folder / "verification.yaml").write_text("plan: here")
+    with pytest.raises(InputError, match="has gone on in"):
+        install(arrived, ORIGIN, tmp_path / "b", replace=True)
+
+
+def test_a_run_on_object_storage_is_read_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = State(Origin("tiny-00000001", "tiny", "s3://bucket/my runs"), "running", "")
+    monkeypatch.setattr(Cluster, "state", lambda self, job: there)
+    words = "dipsearch pareto tiny --runs-dir 's3://bucket/my runs'"
+    with pytest.raises(InputError, match=words):
+        Cluster("http://head:8265").fetch("tiny-00000001", tmp_path)
+
+
+def test_a_run_whose_study_is_in_a_database_comes_without_one(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (played.folder / "study.db").unlink()
+    arrived = archive(played, tmp_path / "a.tar")
+    here = tmp_path / "b"
+    monkeypatch.setattr(
+        Cluster,
+        "fetch",
+        lambda self, job, runs_dir, replace: install(arrived, ORIGIN, runs_dir, replace=replace),
+    )
+    for _ in range(2):
+        result = CliRunner().invoke(
+            main, ["fetch", "x", "--address", "http://head:8265", "--runs-dir", str(here)]
+        )
+        assert result.exit_code == 0, result.output
+        assert "its study is in a database: set DIPSEARCH_STORAGE" in result.stdout

@@ -1,0 +1,140 @@
+"""What goes to a cluster: all that the search needs, nothing else, and a line that is quoted."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import CONTENT, experiment
+
+from dipstage.documents import yaml_text
+from dipstage.errors import InputError
+from dipstage.files import ScheduleFile, save_schedule
+from dipstage.images import save_png
+from dipstage.presets import parse_preset
+from search import upload
+from search.commands.cluster import job_address
+from search.experiment import Experiment, load_experiment
+from search.prepare import load_candidates, load_pictures
+from search.upload import Request
+
+
+def picture(path: Path, seed: int) -> None:
+    """A small PNG of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_png(path, np.random.default_rng(seed).random((3, 20, 20), dtype=np.float32))
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Experiment:
+    """Two files of one name, a glob, a name that looks like one, a schedule file."""
+    home = tmp_path / "home"
+    for seed, name in enumerate(
+        ("a/x.png", "b/x.png", "more/1.png", "more/2.png", "c/it's [1].png")
+    ):
+        picture(home / name, seed)
+    save_schedule(home / "mine.yaml", ScheduleFile(parse_preset("log10").schedule(30)))
+    content = {
+        **CONTENT,
+        "images": ["a/x.png", "b/x.png", "more/*.png", "c/it's [1].png", "skimage:camera"],
+        "candidates": ["baseline", "mine.yaml", "sharp-linear:stages=5,x=2"],
+    }
+    (home / "e.yaml").write_text(yaml_text(content))
+    return load_experiment(home / "e.yaml")
+
+
+def test_labels_candidates_and_pixels_are_what_they_would_be_here(
+    mine: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload.check(mine)
+    (tmp_path / "sent").mkdir()
+    upload.pack_search(mine, tmp_path / "sent")
+    here = {label: p.digest for label, p in load_pictures(mine).items()}
+    # There, nothing of the laptop's is left, and the folder is another.
+    shutil.rmtree(tmp_path / "home")
+    (tmp_path / "sent").rename(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "there")
+    arrived = load_experiment(Path("experiment.yaml"))
+    assert {label: p.digest for label, p in load_pictures(arrived).items()} == here
+    assert list(load_pictures(arrived)) == list(here)
+    assert [c.name for c in load_candidates(arrived)] == [
+        "baseline", "mine", "sharp-linear:stages=5,x=2",
+    ]  # fmt: skip
+    assert str(tmp_path) not in Path("experiment.yaml").read_text()
+
+
+def test_the_upload_holds_what_is_needed_and_no_more(mine: Experiment, tmp_path: Path) -> None:
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    upload.pack_search(mine, folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "experiment.yaml", "pictures", "candidates", "dipstage", "search",
+    }  # fmt: skip
+    for package in ("dipstage", "search"):
+        files = [path for path in (folder / package).rglob("*") if path.is_file()]
+        assert files
+        assert ".pyc" not in {path.suffix for path in files}
+    assert sum(path.is_file() for path in (folder / "pictures").rglob("*")) == 5
+
+
+def as_the_head_reads(line: str, tmp_path: Path, home: str) -> list[str]:
+    """The arguments that a shell hands to `python`."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "python").write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n')
+    (tools / "python").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        env={"PATH": str(tools), "HOME": home},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("runs_dir", "there"),
+    [
+        ("dipsearch-runs", "/home/some one/dipsearch-runs"),
+        ("~/runs", "/home/some one/runs"),
+        ("/data/it's; rm -rf $HOME", "/data/it's; rm -rf $HOME"),
+        ("$(id) `id`", "/home/some one/$(id) `id`"),
+        ("s3://bucket/a b", "s3://bucket/a b"),
+    ],
+)
+def test_the_entrypoint_is_one_command_whatever_the_folder_is_called(
+    tmp_path: Path, runs_dir: str, there: str
+) -> None:
+    line = Request(experiment(), runs_dir).entrypoint
+    assert as_the_head_reads(line, tmp_path, "/home/some one") == [
+        "-m", "search.cli", "launch", "experiment.yaml", "--address", "auto",
+        "--runs-dir", there,
+    ]  # fmt: skip
+
+
+def test_a_resume_names_the_run_and_the_experiment_that_was_sent(tmp_path: Path) -> None:
+    line = Request(experiment(), resume=True, trials=9).entrypoint
+    assert as_the_head_reads(line, tmp_path, "/h") == [
+        "-m", "search.cli", "resume", "tiny", "--experiment", "experiment.yaml",
+        "--trials", "9", "--address", "auto", "--runs-dir", "/h/dipsearch-runs",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_holds_credentials_is_refused() -> None:
+    with pytest.raises(InputError, match="holds credentials") as refused:
+        Request(experiment(), "s3://key:hidden@bucket/runs")
+    assert "hidden" not in str(refused.value)
+
+
+def test_status_knows_jobs_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = "http://head:8265"
+    monkeypatch.delenv("DIPSEARCH_ADDRESS", raising=False)
+    assert job_address("tiny-3f2a91c0", None, tmp_path) is None
+    assert job_address("tiny", there, tmp_path) == there
+    monkeypatch.setenv("DIPSEARCH_ADDRESS", there)
+    assert job_address("tiny", None, tmp_path) is None
+    assert job_address("tiny-3f2a91c0", None, tmp_path) == there
+    (tmp_path / "tiny-3f2a91c0").mkdir()
+    assert job_address("tiny-3f2a91c0", None, tmp_path) is None
