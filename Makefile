@@ -5,16 +5,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check bench
+.PHONY: help setup quickstart test test-all check audit bench
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## install into .venv
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' \
+	  || { echo "Python 3.11.4 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing into $(VENV), once: a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# torch first: the pinned build is then kept whatever the other packages ask for.
@@ -27,13 +27,19 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
-test: $(STAMP)  ## run the tests
+test: $(STAMP)  ## run the tests, 12 to 14 minutes on two cores
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(STAMP)  ## run the tests and the slow ones too
 	$(BIN)/python -m pytest
 
-check: $(STAMP)  ## lint, format, types
+check: $(STAMP) audit  ## lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(STAMP)  ## ask the index for known vulnerabilities of what is installed
+	$(BIN)/python .ci/audit
 
 bench: $(STAMP)  ## measure the trainer on this machine
 	$(BIN)/python benchmarks/trainer.py

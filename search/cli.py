@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dipstage.console import Commands
-from search.commands import analysing, searching
+from search.commands import analysing, cluster, searching
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,6 +18,10 @@ for command in (
     searching.launch,
     searching.resume,
     searching.verify,
+    cluster.submit,
+    cluster.logs,
+    cluster.stop,
+    cluster.fetch,
     analysing.status,
     analysing.trials,
     analysing.pareto,

@@ -114,11 +114,12 @@ def _task(run: Run) -> dict[str, Any]:
     """What two searches must share for their fronts to mean the same."""
     experiment = run.experiment
     return {
+        # Before the pictures, whose digests another size changes.
+        "size": experiment.size,
         "task": experiment.task.model_dump(),
         "pictures": sorted(
             f"{label} ({digest[:8]})" for label, digest in run.study.user_attrs["pictures"].items()
         ),
-        "size": experiment.size,
         "seeds": experiment.seeds,
         **{f"objective.{key}": value for key, value in asdict(run.objective).items()},
         **{f"trainer.{key}": value for key, value in asdict(experiment.trainer).items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,13 +15,23 @@ from pydantic import (
     model_validator,
 )
 
-from dipstage.documents import parse_yaml, read_yaml, yaml_text
+from dipstage.documents import forbidden_in, parse_yaml, read_yaml, yaml_text
 from dipstage.errors import InputError
 from dipstage.presets import is_preset
 from dipstage.records import from_plain
+from dipstage.schedules import MAX_STAGES
 from dipstage.settings import TrainerSettings
 from search.objectives import Objective
-from search.paths import RUN_NAME
+from search.paths import RUN_NAME, RUN_NAME_WORDS
+
+MAX_ENTRIES = 1000
+"""Of images and of candidates."""
+MAX_SEEDS = 10_000
+MAX_SIDE = 10_000
+"""A square of it is the largest picture that is read."""
+MAX_TRIALS = 1_000_000
+MAX_SAMPLER_SEED = 2**31 - 1
+"""Samplers take 32 bits, and the trials there are at a resume are added to it."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -98,6 +109,8 @@ class Space(_Model):
     def _possible(self) -> Space:
         if self.stages.low < 1:
             raise ValueError(f"stages must be at least 1, got low {self.stages.low}")
+        if self.stages.high > MAX_STAGES:
+            raise ValueError(f"stages must be at most {MAX_STAGES}, got high {self.stages.high}")
         if self.ramp.low < 1:
             raise ValueError(f"ramp must be at least 1 iteration, got low {self.ramp.low}")
         if ("power" in self.split) != (self.exponent is not None):
@@ -117,15 +130,19 @@ class Task(_Model):
     """What is restored."""
 
     kind: Literal["denoise"] = "denoise"
-    sigma_255: Annotated[Finite, Field(ge=0)] = 25.0
+    sigma_255: Annotated[Finite, Field(ge=0, le=1000)] = 25.0
 
 
 class Search(_Model):
-    """How many schedules are sampled beside the candidates, and how."""
+    """How many schedules are sampled beside the candidates, and how.
 
-    trials: Annotated[int, Field(ge=0)] = 24
+    max_failed_share: of the last ten trials that ended; the search ends when more have failed.
+    """
+
+    trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] = 24
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
+    max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
 
 
 class Racing(_Model):
@@ -137,11 +154,15 @@ class Racing(_Model):
 
 
 class Resources(_Model):
-    """Of one trial; `concurrent: auto` fills the machine or the cluster."""
+    """Of one trial; `concurrent: auto` fills the machine or the cluster.
 
-    concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    cpus_per_trial: Annotated[int, Field(ge=1)] = 1
-    gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0)] = "auto"
+    device: where it trains; `auto` is the GPU that it was given, if any.
+    """
+
+    concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
+    cpus_per_trial: Annotated[int, Field(ge=1, le=10_000)] = 1
+    gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @model_validator(mode="after")
     def _schedulable(self) -> Resources:
@@ -155,14 +176,16 @@ class Experiment(_Model):
     """A search, or with `search.trials: 0` a comparison of the candidates."""
 
     name: Annotated[str, Field(pattern=RUN_NAME)]
-    images: Annotated[list[str], Field(min_length=1)]
+    images: Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES)]
     task: Task = Task()
-    size: Annotated[int, Field(ge=1)] | None = None
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MAX_SEEDS)
+    ] = [0]
     trainer: Trainer = TrainerSettings()
     objective: Objectives = Objective()
     space: Space | None = None
-    candidates: list[str] = []
+    candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
     search: Search = Search()
     racing: Racing = Racing()
     resources: Resources = Resources()
@@ -181,7 +204,12 @@ class Experiment(_Model):
         for key in ("images", "seeds", "candidates"):
             values = getattr(self, key)
             if len(set(values)) < len(values):
-                raise ValueError(f"{key} holds an entry twice: {values}")
+                twice = next(value for value, n in Counter(values).items() if n > 1)
+                raise ValueError(f"{key} holds an entry twice: {twice!r}")
+        for key in ("images", "candidates"):
+            for value in getattr(self, key):
+                if (found := forbidden_in(value)) is not None:
+                    raise ValueError(f"{key} has {found} in {value!r}: rename the file or folder")
         return self
 
     def yaml(self) -> str:
@@ -225,7 +253,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         message = "unknown key"
     elif first["type"] == "string_pattern_mismatch":
-        message = f"must be letters, digits, dots, dashes and underscores, got {first['input']!r}"
+        message = f"must be {RUN_NAME_WORDS}, got {first['input']!r}"
     elif first["type"] == "missing":
         message = "is missing"
     elif not first["msg"].startswith("Value error, "):

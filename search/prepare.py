@@ -12,7 +12,10 @@ from dipstage.files import read_schedule_file
 from dipstage.images import Picture, expand, load_picture
 from dipstage.presets import is_preset, parse_preset
 from dipstage.schedules import Schedule
-from search.experiment import Experiment
+from search.experiment import MAX_ENTRIES, Experiment
+
+MAX_REPLICATES = 100_000
+"""Of a trial: pictures times seeds."""
 
 Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
 
@@ -46,9 +49,16 @@ class Candidate:
 
 def load_pictures(experiment: Experiment) -> dict[str, Picture]:
     """The pictures by label, in the experiment's order; labels are unique."""
+    names = expand(experiment.images)
+    replicates = len(names) * len(experiment.seeds)
+    if len(names) > MAX_ENTRIES or replicates > MAX_REPLICATES:
+        raise InputError(
+            f"images: {len(names)} pictures with {len(experiment.seeds)} seeds are too many: at "
+            f"most {MAX_ENTRIES} pictures, and {MAX_REPLICATES:,} replicates of a trial"
+        )
     pictures = [
         load_picture(name, size=experiment.size, multiple=experiment.trainer.multiple)
-        for name in expand(experiment.images)
+        for name in names
     ]
     by_digest: dict[str, Picture] = {}
     for picture in pictures:
@@ -56,12 +66,15 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
         if twin is not picture:
             raise InputError(f"images: {twin.name} and {picture.name} are the same picture")
     counts = Counter(picture.label for picture in pictures)
-    return {
-        picture.label
-        if counts[picture.label] == 1
-        else f"{picture.label}-{picture.digest[:8]}": picture
-        for picture in pictures
-    }
+    labelled: dict[str, Picture] = {}
+    for picture in pictures:
+        label = picture.label
+        if counts[label] > 1:
+            label = f"{label}-{picture.digest[:8]}"
+        if label in labelled:
+            raise InputError(f"images: two pictures would be called {label}: rename a file")
+        labelled[label] = picture
+    return labelled
 
 
 def load_candidates(experiment: Experiment) -> list[Candidate]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -27,20 +25,15 @@ from dipstage.stopping import OUTPUTS, Output
 from search import pareto
 from search.objectives import Objective
 from search.pareto import Score
-from search.paths import curve_path, run_folder
-from search.study import (
-    RACED,
-    is_interrupted,
-    load_study,
-    objective_of,
-    open_storage,
-    replicates,
-)
+from search.paths import curve_path, is_there, run_folder, runs_path
+from search.storage import PatientStorage, open_storage, storage_address
+from search.study import RACED, is_interrupted, load_study, objective_of, replicates
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from search.experiment import Experiment
+    from search.lease import Holder
     from search.space import Point
 
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
@@ -156,17 +149,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and its study; `storage` is the address of a database outside the folder."""
+    """A run folder and its study; `address` is that of a database outside the folder."""
 
     folder: Path
     study: Study
-    storage: str | None = field(default=None, repr=False)
+    storage: PatientStorage
+    address: str | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Run:
         """Open a run by its name; InputError if there is none."""
-        folder = run_folder(name, Path(runs_dir))
-        if not (folder / "experiment.yaml").is_file():
+        folder = run_folder(name, runs_path(runs_dir))
+        if not is_there(folder / "experiment.yaml"):
             raise InputError(
                 f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
             )
@@ -175,16 +169,22 @@ class Run:
     @classmethod
     def at(cls, folder: Path, name: str, storage: str | None = None) -> Run:
         """Open the run in a folder that exists, whose study has this name."""
-        storage = storage or os.environ.get("DIPSEARCH_STORAGE") or None
-        return cls(folder, load_study(open_storage(folder, storage), name), storage)
+        address = storage_address(storage)
+        opened = open_storage(folder, address)
+        return cls(folder, load_study(opened, name), opened, address)
+
+    def reread(self) -> Run:
+        """The same run, with what has been written since it was opened."""
+        return Run(self.folder, self.study, self.storage, self.address)
 
     @cached_property
     def experiment(self) -> Experiment:
-        """What is run. Read when asked for: most of what a run can tell needs only the study."""
+        """What is run, as the study has it. Read when asked for: it takes time to import."""
         from search.experiment import validate
 
+        recorded = self.study.user_attrs.get("experiment")
         path = self.folder / "experiment.yaml"
-        return validate(read_yaml(path), str(path))
+        return validate(read_yaml(path) if recorded is None else recorded, str(path))
 
     @cached_property
     def objective(self) -> Objective:
@@ -268,20 +268,11 @@ class Run:
 
         return export(self, choose(self, pick), Path(output) if output else None)
 
-    @property
-    def lock(self) -> FileLock:
-        """Held by the driver for as long as it lives; the system frees it when it dies."""
-        return FileLock(self.folder / "driver.lock", timeout=0)
+    def driver(self) -> Holder | None:
+        """The driver that is alive, on whatever machine; None where there is none."""
+        from search.lease import holder
 
-    def has_driver(self) -> bool:
-        """Whether a driver is alive on this machine."""
-        if not (self.folder / "driver.lock").exists():
-            return False
-        try:
-            with self.lock:
-                return False
-        except Timeout:
-            return True
+        return holder(self.storage, self.name)
 
 
 def pick_of(scores: list[Score], which: str) -> int:

@@ -22,6 +22,9 @@ from dipstage.trainer import fit, observe
 from search.objectives import Objective
 from search.versions import versions
 
+MAX_REASON = 500
+"""Characters of an error that are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -33,7 +36,7 @@ class Setting:
     trainer: TrainerSettings
     objective: Objective
     cpus: int
-    gpu: bool
+    device: str
 
     @property
     def replicates(self) -> dict[str, tuple[str, int]]:
@@ -70,7 +73,7 @@ def train_replicate(
         trainer,
         streams,
         stopping=trainer.stopping(setting.objective.output),
-        device="cuda" if setting.gpu else "cpu",
+        device=setting.device,
     )
 
 
@@ -90,6 +93,14 @@ def pack_curves(outcome: Outcome) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **outcome.trace.arrays())
     return buffer.getvalue()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the GPU or of the machine."""
+    # PyTorch's allocator for the CPU raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
@@ -125,11 +136,15 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                 self._setting, key, self._schedule, self._learning_rate, self._warmup
             )
         except Exception as error:
-            if self._setting.gpu and not isinstance(error, torch.OutOfMemoryError | ValueError):
+            reason = " ".join(f"{type(error).__name__} on {key}: {error}".split())[:MAX_REASON]
+            if is_out_of_memory(error):
+                if self._setting.device == "cuda":
+                    torch.cuda.empty_cache()
+                return {"done": True, "failure": reason, "out_of_memory": True}
+            if self._setting.device == "cuda" and not isinstance(error, ValueError):
                 # A GPU that failed once may fail for ever in this process: let the worker die.
                 raise
-            reason = f"{type(error).__name__} on {key}: {error}"
-            return {"done": True, "failure": " ".join(reason.split())}
+            return {"done": True, "failure": reason}
         if outcome.stop is Stop.DIVERGED:
             return {
                 "done": True,

@@ -1,12 +1,8 @@
-# ruff: noqa: E402 - Ray reads the environment when it is imported.
-"""Ray and Tune: the cluster, the resources of a trial, and Tune's view of the ledger."""
+"""Tune's view of the ledger: what it searches with, what it tells, and how it is ended."""
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,92 +11,75 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Read by Ray when it is imported. Loggers and snapshots of Tune are switched off: the study holds
-# all there is, and a snapshot would hold the storage's address.
-_RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-    "TUNE_RESULT_BUFFER_LENGTH": "1",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
-os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.environ})
+from search.cluster import resources_of  # isort: skip - before Ray: it sets Ray's environment
 
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from dipstage.console import end_if_interrupted
 from dipstage.documents import write_whole
-from dipstage.errors import InputError
-from search.experiment import Experiment
-from search.paths import curve_path
+from dipstage.errors import WorkError
+from search.paths import brief, curve_path, is_remote
+from search.storage import PATIENCE_S
 from search.trial import ScheduleTrial
 
 if TYPE_CHECKING:
+    from search.lease import Lease
+    from search.ledger import Ledger
     from search.progress import View
     from search.run import Run
-    from search.study import Ledger
     from search.trial import Setting
 
 
+_UNTIL_THERE = Retrying(
+    retry=retry_if_exception_type(OSError),
+    wait=wait_random_exponential(multiplier=0.2, max=5),
+    stop=stop_after_delay(PATIENCE_S),
+    reraise=True,
+)
+"""Object storage that is away is waited for, as a database is."""
+
+
+class Halt(BaseException):
+    """Ends the search from within Tune, which takes any `Exception` for a trial's failure."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[None]:
-    """A local cluster for the time of the block, or the one at `address`."""
-    for name in ("ray", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield
-        return
-    if address is not None:
-        _refuse_silence(address)
+def _halting() -> Iterator[None]:
+    """What the driver cannot write down, or must not go on with, is no failure of a trial."""
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if address is None:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); one with token "
-            "authentication needs RAY_AUTH_MODE=token"
+        yield
+    except WorkError as error:
+        raise Halt(str(error)) from None
+    except OSError as error:
+        raise Halt(
+            f"{error.filename or 'the run folder'} cannot be written: {brief(error)}"
         ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _refuse_silence(address: str) -> None:
-    """Ray waits for minutes where nobody listens; a look at the port takes a moment."""
-    host, colon, port = address.rpartition("/")[2].rpartition(":")
-    if not colon or not port.isdecimal():
-        return  # Such as `auto`: for Ray to judge.
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--address {address}: nobody listens there: {error}") from None
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
     """Tune's view of the ledger. It keeps no state that would be worth a snapshot."""
 
-    def __init__(self, run: Run, ledger: Ledger) -> None:
+    def __init__(self, run: Run, ledger: Ledger, lease: Lease) -> None:
         super().__init__()
-        self._run, self._ledger = run, ledger
+        self._run, self._ledger, self._lease = run, ledger, lease
         self._numbers: dict[str, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what it is given; the study's address must not be among it."""
         return {}
 
+    @_halting()
     def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration."""
+        self._lease.check()
+        self._ledger.refuse_to_burn()
         work = self._ledger.next()
         if work is None:
             return Searcher.FINISHED if self._ledger.finished else None
@@ -111,21 +90,27 @@ class StudySearcher(Searcher):  # type: ignore[misc]
                 "learning_rate": work.learning_rate,
                 "warmup": work.warmup,
                 "done": list(work.done),
+                "alone": work.alone,
             }
         }
 
+    @_halting()
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Write a replicate down."""
         self._take(self._numbers[trial_id], result)
 
+    @_halting()
     def beaten(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop a trial after this result; Tune asks before it hands the result on."""
         number = self._numbers[trial_id]
         self._take(number, result)
         return self._ledger.race(number)
 
+    @_halting()
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        """The trial ended, or its worker did."""
         if error:
             return  # Tune tells `Watch` next, with the reason.
         if result is None:
@@ -133,18 +118,28 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return
         number = self._numbers.pop(trial_id)
         self._take(number, result)
-        self._ledger.finish(number, result.get("failure"))
+        if result.get("out_of_memory"):
+            self._ledger.out_of_memory(number, result["failure"])
+        else:
+            self._ledger.finish(number, result.get("failure"))
 
+    @_halting()
     def worker_died(self, trial_id: str, reason: str) -> None:
         """Hand the trial out again, or give it up."""
-        self._ledger.died(self._numbers.pop(trial_id), reason)
+        number = self._numbers.pop(trial_id)
+        if "OutOfMemoryError" in reason:  # Ray ended it before the machine ran out.
+            self._ledger.out_of_memory(number, reason)
+        else:
+            self._ledger.died(number, reason)
 
     def _take(self, number: int, result: dict[str, Any]) -> None:
         """Write a replicate down, curves first, and let go of the curves."""
+        self._lease.check()
         if not result.get("curves"):
             return
         [key], [outcome] = result["replicate"], result["outcome"]
-        write_whole(curve_path(self._run.folder, number, key), result["curves"].pop())
+        path, curves = curve_path(self._run.folder, number, key), result["curves"].pop()
+        _UNTIL_THERE(write_whole, path, curves) if is_remote(path) else write_whole(path, curves)
         self._ledger.record(number, key, outcome)
 
     def save(self, checkpoint_path: str) -> None:
@@ -160,6 +155,16 @@ class Racer(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
+        self._controller: Any = None
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Tune tells of every trial."""
+        self._controller = tune_controller
+
+    def let_go(self) -> None:
+        """End the workers at once, where Tune was cut off and left them."""
+        if self._controller is not None:
+            self._controller._actor_manager.cleanup()
 
     def __getstate__(self) -> dict[str, Any]:
         """As in `StudySearcher`."""
@@ -174,71 +179,70 @@ class Racer(FIFOScheduler):  # type: ignore[misc]
 class Watch(tune.Callback):  # type: ignore[misc]
     """Tells the view about the run, at most twice a second, and the searcher about deaths."""
 
-    def __init__(self, run: Run, searcher: StudySearcher, view: View) -> None:
+    def __init__(self, run: Run, searcher: StudySearcher, view: View, lease: Lease) -> None:
         self._run, self._searcher, self._view, self._next = run, searcher, view, 0.0
+        self._lease = lease
 
     def __getstate__(self) -> dict[str, Any]:
         """As in `StudySearcher`."""
         return {}
 
+    @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune looks for news several times a second."""
+        end_if_interrupted()
+        self._lease.check()
         if time.monotonic() >= self._next:
             self._view.update(self._run)
             self._next = time.monotonic() + 0.5
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Failures of the training are results, so this is the end of a worker."""
-        lines = Path(trial.error_file).read_text().split("\n") if trial.error_file else []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        self._searcher.worker_died(trial.trial_id, last[:200])
+        self._searcher.worker_died(trial.trial_id, _last_line(trial.error_file))
 
 
-def resources_of(experiment: Experiment) -> tuple[dict[str, float], int]:
-    """What one trial takes, and how many run at a time; InputError if there is too little."""
-    wanted, cluster = experiment.resources, ray.cluster_resources()
-    cpus, gpus = wanted.cpus_per_trial, cluster.get("GPU", 0.0)
-    gpus_per_trial = (
-        (1.0 if gpus else 0.0) if wanted.gpus_per_trial == "auto" else wanted.gpus_per_trial
-    )
-    slots = int(cluster.get("CPU", 0) // cpus)
-    if gpus_per_trial:
-        slots = min(slots, int(gpus / gpus_per_trial + 1e-9))
-    if not slots:
-        raise InputError(
-            f"resources: a trial needs {cpus} CPUs and {gpus_per_trial:g} GPUs, there are "
-            f"{cluster.get('CPU', 0):g} and {gpus:g}"
-        )
-    concurrent = slots if wanted.concurrent == "auto" else wanted.concurrent
-    return {"cpu": cpus, "gpu": gpus_per_trial}, concurrent
+def _last_line(path: str | None) -> str:
+    """Of the file in which Tune keeps an error."""
+    if path is None:
+        return ""
+    lines = [line.strip() for line in Path(path).read_text(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "")[:200]
 
 
-def tune_trials(run: Run, ledger: Ledger, setting: Setting, view: View) -> None:
-    """Run the ledger's trials until it is finished."""
-    resources, concurrent = resources_of(run.experiment)
-    run.study.set_user_attr("concurrent", concurrent)
-    setting = replace(setting, gpu=resources["gpu"] > 0)
-    searcher = StudySearcher(run, ledger)
+def tune_trials(
+    run: Run, ledger: Ledger, setting: Setting, view: View, lease: Lease, *, can_grow: bool
+) -> None:
+    """Run the ledger's trials until it is finished; WorkError for what ends it before."""
+    shares = resources_of(run.experiment, can_grow=can_grow)
+    run.study.set_user_attr("concurrent", shares.concurrent)
+    setting = replace(setting, device=shares.device)
+    searcher = StudySearcher(run, ledger, lease)
+    racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(ScheduleTrial, setting=setting), resources),
+            tune.with_resources(
+                tune.with_parameters(ScheduleTrial, setting=setting), shares.request
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=Racer(searcher),
+                scheduler=racer,
                 num_samples=-1,
-                max_concurrent_trials=concurrent,
+                max_concurrent_trials=shares.concurrent,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                name=run.name,
+                name=run.name.replace("/", "-"),
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Watch(run, searcher, view)],
+                callbacks=[Watch(run, searcher, view, lease)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         ).fit()
+    except Halt as halt:
+        raise WorkError(f"{halt.reason}; go on with a resume once that is mended") from None
     finally:
+        racer.let_go()
         shutil.rmtree(scratch, ignore_errors=True)

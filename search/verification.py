@@ -8,20 +8,18 @@ written first.
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
+from dipstage.console import terminable
 from dipstage.documents import write_whole, yaml_text
 from dipstage.errors import InputError
 from dipstage.images import Picture
 from dipstage.records import to_plain
-from search.paths import verification_path
-from search.prepare import Candidate, load_pictures
+from search.lease import leased
+from search.paths import is_there, remove_tree, verification_path
+from search.prepare import Candidate
 from search.run import Run, Trial
-from search.study import delete_study, open_storage
+from search.study import delete_study, load_study
 from search.verification_plan import (
     HELD_OUT,
     TUNING,
@@ -40,49 +38,59 @@ NEAR_DB = 0.05
 """Learning rates whose max PSNR_GT is this near the best are told apart by their steps."""
 
 
-def verify(run: Run, request: Request, *, address: str | None = None, view: View) -> None:
+def verify(
+    run: Run,
+    request: Request,
+    *,
+    address: str | None = None,
+    view: View,
+    accept_changes: bool = False,
+) -> None:
     """Begin or go on with the verification of a run, and wait for its end.
+
+    accept_changes: goes on with one that other code began.
 
     InputError, before anything starts, for pictures or seeds that the search has seen, for a
     request that differs from a verification that has begun, and for a run with nothing to verify.
     """
-    lock = FileLock(run.folder / "verification.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"run {run.name!r} is being verified: wait for it to end") from None
-    try:
+    with leased(run.storage, f"{run.name}/verify", f"the verification of run {run.name!r}"):
         plan, held_out = begin(run, request)
         if not request.restart and is_finished(run):
             return
-        from search import driver, tuning
+        from search import driver
+        from search.cluster import ray_cluster, resources_of
 
-        with driver.terminable(), tuning.ray_cluster(address), driver.terminable():
-            tuning.resources_of(run.experiment)
+        own = driver.unchanged_pictures(run, run.experiment)
+        with terminable(), ray_cluster(address), terminable():
+            resources_of(run.experiment, can_grow=address is not None)
             # Nothing is discarded or begun before there is a cluster to run it on.
             if request.restart:
                 _discard(run)
             write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
             tuned = _make(
                 run, TUNING, tuning_experiment(run),
-                load_pictures(run.experiment), plain_candidates(plan),
+                own, plain_candidates(plan),
             )  # fmt: skip
-            driver.drive(tuned, address=address, view=view)
+            if not _has_ended(tuned):
+                tuned = driver.drive(
+                    tuned, address=address, view=view, accept_changes=accept_changes
+                )
             main = _make(
                 run, HELD_OUT, held_out_experiment(run, plan),
                 held_out, held_out_candidates(run, plan, tuned_trial(tuned)),
             )  # fmt: skip
-            driver.drive(main, address=address, view=view)
-    finally:
-        lock.release()
+            driver.drive(main, address=address, view=view, accept_changes=accept_changes)
 
 
 def part(run: Run, name: str) -> Run | None:
     """One of the two comparisons; None where it has not begun."""
     folder = run.folder / name
-    if not (folder / "experiment.yaml").is_file():
+    if not is_there(folder / "experiment.yaml"):
         return None
-    return Run.at(folder, _study_name(run, name), run.storage)
+    if run.address is not None:
+        study = load_study(run.storage, _study_name(run, name))
+        return Run(folder, study, run.storage, run.address)
+    return Run.at(folder, _study_name(run, name), run.address)
 
 
 def _study_name(run: Run, name: str) -> str:
@@ -94,12 +102,14 @@ def is_finished(run: Run) -> bool:
     """Whether both comparisons are there and every trial of them has ended."""
     for name in (TUNING, HELD_OUT):
         made = part(run, name)
-        if made is None:
-            return False
-        records = made.records()
-        if len(records) < made.candidates_wanted or any(t.state == "running" for t in records):
+        if made is None or not _has_ended(made):
             return False
     return True
+
+
+def _has_ended(made: Run) -> bool:
+    records = made.records()
+    return len(records) >= made.candidates_wanted and all(t.state != "running" for t in records)
 
 
 def tuned_trial(tuned: Run) -> Trial:
@@ -116,14 +126,13 @@ def tuned_trial(tuned: Run) -> Trial:
 
 
 def _discard(run: Run) -> None:
-    """Each folder is renamed before anything in it goes, so that a cut-off discard leaves none."""
     (run.folder / "verification.csv").unlink(missing_ok=True)
     for name in (HELD_OUT, TUNING):
         folder = run.folder / name
         if folder.exists():
-            aside = folder.with_name(f".{name}.{uuid.uuid4().hex}")
-            folder.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            # Without its experiment it is no run: a discard that is cut off leaves none.
+            (folder / "experiment.yaml").unlink(missing_ok=True)
+            remove_tree(folder)
     verification_path(run.folder).unlink(missing_ok=True)
 
 
@@ -140,13 +149,13 @@ def _make(
     made = part(run, name)
     if made is not None:
         return made
-    if run.storage is not None:
-        # Left by a discard, or by a driver that died before the folder was there.
-        delete_study(open_storage(run.folder, run.storage), _study_name(run, name))
+    if run.address is not None:
+        # Left by a discard.
+        delete_study(run.storage, _study_name(run, name))
     digests = {label: picture.digest for label, picture in pictures.items()}
     named = experiment.model_copy(update={"candidates": [c.name for c in candidates]})
     study = _study_name(run, name)
-    driver.create(named, run.folder / name, run.storage, digests, candidates, study)
+    driver.create(named, run.folder / name, run.address, digests, candidates, study)
     made = part(run, name)
     assert made is not None
     return made

@@ -27,14 +27,8 @@ def played(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """One local Ray of two cores; `tuning.ray_cluster` uses it as it stands."""
-    from search import tuning  # noqa: F401 - sets Ray's environment before Ray is imported
+    """One local Ray of two cores; `ray_cluster` uses it as it stands."""
+    from search.cluster import ray_cluster
 
-    import ray  # isort: skip
-
-    ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-        logging_level="ERROR",
-    )  # fmt: skip
-    yield
-    ray.shutdown()
+    with ray_cluster(None, cpus=2):
+        yield

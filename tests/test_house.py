@@ -1,6 +1,7 @@
 """Who may import what, and what `--help` may not wait for."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
 ALLOWED = {
-    "ray": {"tuning.py", "trial.py"},
-    "optuna": {"space.py", "study.py", "run.py"},
+    "ray": {"cluster.py", "tuning.py", "trial.py", "jobs.py"},
+    "optuna": {"space.py", "storage.py", "study.py", "sampler.py", "ledger.py", "run.py"},
 }
 
 
@@ -68,6 +69,15 @@ def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
     )
     heavy = {"torch", "ray", "pandas", "matplotlib", "skimage", "pydantic"}
     assert not heavy & loaded(f"import {modules}")
+
+
+@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_tests_that_the_docs_name_exist(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    named = set(re.findall(r"test_[a-z_]+\.py", text))
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len(named) >= 3
+    assert named <= there
 
 
 def test_no_file_names_a_registry_or_a_machine_s_path() -> None:

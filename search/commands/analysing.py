@@ -11,6 +11,7 @@ import click
 
 from dipstage.console import make_console
 from dipstage.errors import InputError
+from search.commands.cluster import job_address, show_job
 from search.commands.shared import (
     file_option,
     front_and_candidates,
@@ -30,26 +31,45 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--address",
+    metavar="URL",
+    help="A cluster's dashboard, such as http://HEAD:8265: RUN is then the id of a job there.",
+)
 @of_a_run
-def status(name: str, as_json: bool, storage: str | None, runs_dir: Path) -> None:
-    """Trials by state, best so far, rate and time left."""
+def status(
+    name: str, as_json: bool, address: str | None, storage: str | None, runs_dir: Path
+) -> None:
+    """Trials by state, best so far, rate and time left; or a submitted search's job."""
+    if (cluster := job_address(name, address, runs_dir)) is not None:
+        show_job(name, cluster, as_json=as_json)
+        return
     from search.run import Run
     from search.status import sentence, status_of
 
     run = Run.open(name, runs_dir, storage)
-    now, alive = status_of(run), run.has_driver()
+    now, driver = status_of(run), run.driver()
     parts = {part.name: status_of(part) for part in _verification_parts(run)}
     if as_json:
         verification = {part: asdict(status) for part, status in parts.items()}
-        content = {"run": name, "driver": alive, **asdict(now), "verification": verification}
+        content = {
+            "run": name,
+            "driver": driver and {**asdict(driver), "since": driver.since.isoformat()},
+            **asdict(now),
+            "accepted_changes": run.study.user_attrs.get("accepted", []),
+            "verification": verification,
+        }
         click.echo(json.dumps(content, indent=2))
         return
     click.echo(f"{name}: {sentence(now)}")
     if now.trials_per_hour:
         click.echo(f"{now.trials_per_hour:.1f} trials an hour")
-    if not alive and now.done < now.wanted:
-        there = where(runs_dir)
-        click.echo(f"no driver on this machine; go on with: dipsearch resume {name}{there}")
+    if driver is not None:
+        click.echo(f"driver: {driver}")
+    elif now.done < now.wanted:
+        click.echo(f"no driver; go on with: dipsearch resume {name}{where(runs_dir)}")
+    for accepted in run.study.user_attrs.get("accepted", []):
+        click.echo(f"changed {accepted['date']}: {'; '.join(accepted['changes'])}")
     for part, status in parts.items():
         click.echo(f"{part}: {sentence(status)}")
     if verification_path(run.folder).exists() and not (

@@ -13,6 +13,7 @@ import click
 from dipstage.console import make_console
 from dipstage.errors import InputError
 from search.commands.shared import (
+    accept_changes_option,
     address_option,
     of_a_run,
     runs_dir_option,
@@ -80,19 +81,36 @@ def launch(
 
 @click.command()
 @click.option("--trials", type=int, help="Go on to this many sampled trials in all.")
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The experiment again, where its pictures have moved.",
+)
+@accept_changes_option
 @address_option
 @of_a_run
 def resume(
-    name: str, trials: int | None, address: str | None, storage: str | None, runs_dir: Path
+    name: str,
+    trials: int | None,
+    experiment: Path | None,
+    accept_changes: bool,
+    address: str | None,
+    storage: str | None,
+    runs_dir: Path,
 ) -> None:
     """Go on with RUN after any end, also to more trials than first asked."""
+    from search.experiment import load_experiment
+
+    given = None if experiment is None else load_experiment(experiment)
 
     def start(view: View) -> Run:
         from search.driver import resume as resume_search
 
         return resume_search(
-            name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view
-        )
+            name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view,
+            experiment=given, accept_changes=accept_changes,
+        )  # fmt: skip
 
     _drive(start, name, runs_dir)
 
@@ -205,6 +223,7 @@ def _conclude(run: Run, runs_dir: Path) -> None:
 @click.option(
     "--restart", is_flag=True, help="Discard the verification that there is, and begin another."
 )
+@accept_changes_option
 @address_option
 @of_a_run
 def verify(
@@ -217,6 +236,7 @@ def verify(
     controls: str | None,
     allow_seen: bool,
     restart: bool,
+    accept_changes: bool,
     address: str | None,
     storage: str | None,
     runs_dir: Path,
@@ -247,7 +267,11 @@ def verify(
     )
     planned = _changed_at(verification_path(run.folder))
     try:
-        _watched(lambda view: verify_run(run, request, address=address, view=view))
+        _watched(
+            lambda view: verify_run(
+                run, request, address=address, view=view, accept_changes=accept_changes
+            )
+        )
     except KeyboardInterrupt:
         now = _changed_at(verification_path(run.folder))
         if now is None or (restart and now == planned):
@@ -263,9 +287,9 @@ def verify(
     click.echo(f"next:\n  dipsearch export {name}{where(runs_dir)}")
 
 
-def _changed_at(path: Path) -> int | None:
+def _changed_at(path: Path) -> float | None:
     """When a file was written; None where there is none."""
-    return path.stat().st_mtime_ns if path.exists() else None
+    return path.stat().st_mtime if path.exists() else None
 
 
 def _seeds(text: str | None) -> int | tuple[int, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,24 +18,50 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _runs_dir(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    from search.paths import runs_path
+
+    return runs_path(value)
+
+
+def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """InputError for a password that was typed, where every process list shows it."""
+    if value is not None and value != os.environ.get("DIPSEARCH_STORAGE"):
+        from search.storage import refuse_password
+
+        refuse_password(value)
+    return value
+
+
 runs_dir_option = click.option(
     "--runs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    callback=_runs_dir,
     default="runs",
     show_default=True,
-    help="Where runs live.",
+    metavar="DIR",
+    help="Where runs live: a folder, or an address on object storage such as s3://BUCKET/PREFIX.",
 )
 
 storage_option = click.option(
     "--storage",
+    callback=_storage,
     envvar="DIPSEARCH_STORAGE",
     metavar="URL",
-    help="Database of the study [default: SQLite in the run's folder]. Better in the environment "
-    "as DIPSEARCH_STORAGE, where no process list shows it.",
+    help="Database of the study, such as postgresql://USER@HOST/NAME [default: SQLite in the run's "
+    "folder]. An address with a password goes into the environment as DIPSEARCH_STORAGE.",
 )
 
 address_option = click.option(
     "--address", metavar="ADDRESS", help="A running Ray cluster [default: start a local one]."
+)
+
+
+accept_changes_option = click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Go on with other resources, racing, sampling or code than the run began with, and note "
+    "it in the run.",
 )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from search.experiment import Experiment, validate
-from search.prepare import load_candidates
+from search.ledger import Ledger
+from search.prepare import load_candidates, load_pictures
 from search.run import Run
-from search.study import Ledger, create_study, open_storage
+from search.storage import open_storage
+from search.study import create_study
 
 CONTENT: dict[str, Any] = {
     "name": "tiny",
@@ -70,7 +72,8 @@ def new_run(runs_dir: Path, tiny: Experiment) -> Run:
     folder = runs_dir / tiny.name
     (folder / "curves").mkdir(parents=True)
     (folder / "experiment.yaml").write_text(tiny.yaml())
-    create_study(open_storage(folder, None, create=True), tiny, {}, load_candidates(tiny))
+    digests = {label: picture.digest for label, picture in load_pictures(tiny).items()}
+    create_study(open_storage(folder, None, create=True), tiny, digests, load_candidates(tiny))
     return Run.open(tiny.name, runs_dir)
 
 

@@ -35,9 +35,9 @@ def test_status_says_what_is_done_and_how_to_go_on(played: Run, tmp_path: Path) 
     assert result.exit_code == 0
     assert "6/6 trials" in result.stdout
     as_json = json.loads(on(played, "status", "--json").stdout)
-    assert (as_json["complete"], as_json["failed"], as_json["driver"]) == (5, 1, False)
+    assert (as_json["complete"], as_json["failed"], as_json["driver"]) == (5, 1, None)
     waiting = on(new_run(tmp_path / "new", experiment()), "status")
-    assert "no driver on this machine; go on with: dipsearch resume tiny" in waiting.stdout
+    assert "no driver; go on with: dipsearch resume tiny" in waiting.stdout
 
 
 def test_trials_lists_every_trial_and_writes_every_column(played: Run, tmp_path: Path) -> None:
@@ -159,7 +159,11 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["export", "none"], "run 'none' does not exist in runs"),
         (["export", "tiny"], "has no complete trial yet"),
         (["export", "tiny", "--pick", "7"], "has no trial 7"),
-        (["status", "tiny", "--storage", "mad://u:secret@h/d"], "no database address"),
+        (["status", "tiny", "--storage", "mad://u@h/d"], "no database address"),
+        (["status", "tiny", "--storage", "postgresql://u:pw@h/d"], "--storage holds a password"),
+        (["status", "tiny", "--storage", "postgresql://h/d?Password=x"], "--storage holds a pass"),
+        (["status", "tiny", "--storage", "postgresql://u@127.0.0.1:1/d"], "Connection refused"),
+        (["status", "tiny", "--runs-dir", "gone://b/p"], "--runs-dir gone://b/p is no address"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

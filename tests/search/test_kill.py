@@ -1,6 +1,5 @@
 """kill -9 of the driver at six moments, then resume: the counts are exact."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,32 +10,12 @@ import numpy as np
 import psutil
 import pytest
 from fake_runs import experiment
+from processes import dipsearch, finish, kill_tree
 
 from search.paths import curve_path
 from search.run import Run
 
 TRIALS, CANDIDATES, REPLICATES = 4, 2, 2
-
-
-def dipsearch(*arguments: str, runs_dir: Path) -> "subprocess.Popen[bytes]":
-    """A driver in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "search.cli", *arguments, "--runs-dir", str(runs_dir)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def kill_tree(process: "subprocess.Popen[bytes]") -> None:
-    """The driver by SIGKILL, then what its Ray leaves behind, each by its id."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    for child in children:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 def progress(run: Run | None) -> tuple[int, int, int]:
@@ -101,7 +80,7 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> N
         kept |= written(Run.open("tiny", runs_dir))
         command = ("resume", "tiny")
     assert len(kept) >= 10
-    assert dipsearch("resume", "tiny", runs_dir=runs_dir).wait(timeout=120) == 0
+    assert finish("resume", "tiny", runs_dir=runs_dir)[0] == 0
 
     finished = Run.open("tiny", runs_dir)
     trials = finished.records()

@@ -47,6 +47,7 @@ def search_and_verify(generator: np.random.Generator, truth: Truth) -> Word:
     return best_word(comparison.verdict for comparison in compared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("picture_psnr_db", "picture_steps"), [(0.0, 0.0), (0.1, 30.0)])
 def test_a_search_over_equal_schedules_ends_in_not_shown(
     picture_psnr_db: float, picture_steps: float

@@ -6,9 +6,9 @@ from pathlib import Path
 from fake_runs import KEYS, experiment, new_run, outcome
 from rich.console import Console
 
+from search.ledger import Ledger
 from search.progress import Lines, LiveView, Quiet
 from search.run import Run
-from search.study import Ledger
 
 
 def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -> None:

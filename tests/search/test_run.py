@@ -8,10 +8,10 @@ from fake_runs import KEYS, experiment, new_run, outcome, play
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
 from dipstage.plots import save_figure
+from search.ledger import Ledger
 from search.plots import plot_front
 from search.run import Run, front_of, row
 from search.status import duration, sentence, status_of
-from search.study import Ledger
 from search.tables import comparison_table, front_table, relation
 
 
@@ -175,10 +175,3 @@ def test_time_left_is_by_training_time_and_not_by_the_clock(tmp_path: Path) -> N
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
     assert duration(seconds) == words
-
-
-def test_a_live_driver_is_told_from_a_dead_one(played: Run) -> None:
-    assert not played.has_driver()
-    with played.lock:
-        assert Run.open("tiny", played.folder.parent).has_driver()
-    assert not played.has_driver()

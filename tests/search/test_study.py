@@ -10,17 +10,12 @@ from optuna.trial import TrialState
 
 from dipstage.errors import InputError
 from dipstage.presets import parse_preset
+from search.ledger import MAX_DEATHS, Ledger, Work
 from search.run import Run
+from search.sampler import SearchedTrials
 from search.space import decode
-from search.study import (
-    MAX_DEATHS,
-    Ledger,
-    SearchedTrials,
-    Work,
-    load_study,
-    open_storage,
-    replicates,
-)
+from search.storage import open_storage
+from search.study import load_study, replicates
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fake_runs import experiment
-from test_kill import dipsearch, kill_tree
+from processes import dipsearch, finish, kill_tree
 
 from dipstage.controls import heaviest_alone, in_reverse
 from dipstage.errors import InputError
@@ -221,6 +221,7 @@ def test_a_refused_restart_keeps_the_verification_that_there_is(verified: Run) -
     assert results(verified).comparisons
 
 
+@pytest.mark.slow
 def test_seen_pictures_are_taken_on_request_and_named_everywhere(
     searched: Run, tmp_path: Path
 ) -> None:
@@ -314,6 +315,7 @@ def test_status_shows_both_comparisons(verified: Run) -> None:
     assert as_json["verification"]["tiny/learning-rate"]["complete"] == 2
 
 
+@pytest.mark.slow
 def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     run = launch(
@@ -343,6 +345,7 @@ def test_members_are_spread_over_the_front() -> None:
     assert spread(list(range(3)), 3) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_kill_9_at_three_moments_costs_no_finished_replicate(searched: Run, tmp_path: Path) -> None:
     run = copy(searched, tmp_path)
     command: tuple[str, ...] = (
@@ -362,7 +365,7 @@ def test_kill_9_at_three_moments_costs_no_finished_replicate(searched: Run, tmp_
         kept |= {name: curve for name, curve in curves_of(run).items() if name in recorded(run)}
         command = ("verify", "tiny")
     assert len(kept) >= 10
-    assert dipsearch("verify", "tiny", runs_dir=tmp_path).wait(timeout=240) == 0
+    assert finish("verify", "tiny", runs_dir=tmp_path)[0] == 0
     now = curves_of(run)
     assert {name: now[name] for name in kept} == kept
     verification = results(run)

@@ -17,10 +17,12 @@ from dipstage.records import to_plain
 from dipstage.schedules import Schedule
 from search.cli import main
 from search.experiment import Experiment
+from search.ledger import Ledger
 from search.paths import curve_path, verification_path
 from search.prepare import Candidate, load_candidates, load_pictures
 from search.run import Run
-from search.study import Ledger, create_study, open_storage
+from search.storage import open_storage
+from search.study import create_study
 from search.verdicts import Verdict, Word
 from search.verification import part, tuned_trial, verify
 from search.verification_plan import (
@@ -273,7 +275,7 @@ def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     def cut(*_: object, **__: object) -> None:
         raise Cut
 
-    monkeypatch.setattr("search.verification.shutil.rmtree", cut)
+    monkeypatch.setattr("search.verification.remove_tree", cut)
     with pytest.raises(Cut):
         verify(run, Request(restart=True, seeds=1), view=None)  # type: ignore[arg-type]
     assert Verification.open(run) is None

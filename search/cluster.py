@@ -1,0 +1,181 @@
+# ruff: noqa: E402 - Ray reads the environment when it is imported.
+"""The cluster: a local Ray or one that runs already, and how it is shared among trials."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Read by Ray when it is imported. Loggers and snapshots of Tune are switched off: the study holds
+# all there is, and a snapshot would hold the storage's address.
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.environ})
+
+import ray
+from ray import tune
+
+from dipstage.errors import InputError
+from search.experiment import Experiment
+from search.storage import ADDRESS_VARIABLE
+
+
+@contextmanager
+def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
+    """A local cluster for the time of the block, or the one at `address`.
+
+    cpus: of a local cluster, by default the machine's.
+    """
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield
+        return
+    if address is not None:
+        _refuse_silence(address)
+    try:
+        with _secrets_hidden(), _on_loopback() if address is None else nullcontext():
+            ray.init(
+                address=address or "local",
+                num_cpus=cpus,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env=_our_code() if address else None,
+            )
+    except SystemExit:  # Of Ray's own handler of SIGTERM, which it puts in place as it starts.
+        raise KeyboardInterrupt from None
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({reason}); one with token "
+            "authentication needs RAY_AUTH_MODE=token"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _our_code() -> dict[str, Any]:
+    """Workers elsewhere run this code, whatever they have installed."""
+    here = Path(__file__).parents[1]
+    return {"py_modules": [str(here / package) for package in ("dipstage", "search")]}
+
+
+_SECRETS = (ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray's servers listen on all interfaces of a machine that may become part of a cluster.
+
+    By this switch, which is there for systems whose firewalls ask, it may not.
+    """
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+
+
+@contextmanager
+def _secrets_hidden() -> Iterator[None]:
+    """Processes of Ray inherit the environment; what they do not need they do not get."""
+    hidden = {name: os.environ.pop(name, None) for name in _SECRETS}
+    try:
+        yield
+    finally:
+        os.environ.update({name: value for name, value in hidden.items() if value is not None})
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray waits for minutes where nobody listens; a look at the port takes a moment."""
+    host, colon, port = address.rpartition("/")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # Such as `auto`: for Ray to judge.
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--address {address}: nobody listens there: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What one trial takes of the cluster, how many run at a time, and where they train.
+
+    whole: what a trial takes that is to be alone: a GPU, or all cores of the largest machine.
+    """
+
+    trial: dict[str, float]
+    whole: dict[str, float]
+    concurrent: int
+    device: str
+
+    def request(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Of a trial, as Tune asks."""
+        wanted = self.whole if config["work"]["alone"] else self.trial
+        return tune.PlacementGroupFactory([{k.upper(): v for k, v in wanted.items()}])
+
+
+def resources_of(experiment: Experiment, *, can_grow: bool = False) -> Shares:
+    """How the cluster is shared among trials; InputError if there is too little of it.
+
+    can_grow: machines may be added while the search waits, if it says how many trials it wants.
+    """
+    wanted = experiment.resources
+    # Node by node: a trial runs on one, whatever the cluster has in all.
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    has_gpu = any(node.get("GPU", 0) for node in nodes)
+    cpus, gpus = float(wanted.cpus_per_trial), wanted.gpus_per_trial
+    if gpus == "auto":
+        gpus = 1.0 if has_gpu and wanted.device != "cpu" else 0.0
+    slots = sum(_fit(node, cpus, gpus) for node in nodes)
+    if not slots and not (can_grow and wanted.concurrent != "auto"):
+        most = [max((node.get(kind, 0) for node in nodes), default=0) for kind in ("CPU", "GPU")]
+        raise InputError(
+            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, the largest "
+            f"has {most[0]:g} and {most[1]:g}"
+            + ("; for a cluster that grows, set resources.concurrent" if can_grow else "")
+        )
+    device = wanted.device
+    if device == "auto":
+        device = "cuda" if gpus else "cpu"
+    usable = [node for node in nodes if _fit(node, cpus, gpus)]
+    largest = max((node.get("CPU", 0) for node in usable), default=cpus)
+    whole = {"cpu": cpus, "gpu": float(math.ceil(gpus))} if gpus else {"cpu": largest, "gpu": 0.0}
+    return Shares(
+        trial={"cpu": cpus, "gpu": gpus},
+        whole=whole,
+        concurrent=slots if wanted.concurrent == "auto" else wanted.concurrent,
+        device=device,
+    )
+
+
+def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:
+    """Trials that a node holds. A GPU's rest that is too small for a trial stays idle."""
+    by_cpu = int(node.get("CPU", 0) // cpus)
+    if not gpus:
+        return by_cpu
+    by_gpu = node.get("GPU", 0) * int(1 / gpus + 1e-9) if gpus <= 1 else node.get("GPU", 0) // gpus
+    return min(by_cpu, int(by_gpu))

@@ -1,0 +1,81 @@
+"""Run folders on an S3-compatible server that is really there, or really gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_runs import KEYS, experiment, outcome
+from servers import object_storage
+
+from dipstage.documents import write_whole
+from dipstage.errors import InputError, WorkError
+from search.driver import create
+from search.ledger import Ledger
+from search.paths import curve_path, is_there, remove_tree, run_folder, runs_path
+from search.prepare import load_candidates
+from search.run import Run
+
+RUNS = "s3://runs/here"
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address of a server that has ended."""
+    with object_storage() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server with an empty bucket."""
+    with object_storage() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+@pytest.mark.usefixtures("there")
+def test_a_run_on_object_storage_is_made_played_and_read(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/studies.db"
+    tiny = experiment()
+    folder = run_folder("tiny", runs_path(RUNS))
+    create(tiny, folder, database, {}, load_candidates(tiny))
+    run = Run.open("tiny", RUNS, database)
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    while (work := ledger.next()) is not None:
+        for key in KEYS:
+            write_whole(curve_path(run.folder, work.number, key), b"curves")
+            ledger.record(work.number, key, outcome(25.0 + work.number, 10))
+        ledger.finish(work.number, None)
+    assert len(list((run.folder / "curves").iterdir())) == 24
+    best = run.export("psnr")
+    assert is_there(best)
+    assert is_there(folder / "experiment.yaml")
+    with pytest.raises(InputError, match=r"trial00000-chelsea-seed0\.npz cannot be read"):
+        run.curves(run.records()[0], "chelsea-seed0")
+    remove_tree(folder)
+    remove_tree(folder)
+    assert not is_there(folder / "experiment.yaml")
+    with pytest.raises(InputError, match="run 'tiny' does not exist in s3://runs/here"):
+        Run.open("tiny", RUNS, database)
+
+
+@pytest.mark.usefixtures("there")
+def test_a_study_on_object_storage_needs_a_database() -> None:
+    tiny = experiment()
+    with pytest.raises(InputError, match=r"on object storage, where SQLite cannot live"):
+        create(tiny, run_folder("tiny", runs_path(RUNS)), None, {}, [])
+
+
+@pytest.mark.usefixtures("gone")
+def test_what_cannot_be_looked_at_is_not_taken_for_absent() -> None:
+    from upath import UPath
+
+    path = UPath(f"{RUNS}/tiny/experiment.yaml", config_kwargs={"retries": {"max_attempts": 0}})
+    with pytest.raises(WorkError, match="cannot be looked at"):
+        is_there(path)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="onnect"):
+        write_whole(path, b"x")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"--runs-dir {RUNS} cannot be reached"):
+        runs_path(RUNS)
