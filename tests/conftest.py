@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
+from verified_runs import SMALL
 
 from search.run import Run
 
@@ -32,3 +33,11 @@ def ray_session() -> Iterator[None]:
 
     with ray_cluster(None, cpus=2):
         yield
+
+
+@pytest.fixture(scope="session")
+def searched(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small search that nobody verifies: a test that would takes a copy."""
+    from search.driver import launch
+
+    return launch(experiment(**SMALL), runs_dir=tmp_path_factory.mktemp("searched"))

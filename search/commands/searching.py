@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
-from dipstage.console import make_console
+from dipstage.console import make_console, terminable
 from dipstage.errors import InputError
 from search.commands.shared import (
     accept_changes_option,
@@ -129,10 +129,11 @@ def _watched(start: Callable[[View], T]) -> T:
     from search.progress import Lines, LiveView
 
     console = make_console()
-    if not console.is_terminal:
-        return start(Lines(console))
-    with LiveView(console) as live:
-        return start(live)
+    with terminable():
+        if not console.is_terminal:
+            return start(Lines(console))
+        with LiveView(console) as live:
+            return start(live)
 
 
 def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:

@@ -107,9 +107,9 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @contextmanager
-def object_storage() -> Iterator[dict[str, str]]:
+def object_storage(port: int | None = None) -> Iterator[dict[str, str]]:
     """An S3-compatible server with an empty bucket `runs`; yields the environment that finds it."""
-    port = free_port()
+    port = port or free_port()
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "key",

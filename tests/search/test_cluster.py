@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counts import assert_exact, finished, opened
 from fake_runs import experiment
 from processes import dipsearch, finish, kill, trainers, wait_until
 from servers import PostgreSQL, object_storage, postgresql
@@ -18,7 +19,7 @@ from simulated_cluster import ENVIRONMENT, SimulatedCluster, simulated_cluster
 from dipstage.images import load_picture, save_png
 from search.run import Run
 
-TRIALS, CANDIDATES, REPLICATES = 12, 2, 4
+TRIALS = 12
 
 
 def packed(**changes: Any) -> str:
@@ -41,40 +42,9 @@ def cluster() -> Iterator[SimulatedCluster]:
         yield running
 
 
-def finished(run: Run) -> int:
-    """Trials that are complete."""
-    return sum(trial.state == "complete" for trial in run.records())
-
-
-def assert_exact(run: Run, replicates: int = REPLICATES) -> None:
-    """Every trial ended once and well, and each replicate's curves agree with its scores."""
-    records = run.records()
-    assert [trial.state for trial in records] == ["complete"] * (TRIALS + CANDIDATES)
-    assert [trial.candidate for trial in records if trial.candidate] == ["baseline", "log10"]
-    assert {t.state.name for t in run.study.get_trials()} <= {"COMPLETE", "FAIL"}
-    for trial in records:
-        assert len(trial.outcomes) == replicates
-        for key, outcome in trial.outcomes.items():
-            psnr = run.curves(trial, key)["psnr_gt_raw_db"]
-            assert float(psnr.max()) == outcome["raw"]["max_psnr_gt_db"]
-    names = {path.name for path in (run.folder / "curves").iterdir()}
-    assert len(names) == (TRIALS + CANDIDATES) * replicates
-    assert run.driver() is None
-
-
-def opened(name: str, runs_dir: Path | str, storage: str | None = None) -> Run | None:
-    """A run, if it is there yet."""
-    from dipstage.errors import InputError
-
-    try:
-        return Run.open(name, runs_dir, storage)
-    except InputError:
-        return None
-
-
 def when_finished(run: Run, trials: int) -> None:
     """Wait for that many complete trials."""
-    wait_until(lambda: finished(run) >= trials, 200)
+    wait_until(lambda: len(finished(run)) >= trials, 200)
 
 
 def wait_for(name: str, runs_dir: Path | str, storage: str | None = None) -> Run:
@@ -138,8 +108,7 @@ def test_workers_need_neither_the_pictures_nor_the_run_s_folder(tmp_path: Path) 
             node.wait(timeout=60)
     assert code == 0, output
     run = Run.open("tiny", hidden / "runs")
-    assert [trial.state for trial in run.records()] == ["complete"] * 4
-    assert len(list((run.folder / "curves").iterdir())) == 4
+    assert_exact(run)
     assert not list((hidden / "scratch").iterdir())
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from counts import assert_exact
 from fake_runs import experiment, new_run, outcome, play
 from processes import dipsearch, finish, wait_until
 
@@ -43,18 +44,6 @@ class Once(Quiet):
         if not self.done and any(trial.state == "complete" for trial in run.records()):
             self.done = True
             self._action(run)
-
-
-def assert_exact(run: Run, trials: int = 4) -> None:
-    """Every trial ended once, with all its curves, and nothing half-written is left."""
-    assert [trial.state for trial in run.records()] == ["complete"] * (trials + 2)
-    assert not [t for t in run.study.get_trials() if t.state.name in ("RUNNING", "WAITING")]
-    for trial in run.records():
-        assert len(trial.outcomes) == 2
-        for key, scores in trial.outcomes.items():
-            psnr = run.curves(trial, key)["psnr_gt_raw_db"]
-            assert float(psnr.max()) == scores["raw"]["max_psnr_gt_db"]
-    assert not list(run.folder.rglob("*.tmp"))
 
 
 @pytest.fixture

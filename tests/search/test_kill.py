@@ -6,16 +6,15 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
+from counts import assert_exact, written
 from fake_runs import experiment
 from processes import dipsearch, finish, kill_tree
 
-from search.paths import curve_path
 from search.run import Run
 
-TRIALS, CANDIDATES, REPLICATES = 4, 2, 2
+TRIALS = 4
 
 
 def progress(run: Run | None) -> tuple[int, int, int]:
@@ -38,16 +37,6 @@ MOMENTS = {
 }
 
 
-def written(run: Run) -> dict[str, tuple[int, bytes]]:
-    """Time and content of the curves of every replicate that the study knows."""
-    paths = [
-        curve_path(run.folder, trial.number, key)
-        for trial in run.records()
-        for key in trial.outcomes
-    ]
-    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
-
-
 def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> None:
     tiny = experiment(
         seeds=[0],
@@ -58,7 +47,7 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> N
     path.write_text(tiny.yaml())
     runs_dir = tmp_path / "runs"
     command = ("launch", str(path))
-    kept: dict[str, tuple[int, bytes]] = {}
+    kept: dict[str, tuple[float, bytes]] = {}
     for moment, wanted in MOMENTS.items():
         process = dipsearch(*command, runs_dir=runs_dir)
         run = None
@@ -83,21 +72,11 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> N
     assert finish("resume", "tiny", runs_dir=runs_dir)[0] == 0
 
     finished = Run.open("tiny", runs_dir)
-    trials = finished.records()
-    assert [trial.state for trial in trials] == ["complete"] * (TRIALS + CANDIDATES)
-    assert [trial.candidate for trial in trials if trial.candidate] == ["baseline", "log10"]
-    assert {t.state.name for t in finished.study.get_trials()} <= {"COMPLETE", "FAIL"}
-    for trial in trials:
-        assert len(trial.outcomes) == REPLICATES
-        for key, outcome in trial.outcomes.items():
-            psnr = finished.curves(trial, key)["psnr_gt_raw_db"]
-            assert float(np.max(psnr)) == outcome["raw"]["max_psnr_gt_db"]
-    names = {p.name for p in (finished.folder / "curves").iterdir() if p.suffix == ".npz"}
-    assert len(names) == (TRIALS + CANDIDATES) * REPLICATES
+    assert_exact(finished)
     # What was finished before a kill was not trained again: its file is as it was.
     now_written = written(finished)
     assert {name: now_written[name] for name in kept} == kept
-    schedules = [str(trial.params) for trial in trials if not trial.candidate]
+    schedules = [str(trial.params) for trial in finished.records() if not trial.candidate]
     assert len(set(schedules)) == TRIALS
 
 
@@ -122,7 +101,5 @@ def test_a_signal_ends_a_search_with_130_and_the_line_that_resumes_it(
         time.sleep(0.05)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip() == (
-        f"interrupted; go on with: dipsearch resume tiny --runs-dir {tmp_path / 'r'}"
-    )
+    resume = f"dipsearch resume tiny --runs-dir {tmp_path / 'r'}"
+    assert (process.returncode, errors) == (130, f"interrupted; go on with: {resume}\n")

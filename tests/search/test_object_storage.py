@@ -1,7 +1,10 @@
 """Run folders on an S3-compatible server that is really there, or really gone."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 from fake_runs import KEYS, experiment, outcome
@@ -10,6 +13,7 @@ from servers import object_storage
 from dipstage.documents import write_whole
 from dipstage.errors import InputError, WorkError
 from search.driver import create
+from search.lease import leased
 from search.ledger import Ledger
 from search.paths import curve_path, is_there, remove_tree, run_folder, runs_path
 from search.prepare import load_candidates
@@ -79,3 +83,28 @@ def test_what_cannot_be_looked_at_is_not_taken_for_absent() -> None:
         write_whole(path, b"x")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"--runs-dir {RUNS} cannot be reached"):
         runs_path(RUNS)
+
+
+def test_curves_wait_for_a_server_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.tuning import StudySearcher
+
+    database, tiny = f"sqlite:///{tmp_path}/studies.db", experiment()
+    with object_storage() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        create(tiny, run_folder("tiny", runs_path(RUNS)), database, {}, load_candidates(tiny))
+        run = Run.open("tiny", RUNS, database)
+    port = urlparse(environment["AWS_ENDPOINT_URL"]).port
+    with leased(run.storage, "tiny", "run 'tiny'") as lease, ExitStack() as servers:
+        searcher = StudySearcher(run, Ledger(run.study, run.experiment, KEYS), lease)
+        searcher.suggest("a")
+        back = threading.Timer(5, lambda: servers.enter_context(object_storage(port)))
+        back.start()
+        scores = outcome(25.0, 10)
+        result = {"replicate": [KEYS[0]], "outcome": [scores], "curves": [b"curves"]}
+        searcher.on_trial_result("a", result)
+        back.join()
+        assert curve_path(run.folder, 0, KEYS[0]).read_bytes() == b"curves"
+        assert run.records()[0].outcomes == {KEYS[0]: scores}

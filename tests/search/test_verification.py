@@ -1,16 +1,12 @@
 """Verification through a real Ray: what is compared, what is refused, what is said."""
 
 import json
-import os
-import shutil
-import signal
-import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fake_runs import experiment
-from processes import dipsearch, finish, kill_tree
+from verified_runs import REQUEST, SMALL, copy, results
 
 from dipstage.controls import heaviest_alone, in_reverse
 from dipstage.errors import InputError
@@ -23,33 +19,11 @@ from search.prepare import load_candidates
 from search.progress import Quiet
 from search.run import Run, Trial
 from search.verdicts import Comparison, Verdict, Word
-from search.verification import part, verify
+from search.verification import verify
 from search.verification_plan import Request, spread
 from search.verified import Verification
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-SMALL = {
-    "images": ["skimage:astronaut"],
-    "seeds": [0, 3],
-    "candidates": ["baseline", "log10"],
-    "search": {"trials": 2, "sampler": "random"},
-    "space": {
-        "stages": {"low": 4, "high": 5},
-        "exponent": {"low": 1.0, "high": 1.5},
-        "ramp": {"low": 10, "high": 12},
-        "split": ["power"],
-        "noise": {"beta": ["linear"], "heaviest": {"low": 0.1, "high": 0.3}},
-    },
-}
-REQUEST = Request(
-    images=("skimage:coffee", "skimage:rocket"), seeds=2, learning_rates=(0.01, 0.02), controls="2"
-)
-
-
-@pytest.fixture(scope="module")
-def searched(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A search that nobody verifies."""
-    return launch(experiment(**SMALL), runs_dir=tmp_path_factory.mktemp("searched"))
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +32,6 @@ def verified(searched: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = copy(searched, tmp_path_factory.mktemp("verified"))
     verify(run, REQUEST, view=Quiet())
     return run
-
-
-def copy(run: Run, runs_dir: Path) -> Run:
-    """A run to try things on."""
-    shutil.copytree(run.folder, runs_dir / run.name)
-    return Run.open(run.name, runs_dir)
-
-
-def results(run: Run) -> Verification:
-    """Of a run whose verification has ended."""
-    verification = Verification.open(run)
-    assert verification is not None
-    return verification
 
 
 def plain_of(verification: Verification) -> Trial:
@@ -343,81 +304,6 @@ def test_members_are_spread_over_the_front() -> None:
     assert spread(list(range(9)), 2) == [0, 8]
     assert spread([5], 3) == [5]
     assert spread(list(range(3)), 3) == [0, 1, 2]
-
-
-@pytest.mark.slow
-def test_kill_9_at_three_moments_costs_no_finished_replicate(searched: Run, tmp_path: Path) -> None:
-    run = copy(searched, tmp_path)
-    command: tuple[str, ...] = (
-        "verify", "tiny", "--images", "skimage:coffee", "--images", "skimage:rocket",
-        "--seeds", "2", "--learning-rates", "[0.01, 0.02]", "--baseline-iterations", "400",
-    )  # fmt: skip
-    kept: dict[str, tuple[int, bytes]] = {}
-    for wanted in (1, 5, 12):
-        process = dipsearch(*command, runs_dir=tmp_path)
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(curves_of(run)) >= wanted:
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, "the verification ended before it was killed"
-        kill_tree(process)
-        kept |= {name: curve for name, curve in curves_of(run).items() if name in recorded(run)}
-        command = ("verify", "tiny")
-    assert len(kept) >= 10
-    assert finish("verify", "tiny", runs_dir=tmp_path)[0] == 0
-    now = curves_of(run)
-    assert {name: now[name] for name in kept} == kept
-    verification = results(run)
-    for comparison, count in ((verification.tuned, 2), (verification.held_out, None)):
-        records = comparison.records()
-        names = [trial.name for trial in records]
-        assert len(set(names)) == len(names) == comparison.candidates_wanted
-        assert count is None or len(names) == count
-        assert {trial.state for trial in records} == {"complete"}
-    assert len(now) == 2 * 2 + 4 * len(verification.held_out.records())
-
-
-def curves_of(run: Run) -> dict[str, tuple[int, bytes]]:
-    """Time and content of the curves of both comparisons."""
-    return {
-        str(path.relative_to(run.folder)): (path.stat().st_mtime_ns, path.read_bytes())
-        for name in ("learning-rate", "verification")
-        for path in (run.folder / name / "curves").glob("trial*.npz")
-    }
-
-
-def recorded(run: Run) -> set[str]:
-    """Files of the replicates that the two studies know."""
-    known = set()
-    for name in ("learning-rate", "verification"):
-        made = part(run, name)
-        for trial in made.records() if made else []:
-            for key in trial.outcomes:
-                known.add(f"{name}/curves/trial{trial.number:05d}-{key}.npz")
-    return known
-
-
-def test_an_interrupted_verification_says_how_to_go_on(searched: Run, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    run = copy(searched, tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "search.cli", "verify", "tiny", "--runs-dir", str(tmp_path),
-         "--images", "skimage:coffee", "--baseline-iterations", "3000"],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (run.folder / "learning-rate" / "study.db").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip() == (
-        f"interrupted; go on with: dipsearch verify tiny --runs-dir {tmp_path}"
-    )
 
 
 def test_the_verdict_s_words_are_plain_text(verified: Run) -> None:

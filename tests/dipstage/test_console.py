@@ -1,0 +1,54 @@
+"""How a command that is interrupted ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dipstage.console import Commands, terminable
+
+
+@contextmanager
+def fails_when_cut_off() -> Iterator[None]:
+    """Code that an interrupt leaves unable to clear up."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RuntimeError("cut off") from None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stays_one_whatever_fails_on_its_way(number: int) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        terminable(),
+        fails_when_cut_off(),
+        terminable(),
+        fails_when_cut_off(),
+    ):
+        os.kill(os.getpid(), number)
+
+
+def test_a_failure_without_an_interrupt_is_told_as_it_is() -> None:
+    with pytest.raises(KeyboardInterrupt), terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(RuntimeError, match="of its own"), terminable():
+        raise RuntimeError("of its own")
+
+
+def test_a_command_that_is_interrupted_ends_with_130() -> None:
+    @click.group(cls=Commands)
+    def main() -> None:
+        pass
+
+    @main.command()
+    def work() -> None:
+        with fails_when_cut_off():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    done = CliRunner().invoke(main, ["work"])
+    assert (done.exit_code, done.stderr) == (130, "interrupted\n")
