@@ -1,4 +1,4 @@
-"""kill -9 of the driver at six moments, then resume: the counts are exact."""
+"""kill -9 of the driver at chosen moments, then resume: the counts are exact."""
 
 import signal
 import subprocess
@@ -37,7 +37,16 @@ MOMENTS = {
 }
 
 
-def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param(["before the run is made", "in the middle"], id="two"),
+        pytest.param(list(MOMENTS), id="six", marks=pytest.mark.slow),
+    ],
+)
+def test_kill_9_of_the_driver_and_resume_gives_exact_counts(
+    tmp_path: Path, moments: list[str]
+) -> None:
     tiny = experiment(
         seeds=[0],
         search={"trials": TRIALS},
@@ -48,7 +57,8 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> N
     runs_dir = tmp_path / "runs"
     command = ("launch", str(path))
     kept: dict[str, tuple[float, bytes]] = {}
-    for moment, wanted in MOMENTS.items():
+    for moment in moments:
+        wanted = MOMENTS[moment]
         process = dipsearch(*command, runs_dir=runs_dir)
         run = None
         deadline = time.monotonic() + 120
@@ -68,7 +78,7 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(tmp_path: Path) -> N
             continue
         kept |= written(Run.open("tiny", runs_dir))
         command = ("resume", "tiny")
-    assert len(kept) >= 10
+    assert len(kept) >= 4
     assert finish("resume", "tiny", runs_dir=runs_dir)[0] == 0
 
     finished = Run.open("tiny", runs_dir)
