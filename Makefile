@@ -27,10 +27,10 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
-test: $(STAMP)  ## run the tests, 12 to 14 minutes on two cores
+test: $(STAMP)  ## run the tests, 10 to 12 minutes on two cores
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: $(STAMP)  ## run the tests and the slow ones too
+test-all: $(STAMP)  ## run the slow tests too, some 30 minutes on two cores
 	$(BIN)/python -m pytest
 
 check: $(STAMP) audit  ## lint, format, types, known vulnerabilities
