@@ -103,8 +103,8 @@ class SkipNetwork(nn.Module):
                 _initialise(module, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        return torch.sigmoid(self.head(self.body(x)))
+        """See the class. The head computes in fp32, whatever the body does."""
+        return torch.sigmoid(self.head(self.body(x).float()))
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:

@@ -88,7 +88,10 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run. A diverged run has no scores when its first iteration was not finite."""
+    """A finished run. A diverged run has no scores when its first iteration was not finite.
+
+    precision, compiled: what the settings' `auto` came to.
+    """
 
     stop: Stop
     raw: Scores | None
@@ -97,9 +100,16 @@ class Outcome:
     resets: int
     wall_s: float
     device: str
+    precision: str
+    compiled: bool
     trace: Trace
     best_raw: Curve
     best_smoothed: Curve
+
+    @property
+    def arithmetic(self) -> str:
+        """In words, such as `bf16, compiled`."""
+        return self.precision + (", compiled" if self.compiled else "")
 
     def scores(self, output: Output) -> Scores:
         """Scores of one output; ValueError if the run has none."""
@@ -122,6 +132,8 @@ class Outcome:
             "wall_s": self.wall_s,
             "iterations_per_s": self.iterations_per_s,
             "device": self.device,
+            "precision": self.precision,
+            "compiled": self.compiled,
             "raw": asdict(self.raw) if self.raw else None,
             "smoothed": asdict(self.smoothed) if self.smoothed else None,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dipstage.errors import InputError
 from dipstage.stopping import FullBudget, OraclePeak, Output, StoppingRule
@@ -30,12 +30,14 @@ class TrainerSettings:
     iterations: the budget of a run.
     width, scales, skip_channels, input_depth: the skip network's channels and depth.
     learning_rate: Adam's.
-    warmup: iterations over which the learning rate rises evenly to learning_rate; 0 for none.
     input_noise_std: of the noise added to the input in each iteration (1/30 for sigma 25).
     ema: weight of the past in the smoothed output.
     patience: iterations without a rise of PSNR_GT after which the oracle stops a run, and the
         distance from the budget's end within which a maximum counts as censored.
     oracle_stop: whether a run ends there; a search saves time by it.
+    warmup: iterations over which the learning rate rises evenly to learning_rate; 0 for none.
+    precision: of the network's body; weights, their updates and the output are fp32 always.
+    compile: whether the network's body is compiled before the run.
     """
 
     iterations: int = _setting(2000, "at least 1", MAX_ITERATIONS)
@@ -49,9 +51,15 @@ class TrainerSettings:
     patience: int = _setting(150, "at least 1", MAX_ITERATIONS)
     oracle_stop: bool = False
     warmup: int = _setting(0, "not negative", MAX_ITERATIONS)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values outside their rule, naming the field."""
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                choices = " or ".join(get_args(kind))
+                raise InputError(f"{name} must be {choices}, got {getattr(self, name)!r}")
         for each in fields(self):
             rule, value = each.metadata.get("rule"), getattr(self, each.name)
             most = each.metadata.get("most")

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from dipstage.arithmetic import CompiledNetwork, Weights, choose
 from dipstage.errors import InputError
 from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork
@@ -68,20 +69,26 @@ def fit(
     name says oracle acts on it, by default the one that `settings` asks for, on the raw output.
     The budget is the schedule's; `settings.iterations` is not read.
 
+    `settings.precision` and `settings.compile` say how it computes; the outcome says what `auto`
+    came to.
+
     The loop is the DIP denoising recipe: fixed input plus fresh noise in each iteration, mean
     squared error, an exponential moving average of the outputs beside the raw output, and the
     safety reset: when PSNR against the target falls by more than 5 dB from one iteration to the
     next within a stage, the weights go back to those of the iteration before.
 
-    Raises InputError for shapes that do not fit.
+    Raises InputError for shapes that do not fit, and for `compile: on` without a compiler.
     """
     _check_shapes(observation, ground_truth, settings)
     stopping = stopping or settings.stopping("raw")
     device = torch.device(device)
     started = time.perf_counter()
     run = _Run(observation, ground_truth, schedule, settings, streams, device)
-    stop = run.train(stopping, progress)
-    trace, best = run.finish()
+    try:
+        stop = run.train(stopping, progress)
+        trace, best = run.finish()
+    finally:
+        run.release()
     scores = {output: score(trace, output, stopping.patience) for output in OUTPUTS if run.length}
     return Outcome(
         stop=stop,
@@ -91,6 +98,8 @@ def fit(
         resets=int(run.resets.item()),
         wall_s=time.perf_counter() - started,
         device=_device_name(device),
+        precision=run.arithmetic.precision,
+        compiled=run.arithmetic.compiled,
         trace=trace,
         best_raw=best[0],
         best_smoothed=best[1],
@@ -125,9 +134,15 @@ class _Run:
             input_depth=settings.input_depth,
             generator=streams.generator(Stream.WEIGHTS),
         )
-        self.network = network.to(device)
-        self.weights = _flatten(self.network)
-        self.optimiser = torch.optim.Adam([self.weights], lr=settings.learning_rate)
+        self.arithmetic = choose(settings, device)
+        self.compiled = None
+        if self.arithmetic.compiled:
+            shape = torch.Size([1, settings.input_depth, height, width])
+            self.compiled = CompiledNetwork(network, shape, self.arithmetic, device)
+            network = self.compiled.network
+        self.network, self.views = network, Weights(network, self.arithmetic, device)
+        self.weights = self.views.flat
+        self.optimiser = torch.optim.Adam([self.weights], lr=settings.learning_rate, fused=True)
         fixed = torch.rand(
             (1, settings.input_depth, height, width), generator=streams.generator(Stream.INPUT)
         )
@@ -149,6 +164,11 @@ class _Run:
             np.arange(len(schedule.stages), dtype=np.int32),
             [stage.iterations for stage in schedule.stages],
         )
+
+    def release(self) -> None:
+        """Leave the compiled network to the next run."""
+        if self.compiled is not None:
+            self.compiled.release()
 
     def train(self, stopping: StoppingRule, progress: Callable[[Progress], None] | None) -> Stop:
         budget = self.schedule.iterations
@@ -194,13 +214,14 @@ class _Run:
 
     def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
         """One update; returns PSNR against the target, for the next iteration's reset."""
-        assert self.weights.grad is not None
-        self.weights.grad.zero_()
+        self.views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
         noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
-        output = self.network(noisy_input)
+        views = self.views
+        output = self.network(noisy_input.to(views.dtype, memory_format=views.layout)).contiguous()
         loss = F.mse_loss(output, target)
         loss.backward()  # type: ignore[no-untyped-call]
+        views.gather()
         with torch.no_grad():
             self._score(iteration, output.detach(), loss.detach())
             psnr = psnr_db(loss.detach())
@@ -265,24 +286,6 @@ class _Run:
             )
         )
         return Trace(**columns), self.best_pictures.cpu().numpy()
-
-
-def _flatten(network: nn.Module) -> nn.Parameter:
-    """All weights, and their gradients, as views of one parameter: one update, one reset."""
-    parameters = list(network.parameters())
-    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
-    flat.grad = torch.zeros_like(flat)
-    sizes = [p.numel() for p in parameters]
-    parts = zip(
-        parameters,
-        torch.split(flat.detach(), sizes),
-        torch.split(flat.grad, sizes),
-        strict=True,
-    )
-    for parameter, values, gradient in parts:
-        parameter.data = values.view_as(parameter)
-        parameter.grad = gradient.view_as(parameter)
-    return flat
 
 
 def _check_shapes(observation: Tensor, truth: Tensor, settings: TrainerSettings) -> None:

@@ -22,7 +22,9 @@ from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS, FullBudget, OraclePeak, Output, StoppingRule
 from dipstage.trainer import Progress, _Run, fit, observe
 
-SETTINGS = TrainerSettings(width=8, scales=2, input_depth=8, learning_rate=0.02, patience=20)
+SETTINGS = TrainerSettings(
+    width=8, scales=2, input_depth=8, learning_rate=0.02, patience=20, precision="fp32"
+)
 PICTURE = load_picture("skimage:chelsea", size=32, multiple=4)
 STAGED = Family(4, PowerSplit(), 30, NoiseLevels("linear", 0.6)).schedule(100)
 
@@ -76,6 +78,8 @@ def test_the_loop_is_the_recipe() -> None:
     network = SkipNetwork(
         width=8, scales=2, input_depth=8, generator=streams.generator(Stream.WEIGHTS)
     )
+    # Laid out as the trainer does: rounding grows fast under Adam.
+    network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
     fixed = torch.rand((1, 8, 32, 32), generator=streams.generator(Stream.INPUT)) * 0.1
     jitter = streams.generator(Stream.INPUT_NOISE)
@@ -84,7 +88,8 @@ def test_the_loop_is_the_recipe() -> None:
     for i in range(10):
         target = noised(observation, 0.3, draw) if i < 4 else observation
         noise = torch.empty_like(fixed).normal_(generator=jitter)
-        output = network(torch.add(fixed, noise, alpha=1 / 30))
+        noisy = torch.add(fixed, noise, alpha=1 / 30).to(memory_format=torch.channels_last)
+        output = network(noisy)
         loss = (output - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -140,7 +145,7 @@ def test_ssim_is_measured_every_ten_iterations_and_at_the_maximum() -> None:
         assert np.flatnonzero(~np.isnan(ssim)).tolist() == expected
 
 
-@pytest.mark.parametrize(("output", "patience"), [("raw", 80), ("smoothed", 40)])
+@pytest.mark.parametrize(("output", "patience"), [("raw", 80), ("smoothed", 20)])
 def test_oracle_stopping_keeps_maximum_and_argmax_of_a_run_that_peaked(
     output: Output, patience: int
 ) -> None:
@@ -304,7 +309,7 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
     assert int(state.resets) == 1
     assert not torch.equal(seen[5], seen[4])
     assert torch.equal(state.weights.detach(), seen[4])
-    body = torch.cat([p.detach().flatten() for p in state.network.parameters()])
+    body = torch.cat([state.views.ordered(p).flatten() for p in state.network.parameters()])
     assert torch.equal(body, seen[4])
 
 

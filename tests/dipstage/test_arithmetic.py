@@ -1,0 +1,132 @@
+"""How a run computes: formats of numbers, compiled networks, and that a seed decides all."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dipstage import arithmetic
+from dipstage.arithmetic import Weights, choose
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.network import SkipNetwork
+from dipstage.outcome import Outcome
+from dipstage.presets import parse_preset
+from dipstage.randomness import Streams
+from dipstage.settings import TrainerSettings
+from dipstage.trainer import fit, observe
+
+SETTINGS = TrainerSettings(width=8, scales=2, input_depth=4, precision="fp32")
+CPU = torch.device("cpu")
+
+
+def train(**changes: str) -> Outcome:
+    """A short run of a small network."""
+    picture = load_picture("skimage:astronaut", size=32, multiple=4)
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    schedule = parse_preset("log10").schedule(150)
+    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    return fit(observe(truth, 25, streams), truth, schedule, settings, streams)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_seed_decides_every_bit(precision: str) -> None:
+    first, again = train(precision=precision), train(precision=precision)
+    assert first.trace.csv() == again.trace.csv()
+    assert np.array_equal(first.best_raw, again.best_raw)
+    assert (first.precision, first.compiled) == (precision, False)
+    assert first.summary()["precision"] == precision
+
+
+def test_bf16_trains_as_fp32_does() -> None:
+    exact, fast = train(), train(precision="bf16")
+    assert exact.raw
+    assert fast.raw
+    assert exact.trace.csv() != fast.trace.csv()
+    # Of the first output, before any update: only rounding differs.
+    assert fast.trace.loss[0] == pytest.approx(exact.trace.loss[0], rel=5e-3)
+    assert fast.raw.max_psnr_gt_db == pytest.approx(exact.raw.max_psnr_gt_db, abs=1.0)
+
+
+def test_gradients_of_the_views_are_the_network_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the same network without views, laid out as PyTorch does."""
+    plain, viewed = (
+        SkipNetwork(width=6, scales=2, input_depth=4, generator=torch.Generator().manual_seed(3))
+        for _ in range(2)
+    )
+    x = torch.rand(1, 4, 16, 16, generator=torch.Generator().manual_seed(4))
+    weights = Weights(viewed, choose(SETTINGS, CPU), CPU)
+    weights.spread()
+    plain(x).square().sum().backward()
+    viewed(x.to(memory_format=weights.layout)).square().sum().backward()
+    weights.gather()
+    for ours, theirs in zip(viewed.parameters(), plain.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-4)
+    # One update of the flat parameter reaches every layer.
+    with torch.no_grad():
+        weights.flat.add_(1)
+    for ours, theirs in zip(viewed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach() + 1)
+
+
+def test_bf16_keeps_updates_that_are_too_small_for_it() -> None:
+    network = SkipNetwork(width=4, scales=1, input_depth=2, generator=torch.Generator())
+    weights = Weights(network, choose(replace(SETTINGS, precision="bf16"), CPU), CPU)
+    assert weights.flat.dtype is torch.float32
+    before = weights.flat.detach().clone()
+    with torch.no_grad():
+        weights.flat.add_(1e-5)
+    assert bool((weights.flat > before).all())
+    weights.spread()
+    assert next(network.body.parameters()).dtype is torch.bfloat16
+    assert network.head.weight.dtype is torch.float32
+
+
+def test_auto_goes_by_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = TrainerSettings()
+    for known, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(arithmetic, "_multiplies_bf16", lambda known=known: known)
+        assert choose(auto, CPU).precision == precision
+        assert choose(auto, torch.device("cuda")).precision == "fp32"
+        assert choose(replace(auto, precision="fp32"), CPU).precision == "fp32"
+    assert not choose(auto, CPU).compiled
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(InputError, match=r"compile is on and no C\+\+ compiler is found: install"):
+        choose(replace(SETTINGS, compile="on"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [("precision", "auto or fp32 or bf16"), ("compile", "auto or on or off")]
+)
+def test_other_words_are_refused(key: str, words: str) -> None:
+    with pytest.raises(InputError, match=f"{key} must be {words}, got 'fast'"):
+        replace(SETTINGS, **{key: "fast"})  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_compiled_network_serves_run_after_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    first = train(compile="on")
+    (network,) = arithmetic._compiled.values()
+    again = train(compile="on")
+    assert list(arithmetic._compiled.values()) == [network]
+    assert first.trace.csv() == again.trace.csv()
+    assert first.compiled
+    eager = train()
+    assert first.trace.loss[0] == pytest.approx(eager.trace.loss[0], rel=1e-4)
+    assert any((tmp_path / "dipstage/compiled").iterdir())
+    assert (tmp_path / "dipstage/compiled").stat().st_mode & 0o77 == 0
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(str(tmp_path))
