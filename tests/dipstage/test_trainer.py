@@ -79,7 +79,7 @@ def test_the_loop_is_the_recipe() -> None:
         width=8, scales=2, input_depth=8, generator=streams.generator(Stream.WEIGHTS)
     )
     # Laid out as the trainer does: rounding grows fast under Adam.
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
     fixed = torch.rand((1, 8, 32, 32), generator=streams.generator(Stream.INPUT)) * 0.1
     jitter = streams.generator(Stream.INPUT_NOISE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fake_runs import KEYS, experiment
 
 from dipstage.errors import InputError
@@ -54,14 +55,20 @@ def test_every_replicate_s_curves_are_readable_and_agree_with_its_scores(run: Ru
 def test_a_replicate_is_what_fit_gives_outside_ray(run: Run) -> None:
     picture = load_picture("skimage:chelsea", size=16, multiple=2)
     streams, truth = Streams(picture.digest, 1), picture.tensor()
-    alone = fit(
-        observe(truth, 25, streams),
-        truth,
-        parse_preset("log10").schedule(30),
-        run.experiment.trainer,
-        streams,
-        stopping=FullBudget(5),
-    )
+    threads = torch.get_num_threads()
+    # As a worker has: sums of bf16 depend on how many share them.
+    torch.set_num_threads(run.experiment.resources.cpus_per_trial)
+    try:
+        alone = fit(
+            observe(truth, 25, streams),
+            truth,
+            parse_preset("log10").schedule(30),
+            run.experiment.trainer,
+            streams,
+            stopping=FullBudget(5),
+        )
+    finally:
+        torch.set_num_threads(threads)
     searched = run.curves(run.records()[1], "chelsea-seed1")
     for name, curve in alone.trace.arrays().items():
         assert np.array_equal(searched[name], curve, equal_nan=curve.dtype.kind == "f"), name

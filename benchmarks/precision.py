@@ -1,0 +1,97 @@
+"""Whether faster arithmetic gives the same results: paired runs in fp32 and bf16.
+
+Claim: over n pairs of one picture, seed and schedule, the mean difference of max PSNR_GT (raw and
+smoothed, dB) and of the steps to it (share of fp32's mean), with Student's 95 % interval.
+`PYTHONPATH=. python benchmarks/precision.py` on one CPU core; prints a table and writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import t as student
+
+from dipstage.images import load_picture
+from dipstage.outcome import Outcome
+from dipstage.presets import parse_preset
+from dipstage.randomness import Streams
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import OUTPUTS
+from dipstage.trainer import fit, observe
+
+PICTURES = ["astronaut", "chelsea", "coffee", "rocket"]
+SCHEDULES = ["baseline", "log10"]
+
+
+def train(picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings) -> Outcome:
+    """One run of a preset on a picture of scikit-image at sigma 25."""
+    loaded = load_picture(f"skimage:{picture}", size=size, multiple=settings.multiple)
+    truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
+    stages = parse_preset(schedule).schedule(settings.iterations)
+    return fit(observe(truth, 25, streams), truth, stages, settings, streams)
+
+
+def interval(differences: list[float]) -> tuple[float, float, float]:
+    """Mean, and the ends of Student's 95 % interval."""
+    mean, n = float(np.mean(differences)), len(differences)
+    half = float(student.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def main() -> None:
+    """Train, print and write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--size", type=int, default=64)
+    arguments.add_argument("--width", type=int, default=32)
+    arguments.add_argument("--scales", type=int, default=4)
+    arguments.add_argument("--iterations", type=int, default=900)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(4)))
+    arguments.add_argument("--output", type=Path, default=Path("out/benchmark-precision.json"))
+    given = arguments.parse_args()
+    torch.set_num_threads(1)
+    settings = TrainerSettings(
+        width=given.width, scales=given.scales, iterations=given.iterations, precision="fp32"
+    )
+    pairs: list[dict[str, Any]] = []
+    for seed in given.seeds:
+        for picture in PICTURES:
+            for schedule in SCHEDULES:
+                pair: dict[str, Any] = {"picture": picture, "schedule": schedule, "seed": seed}
+                for precision in ("fp32", "bf16"):
+                    asked = replace(settings, precision=precision)
+                    pair[precision] = train(picture, schedule, seed, given.size, asked).summary()
+                pairs.append(pair)
+                print(f"{len(pairs)}: {picture}, {schedule}, seed {seed}", flush=True)
+    machine = {
+        "cpu": platform.processor() or platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "scale": f"{given.size}/{given.width}/{given.scales}",
+        "iterations": given.iterations,
+    }
+    print(" ".join(f"{key}={value}" for key, value in machine.items()), f"n={len(pairs)}")
+    for output in OUTPUTS:
+        for key in ("max_psnr_gt_db", "steps_to_max"):
+            by = {p: [pair[p][output][key] for pair in pairs] for p in ("fp32", "bf16")}
+            mean, low, high = interval([b - a for a, b in zip(*by.values(), strict=True)])
+            in_db = key == "max_psnr_gt_db"
+            unit, scale = ("dB", 1.0) if in_db else ("%", float(np.mean(by["fp32"])) / 100)
+            print(
+                f"{output} {key}: bf16 - fp32 {mean / scale:+.3f} "
+                f"[{low / scale:+.3f}, {high / scale:+.3f}] {unit}"
+            )
+    ratio = [pair["bf16"]["iterations_per_s"] / pair["fp32"]["iterations_per_s"] for pair in pairs]
+    print(f"speed, bf16 over fp32: {np.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})")
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps({**machine, "pairs": pairs}))
+
+
+if __name__ == "__main__":
+    main()
