@@ -191,7 +191,6 @@ def _work(run: Run, lease: Lease, setting: Setting, address: str | None, view: V
         # Twice: Ray puts a handler of its own in place when it starts.
         with terminable(), ray_cluster(address), terminable():
             tune_trials(run, ledger, setting, view, lease, can_grow=address is not None)
-    ledger.close()
 
 
 def _refuse_fewer(run: Run, trials: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dipstage.errors import WorkError
 from dipstage.schedules import Schedule
@@ -17,7 +17,14 @@ from search.objectives import mean_score
 from search.pareto import Score
 from search.racing import race
 from search.sampler import SAMPLERS, SearchedTrials
-from search.study import RACED, REPLICATE, is_interrupted, objective_of, replicates
+from search.study import (
+    RACED,
+    REPLICATE,
+    is_interrupted,
+    objective_of,
+    replicates,
+    storage_of,
+)
 
 if TYPE_CHECKING:
     from search.experiment import Experiment
@@ -57,22 +64,39 @@ class Work:
         )
 
 
+@dataclass(slots=True)
+class _Open:
+    """What the ledger remembers of a trial that has not ended.
+
+    scores, wall_s: of its finished replicates. estimate: of a trial that is to be stopped.
+    """
+
+    trial_id: int
+    is_candidate: bool
+    scores: dict[str, Score] = field(default_factory=dict)
+    wall_s: dict[str, float] = field(default_factory=dict)
+    estimate: Score | None = None
+    deaths: int = 0
+
+
 class Ledger:
     """Hands out trials and writes down what comes back. One driver has one ledger."""
 
     def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
         """`keys` name the replicates that make a trial complete."""
         self._study, self._experiment, self._keys = study, experiment, keys
-        self._objective = objective_of(study)
-        seed = experiment.search.seed + len(study.get_trials(deepcopy=False))
+        self._objective, self._storage = objective_of(study), storage_of(study)
+        trials = study.get_trials(deepcopy=False)
+        seed = experiment.search.seed + len(trials)
         wanted = int(study.user_attrs["trials"])
-        study.sampler = SearchedTrials(SAMPLERS[experiment.search.sampler](seed, wanted))
+        sampler = SAMPLERS[experiment.search.sampler](seed, wanted)
+        self._searched = SearchedTrials(sampler, study, trials)
         self._queue: deque[Work] = deque()
         # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
         self._alone: deque[Work] = deque()
         self._running: dict[int, Work] = {}
-        # Scores by replicate: of trials under way, and of complete ones for them to race against.
-        self._scores: dict[int, dict[str, Score]] = {}
+        self._open: dict[int, _Open] = {}
+        # Scores by replicate of complete trials, for others to race against.
         self._complete: list[dict[str, Score]] = []
         # Of the trials that ended under this driver, why they failed; None for those that did not.
         self._endings: deque[str | None] = deque(maxlen=WINDOW)
@@ -93,20 +117,33 @@ class Ledger:
     def _adopt(self) -> None:
         """Take up what a dead driver left RUNNING."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            taken = self._open[trial.number] = self._taken_up(trial)
             if "stages" not in trial.user_attrs:
-                self._interrupt(trial.number)
+                reason = "the driver ended before the trial had a schedule"
+                self._end(trial.number, TrialState.FAIL, interrupted=True, failure=reason)
                 continue
             work = Work.of(trial)
             self._running[trial.number] = work
-            self._scores[trial.number] = self._score_all(trial)
-            if RACED in trial.user_attrs:
-                self._tell_raced(trial.number)
+            if taken.estimate is not None:
+                self._tell(trial.number, taken.estimate)
                 continue
-            if int(trial.user_attrs.get("deaths", 0)) >= MAX_DEATHS:
+            if taken.deaths >= MAX_DEATHS:
                 self._give_up(trial.number, MAX_DEATHS, trial.user_attrs.get("death", ""))
                 continue
             if not self._finish_if_all_done(trial.number):
                 self._put_back(self._running.pop(trial.number))
+
+    def _taken_up(self, trial: FrozenTrial) -> _Open:
+        attributes = trial.user_attrs
+        raced = attributes.get(RACED)
+        return _Open(
+            trial._trial_id,
+            "candidate" in attributes,
+            self._score_all(trial),
+            {key: float(outcome["wall_s"]) for key, outcome in replicates(trial).items()},
+            Score(*raced["estimate"]) if raced else None,
+            int(attributes.get("deaths", 0)),
+        )
 
     @property
     def finished(self) -> bool:
@@ -134,51 +171,65 @@ class Ledger:
         (self._alone if work.alone else self._queue).append(work)
 
     def _new_candidate(self, candidate: Mapping[str, Any]) -> Work:
-        trial = self._study.ask()
-        trial.set_user_attr("candidate", candidate["name"])
-        warmup = candidate.get("warmup")
-        if warmup is not None:
-            trial.set_user_attr("warmup", warmup)
         schedule = Schedule.from_pairs(candidate["stages"], any_order=True)
-        work = self._dispatchable(trial, schedule, candidate["learning_rate"])
+        warmup = candidate.get("warmup")
+        attributes = {"candidate": candidate["name"]}
+        if warmup is not None:
+            attributes["warmup"] = warmup
+        work = self._dispatchable(schedule, candidate["learning_rate"], attributes)
         return replace(work, warmup=warmup)
 
     def _sample(self) -> Work:
         from search.space import suggest
 
         assert self._experiment.space is not None
-        trial = self._study.ask()
+        trial = self._searched.ask()
         point = suggest(trial, self._experiment.space)
         schedule = point.family.schedule(self._experiment.trainer.iterations)
-        return self._dispatchable(trial, schedule, point.learning_rate)
+        sampled = self._searched.content(trial)
+        work = self._dispatchable(schedule, point.learning_rate, {}, sampled)
+        self._searched.enter(trial, work.number)
+        return work
 
     def _dispatchable(
-        self, trial: optuna.Trial, schedule: Schedule, learning_rate: float | None
+        self,
+        schedule: Schedule,
+        learning_rate: float | None,
+        attributes: dict[str, Any],
+        sampled: FrozenTrial | None = None,
     ) -> Work:
+        """Write a new trial down, at once with all that a later driver needs to take it up."""
         rate = self._experiment.trainer.learning_rate if learning_rate is None else learning_rate
-        trial.set_user_attr("learning_rate", rate)
-        # Last: a RUNNING trial with stages is one that a later driver can take up.
-        trial.set_user_attr("stages", schedule.pairs)
-        self._scores[trial.number] = {}
-        return Work(trial.number, schedule, rate)
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=sampled.params if sampled else {},
+            distributions=sampled.distributions if sampled else {},
+            system_attrs=sampled.system_attrs if sampled else {},
+            user_attrs={**attributes, "learning_rate": rate, "stages": schedule.pairs},
+        )
+        created = self._storage.add_trial(self._study._study_id, template)
+        self._open[created.number] = _Open(created._trial_id, "candidate" in attributes)
+        return Work(created.number, schedule, rate)
 
     def record(self, number: int, key: str, outcome: Mapping[str, Any]) -> None:
         """Write down a finished replicate."""
         self._set(number, REPLICATE + key, dict(outcome))
         work = self._running[number]
         self._running[number] = replace(work, done=(*work.done, key))
-        self._scores[number][key] = self._objective.score(outcome)
+        taken = self._open[number]
+        taken.scores[key] = self._objective.score(outcome)
+        taken.wall_s[key] = float(outcome["wall_s"])
 
     def race(self, number: int) -> bool:
         """Whether the front has beaten a trial under way; it is then marked, to be finished.
 
         Candidates are never raced: they are there to be compared with.
         """
-        racing = self._experiment.racing
-        if not racing.enabled or "candidate" in self._trial(number).user_attrs:
+        racing, taken = self._experiment.racing, self._open[number]
+        if not racing.enabled or taken.is_candidate:
             return False
         raced = race(
-            self._scores[number],
+            taken.scores,
             self._complete,
             self._keys,
             racing.confidence,
@@ -187,6 +238,7 @@ class Ledger:
         if raced is None:
             return False
         self._set(number, RACED, {**asdict(raced), "estimate": list(raced.estimate)})
+        taken.estimate = raced.estimate
         return True
 
     def out_of_memory(self, number: int, reason: str) -> None:
@@ -210,81 +262,67 @@ class Ledger:
             f"search.max_failed_share {share:g}: {reasons}"
         )
 
-    def close(self) -> None:
-        """Clear away trials without a schedule, which a storage that was away can leave."""
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "stages" not in trial.user_attrs:
-                self._interrupt(trial.number)
-
-    def _interrupt(self, number: int) -> None:
-        self._set(number, "interrupted", True)
-        self._set(number, "failure", "the driver ended before the trial had a schedule")
-        self._study.tell(number, state=TrialState.FAIL)
-
     def finish(self, number: int, failure: str | None) -> None:
         """The trial ended: COMPLETE with the means over its replicates, or FAIL with the reason.
 
         A raced trial is COMPLETE with its estimate, so that the sampler learns from it.
         """
-        if failure is None and RACED in self._trial(number).user_attrs:
-            self._tell_raced(number)
+        estimate = self._open[number].estimate
+        if failure is None and estimate is not None:
+            self._tell(number, estimate)
             return
         if failure is None and not self._finish_if_all_done(number):
             failure = "the trial ended without all of its replicates"
         if failure is not None:
             self._fail(number, failure)
-        self._running.pop(number, None)
 
     def died(self, number: int, reason: str = "") -> None:
         """The worker died: run the rest again, unless that has happened too often."""
         if self._finish_if_all_done(number):
             return
-        work = self._running.pop(number)
-        deaths = int(self._trial(number).user_attrs.get("deaths", 0)) + 1
+        work, taken = self._running.pop(number), self._open[number]
+        taken.deaths += 1
         self._set(number, "death", reason)
-        self._set(number, "deaths", deaths)
-        if deaths >= MAX_DEATHS:
-            self._give_up(number, deaths, reason)
+        self._set(number, "deaths", taken.deaths)
+        if taken.deaths >= MAX_DEATHS:
+            self._give_up(number, taken.deaths, reason)
         else:
             self._put_back(work)
 
     def _give_up(self, number: int, deaths: int, reason: str) -> None:
         last = f", last: {reason}" if reason else ""
         self._fail(number, f"its worker died {deaths} times{last}")
-        self._running.pop(number, None)
 
     def _finish_if_all_done(self, number: int) -> bool:
-        scores = self._scores[number]
+        scores = self._open[number].scores
         if set(self._keys) - set(scores):
             return False
         self._tell(number, mean_score(scores[key] for key in self._keys))
         self._complete.append(scores)
         return True
 
-    def _tell_raced(self, number: int) -> None:
-        self._tell(number, Score(*self._trial(number).user_attrs[RACED]["estimate"]))
-
     def _tell(self, number: int, score: Score) -> None:
-        outcomes = replicates(self._trial(number))
-        self._set(number, "wall_s", sum(outcome["wall_s"] for outcome in outcomes.values()))
-        self._study.tell(number, list(score))
+        if any(math.isnan(value) for value in score):
+            self._fail(number, "an objective is not a number")
+            return
+        wall_s = sum(self._open[number].wall_s.values())
+        self._end(number, TrialState.COMPLETE, score, wall_s=wall_s)
         self._endings.append(None)
+
+    def _fail(self, number: int, reason: str) -> None:
+        self._end(number, TrialState.FAIL, failure=reason)
+        self._endings.append(reason)
+
+    def _end(
+        self, number: int, state: TrialState, values: Score | None = None, **attributes: Any
+    ) -> None:
+        self._storage.end_trial(self._open[number].trial_id, state, values, attributes)
+        self._searched.tell(number, state, values)
         self._running.pop(number, None)
-        self._scores.pop(number, None)
+        del self._open[number]
 
     def _score_all(self, trial: FrozenTrial) -> dict[str, Score]:
         return {key: self._objective.score(outcome) for key, outcome in replicates(trial).items()}
 
-    def _fail(self, number: int, reason: str) -> None:
-        self._scores.pop(number, None)
-        self._set(number, "failure", reason)
-        self._study.tell(number, state=TrialState.FAIL)
-        self._endings.append(reason)
-
-    def _trial(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
-
     def _set(self, number: int, key: str, value: Any) -> None:
-        study = self._study
-        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        study._storage.set_trial_user_attr(trial_id, key, value)
+        self._storage.set_trial_user_attr(self._open[number].trial_id, key, value)

@@ -1,10 +1,11 @@
-"""What the sampler sees of a study: the trials that were searched."""
+"""What the sampler sees of a study: the trials that were searched, in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable, Sequence
 
+import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -20,53 +21,39 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
 """By name, made from a seed and the number of trials that are wanted."""
 
 
-class SearchedTrials(BaseSampler):
-    """A sampler that does not see candidates: they lie outside the space, or off its measure.
+class SearchedTrials:
+    """A sampler and the trials that it learns from, without the study's database.
 
-    Optuna's samplers rank all trials before they look at parameters; a front held by candidates,
-    which have none, would leave them nothing to learn from.
+    A sampler reads all trials for every parameter; here that costs no query, and a trial is in
+    the database only once it is whole. Candidates are left out: they lie outside the space, or
+    off its measure. Optuna's samplers rank all trials before they look at parameters; a front
+    held by candidates, which have none, would leave them nothing to learn from.
     """
 
-    def __init__(self, sampler: BaseSampler) -> None:
-        """Wrap `sampler`."""
-        self._sampler = sampler
-        self._view: Study | None = None
+    def __init__(self, sampler: BaseSampler, study: Study, trials: Iterable[FrozenTrial]) -> None:
+        """Begin with the `trials` of a study, as far as they were searched."""
+        self._memory = optuna.create_study(directions=study.directions, sampler=sampler)
+        self._here: dict[int, int] = {}
+        for trial in trials:
+            if "candidate" not in trial.user_attrs:
+                self._here[trial.number] = len(self._here)
+                known = copy.copy(trial)
+                known.user_attrs = {}  # Outcomes, which no sampler looks at.
+                self._memory.add_trial(known)
 
-    def _searched(self, study: Study) -> Study:
-        if self._view is None:
-            self._view = _StudyWithoutCandidates(study.study_name, study._storage)
-            # Shared, so that the cache is dropped when the study asks for the next trial.
-            self._view._thread_local = study._thread_local
-        return self._view
+    def ask(self) -> optuna.Trial:
+        """A trial to suggest parameters with; the study knows nothing of it yet."""
+        return self._memory.ask()
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Any:
-        """See `BaseSampler`."""
-        return self._sampler.infer_relative_search_space(self._searched(study), trial)
+    def content(self, trial: optuna.Trial) -> FrozenTrial:
+        """What was made of a trial that was asked for: parameters, and the sampler's own notes."""
+        return self._memory._storage.get_trial(trial._trial_id)
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> Any:
-        """See `BaseSampler`."""
-        return self._sampler.sample_relative(self._searched(study), trial, search_space)
+    def enter(self, trial: optuna.Trial, number: int) -> None:
+        """The study has a trial that was asked for under this number."""
+        self._here[number] = trial.number
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, dist: Any) -> Any:
-        """See `BaseSampler`."""
-        return self._sampler.sample_independent(self._searched(study), trial, name, dist)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """See `BaseSampler`."""
-        self._sampler.before_trial(self._searched(study), trial)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """See `BaseSampler`."""
-        if "candidate" not in trial.user_attrs:
-            self._sampler.after_trial(self._searched(study), trial, state, values)
-
-    def reseed_rng(self) -> None:
-        """See `BaseSampler`."""
-        self._sampler.reseed_rng()
-
-
-class _StudyWithoutCandidates(Study):
-    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        # Optuna 5.0: all samplers read trials through this method.
-        trials = super()._get_trials(*args, **kwargs)
-        return [trial for trial in trials if "candidate" not in trial.user_attrs]
+    def tell(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """How the trial of the study with this number ended. Candidates are passed over."""
+        if number in self._here:
+            self._memory.tell(self._here[number], values, state)

@@ -6,19 +6,25 @@ what cannot be waited out ends the search with a sentence, and a resume goes on.
 
 from __future__ import annotations
 
+import copy
 import functools
+import json
 import logging
 import os
 import sqlite3
+import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -29,6 +35,7 @@ from sqlalchemy.exc import (
     PendingRollbackError,
     SQLAlchemyError,
 )
+from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
@@ -37,6 +44,8 @@ from search.paths import is_remote
 R = TypeVar("R")
 
 ADDRESS_VARIABLE = "DIPSEARCH_STORAGE"
+CREATION = "dipsearch:creation"
+"""System attribute of a trial: the token of the call that created it."""
 PATIENCE_S = 120.0
 """How long a call waits for a database server that is away."""
 _LOCKED_S = 60.0
@@ -158,8 +167,8 @@ class PatientStorage(RDBStorage):
     """Optuna's storage, whose calls wait for a server that is away.
 
     A call whose answer got lost is made again, so each must bear that: attributes and parameters
-    are set to the same value, a state is looked at before it counts as refused, and a trial that
-    was created twice stays without a schedule, which the ledger clears away.
+    are set to the same value, a state is looked at before it counts as refused, and a trial
+    carries a token by which a second call finds it.
     """
 
     patience_s = 0.0
@@ -227,6 +236,63 @@ class PatientStorage(RDBStorage):
 
         return self.wait_out(tell)
 
+    def add_trial(self, study_id: int, content: FrozenTrial) -> FrozenTrial:
+        """Write a new trial in one transaction; returns it with its number and id.
+
+        It is there once, even if an answer gets lost, and whole or not at all. `create_new_trial`
+        of Optuna would create again by itself what was not answered.
+        """
+        created, token = copy.copy(content), uuid.uuid4().hex
+        created.system_attrs = {**content.system_attrs, CREATION: token}
+        called = False
+
+        def create() -> FrozenTrial:
+            nonlocal called
+            with _create_scoped_session(self.scoped_session) as session:
+                # Held until the end, so that a call which is still under way is waited for.
+                models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+                found = _created(session, study_id, token) if called else None
+                called = True
+                trial: Any = found or self._get_prepared_new_trial(study_id, created, session)
+                session.flush()
+                created.number, created._trial_id = trial.number, trial.trial_id
+            return created
+
+        return self.wait_out(create)
+
+    def end_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        values: Sequence[float] | None,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        """Set a trial's last attributes, its values and its state, all or none of them.
+
+        UpdateFinishedTrialError for a trial that had ended before.
+        """
+        called = False
+
+        def end() -> None:
+            nonlocal called
+            with _create_scoped_session(self.scoped_session) as session:
+                trial: Any = models.TrialModel.find_or_raise_by_id(
+                    trial_id, session, for_update=True
+                )
+                if called and trial.state is state:
+                    return
+                called = True
+                for key, value in attributes.items():
+                    self._set_trial_attr_without_commit(
+                        session, models.TrialUserAttributeModel, trial_id, key, value
+                    )
+                for objective, value in enumerate(values or ()):
+                    self._set_trial_value_without_commit(session, trial, objective, value)
+                self.check_trial_is_updatable(trial_id, trial.state)
+                trial.state, trial.datetime_complete = state, datetime.now()
+
+        self.wait_out(end)
+
     create_new_study = _patient(RDBStorage.create_new_study)
     delete_study = _patient(RDBStorage.delete_study)
     set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
@@ -243,10 +309,22 @@ class PatientStorage(RDBStorage):
     set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
     set_trial_system_attr = _patient(RDBStorage.set_trial_system_attr)
     get_trial = _patient(RDBStorage.get_trial)
-    # Optuna's cache, which stands before every such storage, calls these.
     _create_new_trial = _patient(RDBStorage._create_new_trial)
+    # Optuna's cache, which stands before every such storage, calls these.
     _set_trial_param = _patient(RDBStorage._set_trial_param)
     _get_trials = _patient(RDBStorage._get_trials)
+
+
+def _created(session: Session, study_id: int, token: str) -> Any:
+    """The trial that a call with this token created, if it did."""
+    notes = models.TrialSystemAttributeModel
+    return (
+        session.query(models.TrialModel)
+        .join(notes)
+        .filter(models.TrialModel.study_id == study_id)
+        .filter(notes.key == CREATION, notes.value_json == json.dumps(token))
+        .one_or_none()
+    )
 
 
 def _reason(error: BaseException) -> str:

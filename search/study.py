@@ -10,10 +10,11 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -86,6 +87,13 @@ def load_study(storage: PatientStorage, name: str) -> Study:
         return Study(name, storage)
     except KeyError:
         raise InputError(f"the storage has no study {name!r}: is it the one of this run?") from None
+
+
+def storage_of(study: Study) -> PatientStorage:
+    """The storage behind Optuna's cache, which passes on what is written."""
+    storage = cast(_CachedStorage, study._storage)._backend
+    assert isinstance(storage, PatientStorage)
+    return storage
 
 
 def delete_study(storage: PatientStorage, name: str) -> None:

@@ -1,19 +1,24 @@
 """The ledger: nothing lost, nothing counted twice, whatever dies when."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from fake_runs import KEYS, experiment, new_run, outcome, play
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from dipstage.errors import InputError
 from dipstage.presets import parse_preset
 from search.ledger import MAX_DEATHS, Ledger, Work
 from search.run import Run
-from search.sampler import SearchedTrials
-from search.space import decode
+from search.sampler import SAMPLERS, SearchedTrials
+from search.space import decode, suggest
 from search.storage import open_storage
 from search.study import load_study, replicates
 
@@ -196,19 +201,21 @@ def test_runs_live_where_they_were_asked_to_whatever_the_folder_is_called(
     assert Run.open("tiny", tmp_path / name).trials_wanted == run.trials_wanted
 
 
-def suggestions(candidates: int, sampler: optuna.samplers.BaseSampler) -> list[dict[str, Any]]:
+def suggestions(
+    candidates: int, sampler: optuna.samplers.BaseSampler, mark: str = "candidate"
+) -> list[dict[str, Any]]:
     """What a sampler asks for after candidates that hold the whole front."""
-    study = optuna.create_study(
-        directions=["maximize", "minimize"], sampler=SearchedTrials(sampler)
-    )
+    study = optuna.create_study(directions=["maximize", "minimize"])
     for _ in range(candidates):
-        study.add_trial(optuna.create_trial(values=[99.0, 1.0], user_attrs={"candidate": "x"}))
+        study.add_trial(optuna.create_trial(values=[99.0, 1.0], user_attrs={mark: "x"}))
+    searched = SearchedTrials(sampler, study, study.get_trials())
     drawn = []
-    for _ in range(25):
-        trial = study.ask()
+    for number in range(candidates, candidates + 25):
+        trial = searched.ask()
         x = trial.suggest_float("x", 0, 1)
         y = trial.suggest_float("y", 0, 1)
-        study.tell(trial, [x, y])
+        searched.enter(trial, number)
+        searched.tell(number, TrialState.COMPLETE, [x, y])
         drawn.append(trial.params)
     return drawn
 
@@ -224,27 +231,136 @@ def test_candidates_do_not_change_what_is_sampled(kind: str) -> None:
 
 
 def test_tpe_would_have_been_confused_without_the_filter() -> None:
-    """The test above can fail: an unwrapped sampler asks for other points."""
+    """The test above can fail: trials that are no candidates change what is asked for."""
+    unmarked = suggestions(12, optuna.samplers.TPESampler(seed=1), mark="other")
+    assert suggestions(0, optuna.samplers.TPESampler(seed=1)) != unmarked
 
-    class Bare(SearchedTrials):
-        def _searched(self, study: optuna.Study) -> optuna.Study:
-            return study
 
-    def drawn(candidates: int) -> list[dict[str, Any]]:
-        study = optuna.create_study(
-            directions=["maximize", "minimize"],
-            sampler=Bare(optuna.samplers.TPESampler(seed=1)),
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_the_ledger_samples_what_optuna_s_own_ask_and_tell_would(
+    tmp_path: Path, sampler: str
+) -> None:
+    """A trial is made in memory first, and the sequence of a seed is the one that it always was."""
+    changes = {"trials": 60, "seed": 3, "sampler": sampler}
+    run = new_run(tmp_path, experiment(search=changes, candidates=[]))
+    play(run, lambda number: (20 + 7 * number % 11, 1 + 5 * number % 29))
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](3, 60)
+    )
+    assert run.experiment.space is not None
+    for number, trial in enumerate(run.records()):
+        asked = study.ask()
+        suggest(asked, run.experiment.space)
+        assert asked.params == trial.params
+        study.tell(asked, [20 + 7 * number % 11, 1 + 5 * number % 29])
+
+
+@pytest.fixture
+def commits(run: Run) -> Iterator[list[str]]:
+    """What has been committed to the run's database since the last look."""
+    done: list[str] = []
+    listener = ("commit", lambda connection: done.append("commit"))
+    event.listen(run.storage.engine, *listener)
+    yield done
+    event.remove(run.storage.engine, *listener)
+
+
+def test_a_trial_costs_one_transaction_at_its_beginning_each_replicate_and_its_end(
+    run: Run, commits: list[str]
+) -> None:
+    ledger = ledger_of(run)
+    for _ in range(4):
+        commits.clear()
+        work = ledger.next()
+        assert work is not None
+        assert len(commits) == 1
+        for count, key in enumerate(KEYS, start=2):
+            ledger.record(work.number, key, outcome(25, 10))
+            assert not ledger.race(work.number)
+            assert len(commits) == count
+        ledger.finish(work.number, None)
+        assert len(commits) == len(KEYS) + 2
+
+
+class Cut(BaseException):
+    """A driver dies here."""
+
+
+@pytest.mark.parametrize("kind", ["candidate", "sampled"])
+def test_a_driver_that_dies_while_a_trial_is_written_leaves_all_of_it_or_nothing(
+    run: Run, kind: str
+) -> None:
+    ledger = ledger_of(run)
+    if kind == "sampled":
+        for _ in run.study.user_attrs["candidates"]:
+            assert ledger.next() is not None
+    before = len(run.study.get_trials())
+    statements: list[str] = []
+    stop_at = 1
+
+    def execute(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(("INSERT", "UPDATE")):
+            statements.append(statement)
+            if len(statements) == stop_at:
+                raise Cut
+
+    event.listen(run.storage.engine, "before_cursor_execute", execute)
+    while True:
+        statements.clear()
+        try:
+            work = ledger.next()
+            break
+        except Cut:
+            assert len(run.study.get_trials()) == before
+            stop_at, ledger = stop_at + 1, ledger_of(run)
+            while kind == "sampled" and ledger._queue:
+                ledger.next()
+    event.remove(run.storage.engine, "before_cursor_execute", execute)
+    assert stop_at > 4, "a trial, its attributes, its number"
+    assert work is not None
+    assert Work.of(run.study.get_trials()[work.number]) == work
+
+
+def test_a_trial_whose_creation_was_not_answered_is_there_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[OperationalError] = []
+
+    def lose_answer(session: Session) -> None:
+        if not lost:
+            lost.append(OperationalError("COMMIT", {}, Exception("the server is away")))
+            raise lost[0]
+
+    run.storage.patience_s = 60
+    monkeypatch.setattr(run.storage, "_is_away", lambda error: bool(lost))
+    event.listen(run.storage.scoped_session, "after_commit", lose_answer)
+    ledger = ledger_of(run)
+    lost.clear()
+    first = ledger.next()
+    assert lost
+    assert first is not None
+    assert [(t.number, t.candidate) for t in run.records()] == [(0, "baseline")]
+    for key in KEYS:
+        ledger.record(first.number, key, outcome(25, 10))
+    lost.clear()
+    ledger.finish(first.number, None)
+    assert lost
+    event.remove(run.storage.scoped_session, "after_commit", lose_answer)
+    play(run, lambda number: (25.0, 10))
+    assert states(run) == ["complete"] * 6
+    assert len(run.study.get_trials()) == 6
+
+
+def test_a_trial_that_has_ended_is_not_ended_again(run: Run) -> None:
+    ledger = ledger_of(run)
+    work = ledger.next()
+    assert work is not None
+    finish(ledger, work)
+    with pytest.raises(UpdateFinishedTrialError):
+        run.storage.end_trial(
+            run.study.get_trials()[0]._trial_id, TrialState.COMPLETE, [1.0, 2.0], {"wall_s": 0.0}
         )
-        for _ in range(candidates):
-            study.add_trial(optuna.create_trial(values=[99.0, 1.0], user_attrs={"candidate": "x"}))
-        points = []
-        for _ in range(25):
-            trial = study.ask()
-            study.tell(trial, [trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)])
-            points.append(trial.params)
-        return points
-
-    assert drawn(0) != drawn(12)
+    assert run.records()[0].values == (25.0, 10.0)
 
 
 def test_storages_that_cannot_be_opened_are_refused_without_their_password(
