@@ -14,7 +14,7 @@ import click
 from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
 
@@ -123,3 +123,45 @@ def table(
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))
     return result
+
+
+class LongTable:
+    """What `table` prints, for thousands of rows: Rich takes about 1 ms for each.
+
+    It lays out by itself what needs no folding, and leaves the rest to Rich.
+    """
+
+    def __init__(
+        self, columns: list[str], rows: list[list[str]], title: str, left: Container[int]
+    ) -> None:
+        """See `table`."""
+        self._columns, self._rows, self._title, self._left = columns, rows, title, left
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Head and rule are Rich's own, of a table with one row of the widest cells."""
+        from rich.cells import cell_len
+        from rich.segment import Segment
+
+        heads = [name.split("\n") for name in self._columns]
+        widths = [
+            max(cell_len(cell) for cell in (*head, *(row[i] for row in self._rows)))
+            for i, head in enumerate(heads)
+        ]
+        room = options.max_width - 2 * (len(widths) - 1)
+        if sum(widths) > room or any(not cell.isprintable() for row in self._rows for cell in row):
+            yield table(self._columns, self._rows, self._title, self._left)
+            return
+        widest = ["x" * width for width in widths]
+        head = table(self._columns, [widest], self._title, self._left)
+        *head_lines, _ = Segment.split_lines(console.render(head, options))
+        for line in head_lines:
+            yield from (*line, Segment.line())
+        for row in self._rows:
+            blanks = [
+                " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+            ]
+            padded = [
+                cell + blank if i in self._left else blank + cell
+                for i, (cell, blank) in enumerate(zip(row, blanks, strict=True))
+            ]
+            yield Segment("  ".join(padded) + "\n")

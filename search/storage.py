@@ -14,7 +14,7 @@ import os
 import sqlite3
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 
 from dipstage.errors import InputError, WorkError
 from search.paths import is_remote
+from search.reading import is_known, read_trials
 
 R = TypeVar("R")
 
@@ -293,6 +294,27 @@ class PatientStorage(RDBStorage):
 
         self.wait_out(end)
 
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """See `RDBStorage`; the same in fewer and cheaper queries."""
+
+        def get() -> list[FrozenTrial]:
+            with self.engine.connect() as connection:
+                if states is None and is_known(connection):
+                    return read_trials(
+                        connection, study_id, trial_id_greater_than, included_trial_ids
+                    )
+            return RDBStorage._get_trials(
+                self, study_id, states, included_trial_ids, trial_id_greater_than
+            )
+
+        return self.wait_out(get)
+
     create_new_study = _patient(RDBStorage.create_new_study)
     delete_study = _patient(RDBStorage.delete_study)
     set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
@@ -312,7 +334,6 @@ class PatientStorage(RDBStorage):
     _create_new_trial = _patient(RDBStorage._create_new_trial)
     # Optuna's cache, which stands before every such storage, calls these.
     _set_trial_param = _patient(RDBStorage._set_trial_param)
-    _get_trials = _patient(RDBStorage._get_trials)
 
 
 def _created(session: Session, study_id: int, token: str) -> Any:

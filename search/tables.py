@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from dipstage.console import table
+from dipstage.console import LongTable, table
 from dipstage.files import Measure
 from dipstage.stopping import OUTPUTS, Output
 from search.objectives import Objective
@@ -163,7 +163,7 @@ def budget_table(run: Run, budget: int, ranked: list[tuple[Trial, Measure]]) -> 
     return table(columns, rows, title, left=(1,))
 
 
-def trials_table(run: Run) -> Table:
+def trials_table(run: Run) -> LongTable:
     """Every trial as a row."""
     objective = run.objective
     rows = []
@@ -189,7 +189,7 @@ def trials_table(run: Run) -> Table:
         "training (s)",
         "parameters, or why it failed",
     ]
-    return table(columns, rows, run.name, left=(0, 1, 7))
+    return LongTable(columns, rows, run.name, left=(0, 1, 7))
 
 
 def _objectives(trial: Trial, objective: Objective) -> list[str]:

@@ -1,0 +1,98 @@
+"""Optuna's trials in a few plain queries, where Optuna makes an object of every row."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Select, select, text
+
+_SCHEMA = "v3.2.0.a"
+"""Of Optuna's tables, as this module knows them."""
+_trials, _params, _values, _steps, _user, _system = (
+    model.__table__
+    for model in (
+        models.TrialModel,
+        models.TrialParamModel,
+        models.TrialValueModel,
+        models.TrialIntermediateValueModel,
+        models.TrialUserAttributeModel,
+        models.TrialSystemAttributeModel,
+    )
+)
+_distribution = functools.lru_cache(maxsize=1000)(json_to_distribution)
+
+
+def is_known(connection: Connection) -> bool:
+    """Whether the tables are of the schema that this module reads."""
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return bool(found == _SCHEMA)
+
+
+def read_trials(
+    connection: Connection, study_id: int, after: int, besides: Collection[int]
+) -> list[FrozenTrial]:
+    """A study's trials whose id is above `after` or in `besides`, by their ids.
+
+    The same as `RDBStorage._get_trials` returns, except that equal distributions are one object.
+    """
+    wanted = _trials.c.study_id == study_id
+    if after > -1:
+        newer = _trials.c.trial_id > after
+        wanted &= newer | _trials.c.trial_id.in_(besides) if besides else newer
+    # Trials first: what has ended by then does not change while the rest is read.
+    trials = connection.execute(select(_trials).where(wanted).order_by(_trials.c.trial_id)).all()
+
+    def rows(table: Any, *columns: str) -> Select[Any]:
+        chosen = select(table.c.trial_id, *(table.c[name] for name in columns))
+        return chosen.join(_trials).where(wanted)
+
+    params, distributions, values, steps, user, system = (
+        defaultdict[int, dict[Any, Any]](dict) for _ in range(6)
+    )
+    query = rows(_params, "param_name", "param_value", "distribution_json")
+    for trial, name, value, told in connection.execute(query.order_by(_params.c.param_id)):
+        distribution = distributions[trial][name] = _distribution(told)
+        params[trial][name] = distribution.to_external_repr(value)
+    for trial, objective, value, kind in connection.execute(
+        rows(_values, "objective", "value", "value_type")
+    ):
+        values[trial][objective] = models.TrialValueModel.stored_repr_to_value(value, kind)
+    for trial, step, value, kind in connection.execute(
+        rows(_steps, "step", "intermediate_value", "intermediate_value_type")
+    ):
+        model = models.TrialIntermediateValueModel
+        steps[trial][step] = model.stored_repr_to_intermediate_value(value, kind)
+    for table, found in ((_user, user), (_system, system)):
+        query = rows(table, "key", "value_json").order_by(table.c.trial_id, table.c.key)
+        for trial, key, value in connection.execute(query):
+            found[trial][key] = json.loads(value)
+    return [
+        FrozenTrial(
+            number=trial.number,
+            state=trial.state,
+            value=None,
+            values=[values[i][k] for k in sorted(values[i])] if i in values else None,
+            datetime_start=_local(trial.datetime_start),
+            datetime_complete=_local(trial.datetime_complete),
+            params=params[i],
+            distributions=distributions[i],
+            user_attrs=user[i],
+            system_attrs=system[i],
+            intermediate_values=steps[i],
+            trial_id=i,
+        )
+        for trial in trials
+        for i in (trial.trial_id,)
+    ]
+
+
+def _local(utc: datetime | None) -> datetime | None:
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
