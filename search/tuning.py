@@ -210,9 +210,19 @@ def _last_line(path: str | None) -> str:
 
 
 def tune_trials(
-    run: Run, ledger: Ledger, setting: Setting, view: View, lease: Lease, *, can_grow: bool
+    run: Run,
+    ledger: Ledger,
+    setting: Setting,
+    view: View,
+    lease: Lease,
+    *,
+    can_grow: bool,
+    trainable: type[tune.Trainable] = ScheduleTrial,
 ) -> None:
-    """Run the ledger's trials until it is finished; WorkError for what ends it before."""
+    """Run the ledger's trials until it is finished; WorkError for what ends it before.
+
+    trainable: made with the setting, and reports as `ScheduleTrial` does.
+    """
     shares = resources_of(run.experiment, can_grow=can_grow)
     run.study.set_user_attr("concurrent", shares.concurrent)
     setting = replace(setting, device=shares.device)
@@ -221,9 +231,7 @@ def tune_trials(
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
         tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(ScheduleTrial, setting=setting), shares.request
-            ),
+            tune.with_resources(tune.with_parameters(trainable, setting=setting), shares.request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=racer,

@@ -1,0 +1,379 @@
+"""Measures what a search costs beside training: driver, analysis, suggestions, scaling.
+
+Claims: a trial costs the driver at most 60 ms, storage included, and its memory stays flat over
+1,000 trials; `status`, `trials` and `pareto` of 5,000 trials take at most 2 s and `--help` 0.5 s; a
+suggestion at 1,000 trials takes at most 100 ms; with trials of 2 s, 1, 4, 16 and 64 workers are
+kept busy for 95, 95, 90 and 80 % of their time.
+
+`python benchmarks/orchestration.py driver|analysis|suggest|scaling` runs a part, in 1 to 6 minutes
+on two cores; no part trains anything. In `driver` and `scaling` all but the training is the
+product's: lease, ledger, SQLite, `search.tuning.tune_trials` and a local Ray. Only the trainable is
+another one, `Asleep` below, which waits instead of training and imports no torch. The workers are
+logical ones: they share this machine's cores with the driver. Prints tables and writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+import psutil
+from optuna.distributions import distribution_to_json
+from optuna.samplers import RandomSampler
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import insert
+
+from search.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+
+from ray import tune
+
+from search.driver import create
+from search.experiment import Experiment, validate
+from search.lease import leased
+from search.ledger import Ledger
+from search.progress import Lines, Quiet
+from search.run import Run
+from search.sampler import SAMPLERS, SearchedTrials
+from search.space import suggest
+from search.trial import Setting
+from search.tuning import tune_trials
+
+KEYS = [f"{picture}-seed{seed}" for seed in (0, 1) for picture in ("a", "b")]
+
+
+def searched(trials: int, sampler: str = "tpe") -> Experiment:
+    """A search of that many sampled trials; its pictures are never read."""
+    content = {
+        "name": "idle",
+        "images": ["skimage:camera"],
+        "seeds": [0],
+        "trainer": {"iterations": 400, "width": 16, "scales": 3},
+        "space": {
+            "stages": {"low": 1, "high": 10},
+            "exponent": {"low": 0.2, "high": 5.0, "log": True},
+            "ramp": {"low": 20, "high": 300},
+            "split": ["power", "log", "free"],
+            "noise": {
+                "beta": ["linear", "cosine", "sigmoid"],
+                "heaviest": {"low": 0.1, "high": 1.0},
+            },
+        },
+        "search": {"trials": trials, "seed": 0, "sampler": sampler},
+    }
+    return validate(content, "this benchmark")
+
+
+def outcome(draw: random.Random) -> dict[str, Any]:
+    """A replicate's summary as a worker sends it, with made-up scores."""
+    psnr, steps = 20 + 10 * draw.random(), draw.randrange(20, 400)
+    scores = {
+        "max_psnr_gt_db": psnr, "steps_to_max": steps, "censored": False,
+        "ssim_gt_at_max_psnr_gt": 0.7, "max_ssim_gt": 0.75, "steps_to_max_ssim_gt": steps + 1,
+        "final_psnr_gt_db": psnr - 1, "final_ssim_gt": 0.6,
+    }  # fmt: skip
+    return {
+        "stop": "budget", "iterations": 400, "resets": 0, "wall_s": 2.0, "iterations_per_s": 200.0,
+        "device": "cpu", "host": "here", "versions": {"torch": "2.13.0", "python": "3.11.7"},
+        "raw": scores, "smoothed": {**scores, "max_psnr_gt_db": psnr + 1},
+    }  # fmt: skip
+
+
+@contextmanager
+def new_run(experiment: Experiment) -> Iterator[Run]:
+    """A run in a temporary folder that no driver has touched yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        create(experiment, Path(folder) / experiment.name, None, {}, [])
+        run = Run.open(experiment.name, folder)
+        yield run
+        run.storage.engine.dispose()
+
+
+def spread(values: list[float]) -> str:
+    """Median, least, most."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def told(value: Any) -> str:
+    """A figure of a row in few digits."""
+    if isinstance(value, list):
+        return f"{spread(value)} n={len(value)}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def megabytes() -> float:
+    """Resident memory of this process."""
+    return float(psutil.Process().memory_info().rss / 1e6)
+
+
+# --- driver ---
+
+
+def measure_driver(trials: int) -> list[dict[str, Any]]:
+    """The ledger alone, then the whole driver: Tune, progress and all."""
+    return [
+        {"part": f"ledger, {keys} replicates", **ledger_alone(trials, keys)} for keys in (1, 4)
+    ] + [{"part": "whole driver, 2 workers", **through_tune(trials, 2, 0.0, Lines)}]
+
+
+def ledger_alone(trials: int, keys: int) -> dict[str, Any]:
+    """CPU and wall time of each hundred trials, and memory after them."""
+    draw, cpu_ms, wall_ms, memory_mb = random.Random(0), [], [], []
+    with new_run(searched(trials)) as run:
+        ledger = Ledger(run.study, run.experiment, KEYS[:keys])
+        for _ in range(trials // 100):
+            cpu, wall = time.process_time(), time.perf_counter()
+            for _ in range(100):
+                work = ledger.next()
+                assert work is not None
+                for key in KEYS[:keys]:
+                    ledger.record(work.number, key, outcome(draw))
+                ledger.finish(work.number, None)
+            cpu_ms.append(10 * (time.process_time() - cpu))
+            wall_ms.append(10 * (time.perf_counter() - wall))
+            memory_mb.append(megabytes())
+    return {"cpu_ms": cpu_ms, "wall_ms": wall_ms, "memory_mb": memory_mb}
+
+
+# --- scaling ---
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """What `Asleep` needs of a setting: how long, and what `tune_trials` sets."""
+
+    seconds: float
+    device: str = "cpu"
+
+
+class Asleep(tune.Trainable):  # type: ignore[misc]
+    """A trial of one replicate that sleeps instead of training."""
+
+    def setup(self, config: dict[str, Any], setting: Sleep) -> None:
+        """Called once for each actor."""
+        self._seconds, self._stages = setting.seconds, config["work"]["stages"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called when an actor goes on to another trial."""
+        self._stages = new_config["work"]["stages"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The only replicate; its scores follow from the schedule."""
+        time.sleep(self._seconds)
+        made_up = outcome(random.Random(str(self._stages)))
+        curves = b"0" * 10_000  # As many bytes as those of some hundred iterations.
+        return {"done": True, "replicate": ["k"], "outcome": [made_up], "curves": [curves]}
+
+
+class Sampled(Quiet):
+    """Notes memory of the driver by trials done, and may draw what a terminal would show."""
+
+    def __init__(self, drawn: Callable[..., Any] | None) -> None:
+        from rich.console import Console
+
+        self.memory_mb: dict[int, float] = {}
+        self._view = drawn(Console(file=open(os.devnull, "w"))) if drawn else Quiet()  # noqa: SIM115
+
+    def update(self, run: Run) -> None:
+        """See `View`."""
+        self._view.update(run)
+        self.memory_mb[len(list((run.folder / "curves").iterdir()))] = megabytes()
+
+
+def through_tune(
+    trials: int, workers: int, seconds: float, view: Callable[..., Any] | None = None
+) -> dict[str, Any]:
+    """A whole search; CPU of the driver a trial, and how busy the workers were in between."""
+    watch = Sampled(view)
+    with new_run(searched(trials)) as run, ray_cluster(None, cpus=workers):
+        ledger = Ledger(run.study, run.experiment, ["k"])
+        with leased(run.storage, run.name, run.name) as lease:
+            cpu = time.process_time()
+            tune_trials(
+                run, ledger, cast(Setting, Sleep(seconds)), watch, lease,
+                can_grow=False, trainable=Asleep,
+            )  # fmt: skip
+            cpu = time.process_time() - cpu
+        ended = sorted(t.ended.timestamp() for t in run.records() if t.ended)
+        assert len(ended) == trials
+    # All workers are there after two rounds; whole rounds, as trials end in bursts.
+    rounds = (trials - 3 * workers) // workers
+    wall_s = ended[(rounds + 2) * workers - 1] - ended[2 * workers - 1]
+    return {
+        "workers": workers,
+        "trials": trials,
+        "driver_cpu_ms": 1000 * cpu / trials,
+        "trials_per_s": rounds * workers / wall_s,
+        "efficiency": rounds * seconds / wall_s,
+        "memory_mb": list(watch.memory_mb.values())[:: max(1, len(watch.memory_mb) // 10)],
+    }
+
+
+def measure_scaling(seconds: float) -> list[dict[str, Any]]:
+    """Efficiency by workers: ideal time over measured time of the steady part."""
+    rows = []
+    for workers, rounds in ((1, 12), (4, 12), (16, 12), (64, 10)):
+        busy = psutil.cpu_times()
+        began = time.perf_counter()
+        row = through_tune(rounds * workers, workers, seconds)
+        now, wall = psutil.cpu_times(), time.perf_counter() - began
+        used = sum(now[:3]) - sum(busy[:3])
+        row["machine_busy"] = used / wall / (os.cpu_count() or 1)
+        row["driver_busy"] = row["driver_cpu_ms"] / 1000 * row["trials_per_s"]
+        rows.append(row)
+    return rows
+
+
+# --- analysis ---
+
+
+def record(run: Run, trials: int) -> None:
+    """Write finished trials of four replicates straight into Optuna's tables."""
+    draw, study = random.Random(0), optuna.create_study(sampler=RandomSampler(seed=0))
+    rows: dict[Any, list[dict[str, Any]]] = {
+        model.__table__: []
+        for model in (
+            models.TrialModel, models.TrialUserAttributeModel,
+            models.TrialParamModel, models.TrialValueModel,
+        )
+    }  # fmt: skip
+    trial_rows, attributes, params, values = rows.values()
+    assert run.experiment.space is not None
+    for number in range(trials):
+        asked = study.ask()
+        point = suggest(asked, run.experiment.space)
+        ended = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=number)
+        key = {"trial_id": number + 1}
+        trial_rows.append(
+            {**key, "number": number, "study_id": run.study._study_id,
+             "state": TrialState.COMPLETE, "datetime_start": ended, "datetime_complete": ended}
+        )  # fmt: skip
+        outcomes = [outcome(draw) for _ in KEYS]
+        content = {
+            "learning_rate": 0.01, "stages": point.family.schedule(400).pairs, "wall_s": 8.0,
+            **{f"replicate:{name}": each for name, each in zip(KEYS, outcomes, strict=True)},
+        }  # fmt: skip
+        attributes += [{**key, "key": k, "value_json": json.dumps(v)} for k, v in content.items()]
+        for name, distribution in asked.distributions.items():
+            value = distribution.to_internal_repr(asked.params[name])
+            params.append(
+                {**key, "param_name": name, "param_value": value,
+                 "distribution_json": distribution_to_json(distribution)}
+            )  # fmt: skip
+        for objective, score in enumerate(("max_psnr_gt_db", "steps_to_max")):
+            mean = statistics.fmean(each["raw"][score] for each in outcomes)
+            values.append({**key, "objective": objective, "value": mean, "value_type": "FINITE"})
+    with run.storage.engine.begin() as connection:
+        for table, content_rows in rows.items():
+            connection.execute(insert(table), content_rows)
+
+
+def measure_analysis(blocks: int) -> list[dict[str, Any]]:
+    """Seconds of whole commands, of a small and of a large study in turn."""
+    commands = [["status"], ["trials"], ["pareto"], ["--help"]]
+    seconds: dict[tuple[str, int], list[float]] = {}
+    with new_run(searched(20)) as small, new_run(searched(5000)) as large:
+        for run, trials in ((small, 20), (large, 5000)):
+            record(run, trials)
+        for _ in range(blocks + 1):
+            for command in commands:
+                for run, trials in ((small, 20), (large, 5000)):
+                    where = ["idle", "--runs-dir", str(run.folder.parent)]
+                    arguments = command if command == ["--help"] else [*command, *where]
+                    began = time.perf_counter()
+                    subprocess.run(
+                        [sys.executable, "-m", "search.cli", *arguments],
+                        stdout=subprocess.DEVNULL,
+                        check=True,
+                    )
+                    taken = time.perf_counter() - began
+                    seconds.setdefault((command[0], trials), []).append(taken)
+    return [
+        {"command": command, "trials": trials, "seconds": measured[1:]}  # The first warms up.
+        for (command, trials), measured in seconds.items()
+    ]
+
+
+# --- suggest ---
+
+
+def measure_suggest(blocks: int) -> list[dict[str, Any]]:
+    """Milliseconds of CPU of one suggestion, all parameters of it, after so many trials."""
+    rows = []
+    space = searched(1).space
+    assert space is not None
+    for trials in (10, 100, 300, 1000):
+        draw, known = random.Random(0), optuna.create_study(directions=["maximize", "minimize"])
+        known.sampler = RandomSampler(seed=0)
+        for _ in range(trials):
+            asked = known.ask()
+            suggest(asked, space)
+            known.tell(asked, [draw.random(), draw.random()])
+        for name, make in SAMPLERS.items():
+            learned = SearchedTrials(make(0, trials), known, known.trials)
+            taken = []
+            for number in range(trials, trials + blocks):
+                began = time.process_time()
+                asked = learned.ask()
+                suggest(asked, space)
+                taken.append(1000 * (time.process_time() - began))
+                learned.enter(asked, number)
+                learned.tell(number, TrialState.COMPLETE, [draw.random(), draw.random()])
+            rows.append({"sampler": name, "trials": trials, "ms": taken})
+    return rows
+
+
+def main() -> int:
+    """Measure, print, write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("part", choices=["driver", "analysis", "suggest", "scaling"])
+    arguments.add_argument("--trials", type=int, default=1000, help="of `driver`")
+    arguments.add_argument("--blocks", type=int, default=7, help="of `analysis`; `suggest`: × 5")
+    arguments.add_argument("--seconds", type=float, default=2.0, help="of a trial in `scaling`")
+    arguments.add_argument("--output", type=Path, help="[default: out/orchestration-PART.json]")
+    given = arguments.parse_args()
+    machine = {
+        "hardware": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("optuna", "sqlalchemy", "ray")},
+    }
+    print(" ".join(f"{key}={value}" for key, value in machine.items()))
+    match given.part:
+        case "driver":
+            rows = measure_driver(given.trials)
+        case "analysis":
+            rows = measure_analysis(given.blocks)
+        case "suggest":
+            rows = measure_suggest(5 * given.blocks)
+        case _:
+            rows = measure_scaling(given.seconds)
+    for row in rows:
+        print("; ".join(f"{key} {told(value)}" for key, value in row.items()))
+    output = given.output or Path(f"out/orchestration-{given.part}.json")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({**machine, "rows": rows}, indent=2))
+    print(f"written to {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
