@@ -156,9 +156,14 @@ def ledger_alone(trials: int, keys: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """What `Asleep` needs of a setting: how long, and what `tune_trials` sets."""
+    """What `Asleep` needs of a setting: how long, and what `tune_trials` sets.
+
+    together: where workers wait for each other before the first trial of each.
+    """
 
     seconds: float
+    workers: int
+    together: Path
     device: str = "cpu"
 
 
@@ -167,7 +172,10 @@ class Asleep(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], setting: Sleep) -> None:
         """Called once for each actor."""
-        self._seconds, self._stages = setting.seconds, config["work"]["stages"]
+        self._setting, self._stages = setting, config["work"]["stages"]
+        (setting.together / str(os.getpid())).touch()
+        while len(list(setting.together.iterdir())) < setting.workers:
+            time.sleep(1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Called when an actor goes on to another trial."""
@@ -176,7 +184,7 @@ class Asleep(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """The only replicate; its scores follow from the schedule."""
-        time.sleep(self._seconds)
+        time.sleep(self._setting.seconds)
         made_up = outcome(random.Random(str(self._stages)))
         curves = b"0" * 10_000  # As many bytes as those of some hundred iterations.
         return {"done": True, "replicate": ["k"], "outcome": [made_up], "curves": [curves]}
@@ -202,22 +210,28 @@ def through_tune(
 ) -> dict[str, Any]:
     """A whole search; CPU of the driver a trial, and how busy the workers were in between."""
     watch = Sampled(view)
-    with new_run(searched(trials)) as run, ray_cluster(None, cpus=workers):
+    with (
+        new_run(searched(trials)) as run,
+        tempfile.TemporaryDirectory() as together,
+        ray_cluster(None, cpus=workers),
+    ):
         ledger = Ledger(run.study, run.experiment, ["k"])
         with leased(run.storage, run.name, run.name) as lease:
             cpu = time.process_time()
             tune_trials(
-                run, ledger, cast(Setting, Sleep(seconds)), watch, lease,
+                run, ledger, cast(Setting, Sleep(seconds, workers, Path(together))), watch, lease,
                 can_grow=False, trainable=Asleep,
             )  # fmt: skip
             cpu = time.process_time() - cpu
+            processes = len(list(Path(together).iterdir()))
         ended = sorted(t.ended.timestamp() for t in run.records() if t.ended)
         assert len(ended) == trials
-    # All workers are there after two rounds; whole rounds, as trials end in bursts.
+    # Without the first two rounds and the last; whole rounds, as trials end in bursts.
     rounds = (trials - 3 * workers) // workers
     wall_s = ended[(rounds + 2) * workers - 1] - ended[2 * workers - 1]
     return {
         "workers": workers,
+        "processes": processes,
         "trials": trials,
         "driver_cpu_ms": 1000 * cpu / trials,
         "trials_per_s": rounds * workers / wall_s,

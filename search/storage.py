@@ -40,7 +40,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 
 from dipstage.errors import InputError, WorkError
 from search.paths import is_remote
-from search.reading import is_known, read_trials
+from search.rows import is_known, read_trials, write_trial
 
 R = TypeVar("R")
 
@@ -254,9 +254,15 @@ class PatientStorage(RDBStorage):
                 models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
                 found = _created(session, study_id, token) if called else None
                 called = True
-                trial: Any = found or self._get_prepared_new_trial(study_id, created, session)
-                session.flush()
-                created.number, created._trial_id = trial.number, trial.trial_id
+                if found is not None:
+                    created.number, created._trial_id = found.number, found.trial_id
+                elif is_known(session.connection()):
+                    written = write_trial(session.connection(), study_id, created)
+                    created.number, created._trial_id = written
+                else:
+                    trial: Any = self._get_prepared_new_trial(study_id, created, session)
+                    session.flush()
+                    created.number, created._trial_id = trial.number, trial.trial_id
             return created
 
         return self.wait_out(create)

@@ -19,7 +19,7 @@ ALLOWED = {
         "sampler.py",
         "ledger.py",
         "run.py",
-        "reading.py",
+        "rows.py",
     },
 }
 

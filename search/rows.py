@@ -1,18 +1,21 @@
-"""Optuna's trials in a few plain queries, where Optuna makes an object of every row."""
+"""Optuna's trials as rows: read and written by a few plain statements.
+
+Optuna makes an object of every row that it reads, and asks twice for every row that it writes.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from optuna.distributions import json_to_distribution
+from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Connection, Select, func, insert, select, text
 
 _SCHEMA = "v3.2.0.a"
 """Of Optuna's tables, as this module knows them."""
@@ -91,6 +94,50 @@ def read_trials(
         )
         for trial in trials
         for i in (trial.trial_id,)
+    ]
+
+
+def write_trial(connection: Connection, study_id: int, content: FrozenTrial) -> tuple[int, int]:
+    """Insert a trial that is under way; returns its number and id.
+
+    The same as `RDBStorage._get_prepared_new_trial` writes. Nobody else may add a trial to the
+    study at that moment, as its number is their count.
+    """
+    count = select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)
+    number = int(connection.scalar(count) or 0)
+    started = content.datetime_start
+    trial = connection.execute(
+        insert(_trials).values(
+            study_id=study_id,
+            number=number,
+            state=content.state,
+            datetime_start=started and started.astimezone(UTC).replace(tzinfo=None),
+        )
+    ).inserted_primary_key
+    assert trial is not None
+    params = [
+        {
+            "trial_id": trial[0],
+            "param_name": name,
+            "param_value": distribution.to_internal_repr(content.params[name]),
+            "distribution_json": distribution_to_json(distribution),
+        }
+        for name, distribution in content.distributions.items()
+    ]
+    for table, rows in (
+        (_params, params),
+        (_user, _attributes(trial[0], content.user_attrs)),
+        (_system, _attributes(trial[0], content.system_attrs)),
+    ):
+        if rows:
+            connection.execute(insert(table), rows)
+    return number, trial[0]
+
+
+def _attributes(trial_id: int, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in content.items()
     ]
 
 

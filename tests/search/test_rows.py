@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 
 from search.ledger import Ledger
 from search.run import Run
+from search.storage import CREATION
 
 
 @pytest.fixture
@@ -93,6 +94,24 @@ def test_records_are_made_once_of_trials_that_have_ended_and_anew_of_others(run:
     assert changed == [under_way.number]
     assert all(a is b for a, b in zip(first, again, strict=True) if a.ended)
     assert run.reread().records() == again
+
+
+def test_a_trial_is_written_exactly_as_optuna_writes_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, study = run.storage, run.study._study_id
+    under_way = next(t for t in run.study.get_trials() if t.state is TrialState.RUNNING)
+    ours = storage.add_trial(study, under_way)
+    monkeypatch.setattr("search.storage.is_known", lambda _: False)
+    theirs = storage.add_trial(study, under_way)
+    assert (ours.number, theirs.number) == (35, 36)
+    read = [storage.get_trial(trial._trial_id) for trial in (ours, theirs)]
+    for trial, returned in zip(read, (ours, theirs), strict=True):
+        assert trial == returned
+        trial.number, trial._trial_id = under_way.number, under_way._trial_id
+        assert len(trial.system_attrs.pop(CREATION)) == 32
+    under_way.system_attrs.pop(CREATION)
+    assert read == [under_way, under_way]
 
 
 def test_times_are_local_as_optuna_tells_them(run: Run) -> None:
