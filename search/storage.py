@@ -237,6 +237,16 @@ class PatientStorage(RDBStorage):
 
         return self.wait_out(tell)
 
+    @functools.cached_property
+    def _rows_are_known(self) -> bool:
+        """Whether Optuna's tables are those that `search.rows` reads and writes."""
+
+        def ask() -> bool:
+            with self.engine.connect() as connection:
+                return is_known(connection)
+
+        return self.wait_out(ask)
+
     def add_trial(self, study_id: int, content: FrozenTrial) -> FrozenTrial:
         """Write a new trial in one transaction; returns it with its number and id.
 
@@ -245,7 +255,7 @@ class PatientStorage(RDBStorage):
         """
         created, token = copy.copy(content), uuid.uuid4().hex
         created.system_attrs = {**content.system_attrs, CREATION: token}
-        called = False
+        called, rows_are_known = False, self._rows_are_known
 
         def create() -> FrozenTrial:
             nonlocal called
@@ -256,7 +266,7 @@ class PatientStorage(RDBStorage):
                 called = True
                 if found is not None:
                     created.number, created._trial_id = found.number, found.trial_id
-                elif is_known(session.connection()):
+                elif rows_are_known:
                     written = write_trial(session.connection(), study_id, created)
                     created.number, created._trial_id = written
                 else:
@@ -310,8 +320,8 @@ class PatientStorage(RDBStorage):
         """See `RDBStorage`; the same in fewer and cheaper queries."""
 
         def get() -> list[FrozenTrial]:
-            with self.engine.connect() as connection:
-                if states is None and is_known(connection):
+            if states is None and self._rows_are_known:
+                with self.engine.connect() as connection:
                     return read_trials(
                         connection, study_id, trial_id_greater_than, included_trial_ids
                     )

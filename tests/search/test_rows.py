@@ -102,7 +102,7 @@ def test_a_trial_is_written_exactly_as_optuna_writes_it(
     storage, study = run.storage, run.study._study_id
     under_way = next(t for t in run.study.get_trials() if t.state is TrialState.RUNNING)
     ours = storage.add_trial(study, under_way)
-    monkeypatch.setattr("search.storage.is_known", lambda _: False)
+    monkeypatch.setattr(storage, "_rows_are_known", False)
     theirs = storage.add_trial(study, under_way)
     assert (ours.number, theirs.number) == (35, 36)
     read = [storage.get_trial(trial._trial_id) for trial in (ours, theirs)]
