@@ -217,11 +217,11 @@ def tune_trials(
     lease: Lease,
     *,
     can_grow: bool,
-    trainable: type[tune.Trainable] = ScheduleTrial,
+    trainable: type[tune.Trainable] | None = None,
 ) -> None:
     """Run the ledger's trials until it is finished; WorkError for what ends it before.
 
-    trainable: made with the setting, and reports as `ScheduleTrial` does.
+    trainable: made with the setting and reports as `ScheduleTrial` does, which is the default.
     """
     shares = resources_of(run.experiment, can_grow=can_grow)
     run.study.set_user_attr("concurrent", shares.concurrent)
@@ -231,7 +231,9 @@ def tune_trials(
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable, setting=setting), shares.request),
+            tune.with_resources(
+                tune.with_parameters(trainable or ScheduleTrial, setting=setting), shares.request
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=racer,
