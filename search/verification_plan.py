@@ -101,7 +101,7 @@ def new_plan(run: Run, request: Request) -> Plan:
     """What a request asks for and what it leaves open; InputError for what is wrong."""
     experiment = run.experiment
     front = [trial for trial in staged_front(run) if trial.candidate is None]
-    if not front and not run.candidates_wanted:
+    if not any(trial.state == "complete" for trial in run.records()):
         raise InputError(f"run {run.name!r} has nothing to verify: no complete trial")
     least = math.ceil(BASELINE_SHARE * experiment.trainer.iterations)
     baseline = least if request.baseline_iterations is None else request.baseline_iterations
