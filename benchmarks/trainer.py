@@ -1,8 +1,10 @@
-"""Checks and measures the trainer on one device: speed by scale, and the same bytes twice.
+"""Measures the trainer beside the official DIP loop, and checks that a seed decides every bit.
 
-Claim: iterations a second of `dipstage.fit`, scoring included, as the median of n blocks.
+Claim: iterations a second of `dipstage.fit` (scoring included, set-up too) over those of the
+official loop, in turn in one process after a warm-up: median, least and most of n blocks.
 `PYTHONPATH=. python benchmarks/trainer.py` runs from a checkout wherever there are torch, numpy
-and scikit-image; with a GPU the larger scales are measured. Prints a table and writes JSON.
+and scikit-image; with a GPU the larger scales are measured. `--peer PATH` takes the network of a
+checkout of github DmitryUlyanov/deep-image-prior. Prints a table and writes JSON.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import json
 import platform
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from peer import Peer
 
 from dipstage.images import load_picture
 from dipstage.outcome import Outcome
@@ -23,17 +28,87 @@ from dipstage.randomness import Streams
 from dipstage.settings import TrainerSettings
 from dipstage.trainer import fit, observe
 
-CPU_SCALES = [(64, 32, 4), (128, 64, 5)]
-GPU_SCALES = [(64, 32, 4), (128, 128, 5), (256, 128, 5), (512, 128, 5)]
+CPU_SCALES = [(64, 32, 4, 1, 100), (128, 64, 5, 1, 30), (256, 128, 5, 2, 8)]
+"""Side, width, scales, threads, iterations of a block."""
+GPU_SCALES = [
+    (64, 32, 4, 1, 300),
+    (128, 128, 5, 1, 300),
+    (256, 128, 5, 1, 200),
+    (512, 128, 5, 1, 100),
+]
+PATHS: dict[str, dict[str, Any]] = {
+    "fp32": {"precision": "fp32"},
+    "bf16": {"precision": "bf16"},
+}
+COMPILED: dict[str, dict[str, Any]] = {
+    f"{name}, compiled": {**settings, "compile": "on"} for name, settings in PATHS.items()
+}
 
 
-def train(size: int, width: int, scales: int, iterations: int, device: str) -> Outcome:
-    """One run of the report's log10 schedule on a picture of scikit-image."""
-    settings = TrainerSettings(width=width, scales=scales)
-    picture = load_picture("skimage:astronaut", size=size, multiple=settings.multiple)
-    truth, streams = picture.tensor(), Streams(picture.digest, 0)
-    schedule = parse_preset("log10").schedule(iterations)
-    return fit(observe(truth, 25, streams), truth, schedule, settings, streams, device=device)
+class Scale:
+    """One picture at one scale, the peer on it, and the product."""
+
+    def __init__(
+        self, scale: tuple[int, int, int, int, int], device: str, peer: Path | None
+    ) -> None:
+        self.size, self.width, self.scales, self.threads, self.iterations = scale
+        self._settings = TrainerSettings(width=self.width, scales=self.scales)
+        picture = load_picture(
+            "skimage:astronaut", size=self.size, multiple=self._settings.multiple
+        )
+        self._truth, self._streams = picture.tensor(), Streams(picture.digest, 0)
+        self._observation = observe(self._truth, 25, self._streams)
+        self._device = device
+        torch.set_num_threads(self.threads)
+        self.peer = Peer(self._observation, self._truth, self._settings, device, peer)
+
+    def train(self, iterations: int, **settings: Any) -> Outcome:
+        """One run of plain DIP."""
+        torch.set_num_threads(self.threads)
+        return fit(
+            self._observation,
+            self._truth,
+            parse_preset("baseline").schedule(iterations),
+            replace(self._settings, **settings),
+            self._streams,
+            device=self._device,
+        )
+
+
+def measure(scale: Scale, paths: dict[str, dict[str, Any]], blocks: int) -> dict[str, Any]:
+    """Speeds of the peer and of each path, in turn, and whether two runs gave the same bytes."""
+    same = {}
+    for name, settings in paths.items():
+        a, b = (scale.train(12, **settings).trace.csv() for _ in range(2))
+        same[name] = a == b
+    scale.peer.train(3)
+    speeds: dict[str, list[float]] = {name: [] for name in ("peer", *paths)}
+    for _ in range(blocks):
+        speeds["peer"].append(scale.peer.train(scale.iterations))
+        for name, settings in paths.items():
+            outcome = scale.train(scale.iterations, **settings)
+            speeds[name].append(outcome.iterations_per_s)
+    return {
+        "size": scale.size, "width": scale.width, "scales": scale.scales,
+        "threads": scale.threads, "iterations": scale.iterations,
+        "iterations_per_s": speeds, "same_bytes": same,
+    }  # fmt: skip
+
+
+def report(row: dict[str, Any]) -> None:
+    """Print a scale's table."""
+    speeds = row["iterations_per_s"]
+    print(f"{row['size']}/{row['width']}/{row['scales']}, {row['threads']} threads")
+    for name, measured in speeds.items():
+        ratios = [ours / peers for ours, peers in zip(measured, speeds["peer"], strict=True)]
+        print(
+            f"  {name:16} {statistics.median(measured):8.2f} iterations/s, "
+            f"{statistics.median(ratios):.2f} x the peer's "
+            f"({min(ratios):.2f} to {max(ratios):.2f}, n = {len(ratios)})",
+            flush=True,
+        )
+    for name, equal in row["same_bytes"].items():
+        print(f"  {name}: two runs of one seed give {'the same bytes' if equal else 'OTHER BYTES'}")
 
 
 def main() -> int:
@@ -41,7 +116,8 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--blocks", type=int, default=5)
-    arguments.add_argument("--iterations", type=int, default=60, help="of a block")
+    arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
+    arguments.add_argument("--compiled", action="store_true", help="compiled paths too: minutes")
     arguments.add_argument("--output", type=Path, default=Path("out/benchmark-trainer.json"))
     given = arguments.parse_args()
     gpu = given.device != "cpu"
@@ -49,37 +125,21 @@ def main() -> int:
     machine = {
         "device": given.device,
         "hardware": hardware or platform.machine(),
-        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "peer": "its own network" if given.peer else "the product's network",
     }
     print(" ".join(f"{key}={value}" for key, value in machine.items()))
-    scales = GPU_SCALES if gpu else CPU_SCALES
-    speeds: dict[tuple[int, int, int], list[float]] = {scale: [] for scale in scales}
-    same = True
-    for scale in scales:
-        train(*scale, 20, given.device)
-        a, b = (train(*scale, 40, given.device).trace.csv() for _ in range(2))
-        same &= a == b
-        print(f"{scale}: two runs of one seed give {'the same bytes' if a == b else 'OTHER BYTES'}")
-    for _ in range(given.blocks):  # Interleaved, so that a slow minute hits all scales.
-        for scale, measured in speeds.items():
-            measured.append(train(*scale, given.iterations, given.device).iterations_per_s)
-    print("side/width/scales  iterations/s (median, least, most)  n")
-    for (size, width, depth), measured in speeds.items():
-        print(
-            f"{size}/{width}/{depth}".ljust(18),
-            f"{statistics.median(measured):.1f}, {min(measured):.1f}, {max(measured):.1f}",
-            f" {len(measured)}",
-        )
-    rows = [
-        {"size": size, "width": width, "scales": depth, "iterations_per_s": measured}
-        for (size, width, depth), measured in speeds.items()
-    ]
+    paths = {**PATHS, **(COMPILED if given.compiled else {})}
+    rows = []
+    for scale in GPU_SCALES if gpu else CPU_SCALES:
+        rows.append(measure(Scale(scale, given.device, given.peer), paths, given.blocks))
+        report(rows[-1])
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({**machine, "rows": rows, "same_bytes": same}, indent=2))
+    given.output.write_text(json.dumps({**machine, "rows": rows}, indent=2))
     print(f"written to {given.output}")
-    return 0 if same else 1
+    return 0 if all(all(row["same_bytes"].values()) for row in rows) else 1
 
 
 if __name__ == "__main__":

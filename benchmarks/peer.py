@@ -1,0 +1,111 @@
+"""The loop of the DIP recipe as its authors publish it, for the trainer to be measured against.
+
+In each iteration it computes three PSNRs on the CPU by scikit-image and keeps a copy of all weights
+there, to go back to. Written from the recipe; with a checkout of the authors' repository its own
+network is trained, else the product's with its weights as PyTorch lays them out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+from torch import Tensor, nn
+
+from dipstage.network import SkipNetwork
+from dipstage.settings import TrainerSettings
+
+_SHOW_EVERY = 100
+
+
+class Peer:
+    """One training that goes on from block to block."""
+
+    def __init__(
+        self,
+        observation: Tensor,
+        truth: Tensor,
+        settings: TrainerSettings,
+        device: str,
+        checkout: Path | None,
+    ) -> None:
+        self._settings = settings
+        self._truth, self._noisy = truth[0].numpy(), observation[0].numpy()
+        self._target = observation.to(device)
+        self._network = _network(settings, observation.shape[1], checkout).to(device)
+        self._saved = 0.1 * torch.rand(1, settings.input_depth, *observation.shape[2:])
+        self._saved = self._saved.to(device)
+        self._noise = self._saved.clone()
+        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=settings.learning_rate)
+        self._loss = nn.MSELoss()
+        self._average: Tensor | None = None
+        self._kept: list[Tensor] = []
+        self._psnr_before = 0.0
+        self._iteration, self.line = 0, ""
+
+    def train(self, iterations: int) -> float:
+        """Iterations a second of the next block."""
+        began = time.perf_counter()
+        for _ in range(iterations):
+            self._optimiser.zero_grad()
+            self._closure()
+            self._optimiser.step()
+        return iterations / (time.perf_counter() - began)
+
+    def _closure(self) -> None:
+        noisy = self._saved + self._noise.normal_() * self._settings.input_noise_std
+        output = self._network(noisy)
+        ema = self._settings.ema
+        past = output.detach() if self._average is None else self._average
+        self._average = past * ema + output.detach() * (1 - ema)
+        loss = self._loss(output, self._target)
+        loss.backward()
+        pixels, average = output.detach().cpu().numpy()[0], self._average.cpu().numpy()[0]
+        psnr = peak_signal_noise_ratio(self._noisy, pixels, data_range=1)
+        psnr_gt = peak_signal_noise_ratio(self._truth, pixels, data_range=1)
+        smoothed = peak_signal_noise_ratio(self._truth, average, data_range=1)
+        # Printed there in each iteration; the line is made here, and shown to nobody.
+        self.line = f"{self._iteration} {loss.item()} {psnr} {psnr_gt} {smoothed}"
+        if self._iteration % _SHOW_EVERY:
+            if psnr - self._psnr_before < -5:
+                for parameter, kept in zip(self._network.parameters(), self._kept, strict=True):
+                    parameter.data.copy_(kept)
+                return
+            self._kept = [parameter.detach().cpu() for parameter in self._network.parameters()]
+            self._psnr_before = psnr
+        self._iteration += 1
+
+
+def _network(settings: TrainerSettings, channels: int, checkout: Path | None) -> nn.Module:
+    if checkout is None:
+        return SkipNetwork(
+            output_channels=channels,
+            width=settings.width,
+            scales=settings.scales,
+            skip_channels=settings.skip_channels,
+            input_depth=settings.input_depth,
+            generator=torch.Generator().manual_seed(0),
+        )
+    sys.path.insert(0, str(checkout))
+    try:
+        skip: Any = importlib.import_module("models.skip").skip
+    finally:
+        sys.path.remove(str(checkout))
+    network: nn.Module = skip(
+        settings.input_depth,
+        channels,
+        num_channels_down=[settings.width] * settings.scales,
+        num_channels_up=[settings.width] * settings.scales,
+        num_channels_skip=[settings.skip_channels] * settings.scales,
+        upsample_mode="bilinear",
+        need_sigmoid=True,
+        need_bias=True,
+        pad="reflection",
+        act_fun="LeakyReLU",
+    )
+    return network
