@@ -27,7 +27,7 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
-test: $(STAMP)  ## run the tests, 10 to 12 minutes on two cores
+test: $(STAMP)  ## run the tests, 10 to 11 minutes on two cores
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: $(STAMP)  ## run the slow tests too, some 30 minutes on two cores
@@ -41,5 +41,5 @@ check: $(STAMP) audit  ## lint, format, types, known vulnerabilities
 audit: $(STAMP)  ## ask the index for known vulnerabilities of what is installed
 	$(BIN)/python .ci/audit
 
-bench: $(STAMP)  ## measure the trainer on this machine
+bench: $(STAMP)  ## measure the trainer beside the official loop, 5 minutes
 	$(BIN)/python benchmarks/trainer.py
