@@ -41,5 +41,5 @@ check: $(STAMP) audit  ## lint, format, types, known vulnerabilities
 audit: $(STAMP)  ## ask the index for known vulnerabilities of what is installed
 	$(BIN)/python .ci/audit
 
-bench: $(STAMP)  ## measure the trainer beside the official loop, 5 minutes
+bench: $(STAMP)  ## measure the trainer beside the official loop, 4 minutes
 	$(BIN)/python benchmarks/trainer.py

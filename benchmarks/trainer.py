@@ -75,12 +75,27 @@ class Scale:
         )
 
 
+def profile(scale: Scale, settings: dict[str, Any]) -> None:
+    """Print the operations that take a path's time, by their own time."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities) as profiler:
+        scale.train(scale.iterations, **settings)
+    events = sorted(profiler.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    for event in events[:8]:
+        share = event.self_cpu_time_total / total
+        each = event.self_cpu_time_total / event.count
+        calls = event.count / scale.iterations
+        print(f"  {share:5.1%} {event.key}: {calls:.0f} x {each:.0f} us an iteration")
+
+
 def measure(scale: Scale, paths: dict[str, dict[str, Any]], blocks: int) -> dict[str, Any]:
     """Speeds of the peer and of each path, in turn, and whether two runs gave the same bytes."""
-    same = {}
+    same, first_s = {}, {}
     for name, settings in paths.items():
-        a, b = (scale.train(12, **settings).trace.csv() for _ in range(2))
-        same[name] = a == b
+        first, again = (scale.train(12, **settings) for _ in range(2))
+        same[name] = first.trace.csv() == again.trace.csv()
+        first_s[name] = first.wall_s - again.wall_s
     scale.peer.train(3)
     speeds: dict[str, list[float]] = {name: [] for name in ("peer", *paths)}
     for _ in range(blocks):
@@ -91,7 +106,7 @@ def measure(scale: Scale, paths: dict[str, dict[str, Any]], blocks: int) -> dict
     return {
         "size": scale.size, "width": scale.width, "scales": scale.scales,
         "threads": scale.threads, "iterations": scale.iterations,
-        "iterations_per_s": speeds, "same_bytes": same,
+        "iterations_per_s": speeds, "same_bytes": same, "first_run_s": first_s,
     }  # fmt: skip
 
 
@@ -108,7 +123,10 @@ def report(row: dict[str, Any]) -> None:
             flush=True,
         )
     for name, equal in row["same_bytes"].items():
-        print(f"  {name}: two runs of one seed give {'the same bytes' if equal else 'OTHER BYTES'}")
+        print(
+            f"  {name}: the first run took {row['first_run_s'][name]:.1f} s more; "
+            f"two runs of one seed give {'the same bytes' if equal else 'OTHER BYTES'}"
+        )
 
 
 def main() -> int:
@@ -118,6 +136,8 @@ def main() -> int:
     arguments.add_argument("--blocks", type=int, default=5)
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--compiled", action="store_true", help="compiled paths too: minutes")
+    arguments.add_argument("--scales", nargs="+", metavar="SIDE/WIDTH/SCALES", help="these alone")
+    arguments.add_argument("--profile", action="store_true", help="say where the time goes, too")
     arguments.add_argument("--output", type=Path, default=Path("out/benchmark-trainer.json"))
     given = arguments.parse_args()
     gpu = given.device != "cpu"
@@ -133,9 +153,16 @@ def main() -> int:
     print(" ".join(f"{key}={value}" for key, value in machine.items()))
     paths = {**PATHS, **(COMPILED if given.compiled else {})}
     rows = []
-    for scale in GPU_SCALES if gpu else CPU_SCALES:
-        rows.append(measure(Scale(scale, given.device, given.peer), paths, given.blocks))
+    for sizes in GPU_SCALES if gpu else CPU_SCALES:
+        if given.scales and "/".join(map(str, sizes[:3])) not in given.scales:
+            continue
+        scale = Scale(sizes, given.device, given.peer)
+        rows.append(measure(scale, paths, given.blocks))
         report(rows[-1])
+        if given.profile:
+            for name, settings in paths.items():
+                print(f"  where {name} spends its time:")
+                profile(scale, settings)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps({**machine, "rows": rows}, indent=2))
     print(f"written to {given.output}")

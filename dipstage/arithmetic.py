@@ -23,16 +23,13 @@ class Arithmetic:
     precision: Literal["fp32", "bf16"]
     compiled: bool
 
-    def __str__(self) -> str:
-        return self.precision + (", compiled" if self.compiled else "")
-
 
 def choose(settings: TrainerSettings, device: torch.device) -> Arithmetic:
     """What the settings ask for; `auto` goes by the hardware, never by the clock.
 
     auto precision: bf16 on a CPU that multiplies it in hardware, else fp32. On GPUs it is fp32,
     as nothing faster has been shown to give the same results there.
-    auto compile: off, as compiling takes longer than it saves (docs/performance.md).
+    auto compile: off, as compiled networks were no faster on the CPU.
     InputError for `compile: on` without a compiler.
     """
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -88,9 +85,12 @@ class Weights:
         self._show(head, self.flat.detach()[count:], self.flat.grad[count:])
 
     def ordered(self, parameter: Tensor) -> Tensor:
-        """A parameter as it lies in memory."""
-        kernels = parameter.dim() == 4 and self.layout is torch.channels_last
-        return parameter.detach().permute(0, 2, 3, 1) if kernels else parameter.detach()
+        """A parameter with its dimensions in the order in which they lie in memory."""
+        values = parameter.detach()
+        return values.movedim(1, -1) if self._is_moved(parameter) else values
+
+    def _is_moved(self, parameter: Tensor) -> bool:
+        return parameter.dim() == 4 and self.layout is torch.channels_last
 
     def _show(self, parameters: list[nn.Parameter], values: Tensor, gradients: Tensor) -> None:
         sizes = [p.numel() for p in parameters]
@@ -98,11 +98,10 @@ class Weights:
             parameters, torch.split(values, sizes), torch.split(gradients, sizes), strict=True
         )
         for parameter, value, gradient in parts:
-            shape = self.ordered(parameter).shape
-            kernels = parameter.dim() == 4 and self.layout is torch.channels_last
-            order = (0, 3, 1, 2) if kernels else tuple(range(parameter.dim()))
-            parameter.data = value.view(shape).permute(order)
-            parameter.grad = gradient.view(shape).permute(order)
+            shape, is_moved = self.ordered(parameter).shape, self._is_moved(parameter)
+            value, gradient = value.view(shape), gradient.view(shape)
+            parameter.data = value.movedim(-1, 1) if is_moved else value
+            parameter.grad = gradient.movedim(-1, 1) if is_moved else gradient
 
     def spread(self) -> None:
         """Before a forward pass: the body's copy, and gradients of 0."""

@@ -214,10 +214,10 @@ class _Run:
 
     def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
         """One update; returns PSNR against the target, for the next iteration's reset."""
-        self.views.spread()
+        views = self.views
+        views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
         noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
-        views = self.views
         output = self.network(noisy_input.to(views.dtype, memory_format=views.layout)).contiguous()
         loss = F.mse_loss(output, target)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fake_runs import experiment
+from fake_runs import experiment, new_run
 from verified_runs import REQUEST, SMALL, copy, results
 
 from dipstage.controls import heaviest_alone, in_reverse
@@ -174,6 +174,13 @@ def test_what_is_refused_leaves_nothing_behind(
     with pytest.raises(InputError, match=words):
         verify(searched, request_, view=Quiet())
     assert not verification_path(searched.folder).exists()
+
+
+def test_a_search_without_a_complete_trial_has_nothing_to_verify(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment(**SMALL))
+    with pytest.raises(InputError, match="run 'tiny' has nothing to verify: no complete trial"):
+        verify(run, REQUEST, view=Quiet())
+    assert not verification_path(run.folder).exists()
 
 
 def test_a_refused_restart_keeps_the_verification_that_there_is(verified: Run) -> None:
