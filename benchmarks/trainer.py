@@ -39,6 +39,7 @@ GPU_SCALES = [
 PATHS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
     "bf16": {"precision": "bf16"},
+    "auto": {},
 }
 COMPILED: dict[str, dict[str, Any]] = {
     f"{name}, compiled": {**settings, "compile": "on"} for name, settings in PATHS.items()

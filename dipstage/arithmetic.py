@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,35 +15,53 @@ from dipstage.errors import InputError
 from dipstage.network import SkipNetwork
 from dipstage.settings import TrainerSettings
 
+BF16_PAYS = 2048
+"""Width times side, in pixels, of a scale's input from which bf16 is faster than fp32 on a CPU
+(benchmarks/scales.py); below it, converting costs more than multiplying."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """What `trainer.precision` and `trainer.compile` came to on a device."""
+    """What `trainer.precision` and `trainer.compile` came to on a device.
 
-    precision: Literal["fp32", "bf16"]
+    bf16_scales: how many of the network's scales compute in bf16, from the picture's own down.
+    """
+
+    bf16_scales: int
+    scales: int
     compiled: bool
 
+    @property
+    def precision(self) -> str:
+        """In words, such as `bf16 in 1 of 4 scales`."""
+        if self.bf16_scales in (0, self.scales):
+            return "bf16" if self.bf16_scales else "fp32"
+        return f"bf16 in {self.bf16_scales} of {self.scales} scales"
 
-def choose(settings: TrainerSettings, device: torch.device) -> Arithmetic:
-    """What the settings ask for; `auto` goes by the hardware, never by the clock.
 
-    auto precision: bf16 on a CPU that multiplies it in hardware, else fp32. On GPUs it is fp32,
-    as nothing faster has been shown to give the same results there.
+def choose(settings: TrainerSettings, device: torch.device, height: int, width: int) -> Arithmetic:
+    """What the settings ask for on a picture; `auto` goes by hardware and size, never by the clock.
+
+    auto precision: on a CPU that multiplies bf16 in hardware, bf16 in the scales that are large
+    enough to gain from it; else fp32. On GPUs it is fp32, as nothing faster has been shown to give
+    the same results there.
     auto compile: off, as compiled networks were no faster on the CPU.
     InputError for `compile: on` without a compiler.
     """
-    precision: Literal["fp32", "bf16"] = "fp32"
-    if settings.precision != "auto":
-        precision = settings.precision
-    elif device.type == "cpu" and _multiplies_bf16():
-        precision = "bf16"
+    bf16_scales = 0
+    if settings.precision == "bf16":
+        bf16_scales = settings.scales
+    elif settings.precision == "auto" and device.type == "cpu" and _multiplies_bf16():
+        side = math.sqrt(height * width)
+        gains = [settings.width * side / 2**i >= BF16_PAYS for i in range(settings.scales)]
+        bf16_scales = sum(gains)
     compiled = settings.compile == "on"
     if compiled and device.type == "cpu" and _compiler() is None:
         raise InputError(
             "compile is on and no C++ compiler is found: install g++ or clang++, name one in CXX, "
             "or set compile to off"
         )
-    return Arithmetic(precision, compiled)
+    return Arithmetic(bf16_scales, settings.scales, compiled)
 
 
 def _multiplies_bf16() -> bool:
@@ -59,30 +77,34 @@ def _compiler() -> str | None:
 class Weights:
     """All weights of a network as one fp32 parameter: one update, one reset.
 
-    The body computes on views of it, in bf16 on views of a copy that `spread` refreshes before a
-    forward pass; `gather` brings the gradients home after the backward pass. Adam's sums, updates
-    and the head, whose output is scored, are fp32 always.
+    Layers compute on views of it; those of the scales that compute in bf16 on views of a copy that
+    `spread` refreshes before a forward pass, whose gradients `gather` brings home after the
+    backward pass. Adam's sums, updates and the head, whose output is scored, are fp32 always.
 
-    layout: in which the body holds its convolutions; its input should come in the same.
+    dtype, layout: what the input should come in.
     """
 
     def __init__(self, network: SkipNetwork, arithmetic: Arithmetic, device: torch.device) -> None:
         """Takes the network over: its parameters become views."""
-        low = arithmetic.precision == "bf16"
-        self.dtype = torch.bfloat16 if low else torch.float32
-        fast = low or device.type == "cpu"
+        fast = arithmetic.bf16_scales > 0 or device.type == "cpu"
         self.layout = torch.channels_last if fast else torch.contiguous_format
         network.to(device)
-        body, head = list(network.body.parameters()), list(network.head.parameters())
-        count = sum(parameter.numel() for parameter in body)
-        flat = torch.cat([self.ordered(p).reshape(-1) for p in [*body, *head]])
+        scales, low = network.scales(), arithmetic.bf16_scales
+        bf16, fp32 = (
+            [parameter for scale in part for parameter in scale.own_parameters()]
+            for part in (scales[:low], scales[low:])
+        )
+        fp32 += network.head.parameters()
+        count = sum(parameter.numel() for parameter in bf16)
+        flat = torch.cat([self.ordered(p).reshape(-1) for p in [*bf16, *fp32]])
         self.flat = nn.Parameter(flat)
         self.flat.grad = torch.zeros_like(flat)
-        self._body, self._body_grad = self.flat.detach()[:count], self.flat.grad[:count]
-        self._copy = self._body.to(self.dtype)  # The same storage for fp32.
-        self._copy_grad = self._body_grad.to(self.dtype)
-        self._show(body, self._copy, self._copy_grad)
-        self._show(head, self.flat.detach()[count:], self.flat.grad[count:])
+        self._low, self._low_grad = self.flat.detach()[:count], self.flat.grad[:count]
+        self._copy = self._low.to(torch.bfloat16)
+        self._copy_grad = torch.zeros_like(self._copy)
+        self._show(bf16, self._copy, self._copy_grad)
+        self._show(fp32, self.flat.detach()[count:], self.flat.grad[count:])
+        self.dtype = network.body.dtype
 
     def ordered(self, parameter: Tensor) -> Tensor:
         """A parameter with its dimensions in the order in which they lie in memory."""
@@ -104,17 +126,17 @@ class Weights:
             parameter.grad = gradient.movedim(-1, 1) if is_moved else gradient
 
     def spread(self) -> None:
-        """Before a forward pass: the body's copy, and gradients of 0."""
+        """Before a forward pass: the copy, and gradients of 0."""
         assert self.flat.grad is not None
         self.flat.grad.zero_()
-        if self._copy is not self._body:
-            self._copy.copy_(self._body)
+        if self._copy.numel():
+            self._copy.copy_(self._low)
             self._copy_grad.zero_()
 
     def gather(self) -> None:
-        """After a backward pass: the body's gradients."""
-        if self._copy is not self._body:
-            self._body_grad.copy_(self._copy_grad)
+        """After a backward pass: the copy's gradients."""
+        if self._copy.numel():
+            self._low_grad.copy_(self._copy_grad)
 
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"

@@ -65,12 +65,22 @@ class _Scale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.down(x)
         if self.deeper is not None:
-            y = self.deeper(y)
+            y = self.deeper(y.to(self.deeper.dtype)).to(y.dtype)
         y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
         if self.skip is not None:
             y = torch.cat([self.skip(x), y], dim=1)
         z: Tensor = self.up(self.norm(y))
         return z
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which this scale computes; scales of one network may differ."""
+        return self.norm.weight.dtype
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """Without those of the deeper scales."""
+        deeper = set() if self.deeper is None else set(self.deeper.parameters())
+        return [parameter for parameter in self.parameters() if parameter not in deeper]
 
 
 class SkipNetwork(nn.Module):
@@ -101,6 +111,15 @@ class SkipNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 _initialise(module, generator)
+
+    def scales(self) -> list[_Scale]:
+        """From the picture's own scale down."""
+        found: list[_Scale] = []
+        scale: _Scale | None = self.body
+        while scale is not None:
+            found.append(scale)
+            scale = scale.deeper
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class. The head computes in fp32, whatever the body does."""

@@ -36,7 +36,8 @@ class TrainerSettings:
         distance from the budget's end within which a maximum counts as censored.
     oracle_stop: whether a run ends there; a search saves time by it.
     warmup: iterations over which the learning rate rises evenly to learning_rate; 0 for none.
-    precision: of the network's body; weights, their updates and the output are fp32 always.
+    precision: of the network's body; weights, their updates and the output are fp32 always. auto
+        is bf16 in those scales where the processor gains by it.
     compile: whether the network's body is compiled before the run.
     """
 

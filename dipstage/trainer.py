@@ -134,7 +134,7 @@ class _Run:
             input_depth=settings.input_depth,
             generator=streams.generator(Stream.WEIGHTS),
         )
-        self.arithmetic = choose(settings, device)
+        self.arithmetic = choose(settings, device, height, width)
         self.compiled = None
         if self.arithmetic.compiled:
             shape = torch.Size([1, settings.input_depth, height, width])

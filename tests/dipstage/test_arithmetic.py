@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dipstage import arithmetic
-from dipstage.arithmetic import Weights, choose
+from dipstage.arithmetic import Arithmetic, Weights, choose
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.network import SkipNetwork
@@ -21,6 +21,11 @@ from dipstage.trainer import fit, observe
 
 SETTINGS = TrainerSettings(width=8, scales=2, input_depth=4, precision="fp32")
 CPU = torch.device("cpu")
+
+
+def _chosen(settings: TrainerSettings) -> Arithmetic:
+    """For a picture of 64 × 64 on the CPU."""
+    return choose(settings, CPU, 64, 64)
 
 
 def train(**changes: str) -> Outcome:
@@ -60,30 +65,32 @@ def test_gradients_of_the_views_are_the_network_s(precision: str, rounding: floa
     )
     x = torch.rand(1, 4, 64, 64, generator=torch.Generator().manual_seed(4))
     settings = replace(SETTINGS, precision=precision)  # type: ignore[arg-type]
-    weights = Weights(viewed, choose(settings, CPU), CPU)
+    weights = Weights(viewed, _chosen(settings), CPU)
     weights.spread()
     plain(x).square().sum().backward()
     viewed(x.to(weights.dtype, memory_format=weights.layout)).square().sum().backward()
     weights.gather()
-    assert weights.flat.grad is not None
-    expected = torch.cat(
-        [weights.ordered(p.grad).flatten() for p in plain.body.parameters() if p.grad is not None]
+    ours, expected = (
+        torch.cat([p.grad.float().flatten() for p in network.parameters() if p.grad is not None])
+        for network in (viewed, plain)
     )
-    body = weights.flat.grad[: expected.numel()]
-    assert float((body - expected).norm()) < rounding * float(expected.norm())
+    assert float((ours - expected).norm()) < rounding * float(expected.norm())
+    # And they are where Adam looks for them.
+    assert weights.flat.grad is not None
+    assert float(weights.flat.grad.norm()) == pytest.approx(float(ours.norm()), rel=1e-4)
     # One update of the flat parameter reaches every layer.
     with torch.no_grad():
         weights.flat.add_(1)
     weights.spread()
-    for ours, theirs in zip(viewed.parameters(), plain.parameters(), strict=True):
+    for one, other in zip(viewed.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(
-            ours.detach().float(), theirs.detach() + 1, rtol=rounding, atol=rounding
+            one.detach().float(), other.detach() + 1, rtol=rounding, atol=rounding
         )
 
 
 def test_bf16_keeps_updates_that_are_too_small_for_it() -> None:
     network = SkipNetwork(width=4, scales=1, input_depth=2, generator=torch.Generator())
-    weights = Weights(network, choose(replace(SETTINGS, precision="bf16"), CPU), CPU)
+    weights = Weights(network, _chosen(replace(SETTINGS, precision="bf16", scales=1)), CPU)
     assert weights.flat.dtype is torch.float32
     before = weights.flat.detach().clone()
     with torch.no_grad():
@@ -98,17 +105,62 @@ def test_auto_goes_by_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     auto = TrainerSettings()
     for known, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(arithmetic, "_multiplies_bf16", lambda known=known: known)
-        assert choose(auto, CPU).precision == precision
-        assert choose(auto, torch.device("cuda")).precision == "fp32"
-        assert choose(replace(auto, precision="fp32"), CPU).precision == "fp32"
-    assert not choose(auto, CPU).compiled
+        assert choose(auto, CPU, 512, 512).precision == precision
+        assert choose(auto, torch.device("cuda"), 512, 512).precision == "fp32"
+        assert choose(replace(auto, precision="fp32"), CPU, 512, 512).precision == "fp32"
+    assert not choose(auto, CPU, 512, 512).compiled
+
+
+@pytest.mark.parametrize(
+    ("width", "scales", "sides", "scales_in_bf16"),
+    [(32, 4, (64, 64), 1), (32, 4, (32, 128), 1), (32, 4, (32, 64), 0), (64, 5, (128, 128), 3),
+     (128, 5, (256, 256), 5), (128, 5, (512, 512), 5)],
+)  # fmt: skip
+def test_auto_takes_bf16_in_the_scales_that_are_large_enough(
+    width: int, scales: int, sides: tuple[int, int], scales_in_bf16: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(arithmetic, "_multiplies_bf16", lambda: True)
+    settings = TrainerSettings(width=width, scales=scales)
+    assert choose(settings, CPU, *sides).bf16_scales == scales_in_bf16
+    all_of_them = replace(settings, precision="bf16")
+    assert choose(all_of_them, CPU, *sides).precision == "bf16"
+
+
+def test_scales_of_one_network_compute_in_formats_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arithmetic, "_multiplies_bf16", lambda: True)
+    monkeypatch.setattr(arithmetic, "BF16_PAYS", 8 * 32)
+    mixed = train(precision="auto")
+    assert mixed.precision == "bf16 in 1 of 2 scales"
+    assert mixed.trace.csv() == train(precision="auto").trace.csv()
+    others = [train(precision=precision).trace.csv() for precision in ("fp32", "bf16")]
+    assert mixed.trace.csv() not in others
+    assert mixed.trace.loss[0] == pytest.approx(train().trace.loss[0], rel=5e-3)
+
+
+@pytest.mark.parametrize("bf16_scales", [0, 1, 2])
+def test_every_weight_is_a_view_of_the_flat_parameter(bf16_scales: int) -> None:
+    network = SkipNetwork(width=4, scales=2, input_depth=2, generator=torch.Generator())
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    weights = Weights(network, Arithmetic(bf16_scales, 2, False), CPU)
+    assert weights.flat.numel() == sum(parameter.numel() for parameter in before)
+    assert [scale.dtype is torch.bfloat16 for scale in network.scales()] == [
+        i < bf16_scales for i in range(2)
+    ]
+    with torch.no_grad():
+        weights.flat.mul_(2)
+    weights.spread()
+    for now, then in zip(network.parameters(), before, strict=True):
+        torch.testing.assert_close(now.detach().float(), 2 * then, rtol=1e-2, atol=0)
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match=r"compile is on and no C\+\+ compiler is found: install"):
-        choose(replace(SETTINGS, compile="on"), CPU)
+        _chosen(replace(SETTINGS, compile="on"))
 
 
 @pytest.mark.parametrize(

@@ -309,8 +309,10 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
     assert int(state.resets) == 1
     assert not torch.equal(seen[5], seen[4])
     assert torch.equal(state.weights.detach(), seen[4])
-    body = torch.cat([state.views.ordered(p).flatten() for p in state.network.parameters()])
-    assert torch.equal(body, seen[4])
+    layers = [p for scale in state.network.scales() for p in scale.own_parameters()]
+    layers += state.network.head.parameters()
+    held = torch.cat([state.views.ordered(p).flatten() for p in layers])
+    assert torch.equal(held, seen[4])
 
 
 def test_the_settings_ask_for_their_own_stopping_rule() -> None:
