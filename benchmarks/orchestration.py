@@ -165,6 +165,7 @@ class Sleep:
     workers: int
     together: Path
     device: str = "cpu"
+    cpus: int = 1
 
 
 class Asleep(tune.Trainable):  # type: ignore[misc]

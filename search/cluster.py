@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Read by Ray when it is imported. Loggers and snapshots of Tune are switched off: the study holds
 # all there is, and a snapshot would hold the storage's address.
@@ -31,7 +31,11 @@ from ray import tune
 
 from dipstage.errors import InputError
 from search.experiment import Experiment
+from search.paths import brief
 from search.storage import ADDRESS_VARIABLE
+
+if TYPE_CHECKING:
+    from search.trial import Setting
 
 
 @contextmanager
@@ -138,18 +142,27 @@ class Shares:
         return tune.PlacementGroupFactory([{k.upper(): v for k, v in wanted.items()}])
 
 
-def resources_of(experiment: Experiment, *, can_grow: bool = False) -> Shares:
+def resources_of(
+    experiment: Experiment, *, can_grow: bool = False, trials_per_gpu: int = 1
+) -> Shares:
     """How the cluster is shared among trials; InputError if there is too little of it.
 
     can_grow: machines may be added while the search waits, if it says how many trials it wants.
+    trials_per_gpu: for `gpus_per_trial: auto` (see `trials_per_gpu`).
     """
     wanted = experiment.resources
     # Node by node: a trial runs on one, whatever the cluster has in all.
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     has_gpu = any(node.get("GPU", 0) for node in nodes)
-    cpus, gpus = float(wanted.cpus_per_trial), wanted.gpus_per_trial
+    if wanted.device == "cuda" and not has_gpu and not can_grow:
+        raise InputError(
+            "resources.device is cuda and there is no GPU: set it to cpu, or give --address"
+        )
+    gpus = wanted.gpus_per_trial
     if gpus == "auto":
-        gpus = 1.0 if has_gpu and wanted.device != "cpu" else 0.0
+        gpus = 1.0 / trials_per_gpu if has_gpu and wanted.device != "cpu" else 0.0
+    cpus = float(_cores(experiment, nodes, gpus) if wanted.cpus_per_trial == "auto"
+                 else wanted.cpus_per_trial)  # fmt: skip
     slots = sum(_fit(node, cpus, gpus) for node in nodes)
     if not slots and not (can_grow and wanted.concurrent != "auto"):
         most = [max((node.get(kind, 0) for node in nodes), default=0) for kind in ("CPU", "GPU")]
@@ -170,6 +183,54 @@ def resources_of(experiment: Experiment, *, can_grow: bool = False) -> Shares:
         concurrent=slots if wanted.concurrent == "auto" else wanted.concurrent,
         device=device,
     )
+
+
+_ONE_CORE_UP_TO = 128
+"""Side of a picture up to which a training gains too little from a second core."""
+
+
+def _cores(experiment: Experiment, nodes: list[dict[str, float]], gpus: float) -> int:
+    """Cores of a trial: one while there are trials enough for all of them (docs/performance.md).
+
+    It follows from the experiment and the machines alone, not from what is left to do: a resume
+    must give the same numbers, which depend on it.
+    """
+    side, trials = experiment.size, experiment.search.trials + len(experiment.candidates)
+    if gpus or (side is not None and side <= _ONE_CORE_UP_TO):
+        return 1
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    concurrent = experiment.resources.concurrent
+    at_a_time = trials if concurrent == "auto" else min(trials, concurrent)
+    return max(1, min(max(cores, default=1), sum(cores) // at_a_time))
+
+
+def wants_probe(experiment: Experiment, shares: Shares) -> bool:
+    """Whether how many trials a GPU holds is to be found out."""
+    return experiment.resources.gpus_per_trial == "auto" and shares.trial["gpu"] > 0
+
+
+def trials_per_gpu(setting: Setting) -> tuple[int, str]:
+    """How many trials a GPU of the cluster should hold, and what was seen, in words.
+
+    Measured on whichever GPU is free first. InputError where none can be trained on.
+    """
+    from search.probe import probe
+
+    picture = max(setting.pictures.values(), key=lambda each: each.pixels.size)
+    most = max(
+        int(node["Resources"]["CPU"] // node["Resources"]["GPU"])
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("GPU", 0) and node["Resources"].get("CPU", 0)
+    )
+    remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0)(probe)
+    try:
+        best, seen = ray.get(remote.remote(setting.device, picture, setting.trainer, most))
+    except ray.exceptions.RayError as error:
+        raise InputError(
+            f"resources: no trial can be trained on a GPU here ({brief(error)}): set "
+            "resources.device to cpu"
+        ) from None
+    return best, f"{best} to a GPU (iterations a second by trials on it: {seen})"
 
 
 def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:

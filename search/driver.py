@@ -212,7 +212,7 @@ def _setting(run: Run, experiment: Experiment) -> Setting:
         sigma_255=experiment.task.sigma_255,
         trainer=experiment.trainer,
         objective=experiment.objective,
-        cpus=experiment.resources.cpus_per_trial,
+        cpus=1,  # These two are chosen when the cluster is known.
         device="cpu",
     )
 

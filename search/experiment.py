@@ -156,11 +156,14 @@ class Racing(_Model):
 class Resources(_Model):
     """Of one trial; `concurrent: auto` fills the machine or the cluster.
 
+    cpus_per_trial: `auto` is one, as trials side by side get more done than one with more cores;
+        more where a search has fewer trials than there are cores.
+    gpus_per_trial: `auto` is what a short probe finds best, and none where there is no GPU.
     device: where it trains; `auto` is the GPU that it was given, if any.
     """
 
     concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
-    cpus_per_trial: Annotated[int, Field(ge=1, le=10_000)] = 1
+    cpus_per_trial: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 

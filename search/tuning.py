@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.cluster import resources_of  # isort: skip - before Ray: it sets Ray's environment
-
+# isort: on
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -21,6 +20,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.console import end_if_interrupted
 from dipstage.documents import write_whole
 from dipstage.errors import WorkError
+
+# isort: off - before Ray: it sets Ray's environment
+from search.cluster import resources_of, trials_per_gpu, wants_probe
 from search.paths import brief, curve_path, is_remote
 from search.storage import PATIENCE_S
 from search.trial import ScheduleTrial
@@ -224,8 +226,12 @@ def tune_trials(
     trainable: made with the setting and reports as `ScheduleTrial` does, which is the default.
     """
     shares = resources_of(run.experiment, can_grow=can_grow)
+    setting = replace(setting, device=shares.device, cpus=int(shares.trial["cpu"]))
+    if wants_probe(run.experiment, shares):
+        best, seen = trials_per_gpu(setting)
+        view.note(seen)
+        shares = resources_of(run.experiment, can_grow=can_grow, trials_per_gpu=best)
     run.study.set_user_attr("concurrent", shares.concurrent)
-    setting = replace(setting, device=shares.device)
     searcher = StudySearcher(run, ledger, lease)
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")

@@ -57,7 +57,7 @@ def test_a_replicate_is_what_fit_gives_outside_ray(run: Run) -> None:
     streams, truth = Streams(picture.digest, 1), picture.tensor()
     threads = torch.get_num_threads()
     # As a worker has: sums of bf16 depend on how many share them.
-    torch.set_num_threads(run.experiment.resources.cpus_per_trial)
+    torch.set_num_threads(1)
     try:
         alone = fit(
             observe(truth, 25, streams),

@@ -299,20 +299,6 @@ def test_a_search_of_which_all_trials_fail_ends_early(tmp_path: Path) -> None:
     assert 10 <= states.count("failed") <= 12
 
 
-@pytest.mark.slow
-def test_a_worker_that_cannot_use_its_gpu_is_told_as_a_failure(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    path = tmp_path / "e.yaml"
-    path.write_text(experiment(**SMALL, resources={"device": "cuda"}).yaml())
-    code, output = finish("launch", str(path), "--trials", "0", runs_dir=tmp_path)
-    assert code == 1
-    assert "CUDA" in output
-    assert "Traceback" not in output
-
-
 def test_a_study_in_use_is_opened_without_the_right_to_write(played: Run) -> None:
     before = (played.folder / "study.db").read_bytes()
     assert open_storage(played.folder, None).get_all_studies()

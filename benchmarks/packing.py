@@ -1,0 +1,115 @@
+"""How many trials to run side by side on one machine, or one GPU.
+
+Claim: iterations a second of k trainings side by side, summed, over those of one training that has
+all cores, in turn; median, least and most of n blocks. On a GPU: of k trainings on it over one,
+with the memory that each holds; where `nvidia-cuda-mps-control` is installed, again under MPS.
+`PYTHONPATH=. python benchmarks/packing.py` takes 4 minutes on two cores. Each training is a process
+of its own, as a trial is, and all of them begin a block at the same moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import machine, write
+
+from dipstage.images import load_picture
+from dipstage.settings import TrainerSettings
+from search.probe import Crew
+
+CPU_SCALES = [(64, 32, 4, 300), (128, 64, 5, 60), (256, 128, 5, 12)]
+"""Side, width, scales, iterations of a block."""
+GPU_SCALES = [(64, 32, 4, 600), (128, 128, 5, 400), (256, 128, 5, 200), (512, 128, 5, 60)]
+
+
+def measure(
+    scale: tuple[int, int, int, int], device: str, packings: list[tuple[int, int]], blocks: int
+) -> list[dict[str, Any]]:
+    """A row for each packing, (trainings, threads of each), measured in turn."""
+    size, width, scales, iterations = scale
+    settings = TrainerSettings(width=width, scales=scales)
+    picture = load_picture("skimage:astronaut", size=size, multiple=settings.multiple)
+    crews = [Crew(k, picture, settings, device, threads=threads) for k, threads in packings]
+    speeds: list[list[float]] = [[] for _ in crews]
+    try:
+        for crew in crews:
+            crew.speed(iterations)  # Warms up.
+        for _ in range(blocks):
+            for crew, measured in zip(crews, speeds, strict=True):
+                measured.append(crew.speed(iterations))
+        memory = [crew.memory_mb() for crew in crews]
+    finally:
+        for crew in crews:
+            crew.end()
+    return [
+        {"scale": "/".join(map(str, scale[:3])), "trainings": k, "threads": threads,
+         "iterations": iterations, "iterations_per_s": speed, "memory_mb_each": mb}
+        for (k, threads), speed, mb in zip(packings, speeds, memory, strict=True)
+    ]  # fmt: skip
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    """Print a scale's rows beside the first of them."""
+    for row in rows:
+        gains = [a / b for a, b in zip(row["iterations_per_s"], rows[0]["iterations_per_s"])]  # noqa: B905
+        print(
+            f"{row['scale']}, {row['trainings']} side by side, {row['threads']} threads each: "
+            f"{statistics.median(row['iterations_per_s']):.1f} iterations/s in all, "
+            f"{statistics.median(gains):.2f} x ({min(gains):.2f} to {max(gains):.2f}, "
+            f"n = {len(gains)}), {row['memory_mb_each']:.0f} MB each",
+            flush=True,
+        )
+
+
+@contextmanager
+def multi_process_service() -> Iterator[None]:
+    """NVIDIA's MPS for the processes started within."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+        os.environ.update(dict.fromkeys(names, folder))
+        subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", check=True)
+            for name in names:
+                del os.environ[name]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--blocks", type=int, default=5)
+    arguments.add_argument("--output", type=Path)
+    given = arguments.parse_args()
+    gpu = given.device != "cpu"
+    name = torch.cuda.get_device_name(given.device) if gpu else "cpu"
+    measured_on, cores = machine(device=name), os.cpu_count() or 1
+    rows: list[dict[str, Any]] = []
+    for scale in GPU_SCALES if gpu else CPU_SCALES:
+        packings = [(k, 1) for k in (1, 2, 4, 8)] if gpu else [(1, cores), (cores, 1)]
+        rows += (found := measure(scale, given.device, packings, given.blocks))
+        report(found)
+        if gpu and shutil.which("nvidia-cuda-mps-control"):
+            with multi_process_service():
+                found = measure(scale, given.device, packings, given.blocks)
+            print("under MPS:")
+            report(found)
+            rows += [{**row, "mps": True} for row in found]
+    default = Path(f"benchmarks/packing-{'gpu' if gpu else 'cpu'}.json")
+    write({**measured_on, "rows": rows}, given.output or default)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""How a cluster is shared among trials."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_runs import experiment
+
+from dipstage.errors import InputError
+from search.cluster import Shares, resources_of, wants_probe
+
+LARGE: dict[str, Any] = {"size": 256, "trainer": {"iterations": 30, "width": 4, "scales": 1}}
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says which machines there are."""
+
+    def there_are(*resources: dict[str, float]) -> None:
+        nodes = [{"Alive": True, "Resources": each} for each in resources]
+        monkeypatch.setattr("ray.nodes", lambda: nodes)
+
+    return there_are
+
+
+def shares(**changes: Any) -> Shares:
+    return resources_of(experiment(**changes))
+
+
+def test_a_trial_gets_one_core_while_there_are_trials_for_all(
+    machines: Callable[..., None],
+) -> None:
+    machines({"CPU": 2}, {"CPU": 4})
+    auto = shares(**LARGE, candidates=[], search={"trials": 6})
+    assert auto.trial == {"cpu": 1, "gpu": 0}
+    assert auto.concurrent == 6
+
+
+@pytest.mark.parametrize(
+    ("trials", "cores", "concurrent"), [(2, 4, 2), (3, 2, 4), (1, 8, 1), (5, 1, 8)]
+)
+def test_cores_without_a_trial_are_given_to_the_others(
+    machines: Callable[..., None], trials: int, cores: int, concurrent: int
+) -> None:
+    machines({"CPU": 8})
+    auto = shares(**LARGE, candidates=["baseline"], search={"trials": trials - 1})
+    assert auto.trial["cpu"] == cores
+    assert auto.concurrent == concurrent
+
+
+def test_a_small_picture_gets_one_core_all_the_same(machines: Callable[..., None]) -> None:
+    machines({"CPU": 8})
+    assert shares(candidates=["baseline"], search={"trials": 0}).trial["cpu"] == 1
+
+
+def test_fewer_trials_at_a_time_leave_more_cores_to_each(machines: Callable[..., None]) -> None:
+    machines({"CPU": 8})
+    auto = shares(**LARGE, search={"trials": 20}, resources={"concurrent": 2})
+    assert (auto.trial["cpu"], auto.concurrent) == (4, 2)
+
+
+def test_a_gpu_is_shared_as_the_probe_found(machines: Callable[..., None]) -> None:
+    machines({"CPU": 8, "GPU": 2})
+    tiny = experiment()
+    whole, shared = resources_of(tiny), resources_of(tiny, trials_per_gpu=3)
+    assert (whole.trial, whole.concurrent, whole.device) == ({"cpu": 1, "gpu": 1}, 2, "cuda")
+    assert shared.trial["gpu"] == pytest.approx(1 / 3)
+    assert shared.concurrent == 6
+    assert shared.whole == {"cpu": 1, "gpu": 1}
+    assert wants_probe(tiny, whole)
+
+
+@pytest.mark.parametrize("resources", [{"gpus_per_trial": 0.5}, {"device": "cpu"}])
+def test_nothing_is_probed_that_was_said(
+    machines: Callable[..., None], resources: dict[str, Any]
+) -> None:
+    machines({"CPU": 8, "GPU": 2})
+    said = experiment(resources=resources)
+    assert not wants_probe(said, resources_of(said))
+
+
+def test_a_gpu_that_is_not_there_is_refused(machines: Callable[..., None]) -> None:
+    machines({"CPU": 8})
+    with pytest.raises(InputError, match=r"resources\.device is cuda and there is no GPU"):
+        shares(resources={"device": "cuda"})
