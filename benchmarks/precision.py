@@ -1,21 +1,21 @@
-"""Whether faster arithmetic gives the same results: paired runs in fp32 and bf16.
+"""Whether faster arithmetic gives the same results: paired runs in fp32 and another way.
 
 Claim: over n pairs of one picture, seed and schedule, the mean difference of max PSNR_GT (raw and
 smoothed, dB) and of the steps to it (share of fp32's mean), with Student's 95 % interval.
-`PYTHONPATH=. python benchmarks/precision.py` on one CPU core; prints a table and writes JSON.
+`PYTHONPATH=. python benchmarks/precision.py` on one CPU core, a quarter of an hour; prints a table
+and writes JSON. `--path` says which way: by default what `trainer.precision: auto` comes to.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from machine import machine, write
 from scipy.stats import t as student
 
 from dipstage.images import load_picture
@@ -53,8 +53,10 @@ def main() -> None:
     arguments.add_argument("--scales", type=int, default=4)
     arguments.add_argument("--iterations", type=int, default=900)
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(4)))
-    arguments.add_argument("--output", type=Path, default=Path("out/benchmark-precision.json"))
+    arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision.json"))
     given = arguments.parse_args()
+    measured_on = machine()
     torch.set_num_threads(1)
     settings = TrainerSettings(
         width=given.width, scales=given.scales, iterations=given.iterations, precision="fp32"
@@ -64,33 +66,29 @@ def main() -> None:
         for picture in PICTURES:
             for schedule in SCHEDULES:
                 pair: dict[str, Any] = {"picture": picture, "schedule": schedule, "seed": seed}
-                for precision in ("fp32", "bf16"):
+                for precision in ("fp32", given.path):
                     asked = replace(settings, precision=precision)
                     pair[precision] = train(picture, schedule, seed, given.size, asked).summary()
                 pairs.append(pair)
                 print(f"{len(pairs)}: {picture}, {schedule}, seed {seed}", flush=True)
-    machine = {
-        "cpu": platform.processor() or platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-        "scale": f"{given.size}/{given.width}/{given.scales}",
-        "iterations": given.iterations,
-    }
-    print(" ".join(f"{key}={value}" for key, value in machine.items()), f"n={len(pairs)}")
+    print(f"{pairs[0][given.path]['precision']}, n={len(pairs)}")
+    rows = []
     for output in OUTPUTS:
         for key in ("max_psnr_gt_db", "steps_to_max"):
-            by = {p: [pair[p][output][key] for pair in pairs] for p in ("fp32", "bf16")}
+            by = {p: [pair[p][output][key] for pair in pairs] for p in ("fp32", given.path)}
             mean, low, high = interval([b - a for a, b in zip(*by.values(), strict=True)])
             in_db = key == "max_psnr_gt_db"
             unit, scale = ("dB", 1.0) if in_db else ("%", float(np.mean(by["fp32"])) / 100)
-            print(
-                f"{output} {key}: bf16 - fp32 {mean / scale:+.3f} "
-                f"[{low / scale:+.3f}, {high / scale:+.3f}] {unit}"
-            )
-    ratio = [pair["bf16"]["iterations_per_s"] / pair["fp32"]["iterations_per_s"] for pair in pairs]
-    print(f"speed, bf16 over fp32: {np.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})")
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({**machine, "pairs": pairs}))
+            row = {"output": output, "key": key, "unit": unit}
+            row.update(mean=mean / scale, low=low / scale, high=high / scale)
+            rows.append(row)
+            print("{output} {key}: {mean:+.3f} [{low:+.3f}, {high:+.3f}] {unit}".format(**row))
+    content = {
+        **measured_on, "scale": f"{given.size}/{given.width}/{given.scales}",
+        "iterations": given.iterations, "path": pairs[0][given.path]["precision"],
+        "rows": rows, "pairs": pairs,
+    }  # fmt: skip
+    write(content, given.output)
 
 
 if __name__ == "__main__":
