@@ -104,7 +104,7 @@ def targets(size: int = 64, seed: int = 0) -> Figure:
     picture = load_picture(PICTURE, size=size, multiple=16)
     streams = Streams(picture.digest, seed)
     observation = observe(picture.tensor(), SIGMA_255, streams)
-    figure = Figure(figsize=(9, 1.85), layout="constrained")
+    figure = Figure(figsize=(9, 2.0), layout="constrained")
     panels = figure.subplots(1, len(schedule.stages))
     for rank, (axes, stage) in enumerate(zip(panels, schedule.stages, strict=True)):
         noise = torch.randn(
@@ -197,7 +197,7 @@ def restored(plain: Path, staged: Path) -> Figure:
         f"{STAGED},\nbest raw": staged / "best_raw.png",
         f"{STAGED},\nbest smoothed": staged / "best_smoothed.png",
     }
-    figure = Figure(figsize=(9, 1.85), layout="constrained")
+    figure = Figure(figsize=(9, 2.0), layout="constrained")
     panels = figure.subplots(1, len(pictures))
     for axes, (title, path) in zip(panels, pictures.items(), strict=True):
         show(axes, load_picture(str(path), multiple=1).pixels, title)
