@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 project = "dipsearch"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
 exclude_patterns = ["figures.py"]
+default_role = "code"  # What stands in single backticks, in docstrings and help texts.
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 html_title = "dipsearch"
 html_show_sourcelink = False
 html_copy_source = False
@@ -29,7 +32,7 @@ _SHOWN = {"(../README.md": "(readme.md", "(../benchmarks/README.md": "(benchmark
 def _list_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
     """In the index, in the place of `(the rest)`: every page that it does not name."""
     if page == "index":
-        named = {"index", *re.findall(r"^[\w-]+$", source[0], re.MULTILINE)}
+        named = {"index", *re.findall(r"^(?:README <)?([\w-]+)>?$", source[0], re.M)}
         rest = sorted(path.stem for path in app.srcdir.glob("*.md") if path.stem not in named)
         source[0] = source[0].replace("(the rest)", "\n".join(rest))
 

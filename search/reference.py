@@ -27,6 +27,7 @@ from search.experiment import Experiment, FloatRange, IntRange, Within
 from search.paths import RUN_NAME, RUN_NAME_WORDS
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
+_LEAST = {"at least 1": 1, "not negative": 0}
 _RANGES = {IntRange: "range of whole numbers", FloatRange: "range of numbers"}
 
 _INTRO = """\
@@ -134,8 +135,9 @@ def _fields(kind: Any) -> Iterator[_Field]:
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
         told = field.metadata
-        most = f", at most {told['most']:,}" if told.get("most") else ""
-        rule = (told.get("rule") or "") + most
+        rule, most = told.get("rule") or "", told.get("most")
+        if most is not None:
+            rule = f"{_LEAST[rule]} to {_number(most)}"
         yield _Field(field.name, hints[field.name], (), rule, field.default, told.get("help", ""))
 
 
@@ -183,7 +185,7 @@ def _values(kind: Any, notes: tuple[Any, ...]) -> str:
         members = [_values(member, notes) for member in arguments if member is not types.NoneType]
         return " or ".join(members + ["`null`"] * (types.NoneType in arguments))
     if origin is list:
-        return ", ".join([f"list, each {_values(arguments[0], ())}", *_limits(notes, " entries")])
+        return ", ".join([f"list, each {_values(arguments[0], ())}", *_limits(notes, "entries")])
     if kind in _RANGES:
         return ", ".join([f"[{_RANGES[kind]}](#ranges)", *_limits(notes)])
     if any(getattr(note, "pattern", None) == RUN_NAME for note in notes):
@@ -192,18 +194,24 @@ def _values(kind: Any, notes: tuple[Any, ...]) -> str:
 
 
 def _limits(notes: tuple[Any, ...], unit: str = "") -> Iterator[str]:
+    low, high = "", ""
     for note in notes:
         match note:
             case bounds.Ge(ge=value) | bounds.MinLen(min_length=value):
-                yield f"at least {_number(value)}{unit if value != 1 else unit and ' entry'}"
+                low = f"at least {_number(value)}"
             case bounds.Gt(gt=value):
-                yield f"above {_number(value)}"
+                low = f"above {_number(value)}"
             case bounds.Le(le=value) | bounds.MaxLen(max_length=value):
-                yield f"at most {_number(value)}{unit}"
+                high = f"at most {_number(value)}"
             case bounds.Lt(lt=value):
-                yield f"below {_number(value)}"
+                high = f"below {_number(value)}"
             case AfterValidator(func=Within() as within):
                 yield within.words
+    if low.startswith("at least") and high.startswith("at most"):
+        yield f"{low.removeprefix('at least ')} to {high.removeprefix('at most ')} {unit}".rstrip()
+        return
+    for words in filter(None, (low, high)):
+        yield f"{words} {'entry' if unit and words.endswith(' 1') else unit}".rstrip()
 
 
 def _number(value: Any) -> str:
