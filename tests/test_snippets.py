@@ -69,12 +69,15 @@ def test_python_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "snippet"}
     for block in blocks(page, "python"):
+        if block.info:
+            assert re.fullmatch(r" notest: .+", block.info), f"{block}: say why, notest: …"
+            continue
         exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
 
 
 def test_snippets_are_found_at_all() -> None:
     assert len(of_all_pages("python")) >= 6
-    assert len(typed()) > 15
+    assert len(typed()) >= 15
 
 
 def typed() -> list[tuple[str, str]]:
