@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all check audit bench
+.PHONY: help setup quickstart test test-all check audit bench docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -43,3 +43,7 @@ audit: $(STAMP)  ## ask the index for known vulnerabilities of what is installed
 
 bench: $(STAMP)  ## measure the trainer beside the official loop, 4 minutes
 	$(BIN)/python benchmarks/trainer.py
+
+docs: $(STAMP)  ## build the documentation into out/docs
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs out/docs
+	@echo "out/docs/index.html"

@@ -52,7 +52,8 @@ _LABEL_BYTES = 100
 class Picture:
     """A ground truth.
 
-    name: as it was asked for. pixels: (C, H, W) float32 in [0, 1], C 1 or 3.
+    name: as it was asked for.
+    pixels: (C, H, W) float32 in [0, 1], C 1 or 3.
     notices: what was changed on loading, in words.
     """
 
@@ -112,9 +113,11 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
     """Load `skimage:NAME` or a PNG, JPEG, TIFF or WebP file of 8 or 16 bits.
 
     size: side after a centre crop to a square and an anti-aliased resize; None keeps the scale
-    and crops the centre to sides that are multiples of `multiple`. Transparency is dropped with
-    a notice. InputError says what is wrong with which picture; what is no regular file, has more
-    than 1 GB or more than 100 million pixels is refused before it is decoded.
+    and crops the centre to sides that are multiples of `multiple`.
+
+    Transparency is dropped with a notice. InputError says what is wrong with which picture; what is
+    no regular file, has more than 1 GB or more than 100 million pixels is refused before it is
+    decoded.
     """
     if (found := forbidden_in(name)) is not None:
         raise InputError(f"picture {name!r} has {found} in its name: rename it")

@@ -19,41 +19,67 @@ MAX_CHANNELS = 4096
 """Of a layer; the whole network grows with the square of its width."""
 
 
-def _setting(default: Any, rule: str, most: int | None = None) -> Any:
-    return field(default=default, metadata={"rule": rule, "most": most})
+def _setting(default: Any, help: str, rule: str | None = None, most: int | None = None) -> Any:
+    """A field; what it means and may be is kept beside it, for errors and for the reference."""
+    return field(default=default, metadata={"help": help, "rule": rule, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerSettings:
-    """The DIP denoising recipe's defaults.
+    """The network and how it is trained; the defaults are the DIP denoising recipe's."""
 
-    iterations: the budget of a run.
-    width, scales, skip_channels, input_depth: the skip network's channels and depth.
-    learning_rate: Adam's.
-    input_noise_std: of the noise added to the input in each iteration (1/30 for sigma 25).
-    ema: weight of the past in the smoothed output.
-    patience: iterations without a rise of PSNR_GT after which the oracle stops a run, and the
-        distance from the budget's end within which a maximum counts as censored.
-    oracle_stop: whether a run ends there; a search saves time by it.
-    warmup: iterations over which the learning rate rises evenly to learning_rate; 0 for none.
-    precision: of the network's body; weights, their updates and the output are fp32 always. auto
-        is bf16 in those scales where the processor gains by it.
-    compile: whether the network's body is compiled before the run.
-    """
-
-    iterations: int = _setting(2000, "at least 1", MAX_ITERATIONS)
-    width: int = _setting(128, "at least 1", MAX_CHANNELS)
-    scales: int = _setting(5, "from 1 to 8")
-    skip_channels: int = _setting(4, "not negative", MAX_CHANNELS)
-    input_depth: int = _setting(32, "at least 1", MAX_CHANNELS)
-    learning_rate: float = _setting(0.01, "in (0, 1]")
-    input_noise_std: float = _setting(1 / 30, "not negative")
-    ema: float = _setting(0.99, "in [0, 1)")
-    patience: int = _setting(150, "at least 1", MAX_ITERATIONS)
-    oracle_stop: bool = False
-    warmup: int = _setting(0, "not negative", MAX_ITERATIONS)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
+    iterations: int = _setting(2000, "The budget of a run.", "at least 1", MAX_ITERATIONS)
+    width: int = _setting(
+        128, "Channels of the skip network at every scale.", "at least 1", MAX_CHANNELS
+    )
+    scales: int = _setting(
+        5,
+        "Times that the skip network halves the picture; sides must be multiples of 2 to the "
+        "power of it.",
+        "from 1 to 8",
+    )
+    skip_channels: int = _setting(
+        4, "Channels of the skip connection of each scale.", "not negative", MAX_CHANNELS
+    )
+    input_depth: int = _setting(
+        32, "Channels of the network's fixed random input.", "at least 1", MAX_CHANNELS
+    )
+    learning_rate: float = _setting(0.01, "Adam's.", "in (0, 1]")
+    input_noise_std: float = _setting(
+        1 / 30,
+        "Standard deviation of the noise that is added to the input in each iteration; 1/30 suits "
+        "sigma 25.",
+        "not negative",
+    )
+    ema: float = _setting(
+        0.99, "Weight of the past in the smoothed output, a moving average.", "in [0, 1)"
+    )
+    patience: int = _setting(
+        150,
+        "Iterations without a rise of PSNR_GT after which the oracle stops a run; and the distance "
+        "from the budget's end within which a maximum counts as censored.",
+        "at least 1",
+        MAX_ITERATIONS,
+    )
+    oracle_stop: bool = _setting(
+        False,
+        "End a run in its last stage once PSNR_GT has not risen for `patience` iterations. It "
+        "looks at the ground truth to save time, and does not move a maximum that came before.",
+    )
+    warmup: int = _setting(
+        0,
+        "Iterations over which the learning rate rises evenly to learning_rate; 0 for none.",
+        "not negative",
+        MAX_ITERATIONS,
+    )
+    precision: Literal["auto", "fp32", "bf16"] = _setting(
+        "auto",
+        "What the network's body computes in; weights, their updates and the output are fp32 "
+        "always. `auto` is bf16 in those scales where the processor gains by it.",
+    )
+    compile: Literal["auto", "on", "off"] = _setting(
+        "auto", "Compile the network's body before the run. `auto` is off."
+    )
 
     def __post_init__(self) -> None:
         """Refuse values outside their rule, naming the field."""

@@ -65,9 +65,11 @@ def fit(
     """Train one network through the stages of `schedule`, one Adam for all of them.
 
     observation, ground_truth: (1, C, H, W) float32 in [0, 1]; H and W multiples of
-    2 ** settings.scales and at least 11. The ground truth scores; only a stopping rule whose
-    name says oracle acts on it, by default the one that `settings` asks for, on the raw output.
-    The budget is the schedule's; `settings.iterations` is not read.
+    2 ** settings.scales and at least 11.
+
+    The ground truth scores; only a stopping rule whose name says oracle acts on it, by default the
+    one that `settings` asks for, on the raw output. The budget is the schedule's;
+    `settings.iterations` is not read.
 
     `settings.precision` and `settings.compile` say how it computes; the outcome says what `auto`
     came to.

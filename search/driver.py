@@ -41,6 +41,7 @@ def launch(
     runs_dir: a folder, or an address on object storage.
     storage: a database address for Optuna; SQLite in the run's folder where there is none.
     address: of a running Ray cluster; a local one is started where there is none.
+
     InputError, before anything starts, for a run that exists and for anything that is wrong with
     the experiment, its pictures, its candidates or the resources it wants. WorkError if something
     ends the search before its time; a resume goes on.
@@ -146,6 +147,7 @@ def resume(
 
     experiment: the experiment again, where its pictures have moved.
     accept_changes: goes on with other resources, racing, sampling or code than the run began with.
+
     InputError if the run does not exist, if another driver holds it, if a picture or what else
     gives its numbers their meaning has changed since, or if it already has more trials than
     `trials`. WorkError as in `launch`.

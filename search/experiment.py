@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -50,13 +52,45 @@ Objectives = Annotated[Objective, BeforeValidator(_objective)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    """A group of keys. What stands below a key is its meaning: docs/experiment-file.md has it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What both ends of a range must keep to."""
+
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def __call__(self, bounds: Any) -> Any:
+        """The range again; ValueError names the end that lies outside."""
+        if bounds is None:
+            return None
+        if self.above is not None and bounds.low <= self.above:
+            raise ValueError(f"must be above {self.above:g}, got low {bounds.low}")
+        if self.least is not None and bounds.low < self.least:
+            raise ValueError(f"must be at least {self.least:g}, got low {bounds.low}")
+        if self.most is not None and bounds.high > self.most:
+            raise ValueError(f"must be at most {self.most:g}, got high {bounds.high}")
+        return bounds
+
+    @property
+    def words(self) -> str:
+        """The rule, for people."""
+        rules = {"above": self.above, "at least": self.least, "at most": self.most}
+        return ", ".join(f"{rule} {value:g}" for rule, value in rules.items() if value is not None)
 
 
 class _Bounds(_Model):
     """Both ends included; `log` samples evenly in the logarithm."""
 
     log: bool = False
+    """Sample evenly in the logarithm; `low` must then be above 0."""
 
     @model_validator(mode="after")
     def _ordered(self) -> _Bounds:
@@ -72,54 +106,48 @@ class IntRange(_Bounds):
     """Whole numbers from low to high."""
 
     low: int
+    """The least, included."""
     high: int
+    """The most, included."""
 
 
 class FloatRange(_Bounds):
     """Numbers from low to high."""
 
     low: Finite
+    """The least, included."""
     high: Finite
+    """The most, included."""
 
 
 class NoiseSpace(_Model):
-    """Beta schedules to choose from, and the heaviest level as t/T."""
+    """Levels of the noised stages: evenly spaced in t/T, from the heaviest down to 0."""
 
     beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)]
-    heaviest: FloatRange
-
-    @model_validator(mode="after")
-    def _within(self) -> NoiseSpace:
-        if self.heaviest.low <= 0 or self.heaviest.high > 1:
-            raise ValueError("heaviest must lie in (0, 1]")
-        return self
+    """The beta schedules to choose from."""
+    heaviest: Annotated[FloatRange, AfterValidator(Within(above=0, most=1))]
+    """The heaviest level, as t/T of DDPM's forward process."""
 
 
 class Space(_Model):
-    """What is searched. `exponent` acts in the power split and is needed for it."""
+    """What is searched: the parameters of the family that generates schedules."""
 
-    stages: IntRange
-    ramp: IntRange
+    stages: Annotated[IntRange, AfterValidator(Within(least=1, most=MAX_STAGES))]
+    """Targets, the observation included; 1 is plain DIP."""
+    ramp: Annotated[IntRange, AfterValidator(Within(least=1))]
+    """Iterations before the last stage; less than `trainer.iterations`."""
     split: Annotated[list[Literal["power", "log", "free"]], Field(min_length=1)]
+    """How the ramp is divided among the noised stages; `free` gives each a weight of its own."""
     noise: NoiseSpace
-    exponent: FloatRange | None = None
-    learning_rate: FloatRange | None = None
+    exponent: Annotated[FloatRange | None, AfterValidator(Within(above=0))] = None
+    """Of the power split, and needed for it; above 1, heavy stages are brief."""
+    learning_rate: Annotated[FloatRange | None, AfterValidator(Within(above=0, most=1))] = None
+    """Searched beside the schedule; without it every trial has the trainer's."""
 
     @model_validator(mode="after")
     def _possible(self) -> Space:
-        if self.stages.low < 1:
-            raise ValueError(f"stages must be at least 1, got low {self.stages.low}")
-        if self.stages.high > MAX_STAGES:
-            raise ValueError(f"stages must be at most {MAX_STAGES}, got high {self.stages.high}")
-        if self.ramp.low < 1:
-            raise ValueError(f"ramp must be at least 1 iteration, got low {self.ramp.low}")
         if ("power" in self.split) != (self.exponent is not None):
             raise ValueError("exponent belongs to the power split: give both or neither")
-        for key, bounds in (("exponent", self.exponent), ("learning_rate", self.learning_rate)):
-            if bounds is not None and bounds.low <= 0:
-                raise ValueError(f"{key} must be above 0, got low {bounds.low}")
-        if self.learning_rate is not None and self.learning_rate.high > 1:
-            raise ValueError(f"learning_rate must be at most 1, got high {self.learning_rate.high}")
         for key, names in (("split", self.split), ("noise.beta", self.noise.beta)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} names a choice twice: {', '.join(names)}")
@@ -130,42 +158,48 @@ class Task(_Model):
     """What is restored."""
 
     kind: Literal["denoise"] = "denoise"
+    """Ground truth plus Gaussian noise."""
     sigma_255: Annotated[Finite, Field(ge=0, le=1000)] = 25.0
+    """Standard deviation of the observation's noise, on the 0 to 255 scale."""
 
 
 class Search(_Model):
-    """How many schedules are sampled beside the candidates, and how.
-
-    max_failed_share: of the last ten trials that ended; the search ends when more have failed.
-    """
+    """How many schedules are sampled beside the candidates, and how."""
 
     trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] = 24
+    """Schedules to sample, candidates not counted; 0 compares the candidates alone."""
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    """Optuna's sampler that proposes them."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
+    """Of the sampler; searches that differ in nothing else are repetitions."""
     max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
+    """Of the last ten trials that ended; the search ends when more than this have failed."""
 
 
 class Racing(_Model):
-    """Whether trials that the front has beaten are stopped early (see `search.racing`)."""
+    """Whether trials that the front has beaten are stopped early: [racing](method.md#racing)."""
 
     enabled: bool = True
+    """Stop them; `false` trains all replicates of every trial."""
     confidence: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
+    """How sure it must be, over all looks at a trial, that it can no longer reach the front."""
     min_replicates: Annotated[int, Field(ge=1)] = 2
+    """Replicates that every trial gets; no less than all of them means that nothing is raced."""
 
 
 class Resources(_Model):
-    """Of one trial; `concurrent: auto` fills the machine or the cluster.
-
-    cpus_per_trial: `auto` is one, as trials side by side get more done than one with more cores;
-        more where a search has fewer trials than there are cores.
-    gpus_per_trial: `auto` is what a short probe finds best, and none where there is no GPU.
-    device: where it trains; `auto` is the GPU that it was given, if any.
-    """
+    """What one trial takes, and how many run at a time."""
 
     concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
+    """Trials at a time; `auto` fills the machine, or the cluster as it is when a search begins."""
     cpus_per_trial: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
+    """CPU cores that a trial holds, and threads that it computes with; `auto` is one, as trials side
+    by side get more done, and more where a search has fewer trials than there are cores."""
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
+    """GPUs that a trial holds: a share of one, or whole ones; `auto` is the share that gets most done
+    in a short probe before the search, and none where there is no GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it trains; `auto` is the GPU that it was given, if any."""
 
     @model_validator(mode="after")
     def _schedulable(self) -> Resources:
@@ -179,16 +213,24 @@ class Experiment(_Model):
     """A search, or with `search.trials: 0` a comparison of the candidates."""
 
     name: Annotated[str, Field(pattern=RUN_NAME)]
+    """Name of the run and of its folder."""
     images: Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES)]
+    """Ground truths: `skimage:NAME`, files, globs; files relative to the experiment's folder."""
     task: Task = Task()
     size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
+    """Side of the pictures after a centre crop and resize; `null` keeps them, cropped to the
+    network's multiple."""
     seeds: Annotated[
         list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MAX_SEEDS)
     ] = [0]
+    """One replicate for each picture and seed."""
     trainer: Trainer = TrainerSettings()
     objective: Objectives = Objective()
     space: Space | None = None
+    """Needed unless `search.trials` is 0."""
     candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
+    """Evaluated first, whatever is sampled: presets, such as `sharp-linear:stages=50,x=10`, and
+    schedule files, relative to the experiment's folder."""
     search: Search = Search()
     racing: Racing = Racing()
     resources: Resources = Resources()

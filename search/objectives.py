@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -15,14 +15,20 @@ from search.pareto import Score
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Both objectives are means over a trial's replicates.
+    """What is optimised: max PSNR_GT and the steps to it, means over a trial's replicates."""
 
-    output: whose PSNR_GT.
-    tolerance_db: steps are those to first come within this of the maximum; 0 means the maximum.
-    """
-
-    output: Output = "raw"
-    tolerance_db: float = 0.0
+    output: Output = field(
+        default="raw",
+        metadata={"help": "Whose max_psnr_gt_db and steps are optimised; both are recorded."},
+    )
+    tolerance_db: float = field(
+        default=0.0,
+        metadata={
+            "help": "Steps count to the first iteration within this of the maximum "
+            "(`steps_to_tolerance`); 0 means the maximum itself.",
+            "rule": "finite and not negative",
+        },
+    )
 
     def __post_init__(self) -> None:
         """Refuse outputs that do not exist and tolerances that are none."""

@@ -84,7 +84,7 @@ EXPERIMENT_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "stages 0": (
         {"space": {**CONTENT["space"], "stages": {"low": 0, "high": 2}}},
-        "stages must be at least 1, got low 0",
+        "space.stages: must be at least 1, got low 0",
     ),
     "exponent NaN": (
         {"space": {**CONTENT["space"], "exponent": {"low": float("nan"), "high": 2.0}}},

@@ -1,0 +1,140 @@
+"""The documentation: it builds without a warning, its links lead somewhere, nothing is left out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import pytest
+
+import dipstage
+import search
+from dipstage.cli import main as dipstage_main
+from search.cli import main as dipsearch_main
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
+MAINS = {"dipstage": dipstage_main, "dipsearch": dipsearch_main}
+
+BUILD = """
+import socket, sys
+def refuse(*_):
+    raise OSError("documentation is built without a network")
+socket.socket.connect = refuse
+from sphinx.cmd.build import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built pages; a warning, such as a link within them that leads nowhere, is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, "-W", "--keep-going", "-q", "-b", "html", "-d",
+         str(folder / "doctrees"), str(DOCS), str(folder / "html")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+def test_every_page_is_built_and_in_the_index(site: Path) -> None:
+    index = (site / "index.html").read_text()
+    for page in DOCS.rglob("*.md"):
+        name = page.relative_to(DOCS).with_suffix(".html").as_posix()
+        assert (site / name).is_file(), name
+        assert name == "index.html" or f'href="{name}"' in index, name
+
+
+def test_nothing_is_fetched_from_elsewhere_to_show_a_page(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text()):
+            assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", tag), f"{page}: {tag}"
+
+
+def test_every_command_and_option_is_on_the_site(site: Path) -> None:
+    for main, (name, command) in commands():
+        page = (site / "commands" / f"{main}.html").read_text()
+        assert f'id="{"-".join(name.split())}"' in page, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                anchor = f"cmdoption-{'-'.join(name.split())}-{parameter.opts[0].lstrip('-')}"
+                assert f'id="{anchor}"' in page, f"{name} {parameter.opts[0]}"
+
+
+def test_every_public_name_is_on_the_site(site: Path) -> None:
+    page = (site / "python-api.html").read_text()
+    for package in (dipstage, search):
+        for name in package.__all__:
+            assert f'id="{package.__name__}.{name}"' in page, name
+
+
+def commands() -> Iterator[tuple[str, tuple[str, click.Command]]]:
+    """Each program with each of its commands, by the words that a person types."""
+    for main, group in MAINS.items():
+        for name, command in group.commands.items():
+            yield main, (f"{main} {name}", command)
+
+
+@pytest.mark.parametrize(("name", "command"), [found for _, found in commands()])
+def test_every_command_and_option_has_a_help_text(name: str, command: click.Command) -> None:
+    assert command.help, name
+    assert command.help.strip().endswith("."), name
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]}"
+
+
+def test_readme_lists_every_command() -> None:
+    text = (ROOT / "README.md").read_text()
+    for _, (name, _) in commands():
+        assert re.search(rf"^\| `{name}\b", text, re.MULTILINE), name
+
+
+LINK = re.compile(r"(?<!\\)\]\(([^()\s]+)\)")
+
+
+def links(page: Path) -> list[str]:
+    """Targets of the links and pictures of a page, code left out."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return LINK.findall(re.sub(r"`[^`\n]*`", "`", text))
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        parts = urlsplit(link)
+        if parts.scheme:
+            assert parts.scheme in ("http", "https"), link
+            assert parts.netloc, link
+            continue
+        target = page.parent / parts.path if parts.path else page
+        assert target.exists(), f"{page.name}: {link}"
+        if parts.fragment:
+            assert parts.fragment in anchors(_with_included(target)), f"{page.name}: {link}"
+
+
+def _with_included(page: Path) -> Path:
+    """The file that a page shows in its place, if it is one that only includes another."""
+    match = re.match(r"```\{include\} (\S+)", page.read_text())
+    return page if match is None else page.parent / match[1]
+
+
+def test_links_are_found_at_all() -> None:
+    assert sum(len(links(page)) for page in PAGES) > 50
+    assert "verdicts" in anchors(DOCS / "verification.md")
