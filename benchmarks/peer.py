@@ -45,8 +45,13 @@ class Peer:
         self._loss = nn.MSELoss()
         self._average: Tensor | None = None
         self._kept: list[Tensor] = []
+        self.psnr_gt: list[float] = []
         self._psnr_before = 0.0
         self._iteration, self.line = 0, ""
+
+    def aim(self, target: Tensor) -> None:
+        """Train on another target from here on, as a staged schedule does."""
+        self._target = target.to(self._target.device)
 
     def train(self, iterations: int) -> float:
         """Iterations a second of the next block."""
@@ -69,6 +74,7 @@ class Peer:
         psnr = peak_signal_noise_ratio(self._noisy, pixels, data_range=1)
         psnr_gt = peak_signal_noise_ratio(self._truth, pixels, data_range=1)
         smoothed = peak_signal_noise_ratio(self._truth, average, data_range=1)
+        self.psnr_gt.append(float(psnr_gt))
         # Printed there in each iteration; the line is made here, and shown to nobody.
         self.line = f"{self._iteration} {loss.item()} {psnr} {psnr_gt} {smoothed}"
         if self._iteration % _SHOW_EVERY:

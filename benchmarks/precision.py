@@ -79,10 +79,10 @@ def main() -> None:
             mean, low, high = interval([b - a for a, b in zip(*by.values(), strict=True)])
             in_db = key == "max_psnr_gt_db"
             unit, scale = ("dB", 1.0) if in_db else ("%", float(np.mean(by["fp32"])) / 100)
+            mean, low, high = mean / scale, low / scale, high / scale
             row = {"output": output, "key": key, "unit": unit}
-            row.update(mean=mean / scale, low=low / scale, high=high / scale)
-            rows.append(row)
-            print("{output} {key}: {mean:+.3f} [{low:+.3f}, {high:+.3f}] {unit}".format(**row))
+            rows.append({**row, "mean": mean, "low": low, "high": high})
+            print(f"{output} {key}: {mean:+.3f} [{low:+.3f}, {high:+.3f}] {unit}")
     content = {
         **measured_on, "scale": f"{given.size}/{given.width}/{given.scales}",
         "iterations": given.iterations, "path": pairs[0][given.path]["precision"],

@@ -1,0 +1,141 @@
+"""How much of what the machine can do an iteration reaches.
+
+Claim: the least time that one forward and backward pass can take, FLOP over the measured rate of a
+matrix product or bytes over the measured rate of a copy, whichever is longer, over the time that
+an iteration takes. FLOP are the convolutions' (`torch.utils.flop_counter`); bytes are all that
+each operation reads and writes, as if no cache kept anything between two operations.
+`PYTHONPATH=. python benchmarks/roofline.py`, two minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from machine import machine, write
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+from trainer import CPU_SCALES, GPU_SCALES, PATHS, Scale
+
+from dipstage.arithmetic import Weights, choose
+from dipstage.network import SkipNetwork
+from dipstage.settings import TrainerSettings
+
+_VIEWS = ("view", "detach", "permute", "transpose", "t.", "expand", "alias", "slice", "split",
+          "unsqueeze", "squeeze", "_unsafe_view", "as_strided", "select")  # fmt: skip
+
+
+class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums what operations read and write; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Count one operation."""
+        result = func(*args, **(kwargs or {}))
+        if not str(func).removeprefix("aten.").startswith(_VIEWS):
+            for leaf in tree_leaves((args, kwargs or {}, result)):
+                if isinstance(leaf, Tensor):
+                    self.total += leaf.numel() * leaf.element_size()
+        return result
+
+
+def seconds(work: Callable[[], Any], device: str, times: int) -> float:
+    """Of the fastest of so many."""
+    best = float("inf")
+    for _ in range(times):
+        _wait(device)
+        began = time.perf_counter()
+        work()
+        _wait(device)
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def ceilings(device: str) -> dict[str, float]:
+    """Measured rates: GFLOP/s of a matrix product in each format, GB/s of a copy."""
+    side = 2048 if device == "cpu" else 8192
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        found[f"{name}_gflop_s"] = 2 * side**3 / seconds(lambda a=a, b=b: a @ b, device, 8) / 1e9  # type: ignore[misc]
+    source = torch.zeros(64 * 2**20 if device == "cpu" else 2**30, device=device)
+    target = torch.empty_like(source)
+    found["gb_s"] = 2 * 4 * source.numel() / seconds(lambda: target.copy_(source), device, 8) / 1e9
+    return found
+
+
+def counted(size: int, settings: TrainerSettings, device: str) -> tuple[int, int]:
+    """FLOP and bytes of one forward and backward pass."""
+    generator = torch.Generator().manual_seed(0)
+    network = SkipNetwork(width=settings.width, scales=settings.scales, generator=generator)
+    weights = Weights(network, choose(settings, torch.device(device), size, size),
+                      torch.device(device))  # fmt: skip
+    x = torch.zeros(1, 32, size, size, device=device)
+    x = x.to(weights.dtype, memory_format=weights.layout)
+    target = torch.zeros(1, 3, size, size, device=device)
+
+    def once() -> None:
+        F.mse_loss(network(x), target).backward()  # type: ignore[no-untyped-call]
+
+    flop, moved = FlopCounterMode(display=False), Bytes()
+    with flop:
+        once()
+    with moved:
+        once()
+    return flop.get_total_flops(), moved.total
+
+
+def main() -> None:
+    """Measure, print, write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--blocks", type=int, default=3)
+    arguments.add_argument("--output", type=Path)
+    given = arguments.parse_args()
+    gpu = given.device != "cpu"
+    measured_on = machine(device=torch.cuda.get_device_name(given.device) if gpu else "cpu")
+    rows = []
+    for sizes in GPU_SCALES if gpu else CPU_SCALES:
+        scale = Scale(sizes, given.device, None)
+        ceiling = ceilings(given.device)
+        for path in ("fp32", "auto"):
+            settings = TrainerSettings(width=scale.width, scales=scale.scales, **PATHS[path])
+            flop, moved = counted(scale.size, settings, given.device)
+            scale.train(5, **PATHS[path])
+            speeds = [scale.train(scale.iterations, **PATHS[path]) for _ in range(given.blocks)]
+            measured = min(1 / outcome.iterations_per_s for outcome in speeds)
+            rate = ceiling["fp32_gflop_s" if speeds[0].precision == "fp32" else "bf16_gflop_s"]
+            compute, memory = flop / rate / 1e9, moved / ceiling["gb_s"] / 1e9
+            rows.append(
+                {"scale": "/".join(map(str, sizes[:3])), "threads": scale.threads, "path": path,
+                 "precision": speeds[0].precision, **ceiling, "gflop": flop / 1e9,
+                 "gb": moved / 1e9, "compute_s": compute, "memory_s": memory,
+                 "iteration_s": measured, "reached": max(compute, memory) / measured}
+            )  # fmt: skip
+            print("; ".join(
+                f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in rows[-1].items()
+            ), flush=True)  # fmt: skip
+    default = Path(f"benchmarks/roofline-{'gpu' if gpu else 'cpu'}.json")
+    write({**measured_on, "rows": rows}, given.output or default)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The search that a user would otherwise write: Ray Tune around the official loop.
+
+A function trainable, `OptunaSearch` with its study in memory, no reuse of workers, every replicate
+to the end of its budget. The space, the pictures and the staged targets are the product's, and the
+candidates are tried first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from peer import Peer
+
+from search.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+
+from dipstage.images import Picture
+from dipstage.noise import noised
+from dipstage.randomness import Stream, Streams
+from dipstage.schedules import Schedule
+from dipstage.settings import TrainerSettings
+from dipstage.trainer import observe
+from search.experiment import Space
+from search.space import decode, suggest
+
+OBJECTIVES = ["max_psnr_gt_db", "steps_to_max"]
+
+
+def official(
+    picture: Picture, seed: int, schedule: Schedule, settings: TrainerSettings, peer: Path | None
+) -> tuple[float, int]:
+    """Max PSNR_GT and the steps to it, of the official loop trained through a schedule."""
+    truth, streams = picture.tensor(), Streams(picture.digest, seed)
+    observation = observe(truth, 25, streams)
+    torch.manual_seed(seed)
+    loop = Peer(observation, truth, settings, "cpu", peer)
+    for rank, stage in enumerate(schedule.stages):
+        target = observation
+        if stage.alpha_bar < 1:
+            noise = torch.randn(observation.shape, generator=streams.generator(
+                Stream.STAGE_NOISE, rank))  # fmt: skip
+            target = noised(observation, stage.alpha_bar, noise)
+        loop.aim(target)
+        loop.train(stage.iterations)
+    best = max(loop.psnr_gt)
+    return best, loop.psnr_gt.index(best)
+
+
+def _trainable(
+    pictures: list[Picture], space: Space, settings: TrainerSettings, peer: Path | None
+) -> Callable[[dict[str, Any]], None]:
+    def train(config: dict[str, Any]) -> None:
+        torch.set_num_threads(1)
+        schedule = decode(config, space).family.schedule(settings.iterations)
+        scores = [official(picture, 0, schedule, settings, peer) for picture in pictures]
+        tune.report({key: fmean(v) for key, v in zip(OBJECTIVES, zip(*scores), strict=True)})  # noqa: B905
+
+    return train
+
+
+def _define(trial: Any, space: Space) -> None:
+    suggest(trial, space)
+
+
+def search_by_script(
+    pictures: list[Picture],
+    space: Space,
+    settings: TrainerSettings,
+    trials: int,
+    seed: int,
+    peer: Path | None,
+    scratch: str,
+) -> list[tuple[Schedule, float, float]]:
+    """Every trial's schedule and objectives."""
+    with ray_cluster(None):
+        results = tune.Tuner(
+            tune.with_resources(_trainable(pictures, space, settings, peer), {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=OptunaSearch(
+                    space=partial(_define, space=space),
+                    metric=OBJECTIVES,
+                    mode=["max", "min"],
+                    seed=seed,
+                ),
+                num_samples=trials,
+            ),
+            run_config=tune.RunConfig(name="script", storage_path=scratch, verbose=0),
+        ).fit()
+        return [
+            (
+                decode(result.config, space).family.schedule(settings.iterations),
+                result.metrics["max_psnr_gt_db"],
+                result.metrics["steps_to_max"],
+            )
+            for result in results
+        ]

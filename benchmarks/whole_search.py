@@ -1,0 +1,133 @@
+"""A whole search beside the script that a user would otherwise write (`script.py`).
+
+Claims: trials an hour of `dipsearch launch` over the script's, same space, pictures, number of
+sampled trials and sampler's seed, two cores, in turn; and the hypervolume of either front, trained
+again by the product on seeds that neither search used. Also the overhead of the product's trials:
+what its workers' time holds beside training. `PYTHONPATH=. python benchmarks/whole_search.py --peer
+CHECKOUT` takes some 15 minutes; without a checkout the script trains the product's network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from machine import machine, write
+from script import search_by_script
+
+from dipstage.files import ScheduleFile, save_schedule
+from dipstage.schedules import Schedule
+from search import pareto
+from search.driver import launch
+from search.experiment import Experiment, load_experiment
+from search.pareto import Score
+from search.prepare import load_pictures
+from search.run import Run
+
+HELD_OUT_SEEDS = "[101, 102, 103]"
+
+
+def overhead(run: Run) -> dict[str, float]:
+    """Time of the workers beside training, as a share of training.
+
+    Trials are laid into as many slots as ran at a time; what lies between the end of one and the
+    end of the next in the same slot is counted, less training. The first of each slot is not: Ray
+    starts its process.
+    """
+    trials = sorted((t for t in run.records() if t.ended and t.started), key=lambda t: t.started)  # type: ignore[arg-type, return-value]
+    slots: list[float] = []
+    spent = trained = 0.0
+    for trial in trials:
+        assert trial.started is not None
+        assert trial.ended is not None
+        free = [i for i, end in enumerate(slots) if end <= trial.started.timestamp() + 0.05]
+        if not free:
+            slots.append(trial.ended.timestamp())
+            continue
+        i = max(free, key=slots.__getitem__)
+        spent += trial.ended.timestamp() - slots[i]
+        trained += trial.wall_s
+        slots[i] = trial.ended.timestamp()
+    return {"trials": len(trials), "trained_s": trained, "spent_s": spent,
+            "overhead": spent / trained - 1}  # fmt: skip
+
+
+def retrained(
+    fronts: dict[str, list[Schedule]], experiment: Experiment, folder: Path
+) -> dict[str, list[Score]]:
+    """Means of each front's schedules on seeds that no search used, by one comparison."""
+    names = {}
+    for who, schedules in fronts.items():
+        for i, schedule in enumerate(schedules):
+            path = folder / f"{who}-{i}.yaml"
+            save_schedule(path, ScheduleFile(schedule))
+            names[path.stem] = who
+    overrides = (
+        "name=retrained", f"seeds={HELD_OUT_SEEDS}", "search.trials=0", "space=null",
+        f"candidates=[{', '.join(str(folder / f'{name}.yaml') for name in names)}]",
+    )  # fmt: skip
+    comparison = load_experiment(Path("experiments/quickstart.yaml"), overrides)
+    comparison = comparison.model_copy(update={"trainer": experiment.trainer})
+    found: dict[str, list[Score]] = {who: [] for who in fronts}
+    for trial in launch(comparison, runs_dir=folder).records():
+        assert trial.candidate is not None
+        found[names[Path(trial.candidate).stem]].append(trial.score)
+    return found
+
+
+def main() -> None:
+    """Search both ways, train the fronts again, print, write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
+    arguments.add_argument("--trials", type=int, default=24)
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/whole-search.json"))
+    given = arguments.parse_args()
+    measured_on = machine(peer="its own network" if given.peer else "the product's network")
+    experiment = load_experiment(
+        Path("experiments/quickstart.yaml"), (f"search.trials={given.trials}", "candidates=[]")
+    )
+    assert experiment.space is not None
+    pictures = list(load_pictures(experiment).values())
+    with tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        run = launch(experiment, runs_dir=scratch)
+        product_s = time.perf_counter() - began
+        print(f"product: {given.trials} trials in {product_s:.0f} s", flush=True)
+        began = time.perf_counter()
+        scripted = search_by_script(
+            pictures, experiment.space, experiment.trainer, given.trials, 0, given.peer, scratch
+        )
+        script_s = time.perf_counter() - began
+        print(f"script: {len(scripted)} trials in {script_s:.0f} s", flush=True)
+        scores = [Score(psnr, steps) for _, psnr, steps in scripted]
+        fronts = {
+            "product": [t.schedule for t in run.front() if t.schedule is not None],
+            "script": [scripted[i][0] for i in pareto.front(scores)],
+        }
+        again = retrained(fronts, experiment, Path(scratch))
+    everything = [score for found in again.values() for score in found]
+    reference = Score(
+        min(s.max_psnr_gt_db for s in everything) - 0.1,
+        max(s.steps_to_max for s in everything) + 10,
+    )
+    volumes = {who: pareto.hypervolume(found, reference) for who, found in again.items()}
+    row: dict[str, Any] = {
+        "trials": given.trials, "product_s": product_s, "script_s": script_s,
+        "ratio": script_s / product_s, "fronts": {k: len(v) for k, v in fronts.items()},
+        "best_db": {k: max(s.max_psnr_gt_db for s in v) for k, v in again.items()},
+        "mean_steps": {k: fmean(s.steps_to_max for s in v) for k, v in again.items()},
+        "hypervolume": volumes, "reference": list(reference),
+        "raced": sum(t.state == "raced" for t in run.records()), "overhead": overhead(run),
+    }  # fmt: skip
+    for key, value in row.items():
+        print(f"{key}: {value}")
+    write({**measured_on, **row, "retrained": {k: [list(s) for s in v] for k, v in again.items()}},
+          given.output)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
