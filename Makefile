@@ -41,8 +41,16 @@ check: $(STAMP) audit  ## lint, format, types, known vulnerabilities
 audit: $(STAMP)  ## ask the index for known vulnerabilities of what is installed
 	$(BIN)/python .ci/audit
 
-bench: $(STAMP)  ## measure the trainer beside the official loop, 4 minutes
-	$(BIN)/python benchmarks/trainer.py
+# All of them fit in 20 minutes; PEER=CHECKOUT measures against the official repository's network.
+bench: export PYTHONPATH = .
+bench: $(STAMP)  ## measure this machine and refresh docs/performance.md, 20 minutes
+	$(BIN)/python benchmarks/trainer.py --profile $(if $(PEER),--peer $(PEER))
+	$(BIN)/python benchmarks/roofline.py
+	$(BIN)/python benchmarks/scales.py
+	$(BIN)/python benchmarks/packing.py
+	for part in driver analysis suggest scaling; do \
+	  $(BIN)/python benchmarks/orchestration.py $$part || exit 1; done
+	$(BIN)/python benchmarks/tables.py
 
 docs: $(STAMP)  ## build the documentation into out/docs
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs out/docs

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -28,12 +27,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import optuna
 import psutil
+from machine import machine, write
 from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler
 from optuna.storages._rdb import models
@@ -362,16 +361,9 @@ def main() -> int:
     arguments.add_argument("--trials", type=int, default=1000, help="of `driver`")
     arguments.add_argument("--blocks", type=int, default=7, help="of `analysis`; `suggest`: × 5")
     arguments.add_argument("--seconds", type=float, default=2.0, help="of a trial in `scaling`")
-    arguments.add_argument("--output", type=Path, help="[default: out/orchestration-PART.json]")
+    arguments.add_argument("--output", type=Path, help="[default: beside this file]")
     given = arguments.parse_args()
-    machine = {
-        "hardware": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("optuna", "sqlalchemy", "ray")},
-    }
-    print(" ".join(f"{key}={value}" for key, value in machine.items()))
+    measured_on = machine()
     match given.part:
         case "driver":
             rows = measure_driver(given.trials)
@@ -383,10 +375,8 @@ def main() -> int:
             rows = measure_scaling(given.seconds)
     for row in rows:
         print("; ".join(f"{key} {told(value)}" for key, value in row.items()))
-    output = given.output or Path(f"out/orchestration-{given.part}.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({**machine, "rows": rows}, indent=2))
-    print(f"written to {output}")
+    default = Path(f"benchmarks/orchestration-{given.part}.json")
+    write({**measured_on, "rows": rows}, given.output or default)
     return 0
 
 

@@ -30,12 +30,14 @@ PICTURES = ["astronaut", "chelsea", "coffee", "rocket"]
 SCHEDULES = ["baseline", "log10"]
 
 
-def train(picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings) -> Outcome:
+def train(
+    picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings, device: str
+) -> Outcome:
     """One run of a preset on a picture of scikit-image at sigma 25."""
     loaded = load_picture(f"skimage:{picture}", size=size, multiple=settings.multiple)
     truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
     stages = parse_preset(schedule).schedule(settings.iterations)
-    return fit(observe(truth, 25, streams), truth, stages, settings, streams)
+    return fit(observe(truth, 25, streams), truth, stages, settings, streams, device=device)
 
 
 def interval(differences: list[float]) -> tuple[float, float, float]:
@@ -53,6 +55,7 @@ def main() -> None:
     arguments.add_argument("--scales", type=int, default=4)
     arguments.add_argument("--iterations", type=int, default=900)
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(4)))
+    arguments.add_argument("--device", default="cpu")
     arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision.json"))
     given = arguments.parse_args()
@@ -68,7 +71,9 @@ def main() -> None:
                 pair: dict[str, Any] = {"picture": picture, "schedule": schedule, "seed": seed}
                 for precision in ("fp32", given.path):
                     asked = replace(settings, precision=precision)
-                    pair[precision] = train(picture, schedule, seed, given.size, asked).summary()
+                    pair[precision] = train(
+                        picture, schedule, seed, given.size, asked, given.device
+                    ).summary()
                 pairs.append(pair)
                 print(f"{len(pairs)}: {picture}, {schedule}, seed {seed}", flush=True)
     print(f"{pairs[0][given.path]['precision']}, n={len(pairs)}")

@@ -10,8 +10,6 @@ checkout of github DmitryUlyanov/deep-image-prior. Prints a table and writes JSO
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import sys
 from dataclasses import replace
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine, write
 from peer import Peer
 
 from dipstage.images import load_picture
@@ -76,8 +75,8 @@ class Scale:
         )
 
 
-def profile(scale: Scale, settings: dict[str, Any]) -> None:
-    """Print the operations that take a path's time, by their own time."""
+def profile(scale: Scale, settings: dict[str, Any]) -> dict[str, float]:
+    """The operations that take a path's time, by their own time, as shares; printed."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profiler:
         scale.train(scale.iterations, **settings)
@@ -88,6 +87,7 @@ def profile(scale: Scale, settings: dict[str, Any]) -> None:
         each = event.self_cpu_time_total / event.count
         calls = event.count / scale.iterations
         print(f"  {share:5.1%} {event.key}: {calls:.0f} x {each:.0f} us an iteration")
+    return {event.key: event.self_cpu_time_total / total for event in events[:20]}
 
 
 def measure(scale: Scale, paths: dict[str, dict[str, Any]], blocks: int) -> dict[str, Any]:
@@ -139,19 +139,13 @@ def main() -> int:
     arguments.add_argument("--compiled", action="store_true", help="compiled paths too: minutes")
     arguments.add_argument("--scales", nargs="+", metavar="SIDE/WIDTH/SCALES", help="these alone")
     arguments.add_argument("--profile", action="store_true", help="say where the time goes, too")
-    arguments.add_argument("--output", type=Path, default=Path("out/benchmark-trainer.json"))
+    arguments.add_argument("--output", type=Path)
     given = arguments.parse_args()
     gpu = given.device != "cpu"
-    hardware = torch.cuda.get_device_name(given.device) if gpu else platform.processor()
-    machine = {
-        "device": given.device,
-        "hardware": hardware or platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "peer": "its own network" if given.peer else "the product's network",
-    }
-    print(" ".join(f"{key}={value}" for key, value in machine.items()))
+    measured_on = machine(
+        device=torch.cuda.get_device_name(given.device) if gpu else "cpu",
+        peer="its own network" if given.peer else "the product's network",
+    )
     paths = {**PATHS, **(COMPILED if given.compiled else {})}
     rows = []
     for sizes in GPU_SCALES if gpu else CPU_SCALES:
@@ -161,12 +155,10 @@ def main() -> int:
         rows.append(measure(scale, paths, given.blocks))
         report(rows[-1])
         if given.profile:
-            for name, settings in paths.items():
-                print(f"  where {name} spends its time:")
-                profile(scale, settings)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({**machine, "rows": rows}, indent=2))
-    print(f"written to {given.output}")
+            print("  where auto spends its time:")
+            rows[-1]["profile"] = profile(scale, PATHS["auto"])
+    default = Path(f"benchmarks/trainer-{'gpu' if gpu else 'cpu'}.json")
+    write({**measured_on, "rows": rows}, given.output or default)
     return 0 if all(all(row["same_bytes"].values()) for row in rows) else 1
 
 

@@ -79,7 +79,6 @@ def _member(
     pipe: Connection, picture: Picture, settings: TrainerSettings, device: str, threads: int
 ) -> None:
     """Train on request: n iterations, answered by 0; or 0, answered by the memory in MB."""
-    import psutil
     import torch
 
     from dipstage.presets import parse_preset
@@ -100,6 +99,8 @@ def _member(
                 fit(observation, truth, schedule, settings, streams, device=device)
                 pipe.send(0)
             elif device == "cpu":
+                import psutil
+
                 pipe.send(psutil.Process().memory_info().rss / 1e6)
             else:
                 free, total = torch.cuda.mem_get_info(device)

@@ -1,0 +1,268 @@
+"""Writes the tables of docs/performance.md from the benchmarks' JSON, between their marks.
+
+`python benchmarks/tables.py` after any benchmark; `--check` only says whether the page is current.
+A table whose benchmark has no JSON says that it is not measured.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs/performance.md"
+Content: TypeAlias = dict[str, Any]
+PATHS = ("peer", "fp32", "bf16", "auto")
+GOALS = {"64/32/4": 2.0, "128/64/5": 2.0, "256/128/5": 2.5}
+GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median, least and most."""
+    least, most = min(values), max(values)
+    return f"{statistics.median(values):.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
+
+
+def table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    """Markdown."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def ratios(row: Content, path: str) -> list[float]:
+    """A path's speed over the peer's, block by block."""
+    speeds = row["iterations_per_s"]
+    return [a / b for a, b in zip(speeds[path], speeds["peer"], strict=True)]
+
+
+def trainer(content: Content) -> list[str]:
+    """Iterations a second beside the official loop."""
+    goals = GOALS if content["device"] == "cpu" else GPU_GOALS
+    rows = []
+    for row in content["rows"]:
+        scale = f"{row['size']}/{row['width']}/{row['scales']}"
+        speeds = row["iterations_per_s"]
+        cells = [
+            f"{statistics.median(speeds[key]):.3g}" for key in ("peer", "fp32", "bf16", "auto")
+        ]
+        same = "yes" if all(row["same_bytes"].values()) else "no"
+        rows.append([scale, str(row["threads"]), *cells, spread(ratios(row, "auto")),
+                     str(goals.get(scale, "–")), same])  # fmt: skip
+    columns = [
+        "scale",
+        "cores",
+        "peer",
+        "fp32",
+        "bf16",
+        "auto",
+        "auto / peer",
+        "goal",
+        "same bytes",
+    ]
+    return table(columns, rows)
+
+
+def profiles(content: Content) -> list[str]:
+    """Where `auto` spends its time."""
+    rows = [row for row in content["rows"] if "profile" in row]
+    names = list(dict.fromkeys(name for row in rows for name in list(row["profile"])[:7]))
+    scales = [f"{row['size']}/{row['width']}/{row['scales']}" for row in rows]
+    return table(
+        ["operation", *scales],
+        [[f"`{name.removeprefix('aten::')}`",
+          *(f"{100 * row['profile'].get(name, 0):.0f} %" for row in rows)] for name in names],
+    )  # fmt: skip
+
+
+def roofline(content: Content) -> list[str]:
+    """The least time that an iteration could take, and the share that is reached."""
+    rows = [
+        [row["scale"], str(row["threads"]), row["precision"],
+         f"{row['fp32_gflop_s']:.0f} / {row['bf16_gflop_s']:.0f}", f"{row['gb_s']:.1f}",
+         f"{row['gflop']:.3g}", f"{row['gb']:.3g}", f"{1000 * row['compute_s']:.3g}",
+         f"{1000 * row['memory_s']:.3g}", f"{1000 * row['iteration_s']:.3g}",
+         f"{100 * row['reached']:.0f} %"]
+        for row in content["rows"]
+    ]  # fmt: skip
+    columns = ["scale", "cores", "precision", "GFLOP/s, fp32 / bf16", "GB/s", "GFLOP", "GB",
+               "compute (ms)", "memory (ms)", "iteration (ms)", "reached"]  # fmt: skip
+    return table(columns, rows)
+
+
+def scales(content: Content) -> list[str]:
+    """One scale alone in fp32 over bf16."""
+    rows = []
+    for row in content["rows"]:
+        gain = [a / b for a, b in zip(row["fp32_us"], row["bf16_us"], strict=True)]
+        product = row["width"] * row["side"]
+        rows.append([str(row["width"]), str(row["side"]), str(product), spread(gain)])
+    return table(["width", "side", "width × side", "fp32 / bf16"], rows)
+
+
+def packing(content: Content) -> list[str]:
+    """Trainings side by side against one."""
+    rows: list[list[str]] = []
+    first: dict[tuple[str, bool], Content] = {}
+    for row in content["rows"]:
+        key = row["scale"], row.get("mps", False)
+        base = first.setdefault(key, row)["iterations_per_s"]
+        gain = [a / b for a, b in zip(row["iterations_per_s"], base, strict=True)]
+        rows.append(
+            [row["scale"] + (", MPS" if key[1] else ""), str(row["trainings"]), str(row["threads"]),
+             f"{statistics.median(row['iterations_per_s']):.3g}", spread(gain),
+             f"{row['memory_mb_each']:.0f}"]
+        )  # fmt: skip
+    return table(
+        ["scale", "side by side", "threads each", "iterations/s in all", "gain", "MB each"], rows
+    )
+
+
+def precision(content: Content) -> list[str]:
+    """Differences to fp32 over paired runs."""
+    goals = {"dB": "0.05 dB", "%": "5 %"}
+    names = {"max_psnr_gt_db": "max PSNR_GT", "steps_to_max": "steps to it"}
+    rows = [
+        [f"{names[row['key']]}, {row['output']}", f"{row['mean']:+.3f} {row['unit']}",
+         f"{row['low']:+.3f} to {row['high']:+.3f}", goals[row["unit"]]]
+        for row in content["rows"]
+    ]  # fmt: skip
+    said = f"{content['path']}; {len(content['pairs'])} pairs, {content['scale']}, " + (
+        f"{content['iterations']} iterations."
+    )
+    return [said, "", *table(["", "mean difference", "95 % interval", "goal, mean below"], rows)]
+
+
+def driver(content: Content) -> list[str]:
+    """What a trial costs its driver."""
+    rows = []
+    for row in content["rows"]:
+        memory = f"{row['memory_mb'][0]:.0f} to {row['memory_mb'][-1]:.0f}"
+        if "cpu_ms" in row:
+            first, last = row["cpu_ms"][0], row["cpu_ms"][-1]
+            rows.append([row["part"], f"{first:.1f} at first, {last:.1f} at last", memory, "–"])
+        else:
+            rows.append([row["part"], f"{row['driver_cpu_ms']:.1f}", memory, "60 ms"])
+    return table(["", "CPU time a trial (ms)", "memory (MB)", "goal"], rows)
+
+
+def analysis(content: Content) -> list[str]:
+    """Commands on recorded studies."""
+    rows = [
+        [f"`{row['command']}`", str(row["trials"]), spread(row["seconds"]),
+         "0.5" if row["command"] == "--help" else "2"]
+        for row in content["rows"]
+    ]  # fmt: skip
+    return table(["command", "trials", "seconds", "goal"], rows)
+
+
+def suggest(content: Content) -> list[str]:
+    """Time of a suggestion."""
+    found: dict[str, dict[int, float]] = {}
+    for row in content["rows"]:
+        found.setdefault(row["sampler"], {})[row["trials"]] = statistics.median(row["ms"])
+    counts = sorted({row["trials"] for row in content["rows"]})
+    return table(
+        ["sampler", *(f"at {count:,} trials (ms)" for count in counts)],
+        [[name, *(f"{by[count]:.1f}" for count in counts)] for name, by in found.items()],
+    )
+
+
+def scaling(content: Content) -> list[str]:
+    """How busy workers are kept."""
+    goals = {1: "95 %", 4: "95 %", 16: "90 %", 64: "80 %"}
+    rows = [
+        [str(row["workers"]), str(row["trials"]), f"{100 * row['efficiency']:.1f} %",
+         goals[row["workers"]], f"{row['trials_per_s']:.2f}", f"{row['driver_cpu_ms']:.0f}",
+         f"{100 * row['driver_busy']:.0f} %", f"{100 * row['machine_busy']:.0f} %"]
+        for row in content["rows"]
+    ]  # fmt: skip
+    columns = ["workers", "trials", "efficiency", "goal", "trials/s", "driver (ms a trial)",
+               "driver's core busy", "machine busy"]  # fmt: skip
+    return table(columns, rows)
+
+
+def whole_search(content: Content) -> list[str]:
+    """The product's search beside a script's."""
+    rows = [
+        [who, str(content["trials"]), f"{content[f'{who}_s']:.0f}",
+         f"{3600 * content['trials'] / content[f'{who}_s']:.0f}", str(content["fronts"][who]),
+         f"{content['best_db'][who]:.2f}", f"{content['mean_steps'][who]:.0f}",
+         f"{content['hypervolume'][who]:.0f}"]
+        for who in ("product", "script")
+    ]  # fmt: skip
+    columns = ["", "trials", "seconds", "trials an hour", "on the front", "best (dB)",
+               "mean steps of the front", "hypervolume"]  # fmt: skip
+    over = content["overhead"]
+    said = (
+        f"{content['ratio']:.2f} times the trials an hour (goal 4); {content['raced']} trials were "
+        f"raced. Beside training, trials cost {100 * over['overhead']:.1f} % of it (goal 3 %)."
+    )
+    return [*table(columns, rows), "", said]
+
+
+TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
+    "trainer": ("trainer-cpu", trainer),
+    "trainer-gpu": ("trainer-gpu", trainer),
+    "profile": ("trainer-cpu", profiles),
+    "roofline": ("roofline-cpu", roofline),
+    "roofline-gpu": ("roofline-gpu", roofline),
+    "scales": ("scales", scales),
+    "precision": ("precision", precision),
+    "precision-gpu": ("precision-gpu", precision),
+    "packing": ("packing-cpu", packing),
+    "packing-gpu": ("packing-gpu", packing),
+    "driver": ("orchestration-driver", driver),
+    "analysis": ("orchestration-analysis", analysis),
+    "suggest": ("orchestration-suggest", suggest),
+    "scaling": ("orchestration-scaling", scaling),
+    "whole-search": ("whole-search", whole_search),
+}
+"""Mark on the page: the JSON's name, and what is made of it."""
+
+
+def made(name: str) -> str:
+    """A table, below what it was measured on."""
+    source, make = TABLES[name]
+    path = HERE / f"{source}.json"
+    if not path.exists():
+        return "Not measured."
+    content = json.loads(path.read_text())
+    known = ("device", "hardware", "cores", "python", "torch", "ray", "optuna", "peer")
+    said = ", ".join(
+        str(content[key]) if key in ("device", "hardware") else f"{key} {content[key]}"
+        for key in known
+        if content.get(key) not in (None, "cpu")
+    )
+    return "\n".join(
+        [*make(content), "", f"<small>{said}; [raw](../benchmarks/{path.name})</small>"]
+    )
+
+
+def refreshed(page: str) -> str:
+    """The page with every table made anew; KeyError for a mark that no table has."""
+    return re.sub(
+        r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}{made(found[2])}\n{found[3]}",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+def main() -> int:
+    """Write the page; with --check, exit code 1 if it is not what the JSON says."""
+    page = PAGE.read_text()
+    now = refreshed(page)
+    if "--check" in sys.argv[1:]:
+        return int(now != page)
+    PAGE.write_text(now)
+    print(f"written to {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
