@@ -19,7 +19,7 @@ SUFFIXES = (".svg", ".pdf", ".png")
 _OF = {
     "trials": ("curves", "schedules"),
     "curves_of": ("curves",),
-    "from_db": ("curves",),
+    "from_db": ("front", "curves"),
     "level": ("schedules",),
     "errors": ("front", "curves"),
     "budget": ("attainment",),
@@ -59,7 +59,10 @@ _NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
     help="For curves: which output's [default: the one that is optimised].",
 )
 @click.option(
-    "--from-db", type=float, metavar="DB", help="For curves: where the axis of PSNR_GT begins."
+    "--from-db",
+    type=float,
+    metavar="DB",
+    help="For front and curves: where the axis of PSNR_GT begins.",
 )
 @click.option(
     "--level",

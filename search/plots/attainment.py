@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dipstage.files import Measure
 from search.attainment import attainment, envelope, psnr_gt_curves, rank_by_budget
 from search.plots.chosen import MOST
-from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_of
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below, lines_of
 from search.run import Run, Trial
 
 
@@ -34,8 +34,8 @@ def plot_attainment(
         axes = figure.subplots()
         around = envelope(list(curves.values()), whole)
         axes.plot(around, color="0.8", linewidth=5, label="envelope", solid_capstyle="butt")
-        for i, trial in enumerate(shown):
-            axes.plot(attainment(curves[trial.number], whole), label=trial.name, **line_of(i))
+        for trial, line in zip(shown, lines_of(run, shown), strict=True):
+            axes.plot(attainment(curves[trial.number], whole), label=trial.name, **line)
         if budget < whole:
             axes.axvline(budget - 1, color="black", linewidth=0.8)
             axes.annotate(

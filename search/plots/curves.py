@@ -15,7 +15,7 @@ from dipstage.stopping import OUTPUTS, Output
 from search.attainment import psnr_gt_curves
 from search.plots.chosen import choose, labels_of
 from search.plots.spread import Errors, Spread, spread_of
-from search.plots.style import Plot, Style, drawing, legend_below, line_of
+from search.plots.style import Plot, Style, drawing, legend_below, lines_of
 from search.run import Run, Trial
 
 Outputs: TypeAlias = Literal["raw", "smoothed", "both"]
@@ -58,12 +58,12 @@ def plot_curves(
         panels = figure.subplots(len(outputs), 1, sharex=True, squeeze=False)[:, 0]
         spreads = [spread_of(run, each, errors, [_SCORE]) for each in outputs]
         for axes, each, spread in zip(panels, outputs, spreads, strict=True):
-            _draw(axes, run, trials, each, spread, maxima=len(outputs) == 1)
+            _draw(axes, run, trials, each, spread, maxima=len(outputs) == 1 and style == "screen")
             axes.set_ylabel(f"PSNR$_{{GT}}$, {each} (dB)")
             axes.set_ylim(bottom=from_db)
         panels[-1].set_xlabel("iterations")
         panels[-1].set_xlim(left=0)
-        legend_below(figure, panels[-1], columns=1 if style == "paper" else 2)
+        legend_below(figure, panels[-1], columns=2)
         n = max(len(trial.outcomes) for trial in trials)
         words = f"{' and '.join(outputs)} output, mean over {n} replicates"
         band = f"; band: {spreads[0].words}" if spreads[0].words and n > 1 else ""
@@ -78,8 +78,9 @@ def _draw(
     axes: Axes, run: Run, trials: Sequence[Trial], output: Output, spread: Spread, maxima: bool
 ) -> None:
     """One output. maxima: whether the names say where they are."""
-    for i, (trial, name) in enumerate(zip(trials, labels_of(run, trials), strict=True)):
-        curve, line = mean_curve(run, trial, output, spread), line_of(i)
+    names, lines = labels_of(run, trials), lines_of(run, trials)
+    for trial, name, line in zip(trials, names, lines, strict=True):
+        curve = mean_curve(run, trial, output, spread)
         best = trial.measure(output, _SCORE).mean
         steps = trial.measure(output, "steps_to_max").mean
         label = f"{name}: {best:.2f} dB at {steps:.0f}" if maxima else name
@@ -92,9 +93,12 @@ def _draw(
         starts = trial.schedule.starts[1:] if trial.schedule else ()
         switches = [start for start in starts if start < len(curve.mean)]
         axes.plot(switches, curve.mean[switches], "|", color=line["color"], alpha=0.8)
+        if round(steps) < len(curve.mean):
+            stem = [curve.mean[round(steps)], best]
+            axes.plot([steps, steps], stem, ":", color=line["color"], linewidth=0.8)
         axes.plot(steps, best, "o", color=line["color"], mec="black", mew=0.6, zorder=4)
     axes.plot([], [], "|", color="0.3", label="stage switch")
-    axes.plot([], [], "o", color="white", mec="black", mew=0.6, label="maximum")
+    axes.plot([], [], "o", color="white", mec="black", mew=0.6, label="mean of the maxima")
 
 
 def mean_curve(run: Run, trial: Trial, output: Output, spread: Spread) -> Curve:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 _PLACES = tuple(
@@ -17,6 +18,10 @@ _PLACES = tuple(
 """Where a name may stand, in units of its distance: how far right and up, and its alignment."""
 _MARKER = 0.6
 """Half of a marker's side, as a share of the text's size, that a name keeps clear of."""
+
+
+_NEAR = 8
+"""Places that are near enough to need no line to the point."""
 
 
 def name_points(
@@ -45,7 +50,10 @@ def name_points(
             fontsize=size,
             annotation_clip=False,
             zorder=5,
-        )
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.5, "shrinkA": 0,
+                        "shrinkB": 0},
+        )  # fmt: skip
         best: tuple[float, int, Bbox] | None = None
         for i, (dx, dy, ha, va) in enumerate(_PLACES):
             text.set(horizontalalignment=ha, verticalalignment=va)
@@ -60,6 +68,8 @@ def name_points(
         dx, dy, ha, va = _PLACES[best[1]]
         text.set(horizontalalignment=ha, verticalalignment=va)
         text.xyann = (dx * distance, dy * distance)
+        assert text.arrow_patch is not None
+        text.arrow_patch.set_visible(best[1] >= _NEAR)
         taken.append(best[2])
 
 

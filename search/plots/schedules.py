@@ -13,7 +13,7 @@ from dipstage.noise import NoiseLevels
 from dipstage.presets import Baseline, is_preset, parse_preset
 from dipstage.schedules import Schedule
 from search.plots.chosen import choose, labels_of
-from search.plots.style import Plot, Style, drawing, legend_below, line_of
+from search.plots.style import Plot, Style, drawing, legend_below, lines_of
 from search.run import Run, Trial
 
 Level: TypeAlias = Literal["stage", "alpha-bar", "sigma"]
@@ -32,7 +32,8 @@ def plot_schedules(
     level: Level = "stage",
     style: Style = "screen",
 ) -> Plot:
-    """What each iteration trains on, by default in the knee and the candidates.
+    """What each iteration trains on, by default in the knee and the candidates that have
+    more than one stage.
 
     level: the stage's index from 1, the observation last (stages that got no iteration keep their
     index, as in the report); or alpha_bar; or the standard deviation of the noise that the target
@@ -40,14 +41,15 @@ def plot_schedules(
     """
     if level not in LEVELS:
         raise InputError(f"level must be {', '.join(LEVELS)}, got {level!r}")
-    trials = choose(run, which, lambda trial: trial.schedule is not None)
+    trials = choose(run, which or _staged(run), lambda trial: trial.schedule is not None)
     with drawing(style, 0.62 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
-        for i, (trial, name) in enumerate(zip(trials, labels_of(run, trials), strict=True)):
+        names, lines = labels_of(run, trials), lines_of(run, trials)
+        for trial, name, line in zip(trials, names, lines, strict=True):
             assert trial.schedule is not None
             values = _levels(run, trial, trial.schedule, level)
             edges = [*trial.schedule.starts, trial.schedule.iterations]
-            axes.step(edges, [*values, values[-1]], where="post", label=name, **line_of(i))
+            axes.step(edges, [*values, values[-1]], where="post", label=name, **line)
         axes.set_xlabel("iterations")
         axes.set_ylabel(_WORDS[level])
         axes.set_xlim(left=0)
@@ -56,6 +58,12 @@ def plot_schedules(
         legend_below(figure, axes, columns=2 if style == "paper" else 3)
         figure.explain(f"{run.name}: schedules", f"{level} of each iteration")
     return figure
+
+
+def _staged(run: Run) -> list[int]:
+    """Of the knee and the candidates those that have a staircase; all where none has."""
+    trials = choose(run, (), lambda trial: trial.schedule is not None)
+    return [t.number for t in trials if t.schedule and len(t.schedule.stages) > 1]
 
 
 def _levels(run: Run, trial: Trial, schedule: Schedule, level: Level) -> list[float]:

@@ -8,7 +8,7 @@ figure can be read in grey.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 
 from dipstage.errors import InputError
 from dipstage.plots import METADATA, SAVING
+from search.run import Run, Trial
 
 Style: TypeAlias = Literal["screen", "paper"]
+Line: TypeAlias = tuple[str, Any]
 STYLES: tuple[Style, ...] = ("screen", "paper")
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -30,20 +32,27 @@ ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "0.72"
 
 SMALL: dict[Style, float] = {"screen": 9, "paper": 7}
 """Points of the text beside points and lines."""
-LINES: tuple[tuple[str, Any], ...] = (
+FOUND: tuple[Line, ...] = (
     (BLUE, "-"),
+    (ORANGE, (0, (8, 2))),
+    (SKY, (0, (8, 1.5, 3, 1.5))),
+    (BLACK, (0, (1, 2))),
+)
+"""Colour and dashes of the first, second, … sampled schedule of a figure."""
+CANDIDATES: tuple[Line, ...] = (
     (BLACK, (0, (4, 1.5))),
     (VERMILLION, (0, (6, 1.5, 1, 1.5))),
     (GREEN, (0, (1, 1))),
-    (PURPLE, "-"),
-    (SKY, (0, (4, 1, 1, 1, 1, 1))),
-    (ORANGE, (0, (8, 2))),
+    (PURPLE, (0, (6, 1, 1, 1, 1, 1))),
+    (ORANGE, (0, (2, 1))),
+    (SKY, (0, (3, 2, 1, 2))),
 )
-"""Colour and dashes of the first, second, … schedule of a figure."""
+"""Of a run's first, second, … candidate, which is the same in all figures of the run."""
 
 _WIDTH = {"screen": 7.0, "paper": 3.4}
 """In inches; 3.4 is a column of a paper in two columns."""
 _SHARED: Any = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -68,7 +77,9 @@ _OWN: dict[Style, Any] = {
         "figure.dpi": 200,
         "font.size": 8,
         "grid.linewidth": 0.5,
-        "legend.fontsize": 8,
+        "hatch.linewidth": 0.6,
+        "legend.fontsize": 7,
+        "legend.labelspacing": 0.3,
         "lines.linewidth": 1.0,
         "lines.markersize": 4.5,
         "savefig.dpi": 300,
@@ -135,10 +146,17 @@ def drawing(style: Style, height: float) -> Iterator[Plot]:
         yield Plot(style, height)
 
 
-def line_of(index: int) -> dict[str, Any]:
-    """Colour and dashes of a figure's line; after as many as there are they begin anew."""
-    colour, dashes = LINES[index % len(LINES)]
-    return {"color": colour, "linestyle": dashes}
+def lines_of(run: Run, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Colour and dashes of each schedule; after as many as there are they begin anew."""
+    candidates = [trial.number for trial in run.records() if trial.candidate]
+    lines, found = [], 0
+    for trial in trials:
+        if trial.candidate:
+            line = CANDIDATES[candidates.index(trial.number) % len(CANDIDATES)]
+        else:
+            line, found = FOUND[found % len(FOUND)], found + 1
+        lines.append({"color": line[0], "linestyle": line[1]})
+    return lines
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
