@@ -70,7 +70,7 @@ def name_points(
         text.xyann = (dx * distance, dy * distance)
         assert text.arrow_patch is not None
         text.arrow_patch.set_visible(best[1] >= _NEAR)
-        taken.append(best[2])
+        taken.append(best[2].padded(0.15 * size * scale))
 
 
 def _shared(one: Bbox, other: Bbox) -> float:

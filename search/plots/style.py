@@ -63,7 +63,7 @@ _SHARED: Any = {
 }
 _OWN: dict[Style, Any] = {
     "screen": {
-        "figure.dpi": 100,
+        "figure.dpi": 90,
         "font.size": 10,
         "legend.fontsize": 9,
         "lines.linewidth": 1.5,
@@ -74,7 +74,7 @@ _OWN: dict[Style, Any] = {
         "axes.labelsize": 8,
         "axes.linewidth": 0.6,
         "axes.titlesize": 8,
-        "figure.dpi": 200,
+        "figure.dpi": 130,
         "font.size": 8,
         "grid.linewidth": 0.5,
         "hatch.linewidth": 0.6,
