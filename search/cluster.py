@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import socket
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ _RAY_ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.environ})
-# In a notebook Ray and its tqdm ask for widgets, which nothing here shows.
+# In a notebook Ray asks for widgets that nothing here shows.
 logging.getLogger("ray.widgets.util").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", message="IProgress not found")
 
 import ray
 from ray import tune

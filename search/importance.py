@@ -82,6 +82,12 @@ def importance_of(run: Run) -> Importance:
         if name not in shared:
             name = "weights" if name.startswith("weight_") else name
             left_out[name] = max(count, left_out.get(name, 0))
+    if left_out and len(shared) < 2:  # The importance of a single parameter is always 1.
+        reason = (
+            f"importance needs {MIN_TRIALS} trials that have the same parameters, {run.name} has "
+        )
+        most = max(count for name, count in has.items() if name not in shared)
+        return Importance({}, len(sampled), left_out, reason + str(most))
     usable = [trial for trial in sampled if all(name in trial.params for name in shared)]
     keys = ("max_psnr_gt_db", run.objective.steps_key)
     values = {key: _fanova(usable, shared, i) for i, key in enumerate(keys)}

@@ -82,6 +82,19 @@ def test_too_few_trials_give_none_and_a_reason(tmp_path: Path) -> None:
     assert importance_of(few).note == "importance needs 8 complete sampled trials, tiny has 7"
 
 
+def test_a_parameter_that_is_left_alone_is_no_answer(tmp_path: Path) -> None:
+    run = planted(
+        tmp_path, lambda p: (20.0, 10 + p["stages"]), trials=9, stages={"low": 1, "high": 3}
+    )
+    have = sum("ramp" in trial.params for trial in run.records())
+    assert have < MIN_TRIALS
+    found = importance_of(run)
+    assert found.values == {}
+    assert found.note == (
+        f"importance needs 8 trials that have the same parameters, tiny has {have}"
+    )
+
+
 def test_an_objective_that_never_varies_has_no_important_parameter(tmp_path: Path) -> None:
     found = importances(planted(tmp_path, lambda p: (20.0, p["ramp"]), trials=MIN_TRIALS))
     assert found["max_psnr_gt_db"] == {}
