@@ -49,8 +49,8 @@ def _row(run: Run, trial: Trial, is_knee: bool, verification: Verification | Non
         str(schedule.ramp) if schedule else "",
     ]
     if verification is not None:
-        verdict = verification.verdict(trial.number)
-        cells.append(str(verdict) if verdict else "not verified")
+        verdict, held = verification.verdict(trial.number), verification.measured(trial.number)
+        cells.append(str(verdict) if verdict else "plain DIP itself" if held else "not verified")
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 

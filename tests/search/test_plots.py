@@ -10,8 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from curved_runs import LONG, curved
-from fake_runs import KEYS, experiment, new_run, outcome
+from fake_runs import KEYS, experiment, new_run, outcome, play
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from dipstage.errors import InputError
 from dipstage.plots import save_figure
@@ -20,7 +21,7 @@ from search.plots import Plot
 from search.plots.labels import name_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
-from search.plots.style import drawing
+from search.plots.style import STYLES, Style, drawing
 from search.run import Run
 
 FIGURES: dict[str, Callable[[Run], Plot]] = {
@@ -39,13 +40,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return curved(tmp_path_factory.mktemp("curved"))
 
 
+def points(line: Line2D) -> list[tuple[float, float]]:
+    """A line's points."""
+    xs, ys = (np.asarray(values, np.float64).tolist() for values in line.get_data())
+    return list(zip(xs, ys, strict=True))
+
+
 def lines(axes: Axes) -> dict[str, list[tuple[float, float]]]:
     """Points of each line that the legend names."""
-    return {
-        str(line.get_label()): list(zip(line.get_xdata(), line.get_ydata(), strict=True))
-        for line in axes.lines
-        if not str(line.get_label()).startswith("_")
-    }
+    named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+    return {str(line.get_label()): points(line) for line in named}
 
 
 def legend(figure: Plot) -> list[str]:
@@ -87,16 +91,16 @@ def test_paper_is_a_column_wide_in_8_points_with_fonts_embedded_and_no_title(
     assert screen.get_suptitle().startswith("tiny: raw output")
 
 
-@pytest.mark.parametrize("style", ["screen", "paper"])
-def test_nothing_leaves_the_page_and_no_name_hides_another(run: Run, style: str) -> None:
-    for draw in (Run.plot_front, Run.plot_importance, Run.plot_attainment):
-        figure = draw(run, style=style)  # type: ignore[operator]
+@pytest.mark.parametrize("style", STYLES)
+def test_nothing_leaves_the_page_and_no_name_hides_another(run: Run, style: Style) -> None:
+    front = run.plot_front(style)
+    for figure in (front, run.plot_importance(style), run.plot_attainment(style=style)):
         figure.draw_without_rendering()
         page = figure.bbox.padded(1)
         texts = [t for axes in figure.axes for t in axes.texts if t.get_text()]
         boxes = [text.get_window_extent() for text in [*texts, *figure.legends[0].get_texts()]]
         assert all(page.x0 <= box.x0 and box.x1 <= page.x1 for box in boxes)
-        named = boxes[: len(texts)] if draw is Run.plot_front else []
+        named = boxes[: len(texts)] if figure is front else []
         for i, box in enumerate(named):
             assert not any(box.overlaps(other) for other in named[i + 1 :])
 
@@ -156,11 +160,11 @@ def test_curves_are_means_over_replicates_as_far_as_all_go(run: Run) -> None:
     assert curve[20] == (20, 21)
     assert "baseline: 25.00 dB at 20" in shown
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [list(mark.get_xdata()) for mark in marks[:2]] == [[15], [20]]
+    assert [points(mark)[0][0] for mark in marks[:2]] == [15, 20]
     switches = next(line for line in figure.axes[0].lines if line.get_marker() == "|")
     schedule = run.records()[1].schedule
     assert schedule is not None
-    assert list(switches.get_xdata()) == [s for s in schedule.starts[1:] if s < 27]
+    assert [x for x, _ in points(switches)] == [s for s in schedule.starts[1:] if s < 27]
 
 
 def test_by_default_curves_are_of_the_knee_and_the_candidates(run: Run) -> None:
@@ -203,11 +207,9 @@ def test_staircases_are_those_of_the_report(tmp_path: Path) -> None:
         search={"trials": 0},
         trainer={"iterations": 100, "width": 4, "scales": 1, "input_depth": 4, "patience": 5},
     )
-    from fake_runs import play
-
     run = play(new_run(tmp_path, tiny), lambda number: (25.0, 20))
     shown = lines(run.plot_schedule().axes[0])
-    # /report: index of the stage and the first iteration that trains on it.
+    # Index of the stage and the first iteration that trains on it.
     stairs = {
         "uniform": "1:0 2:7 3:19 4:31 5:44 6:56 7:69 8:81 9:93",
         "sharp-linear": "1:0 2:1 3:10 4:20 5:30 6:40 7:50 8:60 9:70",
@@ -215,9 +217,9 @@ def test_staircases_are_those_of_the_report(tmp_path: Path) -> None:
     }
     assert set(shown) == {f"{name} (knee)" if name == "uniform" else name for name in stairs}
     for name, text in stairs.items():
-        points = next(points for label, points in shown.items() if label.startswith(name))
+        found = next(line for label, line in shown.items() if label.startswith(name))
         expected = [(int(at), int(i)) for i, at in re.findall(r"(\d+):(\d+)", text)]
-        assert points == [*expected, (100, 9)]
+        assert found == [*expected, (100, 9)]
 
 
 def test_levels_are_the_schedule_s_own(run: Run) -> None:
