@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from textwrap import fill
 from typing import IO, Any, Literal, TypeAlias
 
 import matplotlib as mpl
@@ -51,6 +52,8 @@ CANDIDATES: tuple[Line, ...] = (
 
 _WIDTH = {"screen": 7.0, "paper": 3.4}
 """In inches; 3.4 is a column of a paper in two columns."""
+_TITLE = 84
+"""Characters of a title that fit in a line."""
 _SHARED: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -117,7 +120,7 @@ class Plot(Figure):
         """Set the caption; a title has its place on a screen only."""
         self.caption = caption
         if self.style == "screen":
-            self.suptitle(title, fontsize="medium")
+            self.suptitle(fill(title, _TITLE), fontsize="medium")
 
     def draw(self, renderer: RendererBase) -> None:
         """As matplotlib does, in the figure's style."""

@@ -105,6 +105,15 @@ def test_nothing_leaves_the_page_and_no_name_hides_another(run: Run, style: Styl
             assert not any(box.overlaps(other) for other in named[i + 1 :])
 
 
+def test_long_titles_wrap(run: Run) -> None:
+    with drawing("screen", 0.7) as figure:
+        figure.explain("word " * 40, "")
+    figure.draw_without_rendering()
+    assert figure._suptitle is not None
+    box = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_a_notebook_shows_a_figure_without_pyplot(run: Run) -> None:
     assert run.plot_front()._repr_png_().startswith(b"\x89PNG")
 
