@@ -4,7 +4,7 @@ What is committed holds the outputs of one execution. To make them again:
 
     python tests/test_notebook.py
 
-Its figures are the widest part of it; see that it stays below `MOST_BYTES`.
+Its figures are most of its bytes, which stay below `MOST_BYTES`.
 """
 
 from __future__ import annotations
