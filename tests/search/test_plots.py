@@ -109,8 +109,8 @@ def test_long_titles_wrap(run: Run) -> None:
     with drawing("screen", 0.7) as figure:
         figure.explain("word " * 40, "")
     figure.draw_without_rendering()
-    assert figure._suptitle is not None
-    box = figure._suptitle.get_window_extent()
+    [title] = figure.texts
+    box = title.get_window_extent()
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
