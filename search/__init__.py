@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from search.experiment import Experiment as Experiment
     from search.experiment import load_experiment as load_experiment
     from search.run import Run as Run
+
+# In a notebook tqdm, which Optuna and Ray import, asks for widgets that nothing here shows.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 # As in dipstage: `import search` must not wait for ray.
 _HOMES = {

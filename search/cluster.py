@@ -25,6 +25,8 @@ _RAY_ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.environ})
+# In a notebook Ray asks for widgets that nothing here shows.
+logging.getLogger("ray.widgets.util").setLevel(logging.CRITICAL)
 
 import ray
 from ray import tune

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
     from search.experiment import Experiment
     from search.lease import Holder
+    from search.plots.curves import Outputs
+    from search.plots.schedules import Level
+    from search.plots.spread import Errors
+    from search.plots.style import Plot, Style
     from search.space import Point
 
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
@@ -284,6 +288,58 @@ class Run:
         from search.export import choose, export
 
         return export(self, choose(self, pick), Path(output) if output else None)
+
+    def plot_front(
+        self, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
+    ) -> Plot:
+        """Steps against max PSNR_GT: front, candidates, what they beat. A matplotlib figure,
+        like those below; style is screen or paper.
+        """
+        from search.plots import plot_front
+
+        return plot_front(self, style, errors, from_db)
+
+    def plot_curves(
+        self,
+        *which: str | int,
+        output: Outputs | None = None,
+        style: Style = "screen",
+        errors: Errors = "paired",
+        from_db: float | None = None,
+    ) -> Plot:
+        """PSNR_GT over iterations of trials by number, name or pick; raw, smoothed or both."""
+        from search.plots import plot_curves
+
+        return plot_curves(self, which, output, style, errors, from_db)
+
+    def plot_schedule(
+        self, *which: str | int, level: Level = "stage", style: Style = "screen"
+    ) -> Plot:
+        """Staircases of trials by number, name or pick; level is stage, alpha-bar or sigma."""
+        from search.plots import plot_schedules
+
+        return plot_schedules(self, which, level, style)
+
+    def plot_importance(self, style: Style = "screen") -> Plot:
+        """Which parameters decide each objective."""
+        from search.plots import plot_importance
+
+        return plot_importance(self, style)
+
+    def plot_attainment(self, budget: int | None = None, style: Style = "screen") -> Plot:
+        """The best PSNR_GT by each iteration, and which schedule attains most in a budget."""
+        from search.plots import plot_attainment
+
+        return plot_attainment(self, budget=budget, style=style)
+
+    def __repr__(self) -> str:
+        """In one line, without reading the study."""
+        return f"<Run {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        from search.run_table import run_html
+
+        return run_html(self)
 
     def driver(self) -> Holder | None:
         """The driver that is alive, on whatever machine; None where there is none."""

@@ -252,6 +252,8 @@ def tune_trials(
                 name=run.name.replace("/", "-"),
                 storage_path=scratch,
                 verbose=0,
+                # In a notebook Tune's own would leave an empty output.
+                progress_reporter=tune.CLIReporter(),
                 callbacks=[Watch(run, searcher, view, lease)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),

@@ -130,7 +130,7 @@ def test_the_plot_names_axes_units_and_candidates(played: Run, tmp_path: Path, s
     figure = plot_front(played)
     axes = figure.axes[0]
     assert axes.get_xlabel() == "steps to max (iterations)"
-    assert axes.get_ylabel() == "max PSNR against ground truth (dB)"
+    assert axes.get_ylabel() == "max PSNR$_{GT}$ (dB)"
     words = {label.get_text() for label in axes.texts}
     assert {"baseline", "log10", "2", "3"} <= words
     save_figure(figure, tmp_path / f"a{suffix}")

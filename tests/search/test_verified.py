@@ -119,6 +119,23 @@ def gains(**found: tuple[float, int]) -> Score:
     return score
 
 
+def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    plan = new_plan(run, Request(images=tuple(IMAGES)))
+    write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
+    assert "; not verified: its verification is not finished</div>" in run._repr_html_()
+    score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
+    verified(run, score, trials=[3, 2], seen=["skimage:coins"])
+    page = run._repr_html_()
+    assert "; verified on pictures that the search has seen: better</div>" in page
+    assert "<th>against plain DIP</th>" in page
+    rows = page.split("<tr>")[2:]
+    assert [row.count("<td>") for row in rows] == [6, 6, 6]
+    assert "<td>better</td>" in rows[1]
+    assert "<td>not shown (" in rows[0]
+    assert "<td>not verified</td>" in rows[2]
+
+
 def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
     score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
     verification = verified(searched(tmp_path), score)
