@@ -28,7 +28,7 @@ from dipstage.stopping import OUTPUTS, Output
 from search import pareto
 from search.objectives import Objective
 from search.pareto import Score
-from search.paths import curve_path, is_there, run_folder, runs_path
+from search.paths import brief, curve_path, is_there, picture_path, run_folder, runs_path
 from search.storage import PatientStorage, open_storage, storage_address
 from search.study import RACED, is_interrupted, load_study, objective_of, replicates
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from search.lease import Holder
     from search.space import Point
 
+PNG = b"\x89PNG\r\n\x1a\n"
+"""How a PNG begins."""
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -275,6 +277,23 @@ class Run:
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             reason = getattr(error, "strerror", None) or "it holds no curves"
             raise InputError(f"{path} cannot be read: {reason}") from None
+
+    def picture(self, trial: Trial, key: str) -> bytes | None:
+        """The output of a replicate at its maximum as a PNG, of the objective's output.
+
+        None where there is none: pictures are kept of the first seed alone, and of no run from
+        before they were. InputError for a file that holds something else.
+        """
+        path = picture_path(self.folder, trial.number, key)
+        if not is_there(path):
+            return None
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {brief(error)}") from None
+        if not content.startswith(PNG):
+            raise InputError(f"{path} cannot be read: it holds no PNG")
+        return content
 
     def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
         """Write a schedule file, by default best.yaml in the run's folder; returns its path.

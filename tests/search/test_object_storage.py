@@ -17,7 +17,7 @@ from search.lease import leased
 from search.ledger import Ledger
 from search.paths import curve_path, is_there, remove_tree, run_folder, runs_path
 from search.prepare import load_candidates
-from search.run import Run
+from search.run import PNG, Run
 
 RUNS = "s3://runs/here"
 
@@ -103,8 +103,15 @@ def test_curves_wait_for_a_server_that_is_away(
         back = threading.Timer(5, lambda: servers.enter_context(object_storage(port)))
         back.start()
         scores = outcome(25.0, 10)
-        result = {"replicate": [KEYS[0]], "outcome": [scores], "curves": [b"curves"]}
+        result = {
+            "replicate": [KEYS[0]],
+            "outcome": [scores],
+            "curves": [b"curves"],
+            "pictures": [PNG + b"picture"],
+        }
         searcher.on_trial_result("a", result)
         back.join()
         assert curve_path(run.folder, 0, KEYS[0]).read_bytes() == b"curves"
+        assert run.picture(run.records()[0], KEYS[0]) == PNG + b"picture"
+        assert result["curves"] == result["pictures"] == []
         assert run.records()[0].outcomes == {KEYS[0]: scores}
