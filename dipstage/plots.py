@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dipstage.documents import write_whole
 from dipstage.outcome import Outcome
@@ -14,6 +14,10 @@ from dipstage.stopping import OUTPUTS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SAVING: Any = {"svg.hashsalt": "dipstage", "pdf.fonttype": 42}
+"""matplotlib's settings for files: the same names in an SVG each time, whole fonts in a PDF."""
+METADATA: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""What files say of their making, by their kind: nothing that changes from day to day."""
 _STYLES = {"raw": ("#0072B2", "-"), "smoothed": ("#D55E00", "--")}
 
 
@@ -49,8 +53,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     import matplotlib as mpl
 
     kind = path.suffix.removeprefix(".").lower()
-    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "dipstage"}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata[kind])
+    with mpl.rc_context({"savefig.dpi": 150, **SAVING}):
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
     write_whole(path, buffer.getvalue())

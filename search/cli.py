@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dipstage.console import Commands
-from search.commands import analysing, cluster, searching
+from search.commands import analysing, cluster, drawing, searching
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,6 +26,7 @@ for command in (
     analysing.trials,
     analysing.pareto,
     analysing.compare,
+    drawing.plot,
     analysing.export,
 ):
     main.add_command(command)

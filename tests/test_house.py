@@ -18,6 +18,7 @@ ALLOWED = {
         "study.py",
         "sampler.py",
         "ledger.py",
+        "importance.py",
         "run.py",
         "rows.py",
     },

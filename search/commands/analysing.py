@@ -12,6 +12,7 @@ import click
 from dipstage.console import make_console
 from dipstage.errors import InputError
 from search.commands.cluster import job_address, show_job
+from search.commands.drawing import check_suffix
 from search.commands.shared import (
     file_option,
     front_and_candidates,
@@ -151,8 +152,8 @@ def pareto(
 
 
 def _check_plot_name(plot_file: Path | None) -> None:
-    if plot_file is not None and plot_file.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--plot must end in .png, .svg or .pdf, got {plot_file.name!r}")
+    if plot_file is not None:
+        check_suffix(plot_file, "--plot")
 
 
 def _best_for_budget(

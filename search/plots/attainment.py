@@ -1,0 +1,59 @@
+"""Attainment: the best PSNR_GT so far, over iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dipstage.files import Measure
+from search.attainment import attainment, envelope, psnr_gt_curves, rank_by_budget
+from search.plots.chosen import MOST
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_of
+from search.run import Run, Trial
+
+
+def plot_attainment(
+    run: Run,
+    ranked: Sequence[tuple[Trial, Measure]] | None = None,
+    budget: int | None = None,
+    style: Style = "screen",
+) -> Plot:
+    """Best PSNR_GT by iteration: of any schedule (the envelope), of the best one for the budget,
+    and of the candidates. Mean over replicates.
+
+    ranked: of `rank_by_budget`, where it is known already. budget: the search's own by default.
+    """
+    output, whole = run.objective.output, run.experiment.trainer.iterations
+    budget = whole if budget is None else budget
+    ranked = rank_by_budget(run, budget) if ranked is None else ranked
+    curves = {trial.number: psnr_gt_curves(run, trial, output) for trial, _ in ranked}
+    best, measure = ranked[0]
+    candidates = [trial for trial, _ in ranked if trial.candidate and trial is not best]
+    shown = [best, *sorted(candidates, key=lambda trial: trial.number)][:MOST]
+    words = f"{output} output, mean over {measure.n} replicates"
+    with drawing(style, 0.66 if style == "screen" else 0.95) as figure:
+        axes = figure.subplots()
+        around = envelope(list(curves.values()), whole)
+        axes.plot(around, color="0.8", linewidth=5, label="envelope", solid_capstyle="butt")
+        for i, trial in enumerate(shown):
+            axes.plot(attainment(curves[trial.number], whole), label=trial.name, **line_of(i))
+        if budget < whole:
+            axes.axvline(budget - 1, color="black", linewidth=0.8)
+            axes.annotate(
+                f"{budget} iterations",
+                (budget - 1, 0.02),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4 if budget > whole / 2 else 4, 0),
+                textcoords="offset points",
+                ha="right" if budget > whole / 2 else "left",
+                fontsize=SMALL[style],
+            )
+        axes.set_xlim(0, whole)
+        axes.set_xlabel("iterations")
+        axes.set_ylabel("best PSNR$_{GT}$ so far (dB)")
+        legend_below(figure, axes, columns=2 if style == "paper" else 3)
+        figure.explain(
+            f"{run.name}: attainment, {words}",
+            f"best PSNR_GT by each iteration; {words}; envelope: the highest of "
+            f"{len(ranked)} schedules; {best.name} attains most in {budget} iterations",
+        )
+    return figure

@@ -1,0 +1,109 @@
+"""PSNR_GT over iterations, of several schedules on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from dipstage.errors import InputError
+from dipstage.stopping import OUTPUTS, Output
+from search.attainment import psnr_gt_curves
+from search.plots.chosen import choose, labels_of
+from search.plots.spread import Errors, Spread, spread_of
+from search.plots.style import Plot, Style, drawing, legend_below, line_of
+from search.run import Run, Trial
+
+Outputs: TypeAlias = Literal["raw", "smoothed", "both"]
+
+_SCORE = "max_psnr_gt_db"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A trial's PSNR_GT in one output: mean over replicates, and half of the band, (iterations,).
+
+    Both end where the first replicate ended: beyond, the mean would be one over other pictures.
+    """
+
+    mean: NDArray[np.float64]
+    half: NDArray[np.float64]
+
+
+def plot_curves(
+    run: Run,
+    which: Sequence[str | int] = (),
+    output: Outputs | None = None,
+    style: Style = "screen",
+    errors: Errors = "paired",
+    from_db: float | None = None,
+) -> Plot:
+    """Mean over replicates with a band, stage switches as ticks, maxima as points.
+
+    which: numbers, candidates' names, knee, psnr, steps; by default the knee and the candidates.
+    output: by default the one that is optimised. A point is the mean of the replicates' maxima at
+    the mean of their steps, as in the tables: it lies a little above the curve, as replicates reach
+    their maxima at different iterations. from_db: where the axis begins.
+    """
+    if output not in (None, "both", *OUTPUTS):
+        raise InputError(f"output must be raw, smoothed or both, got {output!r}")
+    outputs: tuple[Output, ...] = OUTPUTS if output == "both" else (output or run.objective.output,)
+    trials = choose(run, which, lambda trial: bool(trial.outcomes))
+    height = (0.7 if style == "screen" else 1.0) * (1 if len(outputs) == 1 else 1.5)
+    with drawing(style, height) as figure:
+        panels = figure.subplots(len(outputs), 1, sharex=True, squeeze=False)[:, 0]
+        spreads = [spread_of(run, each, errors, [_SCORE]) for each in outputs]
+        for axes, each, spread in zip(panels, outputs, spreads, strict=True):
+            _draw(axes, run, trials, each, spread, maxima=len(outputs) == 1)
+            axes.set_ylabel(f"PSNR$_{{GT}}$, {each} (dB)")
+            axes.set_ylim(bottom=from_db)
+        panels[-1].set_xlabel("iterations")
+        panels[-1].set_xlim(left=0)
+        legend_below(figure, panels[-1], columns=1 if style == "paper" else 2)
+        n = max(len(trial.outcomes) for trial in trials)
+        words = f"{' and '.join(outputs)} output, mean over {n} replicates"
+        band = f"; band: {spreads[0].words}" if spreads[0].words and n > 1 else ""
+        figure.explain(
+            f"{run.name}: {words}",
+            f"PSNR_GT over iterations; {words}{band}; points: mean of the replicates' maxima",
+        )
+    return figure
+
+
+def _draw(
+    axes: Axes, run: Run, trials: Sequence[Trial], output: Output, spread: Spread, maxima: bool
+) -> None:
+    """One output. maxima: whether the names say where they are."""
+    for i, (trial, name) in enumerate(zip(trials, labels_of(run, trials), strict=True)):
+        curve, line = mean_curve(run, trial, output, spread), line_of(i)
+        best = trial.measure(output, _SCORE).mean
+        steps = trial.measure(output, "steps_to_max").mean
+        label = f"{name}: {best:.2f} dB at {steps:.0f}" if maxima else name
+        axes.plot(curve.mean, label=label, **line)
+        if curve.half.any():
+            low, high = curve.mean - curve.half, curve.mean + curve.half
+            axes.fill_between(
+                np.arange(len(curve.mean)), low, high, color=line["color"], alpha=0.15, linewidth=0
+            )
+        starts = trial.schedule.starts[1:] if trial.schedule else ()
+        switches = [start for start in starts if start < len(curve.mean)]
+        axes.plot(switches, curve.mean[switches], "|", color=line["color"], alpha=0.8)
+        axes.plot(steps, best, "o", color=line["color"], mec="black", mew=0.6, zorder=4)
+    axes.plot([], [], "|", color="0.3", label="stage switch")
+    axes.plot([], [], "o", color="white", mec="black", mew=0.6, label="maximum")
+
+
+def mean_curve(run: Run, trial: Trial, output: Output, spread: Spread) -> Curve:
+    """Of a trial's finished replicates; InputError if a file cannot be read."""
+    curves = psnr_gt_curves(run, trial, output)
+    shared = min(len(curve) for curve in curves)
+    table = np.array([curve[:shared] for curve in curves], np.float64)
+    if spread.kind == "none" or len(curves) < 2:
+        return Curve(table.mean(axis=0), np.zeros(shared))
+    offsets = [spread.adjusted(_SCORE, name, 0.0) for name in trial.outcomes]
+    std = np.std(table + np.array(offsets)[:, None], axis=0, ddof=1)
+    return Curve(table.mean(axis=0), std * spread.factor(len(curves)))

@@ -1,0 +1,70 @@
+"""Names beside points, placed so that they hide neither points nor one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+_PLACES = tuple(
+    (dx * far, dy * far, {-1: "right", 0: "center", 1: "left"}[dx],
+     {-1: "top", 0: "center", 1: "bottom"}[dy])
+    for far in (1, 2, 3)
+    for dx, dy in ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
+)  # fmt: skip
+"""Where a name may stand, in units of its distance: how far right and up, and its alignment."""
+_MARKER = 0.6
+"""Half of a marker's side, as a share of the text's size, that a name keeps clear of."""
+
+
+def name_points(
+    figure: Figure,
+    axes: Axes,
+    named: Sequence[tuple[float, float, str]],
+    others: Sequence[tuple[float, float]],
+    size: float,
+) -> None:
+    """Write a name at each point (x, y, name) where it covers least of the points and names.
+
+    size: of the text, in points. The axes' limits must be final.
+    """
+    figure.draw_without_rendering()
+    scale = figure.dpi / 72
+    radius, distance = _MARKER * size * scale, 0.55 * size
+    spots = [axes.transData.transform(point) for point in [*((x, y) for x, y, _ in named), *others]]
+    taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in spots]
+    inside = axes.get_window_extent()
+    for x, y, name in named:
+        text = axes.annotate(
+            name,
+            (x, y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=size,
+            annotation_clip=False,
+            zorder=5,
+        )
+        best: tuple[float, int, Bbox] | None = None
+        for i, (dx, dy, ha, va) in enumerate(_PLACES):
+            text.set(horizontalalignment=ha, verticalalignment=va)
+            text.xyann = (dx * distance, dy * distance)
+            box = text.get_window_extent()
+            cost = sum(_shared(box, other) for other in taken)
+            cost += 4 * (box.width * box.height - _shared(box, inside))
+            # Of places that are as free, the first, which is the nearest.
+            if best is None or cost < best[0] - 1e-6:
+                best = cost, i, box
+        assert best is not None
+        dx, dy, ha, va = _PLACES[best[1]]
+        text.set(horizontalalignment=ha, verticalalignment=va)
+        text.xyann = (dx * distance, dy * distance)
+        taken.append(best[2])
+
+
+def _shared(one: Bbox, other: Bbox) -> float:
+    """Area that two boxes share, in pixels."""
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return float(max(width, 0.0) * max(height, 0.0))

@@ -1,0 +1,103 @@
+"""Schedules as staircases over iterations, several on one axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from matplotlib.ticker import MaxNLocator
+
+from dipstage.errors import InputError
+from dipstage.noise import NoiseLevels
+from dipstage.presets import Baseline, is_preset, parse_preset
+from dipstage.schedules import Schedule
+from search.plots.chosen import choose, labels_of
+from search.plots.style import Plot, Style, drawing, legend_below, line_of
+from search.run import Run, Trial
+
+Level: TypeAlias = Literal["stage", "alpha-bar", "sigma"]
+LEVELS: tuple[Level, ...] = ("stage", "alpha-bar", "sigma")
+
+_WORDS: dict[Level, str] = {
+    "stage": "stage",
+    "alpha-bar": r"noise level $\bar{\alpha}$",
+    "sigma": r"noise added, $\sigma$ (of 255)",
+}
+
+
+def plot_schedules(
+    run: Run,
+    which: Sequence[str | int] = (),
+    level: Level = "stage",
+    style: Style = "screen",
+) -> Plot:
+    """What each iteration trains on, by default in the knee and the candidates.
+
+    level: the stage's index from 1, the observation last (stages that got no iteration keep their
+    index, as in the report); or alpha_bar; or the standard deviation of the noise that the target
+    has on top of the observation, 127.5 · sqrt(1 - alpha_bar), on the scale of 0 to 255.
+    """
+    if level not in LEVELS:
+        raise InputError(f"level must be {', '.join(LEVELS)}, got {level!r}")
+    trials = choose(run, which, lambda trial: trial.schedule is not None)
+    with drawing(style, 0.62 if style == "screen" else 0.95) as figure:
+        axes = figure.subplots()
+        for i, (trial, name) in enumerate(zip(trials, labels_of(run, trials), strict=True)):
+            assert trial.schedule is not None
+            values = _levels(run, trial, trial.schedule, level)
+            edges = [*trial.schedule.starts, trial.schedule.iterations]
+            axes.step(edges, [*values, values[-1]], where="post", label=name, **line_of(i))
+        axes.set_xlabel("iterations")
+        axes.set_ylabel(_WORDS[level])
+        axes.set_xlim(left=0)
+        if level == "stage":
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        legend_below(figure, axes, columns=2 if style == "paper" else 3)
+        figure.explain(f"{run.name}: schedules", f"{level} of each iteration")
+    return figure
+
+
+def _levels(run: Run, trial: Trial, schedule: Schedule, level: Level) -> list[float]:
+    levels = [stage.alpha_bar for stage in schedule.stages]
+    if level == "alpha-bar":
+        return levels
+    if level == "sigma":
+        return [127.5 * math.sqrt(1 - alpha_bar) for alpha_bar in levels]
+    return [float(index) for index in stage_indices(run, trial, schedule)]
+
+
+def stage_indices(run: Run, trial: Trial, schedule: Schedule) -> list[int]:
+    """Index of each stage, from 1, among all that the schedule's recipe has.
+
+    A schedule drops the stages that got no iteration; where its recipe is not known, as for one
+    from a file, its stages are counted as they are.
+    """
+    whole = _recipe(run, trial)
+    if whole is None:
+        return list(range(1, len(schedule.stages) + 1))
+    noise, noised = whole
+    levels = [*noise.alpha_bars(noised), 1.0]
+    nearest: Callable[[float], int] = lambda a: min(  # noqa: E731
+        range(len(levels)), key=lambda i: abs(levels[i] - a)
+    )
+    return [nearest(stage.alpha_bar) + 1 for stage in schedule.stages]
+
+
+def _recipe(run: Run, trial: Trial) -> tuple[NoiseLevels, int] | None:
+    """Noise levels and number of noised stages that a schedule was made from."""
+    if trial.candidate is None:
+        point = run.point(trial)
+        family = point.family if point else None
+        return (family.noise, family.stages - 1) if family and family.noise else None
+    if not is_preset(trial.candidate):
+        return None
+    preset = parse_preset(trial.candidate)
+    if isinstance(preset, Baseline) or trial.schedule != preset.schedule(_iterations(trial)):
+        return None  # A schedule file may have a preset's name.
+    return preset.noise, preset.stages - 1
+
+
+def _iterations(trial: Trial) -> int:
+    assert trial.schedule is not None
+    return trial.schedule.iterations

@@ -1,0 +1,148 @@
+"""Two styles, their colours and lines, and a figure that keeps to its style wherever it is drawn.
+
+Colours are those of Okabe and Ito (2008), which people with any of the common colour blindnesses
+tell apart; lines differ by their dashes as well, and points by shape and lightness, so that every
+figure can be read in grey.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+
+from dipstage.errors import InputError
+from dipstage.plots import METADATA, SAVING
+
+Style: TypeAlias = Literal["screen", "paper"]
+STYLES: tuple[Style, ...] = ("screen", "paper")
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "0.72"
+
+SMALL: dict[Style, float] = {"screen": 9, "paper": 7}
+"""Points of the text beside points and lines."""
+LINES: tuple[tuple[str, Any], ...] = (
+    (BLUE, "-"),
+    (BLACK, (0, (4, 1.5))),
+    (VERMILLION, (0, (6, 1.5, 1, 1.5))),
+    (GREEN, (0, (1, 1))),
+    (PURPLE, "-"),
+    (SKY, (0, (4, 1, 1, 1, 1, 1))),
+    (ORANGE, (0, (8, 2))),
+)
+"""Colour and dashes of the first, second, … schedule of a figure."""
+
+_WIDTH = {"screen": 7.0, "paper": 3.4}
+"""In inches; 3.4 is a column of a paper in two columns."""
+_SHARED: Any = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    **SAVING,
+}
+_OWN: dict[Style, Any] = {
+    "screen": {
+        "figure.dpi": 100,
+        "font.size": 10,
+        "legend.fontsize": 9,
+        "lines.linewidth": 1.5,
+        "lines.markersize": 6.5,
+        "savefig.dpi": 150,
+    },
+    "paper": {
+        "axes.labelsize": 8,
+        "axes.linewidth": 0.6,
+        "axes.titlesize": 8,
+        "figure.dpi": 200,
+        "font.size": 8,
+        "grid.linewidth": 0.5,
+        "legend.fontsize": 8,
+        "lines.linewidth": 1.0,
+        "lines.markersize": 4.5,
+        "savefig.dpi": 300,
+        "xtick.labelsize": 8,
+        "xtick.major.width": 0.6,
+        "ytick.labelsize": 8,
+        "ytick.major.width": 0.6,
+    },
+}
+
+
+@contextmanager
+def settings(style: Style) -> Iterator[None]:
+    """matplotlib's own settings but for the style's, whatever the user's are; then back again."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SHARED | _OWN[style])
+        yield
+
+
+class Plot(Figure):
+    """A figure of a run. A notebook shows it; `savefig` gives the same bytes each time.
+
+    style: that it keeps, as matplotlib looks its settings up again when it draws and saves.
+    caption: what it shows and what it rests on, for the text that goes with it.
+    """
+
+    def __init__(self, style: Style, height: float) -> None:
+        """A figure as wide as its style is, `height` times that high."""
+        width = _WIDTH[style]
+        super().__init__(figsize=(width, width * height), layout="constrained")
+        self.style, self.caption = style, ""
+
+    def explain(self, title: str, caption: str) -> None:
+        """Set the caption; a title has its place on a screen only."""
+        self.caption = caption
+        if self.style == "screen":
+            self.suptitle(title, fontsize="medium")
+
+    def draw(self, renderer: RendererBase) -> None:
+        """As matplotlib does, in the figure's style."""
+        with settings(self.style):
+            super().draw(renderer)
+
+    def savefig(self, fname: str | PathLike[Any] | IO[Any], **options: Any) -> None:
+        """As matplotlib does, in the figure's style; without a date, unless one is asked for."""
+        kind = options.get("format") or Path(str(fname)).suffix.removeprefix(".")
+        options.setdefault("metadata", METADATA.get(kind.lower()))
+        with settings(self.style):
+            super().savefig(fname, **options)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi)  # `savefig.dpi` is for print.
+        return buffer.getvalue()
+
+
+@contextmanager
+def drawing(style: Style, height: float) -> Iterator[Plot]:
+    """A new figure to draw on in its style, `height` times its width high; InputError for none."""
+    if style not in STYLES:
+        raise InputError(f"style must be screen or paper, got {style!r}")
+    with settings(style):
+        yield Plot(style, height)
+
+
+def line_of(index: int) -> dict[str, Any]:
+    """Colour and dashes of a figure's line; after as many as there are they begin anew."""
+    colour, dashes = LINES[index % len(LINES)]
+    return {"color": colour, "linestyle": dashes}
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """A legend under the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
