@@ -304,6 +304,12 @@ class Run:
 
         return export(self, choose(self, pick), Path(output) if output else None)
 
+    def report(self, output: Path | str | None = None) -> Path:
+        """Write the run's report, by default report.html in its folder; returns its path."""
+        from search.report import write_report
+
+        return write_report(self, Path(output) if isinstance(output, str) else output)
+
     def driver(self) -> Holder | None:
         """The driver that is alive, on whatever machine; None where there is none."""
         from search.lease import holder
