@@ -1,4 +1,4 @@
-"""report: one HTML file about a run; and the report that every search and verification ends with."""
+"""report: one HTML file about a run, which every search and verification ends with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def report(name: str, output: Path | None, storage: str | None, runs_dir: Path) 
 
 
 def make_report(run: Run) -> None:
-    """Write the report at the end of a search, and name it; without it, a search is no less done."""
+    """Write the report at the end of a search and name it; a search without one is no less done."""
     try:
         click.echo(f"report: {run.report()}")
     except Exception as error:  # Whatever it is, it must not fail the search.

@@ -10,10 +10,20 @@ from search.report.gains import Standing, plain_of, standings
 from search.run import Run, Trial
 from search.statistics import Difference
 from search.status import Status, sentence
-from search.verdicts import Comparison, Word
+from search.verdicts import (
+    PSNR_MARGIN_DB,
+    SIGNIFICANCE,
+    STEPS_MARGIN,
+    Comparison,
+    Entry,
+    Verdict,
+    Word,
+    compare,
+)
 from search.verified import Verification
 
 NOT_VERIFIED = "not verified"
+HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 
 
 @dataclass(frozen=True)
@@ -48,21 +58,39 @@ def advise(run: Run, status: Status, verification: Verification | None, driver: 
     trial = choice.trial
     rows = standings(run, records, verification)
     if verification is None:
-        headline = f"{_capital(trial.name)} is the front's knee{', so far' * unfinished}"
+        name = "Plain DIP" if is_plain(trial) else _capital(trial.name)
+        headline = f"{name} looks best{' so far' * unfinished}, but that is not verified"
         sure = [*state, *_unverified(run, trial, records)]
         commands.append((f"dipsearch verify {run.name}", "tells whether it holds on new pictures"))
     else:
         headline, sure = _verified(trial, verification)
         sure = state + sure
     word = _word(trial, verification)
-    commands.append((f"dipsearch export {run.name}", "writes it to best.yaml"))
-    commands.append(("dipstage run IMAGE --schedule best.yaml", "trains with it"))
+    if word in HOLDS or verification is None:
+        commands.append((f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml"))
+        commands.append(("dipstage run IMAGE --schedule best.yaml", "trains with it"))
+    else:
+        commands += _plain_commands(run, trial, verification)
     return Advice(headline, word, trial.number, sure, commands, rows)
 
 
+def _plain_commands(
+    run: Run, trial: Trial, verification: Verification
+) -> Iterator[tuple[str, str]]:
+    plain = verification.plain
+    rate = f" --learning-rate {plain.learning_rate:g}" if plain and plain.learning_rate else ""
+    yield f"dipstage run IMAGE --schedule baseline{rate}", "trains plain DIP, as it was tuned"
+    if not is_plain(trial):
+        yield f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml nevertheless"
+
+
 def _state(status: Status, driver: bool) -> str:
-    words = "is running" if driver else "is not finished, and no driver is at work"
-    return f"The search {words}: {sentence(status)}."
+    if driver:
+        return f"The search is running: {sentence(status)}."
+    return (
+        f"The search is not finished, and no driver is at work: {status.done} of {status.wanted} "
+        "trials have ended."
+    )
 
 
 def _no_trial(status: Status) -> Iterator[str]:
@@ -86,22 +114,26 @@ def is_plain(trial: Trial) -> bool:
 
 def _unverified(run: Run, trial: Trial, records: list[Trial]) -> Iterator[str]:
     """What the search itself saw, and why that is not enough."""
-    from search.verdicts import Entry, compare
-
     plain = plain_of(records)
     n = len(trial.outcomes)
     if is_plain(trial):
-        yield "That is plain DIP itself: on the search's own numbers no staging is a better trade."
+        yield (
+            f"{_capital(trial.name)} is the front's knee: on the search's own numbers no staging "
+            "is a better trade between PSNR_GT and steps."
+        )
     elif plain is None:
-        yield "The search has no plain DIP to compare with: what staging gains is not known."
+        yield (
+            f"{_capital(trial.name)} is the front's knee. The search has no plain DIP to compare "
+            "with: what staging gains is not known."
+        )
     else:
         entries = [Entry(trial.name, trial.outcomes)]
         for each in compare(entries, Entry(plain.name, plain.outcomes), run.objective):
             if each.output == run.objective.output:
                 yield (
-                    f"On the search's own {_count(each.psnr_db.n, 'replicate')} its max PSNR_GT "
-                    f"is {_psnr_words(each)} plain DIP's ({plain.name}), reached "
-                    f"{_steps_words(each)}."
+                    f"It is the front's knee. On the search's own "
+                    f"{_count(each.psnr_db.n, 'replicate')} its max PSNR_GT is "
+                    f"{_psnr_words(each)} ({plain.name}), reached {_steps_words(each)}."
                 )
     yield (
         "That is not verified. The front was picked by these very numbers"
@@ -112,21 +144,26 @@ def _unverified(run: Run, trial: Trial, records: list[Trial]) -> Iterator[str]:
 
 def _psnr_words(each: Comparison) -> str:
     mean = each.psnr_db.mean
-    return f"{abs(mean):.2f} dB {'above' if mean >= 0 else 'below'}"
+    return f"{abs(mean):.2f} dB {'above' if mean >= 0 else 'below'} plain DIP's"
 
 
 def _steps_words(each: Comparison) -> str:
-    mean = each.steps.mean
-    return f"{abs(mean):.0f} iterations {'sooner' if mean <= 0 else 'later'}"
+    mean = round(each.steps.mean)
+    return f"{_count(abs(mean), 'iteration')} {'sooner' if mean <= 0 else 'later'}"
+
+
+def _range(difference: Difference, digits: int) -> str:
+    """The 95 % interval in words; nothing where there is one picture."""
+    if difference.low is None or difference.high is None:
+        return " (one picture, so no interval)"
+    return f" (95 % interval {difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
 
 
 def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]:
     verdict = verification.verdict(trial.number)
     held = verification.measured(trial.number)
     name = _capital(trial.name)
-    if is_plain(trial):
-        headline = "Stay with plain DIP: no schedule is shown to be better"
-    elif verdict is None:
+    if is_plain(trial) or verdict is None:
         headline = "Stay with plain DIP: no schedule is shown to be better"
     elif verdict.word is Word.BETTER:
         headline = f"Use {trial.name}: it is better than plain DIP"
@@ -138,17 +175,36 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     comparison = verification.against_plain(held.name) if held else None
     if comparison is not None and verification.plain is not None:
         sure.append(
-            f"{_on(verification)}, {trial.name} gains {_interval(comparison.psnr_db, 2)} dB in "
-            f"max PSNR_GT and takes {_interval(comparison.steps, 0)} iterations more to its "
-            f"maximum than {verification.plain.name}, with 95 % intervals over pictures. "
-            f"Verdict: {verdict}."
+            f"{_on(verification)}, {trial.name}{_knee(trial, verification)} has a max PSNR_GT "
+            f"{_psnr_words(comparison)}{_range(comparison.psnr_db, 2)}, reached "
+            f"{_steps_words(comparison)}{_range(comparison.steps, 0)}."
         )
+        sure.append(f"Verdict: {verdict}: {_meaning(verdict)}.")
     elif not is_plain(trial):
         sure.append(f"{name}, the front's knee, is itself not verified.")
     sure += _others_that_count(trial, verification)
+    if verification.best_p >= SIGNIFICANCE:
+        sure.append(
+            "So few replicates can show nothing to be better: verify with more --seeds or --images."
+        )
     if verification.plan.seen:
         sure.append(f"The search had seen {'; '.join(verification.plan.seen)}.")
     return headline, sure
+
+
+def _meaning(verdict: Verdict | None) -> str:
+    """A verdict as a person would put it."""
+    if verdict is None:
+        return "it is what the others are judged by"
+    if verdict.word is Word.BETTER:
+        return "its gain is clear of chance, against plain DIP with a tuned learning rate"
+    if verdict.word is Word.NOT_WORSE:
+        return f"at most {PSNR_MARGIN_DB:g} dB or {STEPS_MARGIN:.0%} of the steps may be lost"
+    if {verdict.psnr, verdict.steps} == {Word.BETTER, Word.WORSE}:
+        return "one objective is bought with the other"
+    if Word.WORSE in (verdict.psnr, verdict.steps):
+        return "it loses in one objective, and what it gains in the other may be chance"
+    return "differences like these may be chance on so few pictures"
 
 
 def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str]:
@@ -166,7 +222,7 @@ def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str
         if good:
             parts.append(f"{other.name} in {' and '.join(good)}")
     if parts:
-        yield f"Also better than plain DIP: {'; '.join(parts)}. The table says at what price."
+        yield f"Better than plain DIP in part: {'; '.join(parts)}. The table says at what price."
 
 
 def _on(verification: Verification) -> str:
@@ -175,10 +231,8 @@ def _on(verification: Verification) -> str:
     return f"On {_count(pictures, words[:-1])} with {_count(seeds, 'seed')} each"
 
 
-def _interval(difference: Difference, digits: int) -> str:
-    from search.verified_tables import interval
-
-    return interval(difference, digits)
+def _knee(trial: Trial, verification: Verification) -> str:
+    return ", the front's knee," if verification.run.pick("knee") == trial else ""
 
 
 def _count(n: int, thing: str) -> str:

@@ -95,4 +95,4 @@ def _thinned(trial: Trial, read: dict[Output, list[Any]], attained: Curve) -> di
 
 def centi(curve: Curve) -> list[int | None]:
     """In hundredths, rounded; None for what is not a number."""
-    return [int(round(100 * value)) if np.isfinite(value) else None for value in curve.tolist()]
+    return [round(100 * value) if np.isfinite(value) else None for value in curve.tolist()]

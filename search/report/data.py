@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.comparison import history
@@ -31,7 +31,9 @@ class Gathered:
     text: dict[str, str]
 
 
-def gather_data(run: Run, records: list[Trial], advice: Advice, verification: Verification | None) -> Gathered:
+def gather_data(
+    run: Run, records: list[Trial], advice: Advice, verification: Verification | None
+) -> Gathered:
     """Everything but pictures."""
     members = front_of(records)
     plain = plain_of(records)
@@ -50,9 +52,7 @@ def gather_data(run: Run, records: list[Trial], advice: Advice, verification: Ve
         "plain": plain.number if plain else None,
         "knee": knee.number if knee else None,
         "front": [trial.number for trial in members],
-        "trials": [
-            _trial(trial, run, records, members, curves, verification) for trial in records
-        ],
+        "trials": [_trial(trial, run, records, members, curves, verification) for trial in records],
         "params": _params(run, records),
         "envelope": curves.envelope,
         "history": {
@@ -160,7 +160,9 @@ def _params(run: Run, records: list[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def _texts(run: Run, records: list[Trial], members: list[Trial], content: dict[str, Any]) -> dict[str, str]:
+def _texts(
+    run: Run, records: list[Trial], members: list[Trial], content: dict[str, Any]
+) -> dict[str, str]:
     """Alternative texts: what each chart shows, for who cannot see it."""
     objective = run.objective
     if members:
@@ -179,8 +181,8 @@ def _texts(run: Run, records: list[Trial], members: list[Trial], content: dict[s
         else "No trial has ended."
     )
     return {
-        "front": f"{front} {objective.steps_words} against max PSNR_GT, "
-        f"{objective.output} output; the table below holds the same numbers.",
+        "front": f"{front} Max PSNR_GT over {objective.steps_words}, {objective.output} output; "
+        "the table of all trials holds the same numbers.",
         "history": growth,
     }
 
@@ -191,4 +193,6 @@ def _rounded(value: Any, digits: int) -> Any:
         return value
     if not math.isfinite(value):
         return None
-    return round(value, digits) if abs(value) >= 10**-digits or value == 0 else float(f"{value:.3g}")
+    return (
+        round(value, digits) if abs(value) >= 10**-digits or value == 0 else float(f"{value:.3g}")
+    )

@@ -41,7 +41,9 @@ def render(run: Run) -> str:
     first = [n for n in dict.fromkeys([advice.number, content["plain"], *content["front"]])]
     first += [t.number for t in records if t.candidate and t.number not in first]
     found = sources(run, records, plain_of(records), verification)
-    gallery = gather_pictures(found, [n for n in first if n is not None], run.objective.output, room)
+    gallery = gather_pictures(
+        found, [n for n in first if n is not None], run.objective.output, room
+    )
     content["pictures"] = gallery.groups
     scripts = [plotly(), script()]
     return _environment().get_template("report.html.jinja").render(

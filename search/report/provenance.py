@@ -44,7 +44,10 @@ def facts(
     pictures = [name.removeprefix("skimage:") for name in names(experiment.images)]
     size = f"{experiment.size} × {experiment.size}" if experiment.size else "their own size"
     found = [
-        ("pictures", f"{_some(pictures)} ({size}, noise of sigma {experiment.task.sigma_255:g}/255)"),
+        (
+            "pictures",
+            f"{_some(pictures)} ({size}, noise of sigma {experiment.task.sigma_255:g}/255)",
+        ),
         ("seeds", _some([str(seed) for seed in experiment.seeds])),
     ]
     if verification is not None:
@@ -104,7 +107,9 @@ def provenance(run: Run, records: list[Trial], verification: Verification | None
             "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
         }
     )
-    digests = [("experiment", hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())]
+    digests = [
+        ("experiment", hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
+    ]
     digests += [(f"picture {label}", digest) for label, digest in attributes["pictures"].items()]
     code = dict(attributes.get("code", {}))
     if "dipstage" in code:

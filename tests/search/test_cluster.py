@@ -172,5 +172,5 @@ def test_driver_worker_and_node_are_lost_in_one_search_on_shared_storage(
     assert code == 0, output
     names = {path.name for path in run.folder.iterdir()}
     made = {"experiment.yaml", "curves", "pictures", "pareto.csv", "front.png", "best.yaml"}
-    assert names == made
+    assert names == {*made, "report.html"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.yaml"]

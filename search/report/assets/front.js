@@ -29,7 +29,9 @@ function shortParameters(trial) {
   const weights = Object.keys(trial.params).filter((name) => name.startsWith("weight_")).length;
   const found = Object.entries(trial.params).filter(([name]) => !name.startsWith("weight_"));
   const words = found.map(([name, value]) => [name, number(value)]);
-  if (!("stages" in trial.params) && trial.count !== null) words.unshift(["stages", String(trial.count)]);
+  const sampledStages = words.find(([name]) => name === "stages");
+  if (sampledStages && trial.count !== null && sampledStages[1] !== String(trial.count)) sampledStages[1] = `${trial.count} (of ${sampledStages[1]}, the others got no iteration)`;
+  if (!sampledStages && trial.count !== null) words.unshift(["stages", String(trial.count)]);
   if (!("ramp" in trial.params) && trial.ramp !== null) words.push(["ramp", String(trial.ramp)]);
   if (weights) words.push(["weights", String(weights)]);
   return words;
@@ -43,7 +45,9 @@ function points(trials, name, marker, more = {}) {
   };
 }
 
-function bars(trials, colour, opacity = 0.55) {
+let spreads = true;
+const faded = (colour) => colour + "66";
+function bars(trials, colour) {
   const style = { type: "data", color: colour, thickness: 1, width: 0, visible: true };
   return {
     error_x: { ...style, array: trials.map((trial) => trial.steps_std ?? 0) },
@@ -67,12 +71,16 @@ chart("front", (colour) => {
     points(is("failed"), "failed", { symbol: "triangle-down", size: 10, color: colour.purple }),
     points(is("running"), "running", { symbol: "star-triangle-up-open", size: 10, color: colour.green, line: outline(1.5, colour.green) }),
     points(beaten, "sampled, beaten", { symbol: "circle-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
-    points(front, "sampled, on the front", { symbol: "circle", size: 10, color: colour.blue, line: outline(1, colour.paper) }, bars(front, colour.blue)),
-    points(candidates, "candidates", { symbol: "diamond", size: 11, color: colour.orange, line: outline(1, colour.paper) }, bars(candidates, colour.orange)),
-    points(chosen, "shown below", { symbol: "square-open", size: 19, color: colour.ink, line: outline(2, colour.ink) }, bars(chosen, colour.ink)),
+    points(front, "sampled, on the front", { symbol: "circle", size: 10, color: colour.blue, line: outline(1, colour.paper) }, spreads ? bars(front, faded(colour.blue)) : {}),
+    points(candidates, "candidates", { symbol: "diamond", size: 11, color: colour.orange, line: outline(1, colour.paper) }, spreads ? bars(candidates, faded(colour.orange)) : {}),
+    points(chosen, "shown below", { symbol: "square-open", size: 19, color: colour.ink, line: outline(2, colour.ink) }, spreads ? bars(chosen, colour.ink) : {}),
     points(knee, "knee", { symbol: "circle-open", size: 26, color: colour.ink, line: outline(1.2, colour.ink) }, { hoverinfo: "skip" }),
   ].filter((trace) => trace.x.length);
   const named = [...candidates, ...front.slice(0, 12)];
+  const range = (values) => {
+    const low = Math.min(...values), high = Math.max(...values), margin = 0.1 * (high - low || 1);
+    return [low - margin, high + margin];
+  };
   const annotations = named.map((trial) => ({
     x: at(trial)[0], y: at(trial)[1], text: plain(trial.candidate ? trial.name : String(trial.n)),
     showarrow: false, xanchor: "left", xshift: 8, yshift: 10, font: { size: 11, color: trial.candidate ? colour.orange : colour.blue },
@@ -80,10 +88,17 @@ chart("front", (colour) => {
   return {
     traces,
     layout: layout(colour, {
-      annotations, xaxis: axis(data.steps_words + " (iterations)", colour),
-      yaxis: axis("max PSNR_GT (dB)", colour),
+      // By the points: bars may leave the picture, since pictures differ more than schedules do.
+      annotations, xaxis: axis(data.steps_words + " (iterations)", colour, placed.length ? { range: range(placed.map((t) => at(t)[0])) } : {}),
+      yaxis: axis("max PSNR_GT (dB)", colour, placed.length ? { range: range(placed.map((t) => at(t)[1])) } : {}),
     }),
   };
+});
+
+$("bars")?.addEventListener("click", (event) => {
+  spreads = !spreads;
+  event.currentTarget.setAttribute("aria-pressed", String(spreads));
+  redraw();
 });
 
 const along = [...placed].sort((a, b) => at(a)[0] - at(b)[0] || a.n - b.n);

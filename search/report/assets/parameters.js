@@ -48,7 +48,7 @@ chart("parallel", (colour) => {
     traces,
     layout: layout(colour, {
       annotations, shapes, showlegend: true,
-      xaxis: axis("", colour, { tickvals: axes.map((_, i) => i), ticktext: axes.map((one) => plain(one.name) + (one.log ? " (log)" : "")), showgrid: false, range: [-0.2, axes.length - 0.4] }),
+      xaxis: axis("", colour, { tickvals: axes.map((_, i) => i), ticktext: axes.map((one) => plain(one.name) + (one.log ? " (log)" : "")), showgrid: false, range: [-0.5, axes.length - 0.3] }),
       yaxis: { visible: false, range: [-0.1, 1.1] },
     }),
   };
@@ -61,14 +61,14 @@ chart("importance", (colour) => {
   const tints = [colour.blue, colour.orange], patterns = ["", "/"];
   const traces = Object.entries(decided).map(([objective, shares], i) => ({
     type: "bar", orientation: "h", name: words[objective] ?? objective, y: names.map(plain), x: names.map((name) => shares[name] ?? 0),
-    marker: { color: tints[i % 2], pattern: { shape: patterns[i % 2], size: 5, fgcolor: colour.paper } }, hovertemplate: "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
+    marker: { color: tints[i % 2], pattern: { shape: patterns[i % 2], fillmode: "overlay", size: 6, solidity: 0.25, fgcolor: colour.paper, fgopacity: 1 } }, hovertemplate: "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
   }));
   return { traces, layout: layout(colour, { barmode: "group", showlegend: true, xaxis: axis("share of the variance explained", colour, { tickformat: ".0%" }), yaxis: { automargin: true } }) };
 });
 if ($("importance-text")) {
   const told = Object.entries(decided).map(([objective, shares]) => {
     const [name, share] = Object.entries(shares)[0] ?? [];
-    return name ? `${objective === "max_psnr_gt_db" ? "Max PSNR_GT" : data.steps_words} is decided most by ${name} (${(100 * share).toFixed(0)} %).` : "";
+    return name ? `${objective === "max_psnr_gt_db" ? "Max PSNR_GT" : capital(data.steps_words)} is decided most by ${name} (${(100 * share).toFixed(0)} %).` : "";
   });
   $("importance-text").textContent = [data.importance.note + ".", ...told].join(" ");
 }

@@ -2,7 +2,7 @@
 const reference = data.plain === null ? null : byNumber.get(data.plain);
 const presets = data.trials.filter((trial) => trial.candidate && trial.n !== data.plain);
 const dashes = ["dash", "dot", "dashdot", "longdash", "longdashdot"];
-let extent = "ramp";
+let extent = "ramp", height = "top";
 
 const unpack = (values) => values.map((value) => (value === null ? null : value / 100));
 const line = (x, y, name, colour, more = {}) => ({
@@ -54,15 +54,30 @@ chart("staircase", (colour) => {
   const end = extent === "ramp" ? Math.min(data.budget, Math.max(1.6 * (trial.ramp ?? 0), 20)) : data.budget;
   return {
     traces,
-    layout: layout(colour, { showlegend: true, xaxis: axis("iterations", colour, { range: [0, end] }), yaxis: axis("alpha_bar (1: the observation)", colour, { range: [-0.03, 1.05] }) }),
+    layout: layout(colour, { showlegend: true, xaxis: axis("iterations", colour, { range: [0, end] }), yaxis: axis("alpha_bar", colour, { range: [-0.03, 1.05] }) }),
   };
 });
-for (const button of document.querySelectorAll("[data-extent]")) {
-  button.addEventListener("click", () => {
-    extent = button.dataset.extent;
-    for (const other of document.querySelectorAll("[data-extent]")) other.setAttribute("aria-pressed", String(other === button));
-    redraw();
-  });
+choice("extent", (value) => { extent = value; });
+choice("height", (value) => { height = value; });
+
+// Buttons of which one is pressed.
+function choice(name, chosen) {
+  const buttons = document.querySelectorAll(`[data-${name}]`);
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+      chosen(button.dataset[name]);
+      redraw();
+    });
+  }
+}
+
+// The last decibels below the highest point, where schedules differ.
+function near(traces) {
+  const values = traces.flatMap((trace) => trace.y).filter((value) => value !== null);
+  if (height === "whole" || !values.length) return {};
+  const high = Math.max(...values);
+  return { range: [Math.max(Math.min(...values), high - 6), high + 0.4] };
 }
 
 function top(x, y) {
@@ -89,7 +104,7 @@ chart("curves", (colour) => {
   if (reference && reference.n !== shown) add(reference, colour.orange, "dash", 1.8);
   add(trial, colour.blue, "solid", 2.2);
   const shapes = (trial.curve ? trial.switches : []).map((x) => ({ type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, line: { color: colour.faint, width: 1 }, layer: "below" }));
-  return { traces, layout: layout(colour, { shapes, xaxis: axis("iterations", colour), yaxis: axis("PSNR_GT (dB)", colour), showlegend: true }) };
+  return { traces, layout: layout(colour, { shapes, xaxis: axis("iterations", colour), yaxis: axis("PSNR_GT (dB)", colour, near(traces)), showlegend: true }) };
 });
 
 chart("attainment", (colour) => {
@@ -100,5 +115,5 @@ chart("attainment", (colour) => {
   if (reference && reference.n !== shown) add(reference, colour.orange, { dash: "dash", width: 1.6 });
   presets.slice(0, 4).filter((one) => one.n !== shown).forEach((one, i) => add(one, colour.orange, { dash: dashes[(i + 1) % dashes.length], width: 1.1 }));
   add(trial, colour.blue, { width: 2.4 });
-  return { traces, layout: layout(colour, { showlegend: true, xaxis: axis("iterations", colour), yaxis: axis("best PSNR_GT so far (dB)", colour) }) };
+  return { traces, layout: layout(colour, { showlegend: true, xaxis: axis("iterations", colour), yaxis: axis("best PSNR_GT so far (dB)", colour, near(traces)) }) };
 });
