@@ -66,7 +66,7 @@ def gather_data(
     if curves.missing:
         first = ", ".join(curves.missing[:5]) + (" and others" if len(curves.missing) > 5 else "")
         notes.append(f"The curves of {first} are not in the run's folder or cannot be read.")
-    return Gathered(content, notes, _texts(run, records, members, content))
+    return Gathered(content, notes, _texts(run, members, content))
 
 
 def _trial(
@@ -160,9 +160,7 @@ def _params(run: Run, records: list[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def _texts(
-    run: Run, records: list[Trial], members: list[Trial], content: dict[str, Any]
-) -> dict[str, str]:
+def _texts(run: Run, members: list[Trial], content: dict[str, Any]) -> dict[str, str]:
     """Alternative texts: what each chart shows, for who cannot see it."""
     objective = run.objective
     if members:

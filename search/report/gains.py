@@ -96,11 +96,9 @@ def _what(trial: Trial, records: list[Trial]) -> str:
     """What a trial is on the front, and whether it is a candidate."""
     members = front_of(records)
     words = []
-    for which, told in (
-        ("knee", "front's knee"), ("psnr", "front's highest PSNR"), ("steps", "front's fewest steps")
-    ):  # fmt: skip
+    for which, told in (("knee", "knee"), ("psnr", "highest PSNR"), ("steps", "fewest steps")):
         if members and members[pick_of([t.score for t in members], which)] is trial:
-            words.append(told)
+            words.append(f"front's {told}")
     if not words and trial in members:
         words.append("on the front")
     if trial.candidate:

@@ -38,15 +38,14 @@ def render(run: Run) -> str:
     gathered = gather_data(run, records, advice, verification)
     content = gathered.content
     room = MAX_BYTES - len(plotly()) - len(json.dumps(content))
-    first = [n for n in dict.fromkeys([advice.number, content["plain"], *content["front"]])]
-    first += [t.number for t in records if t.candidate and t.number not in first]
+    candidates = [trial.number for trial in records if trial.candidate]
+    ranked = dict.fromkeys([advice.number, content["plain"], *content["front"], *candidates])
+    first = [number for number in ranked if number is not None]
     found = sources(run, records, plain_of(records), verification)
-    gallery = gather_pictures(
-        found, [n for n in first if n is not None], run.objective.output, room
-    )
+    gallery = gather_pictures(found, first, run.objective.output, room)
     content["pictures"] = gallery.groups
     scripts = [plotly(), script()]
-    return _environment().get_template("report.html.jinja").render(
+    text: str = _environment().get_template("report.html.jinja").render(
         run=run.name,
         advice=advice,
         facts=facts(run, records, status, verification),
@@ -68,6 +67,7 @@ def render(run: Run) -> str:
         scripts=scripts,
         policy=policy(scripts),
     )  # fmt: skip
+    return text
 
 
 def _scale(standings: list[Standing]) -> Callable[[float], float]:

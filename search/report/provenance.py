@@ -46,7 +46,7 @@ def facts(
     found = [
         (
             "pictures",
-            f"{_some(pictures)} ({size}, noise of sigma {experiment.task.sigma_255:g}/255)",
+            f"{_some(pictures)} ({size}, sigma {experiment.task.sigma_255:g}/255)",
         ),
         ("seeds", _some([str(seed) for seed in experiment.seeds])),
     ]

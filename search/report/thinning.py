@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def kept(
     if length <= points:
         return np.arange(length)
     edges = np.linspace(0, length, max(points // 2, 1) + 1).astype(int)
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges.tolist()):
         stretch = curves[0][start:end]
         wanted |= {start + int(np.argmin(stretch)), start + int(np.argmax(stretch))}
     return np.array(sorted(wanted))
