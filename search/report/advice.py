@@ -71,6 +71,7 @@ def advise(run: Run, status: Status, verification: Verification | None, driver: 
         commands.append(("dipstage run IMAGE --schedule best.yaml", "trains with it"))
     else:
         commands += _plain_commands(run, trial, verification)
+    rows.sort(key=lambda row: row.trial != trial.number)
     return Advice(headline, word, trial.number, sure, commands, rows)
 
 

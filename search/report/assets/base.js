@@ -1,6 +1,7 @@
 // What all parts share: the data, elements, colours, charts, and the trial that is shown.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byNumber = new Map(data.trials.map((trial) => [trial.n, trial]));
+const root = document.documentElement;
 const $ = (id) => document.getElementById(id);
 
 function element(tag, attributes = {}, ...children) {
@@ -26,7 +27,7 @@ const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&
 const spread = (mean, std, digits) => number(mean, digits) + (std === null || std === undefined ? "" : " ± " + number(std, digits));
 
 function colours() {
-  const style = getComputedStyle(document.documentElement);
+  const style = getComputedStyle(root);
   const names = ["paper", "raised", "ink", "quiet", "line", "blue", "orange", "green", "purple", "grey", "faint"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
 }
@@ -73,15 +74,14 @@ function chart(id, build) {
 let waiting = [];
 function redraw() {
   const idle = waiting.length === 0;
+  delete root.dataset.drawn;
   waiting = [...charts];
   if (idle) setTimeout(step, 0);
 }
 function step() {
-  const next = waiting.shift();
-  if (!next) return;
-  next.draw();
+  waiting.shift()?.draw();
   if (waiting.length) setTimeout(step, 0);
-  else document.documentElement.dataset.drawn = String(shown);
+  else root.dataset.drawn = String(shown);
 }
 
 let shown = data.chosen ?? (data.trials.length ? data.trials[0].n : null);
@@ -91,7 +91,6 @@ function show(n) {
   if (!byNumber.has(n)) return;
   shown = n;
   tell();
-  delete document.documentElement.dataset.drawn;
   redraw();
 }
 function tell() {
@@ -101,7 +100,6 @@ function tell() {
   for (const listener of listeners) listener(trial);
 }
 
-const root = document.documentElement;
 function themed() {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   for (const button of document.querySelectorAll("[data-theme-choice]")) {
