@@ -70,18 +70,25 @@ function chart(id, build) {
   charts.push(made);
 }
 
-// One after the other, so that the page answers in between.
-let waiting = [];
+// One after the other, so that the page answers in between; then what is done once.
+let waiting = [], busy = false;
+const later = [];
 function redraw() {
-  const idle = waiting.length === 0;
   delete root.dataset.drawn;
   waiting = [...charts];
-  if (idle) setTimeout(step, 0);
+  if (!busy) setTimeout(step, 0);
+  busy = true;
 }
 function step() {
-  waiting.shift()?.draw();
-  if (waiting.length) setTimeout(step, 0);
-  else root.dataset.drawn = String(shown);
+  try {
+    const next = waiting.shift();
+    if (next) next.draw();
+    else later.shift()?.();
+  } finally {
+    busy = waiting.length + later.length > 0;
+    if (busy) setTimeout(step, 0);
+    else root.dataset.drawn = String(shown);
+  }
 }
 
 let shown = data.chosen ?? (data.trials.length ? data.trials[0].n : null);

@@ -23,7 +23,7 @@ chart("parallel", (colour) => {
   const axes = sampled.length ? parallelAxes() : [];
   const order = [...sampled].sort((a, b) => at(b)[1] - at(a)[1]);
   const cut = Math.ceil(order.length / 5);
-  const group = (trials, name, tint, width, opacity) => {
+  const group = (trials, name, tint, width, opacity, mode = "lines") => {
     const x = [], y = [], customdata = [], text = [];
     for (const trial of trials) {
       axes.forEach((one, i) => {
@@ -32,12 +32,12 @@ chart("parallel", (colour) => {
       });
       x.push(null); y.push(null); customdata.push(null); text.push("");
     }
-    return { type: "scatter", mode: "lines+markers", x, y, customdata, text, hoverinfo: "text", name, line: { color: tint, width }, marker: { size: 4, color: tint }, opacity, connectgaps: false };
+    return { type: "scatter", mode, x, y, customdata, text, hoverinfo: "text", name, line: { color: tint, width }, marker: { size: 6, color: tint }, opacity, connectgaps: false };
   };
   const chosen = sampled.filter((trial) => trial.n === shown);
   const traces = [
     group(order.slice(cut), "others", colour.grey, 0.8, 0.35), group(order.slice(0, cut), "best fifth by max PSNR_GT", colour.blue, 1.3, 0.7),
-    group(chosen, chosen.length ? plain(chosen[0].name) : "", colour.orange, 3.5, 1),
+    group(chosen, chosen.length ? plain(chosen[0].name) : "", colour.orange, 3.5, 1, "lines+markers"),
   ].filter((trace) => trace.x.length);
   const ends = (one) => (one.choices ? one.choices.map((choice, i) => [place(one, choice), choice]) : [[0, number(one.low)], [1, number(one.high)]]);
   const annotations = axes.flatMap((one, i) => ends(one).map(([y, words]) => ({

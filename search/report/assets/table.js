@@ -17,14 +17,19 @@ const columns = [
 ].filter((column) => column.title !== "verdict" || data.trials.some((trial) => trial.verdict));
 const isNumber = (column) => !column.words && !["schedule", "state"].includes(column.title);
 
-const rows = data.trials.map((trial) => {
-  const cells = columns.map((column, i) => {
-    if (i === 0) return element("th", { scope: "row" }, element("button", { type: "button", class: "link", text: trial.name, onclick: () => show(trial.n) }));
-    return element("td", { class: isNumber(column) ? "number" : column.words ? "text" : "", text: column.text(trial) });
+let rows = [];
+function makeRows() {
+  rows = data.trials.map((trial) => {
+    const cells = columns.map((column, i) => {
+      if (i === 0) return element("th", { scope: "row" }, element("button", { type: "button", class: "link", text: trial.name, onclick: () => show(trial.n) }));
+      return element("td", { class: isNumber(column) ? "number" : column.words ? "text" : "", text: column.text(trial) });
+    });
+    const row = element("tr", { "data-number": trial.n, class: trial.n === shown ? "shown" : "" }, ...cells);
+    return { trial, row, search: row.textContent.toLowerCase() };
   });
-  const row = element("tr", { "data-number": trial.n }, ...cells);
-  return { trial, row, search: row.textContent.toLowerCase() };
-});
+  $("table").tBodies[0].append(...rows.map((one) => one.row));
+  filter();
+}
 
 let sorted = { column: null, down: false };
 function compare(a, b) {
@@ -62,9 +67,8 @@ if ($("table")) {
     return header;
   });
   $("table").tHead.append(element("tr", {}, ...headers));
-  $("table").tBodies[0].append(...rows.map((one) => one.row));
   for (const state of new Set(data.trials.map((trial) => trial.state))) $("state").append(element("option", { value: state, text: state }));
   for (const id of ["find", "state", "least", "most"]) $(id).addEventListener("input", filter);
-  filter();
+  later.push(makeRows);
   whenShown((trial) => { for (const one of rows) one.row.classList.toggle("shown", one.trial === trial); });
 }
