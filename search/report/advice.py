@@ -180,13 +180,14 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
             f"{_psnr_words(comparison)}{_range(comparison.psnr_db, 2)}, reached "
             f"{_steps_words(comparison)}{_range(comparison.steps, 0)}."
         )
-        sure.append(f"Verdict: {verdict}: {_meaning(verdict)}.")
+        said = str(verdict)
+        sure.append(f"{said[:1].upper()}{said[1:]}: {_meaning(verdict)}.")
     elif not is_plain(trial):
         sure.append(f"{name}, the front's knee, is itself not verified.")
     sure += _others_that_count(trial, verification)
     if verification.best_p >= SIGNIFICANCE:
         sure.append(
-            "So few replicates can show nothing to be better: verify with more --seeds or --images."
+            "So few replicates can show nothing to be better: verify with more seeds or pictures."
         )
     if verification.plan.seen:
         sure.append(f"The search had seen {'; '.join(verification.plan.seen)}.")

@@ -58,6 +58,9 @@ def test_a_run_on_object_storage_is_made_played_and_read(tmp_path: Path) -> None
     assert is_there(folder / "experiment.yaml")
     with pytest.raises(InputError, match=r"trial00000-chelsea-seed0\.npz cannot be read"):
         run.curves(run.records()[0], "chelsea-seed0")
+    report = run.report()
+    assert is_there(report)
+    assert b"trial 5 looks best, but that is not verified" in report.read_bytes().lower()
     remove_tree(folder)
     remove_tree(folder)
     assert not is_there(folder / "experiment.yaml")

@@ -102,6 +102,9 @@ def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
     assert word == "not verified"
     assert "2.00 dB above plain DIP's (baseline), reached 2 iterations sooner" in sure
     assert "interval" not in sure
+    html = page.render(run)
+    assert "+2.00" in html
+    assert "[95 %]" not in html
     assert "flatters itself" in sure
 
 

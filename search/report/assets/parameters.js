@@ -22,7 +22,7 @@ function parallelAxes() {
 chart("parallel", (colour) => {
   const axes = sampled.length ? parallelAxes() : [];
   const order = [...sampled].sort((a, b) => at(b)[1] - at(a)[1]);
-  const cut = Math.ceil(order.length / 5);
+  const cut = Math.min(20, Math.ceil(order.length / 5));
   const group = (trials, name, tint, width, opacity, mode = "lines") => {
     const x = [], y = [], customdata = [], text = [];
     for (const trial of trials) {
@@ -36,7 +36,7 @@ chart("parallel", (colour) => {
   };
   const chosen = sampled.filter((trial) => trial.n === shown);
   const traces = [
-    group(order.slice(cut), "others", colour.grey, 0.8, 0.35), group(order.slice(0, cut), "best fifth by max PSNR_GT", colour.blue, 1.3, 0.7),
+    group(order.slice(cut), "others", colour.grey, 0.8, 0.35), group(order.slice(0, cut), `best ${cut} by max PSNR_GT`, colour.blue, 1.3, 0.7),
     group(chosen, chosen.length ? plain(chosen[0].name) : "", colour.orange, 3.5, 1, "lines+markers"),
   ].filter((trace) => trace.x.length);
   const ends = (one) => (one.choices ? one.choices.map((choice, i) => [place(one, choice), choice]) : [[0, number(one.low)], [1, number(one.high)]]);
