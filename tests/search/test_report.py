@@ -16,6 +16,7 @@ from reported_runs import play_with_files
 
 from search.cli import main
 from search.commands.reporting import make_report
+from search.commands.searching import _conclude
 from search.paths import curve_path, picture_path
 from search.report import page
 from search.report.advice import advise
@@ -104,7 +105,7 @@ def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
     assert "interval" not in sure
     html = page.render(run)
     assert "+2.00" in html
-    assert "[95 %]" not in html
+    assert "[95&nbsp;%]" not in html
     assert "flatters itself" in sure
 
 
@@ -219,6 +220,18 @@ def test_the_command_writes_where_it_is_told_and_names_the_path(run: Run, tmp_pa
     )
     assert done.exit_code == 2
     assert "cannot be written" in done.output
+
+
+def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _conclude(run, run.folder.parent)
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {run.folder / 'report.html'}"
+    failed = play_with_files(new_run(tmp_path / "f", experiment()), lambda _: "diverged")
+    with pytest.raises(SystemExit):
+        _conclude(failed, failed.folder.parent)
+    assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
+    assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
 
 
 def test_a_report_that_fails_costs_a_search_one_line(

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 from fake_runs import experiment, new_run
 from played_verification import gains, searched, verified
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    expect,
+    sync_playwright,
+)
 from reported_runs import play_with_files, record
 
 from search.ledger import Ledger
@@ -52,6 +59,23 @@ class Opened:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def listen(self) -> None:
+        """Note everything from now on."""
+
+        def said(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                self.complaints.append(message.text)
+
+        def dialog(asked: Dialog) -> None:
+            self.complaints.append(f"a dialog: {asked.message}")
+            asked.dismiss()
+
+        self.page.on("console", said)
+        self.page.on("dialog", dialog)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url[:80]}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
     def drawn(self) -> None:
         """Wait until every chart is."""
         self.page.wait_for_selector("html[data-drawn]")
@@ -73,14 +97,7 @@ def show(browser: Browser) -> Iterator[Any]:
         contexts.append(context)
         shown = Opened(context.new_page())
         opened.append(shown)
-        shown.page.on(
-            "console",
-            lambda m: m.type in ("error", "warning") and shown.complaints.append(m.text),
-        )
-        shown.page.on("pageerror", lambda error: shown.complaints.append(str(error)))
-        shown.page.on("requestfailed", lambda r: shown.complaints.append(f"failed: {r.url[:80]}"))
-        shown.page.on("request", lambda r: shown.requests.append(r.url))
-        shown.page.on("dialog", lambda d: (shown.complaints.append("a dialog"), d.dismiss()))
+        shown.listen()
         shown.page.goto(path.as_uri())
         return shown
 
