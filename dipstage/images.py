@@ -187,13 +187,20 @@ def _resized(pixels: Pixels, size: int) -> Pixels:
     return np.clip(small, 0, 1).astype(np.float32)
 
 
-def save_png(path: Path, pixels: Pixels) -> None:
-    """Write (C, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
+def png(pixels: Pixels) -> bytes:
+    """(C, H, W) in [0, 1] as an 8-bit PNG, the same bytes for the same pixels."""
     from PIL import Image
-
-    from dipstage.documents import write_whole
 
     eight_bit = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
     buffer = io.BytesIO()
-    Image.fromarray(eight_bit.squeeze()).save(buffer, format="PNG")
-    write_whole(path, buffer.getvalue())
+    Image.fromarray(eight_bit[..., 0] if eight_bit.shape[2] == 1 else eight_bit).save(
+        buffer, format="PNG"
+    )
+    return buffer.getvalue()
+
+
+def save_png(path: Path, pixels: Pixels) -> None:
+    """Write (C, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
+    from dipstage.documents import write_whole
+
+    write_whole(path, png(pixels))

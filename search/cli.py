@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dipstage.console import Commands
-from search.commands import analysing, cluster, drawing, searching
+from search.commands import analysing, cluster, drawing, reporting, searching
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +28,7 @@ for command in (
     analysing.compare,
     drawing.plot,
     analysing.export,
+    reporting.report,
 ):
     main.add_command(command)
 

@@ -23,7 +23,8 @@ _LINE = 600_000  # Bytes; as base64 well below what a web socket takes as one me
 _PARTS = r"(?:learning-rate/|verification/)?"
 _LAYOUT = re.compile(
     _PARTS
-    + r"(?:study\.db|[^./\\][^/\\]*\.(?:yaml|csv|json|png|svg|pdf)|curves/[^./\\][^/\\]*\.npz)"
+    + r"(?:study\.db|[^./\\][^/\\]*\.(?:yaml|csv|json|png|svg|pdf)|curves/[^./\\][^/\\]*\.npz"
+    r"|pictures/[^./\\][^/\\]*\.png)"
 )
 
 
@@ -35,10 +36,11 @@ def belongs(path: str) -> bool:
 def archive_run(folder: Path, file: io.BufferedIOBase) -> None:
     """Write a run's files as a plain tar, which may be done while its driver is at work.
 
-    Not compressed: curves are already, and whoever unpacks it need not fear what it swells to.
+    Not compressed: curves and pictures are already, and whoever unpacks it need not fear what it
+    swells to.
     """
     with tarfile.open(fileobj=file, mode="w:") as tar:
-        # Studies first: curves are written before the study knows of them.
+        # Studies first: curves and pictures are written before the study knows of them.
         for path in sorted(folder.rglob("*"), key=lambda p: (p.name != "study.db", p)):
             name = path.relative_to(folder).as_posix()
             if not belongs(name) or path.is_symlink() or not path.is_file():

@@ -89,3 +89,8 @@ def verification_path(folder: Path) -> Path:
 def curve_path(folder: Path, number: int, key: str) -> Path:
     """Where the curves of a replicate lie."""
     return folder / "curves" / f"trial{number:05d}-{key}.npz"
+
+
+def picture_path(folder: Path, number: int, key: str) -> Path:
+    """Where the picture of a replicate lies: its output at its maximum."""
+    return folder / "pictures" / f"trial{number:05d}-{key}.png"

@@ -28,7 +28,7 @@ from dipstage.stopping import OUTPUTS, Output
 from search import pareto
 from search.objectives import Objective
 from search.pareto import Score
-from search.paths import curve_path, is_there, run_folder, runs_path
+from search.paths import brief, curve_path, is_there, picture_path, run_folder, runs_path
 from search.storage import PatientStorage, open_storage, storage_address
 from search.study import RACED, is_interrupted, load_study, objective_of, replicates
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from search.plots.style import Plot, Style
     from search.space import Point
 
+PNG = b"\x89PNG\r\n\x1a\n"
+"""How a PNG begins."""
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -280,6 +282,23 @@ class Run:
             reason = getattr(error, "strerror", None) or "it holds no curves"
             raise InputError(f"{path} cannot be read: {reason}") from None
 
+    def picture(self, trial: Trial, key: str) -> bytes | None:
+        """The output of a replicate at its maximum as a PNG, of the objective's output.
+
+        None where there is none: pictures are kept of the first seed alone, and of no run from
+        before they were. InputError for a file that holds something else.
+        """
+        path = picture_path(self.folder, trial.number, key)
+        if not is_there(path):
+            return None
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {brief(error)}") from None
+        if not content.startswith(PNG):
+            raise InputError(f"{path} cannot be read: it holds no PNG")
+        return content
+
     def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
         """Write a schedule file, by default best.yaml in the run's folder; returns its path.
 
@@ -288,6 +307,12 @@ class Run:
         from search.export import choose, export
 
         return export(self, choose(self, pick), Path(output) if output else None)
+
+    def report(self, output: Path | str | None = None) -> Path:
+        """Write the run's report, by default report.html in its folder; returns its path."""
+        from search.report import write_report
+
+        return write_report(self, Path(output) if isinstance(output, str) else output)
 
     def plot_front(
         self, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ray import tune
 
-from dipstage.images import Picture
+from dipstage.images import Picture, png
 from dipstage.outcome import Outcome, Stop, steps_within
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
@@ -95,6 +95,17 @@ def pack_curves(outcome: Outcome) -> bytes:
     return buffer.getvalue()
 
 
+def keep_picture(setting: Setting, key: str, outcome: Outcome) -> list[bytes]:
+    """The output at its maximum as a PNG, of the first seed alone: one picture to look at for each
+    ground truth. In a list, as curves are.
+    """
+    _, seed = setting.replicates[key]
+    if seed != setting.seeds[0]:
+        return []
+    is_raw = setting.objective.output == "raw"
+    return [png(outcome.best_raw if is_raw else outcome.best_smoothed)]
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, of the GPU or of the machine."""
     # PyTorch's allocator for the CPU raises a plain RuntimeError.
@@ -107,8 +118,8 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
     """Trains one replicate a step, skips those that an earlier worker finished.
 
     A failure of the training is a result with its reason, so whatever Tune sees as an error is
-    the death of a worker. Curves travel as the only element of a list, which the driver empties:
-    Tune keeps every result that it was given.
+    the death of a worker. Curves and pictures travel as the only element of a list, which the
+    driver empties: Tune keeps every result that it was given.
     """
 
     def setup(self, config: dict[str, Any], setting: Setting) -> None:
@@ -155,4 +166,5 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
             "replicate": [key],
             "outcome": [summarise(outcome, self._setting.objective)],
             "curves": [pack_curves(outcome)],
+            "pictures": keep_picture(self._setting, key, outcome),
         }

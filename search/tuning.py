@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# isort: on
+# Before Ray, whose environment it sets.
+from search.cluster import resources_of, trials_per_gpu, wants_probe  # isort: skip
+
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -20,10 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.console import end_if_interrupted
 from dipstage.documents import write_whole
 from dipstage.errors import WorkError
-
-# isort: off - before Ray: it sets Ray's environment
-from search.cluster import resources_of, trials_per_gpu, wants_probe
-from search.paths import brief, curve_path, is_remote
+from search.paths import brief, curve_path, is_remote, picture_path
 from search.storage import PATIENCE_S
 from search.trial import ScheduleTrial
 
@@ -135,13 +134,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self._ledger.died(number, reason)
 
     def _take(self, number: int, result: dict[str, Any]) -> None:
-        """Write a replicate down, curves first, and let go of the curves."""
+        """Write a replicate down, its files first, and let go of what they hold."""
         self._lease.check()
         if not result.get("curves"):
             return
         [key], [outcome] = result["replicate"], result["outcome"]
-        path, curves = curve_path(self._run.folder, number, key), result["curves"].pop()
-        _UNTIL_THERE(write_whole, path, curves) if is_remote(path) else write_whole(path, curves)
+        _write(curve_path(self._run.folder, number, key), result["curves"].pop())
+        if result.get("pictures"):
+            _write(picture_path(self._run.folder, number, key), result["pictures"].pop())
         self._ledger.record(number, key, outcome)
 
     def save(self, checkpoint_path: str) -> None:
@@ -149,6 +149,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("searches go on by dipsearch resume")
+
+
+def _write(path: Path, content: bytes) -> None:
+    if is_remote(path):
+        _UNTIL_THERE(write_whole, path, content)
+        return
+    path.parent.mkdir(exist_ok=True)  # Runs from before pictures were kept have no folder.
+    write_whole(path, content)
 
 
 class Racer(FIFOScheduler):  # type: ignore[misc]

@@ -12,6 +12,7 @@ import click
 
 from dipstage.console import make_console, terminable
 from dipstage.errors import InputError
+from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
     address_option,
@@ -156,6 +157,7 @@ def _conclude(run: Run, runs_dir: Path) -> None:
     for trial in failed:
         console.print(f"{trial.name} failed: {trial.failure}", markup=False)
     if not run.front():
+        make_report(run)
         click.echo("dipsearch: no trial is complete", err=True)
         raise SystemExit(1)
     print_findings(run, console.print)
@@ -182,6 +184,7 @@ def _conclude(run: Run, runs_dir: Path) -> None:
         more = 2 * max(run.trials_wanted, 1)
         following.append(f"dipsearch resume {run.name}{here} --trials {more}")
     console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
+    make_report(run)
 
 
 @click.command()
@@ -286,6 +289,7 @@ def verify(
     write_rows(verification.rows(), path)
     click.echo(f"written: {path}")
     click.echo(f"next:\n  dipsearch export {name}{where(runs_dir)}")
+    make_report(run)
 
 
 def _changed_at(path: Path) -> float | None:

@@ -127,6 +127,16 @@ def test_curves_that_are_cut_off_are_named_and_never_read(played: Run, content: 
         played.curves(trial, "chelsea-seed0")
 
 
+def test_a_picture_that_is_none_is_named_and_one_that_is_missing_is_none(played: Run) -> None:
+    trial = played.records()[0]
+    assert played.picture(trial, "chelsea-seed0") is None
+    path = played.folder / "pictures" / "trial00000-chelsea-seed0.png"
+    path.parent.mkdir()
+    path.write_bytes(b"<svg onload=alert(1)>")
+    with pytest.raises(InputError, match=r"trial00000-chelsea-seed0\.png cannot.* no PNG"):
+        played.picture(trial, "chelsea-seed0")
+
+
 @pytest.mark.parametrize("keep", [0, 100, 5000])
 def test_a_study_that_was_cut_off_is_refused(played: Run, keep: int) -> None:
     path = played.folder / "study.db"

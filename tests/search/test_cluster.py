@@ -171,5 +171,6 @@ def test_driver_worker_and_node_are_lost_in_one_search_on_shared_storage(
     code, output = finish("export", "tiny", runs_dir=runs_dir, environment=environment)
     assert code == 0, output
     names = {path.name for path in run.folder.iterdir()}
-    assert names == {"experiment.yaml", "curves", "pareto.csv", "front.png", "best.yaml"}
+    made = {"experiment.yaml", "curves", "pictures", "pareto.csv", "front.png", "best.yaml"}
+    assert names == {*made, "report.html"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.yaml"]

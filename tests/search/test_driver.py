@@ -1,5 +1,6 @@
 """Searches through a real Ray: what trials compute, and what survives which death."""
 
+import io
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fake_runs import KEYS, experiment
+from PIL import Image
 
 from dipstage.errors import InputError
 from dipstage.files import read_schedule_file
@@ -50,6 +52,21 @@ def test_every_replicate_s_curves_are_readable_and_agree_with_its_scores(run: Ru
                 assert float(psnr.max()) == outcome[output]["max_psnr_gt_db"]
                 assert int(psnr.argmax()) == outcome[output]["steps_to_max"]
     assert len(list((run.folder / "curves").iterdir())) == 24
+
+
+def test_the_first_seed_s_outputs_at_their_maxima_are_kept_as_pictures(run: Run) -> None:
+    truth = load_picture("skimage:chelsea", size=16, multiple=2).pixels
+    for trial in run.records():
+        assert run.picture(trial, "chelsea-seed1") is None
+        content = run.picture(trial, "chelsea-seed0")
+        assert content is not None
+        pixels = np.asarray(Image.open(io.BytesIO(content)), np.float32) / 255
+        psnr = -10 * np.log10(np.mean((pixels.transpose(2, 0, 1) - truth) ** 2))
+        # Rounded to 8 bits, and clipped to what a picture can show.
+        assert psnr == pytest.approx(
+            trial.outcomes["chelsea-seed0"]["raw"]["max_psnr_gt_db"], abs=0.2
+        )
+    assert len(list((run.folder / "pictures").iterdir())) == 12
 
 
 def test_a_replicate_is_what_fit_gives_outside_ray(run: Run) -> None:

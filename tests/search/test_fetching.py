@@ -14,7 +14,7 @@ from search import packing
 from search.cli import main
 from search.fetching import DamagedError, Origin, install, receive, refuse_to_overwrite, unpack
 from search.jobs import Cluster, State
-from search.run import Run
+from search.run import PNG, Run
 
 ORIGIN = Origin("tiny-00000001", "tiny", "dipsearch-runs")
 
@@ -29,12 +29,23 @@ def archive(run: Run, path: Path) -> Path:
 def test_a_run_comes_back_as_it_was_without_its_locks(played: Run, tmp_path: Path) -> None:
     curve = played.folder / "curves" / "trial00000-it's x-seed0.npz"
     curve.write_bytes(bytes(range(256)) * 5000)
-    for stray in ("driver.lock", ".hidden.yaml", "curves/.x.npz.tmp", "weights.pkl"):
+    picture = played.folder / "pictures" / "trial00000-it's x-seed0.png"
+    picture.parent.mkdir()
+    picture.write_bytes(PNG)
+    for stray in (
+        "driver.lock",
+        ".hidden.yaml",
+        "curves/.x.npz.tmp",
+        "pictures/.x.png.tmp",
+        "a.pkl",
+    ):
         (played.folder / stray).write_text("stray")
     folder = install(archive(played, tmp_path / "a.tar"), ORIGIN, tmp_path / "b", replace=False)
     assert (folder / "curves" / curve.name).read_bytes() == curve.read_bytes()
+    assert (folder / "pictures" / picture.name).read_bytes() == PNG
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found == {"experiment.yaml", "study.db", "fetched.yaml", f"curves/{curve.name}"}
+    files = {f"curves/{curve.name}", f"pictures/{picture.name}"}
+    assert found == {"experiment.yaml", "study.db", "fetched.yaml", *files}
     assert Run.open("tiny", tmp_path / "b").records() == played.records()
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["tiny"]
 
@@ -109,6 +120,7 @@ MALICE = {
     "a pickle": entry("study.pkl"),
     "hidden": entry(".bashrc"),
     "a program": entry("curves/run.sh"),
+    "a page": entry("pictures/x.html"),
     "a lock": entry("driver.lock"),
     "deeper": entry("curves/curves/x.npz"),
     "a backslash": entry("curves/..\\x.npz"),

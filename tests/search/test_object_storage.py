@@ -17,7 +17,7 @@ from search.lease import leased
 from search.ledger import Ledger
 from search.paths import curve_path, is_there, remove_tree, run_folder, runs_path
 from search.prepare import load_candidates
-from search.run import Run
+from search.run import PNG, Run
 
 RUNS = "s3://runs/here"
 
@@ -58,6 +58,9 @@ def test_a_run_on_object_storage_is_made_played_and_read(tmp_path: Path) -> None
     assert is_there(folder / "experiment.yaml")
     with pytest.raises(InputError, match=r"trial00000-chelsea-seed0\.npz cannot be read"):
         run.curves(run.records()[0], "chelsea-seed0")
+    report = run.report()
+    assert is_there(report)
+    assert b"trial 5 looks best, but that is not verified" in report.read_bytes().lower()
     remove_tree(folder)
     remove_tree(folder)
     assert not is_there(folder / "experiment.yaml")
@@ -103,8 +106,15 @@ def test_curves_wait_for_a_server_that_is_away(
         back = threading.Timer(5, lambda: servers.enter_context(object_storage(port)))
         back.start()
         scores = outcome(25.0, 10)
-        result = {"replicate": [KEYS[0]], "outcome": [scores], "curves": [b"curves"]}
+        result = {
+            "replicate": [KEYS[0]],
+            "outcome": [scores],
+            "curves": [b"curves"],
+            "pictures": [PNG + b"picture"],
+        }
         searcher.on_trial_result("a", result)
         back.join()
         assert curve_path(run.folder, 0, KEYS[0]).read_bytes() == b"curves"
+        assert run.picture(run.records()[0], KEYS[0]) == PNG + b"picture"
+        assert result["curves"] == result["pictures"] == []
         assert run.records()[0].outcomes == {KEYS[0]: scores}

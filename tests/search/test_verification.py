@@ -131,6 +131,7 @@ def test_a_finished_verification_is_shown_again_without_training(verified: Run) 
     assert "the search as a whole: " in done.output
     assert "pictures held out: 2, seeds for each: 2" in done.output
     assert "written: " in done.output
+    assert done.output.splitlines()[-1].endswith("report.html")
     assert (verified.folder / "verification.csv").read_text().startswith("schedule,role,trial")
     assert before == sorted(path.stat().st_mtime_ns for path in verified.folder.rglob("*.npz"))
 

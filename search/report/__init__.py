@@ -1,0 +1,30 @@
+"""The report of a run: one HTML file that works offline, from a mail attachment too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.run import Run
+
+NAME = "report.html"
+
+
+def write_report(run: Run, output: Path | None = None) -> Path:
+    """Write the report of a run as it is now, by default into its folder; returns the path.
+
+    InputError if it cannot be written.
+    """
+    from dipstage.documents import write_whole
+    from dipstage.errors import InputError
+    from search.paths import brief
+    from search.report.page import render
+
+    path = output or run.folder / NAME
+    content = render(run)
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {brief(error)}") from None
+    return path

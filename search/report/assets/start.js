@@ -1,0 +1,26 @@
+// The chooser, and the first drawing.
+const chooser = $("trial");
+if (chooser) {
+  for (const trial of data.trials) {
+    const score = trial.psnr === null ? trial.state : `${trial.state === "raced" ? "~ " : ""}${number(trial.psnr, 2)} dB at ${number(trial.steps, 0)}`;
+    chooser.append(element("option", { value: trial.n, text: `${trial.name}: ${score}` }));
+  }
+  chooser.addEventListener("change", () => show(Number(chooser.value)));
+  const move = (by) => {
+    const place = data.trials.findIndex((trial) => trial.n === shown);
+    show(data.trials[(place + by + data.trials.length) % data.trials.length].n);
+  };
+  $("previous").addEventListener("click", () => move(-1));
+  $("next").addEventListener("click", () => move(1));
+  whenShown((trial) => {
+    chooser.value = String(trial.n);
+    const about = [trial.n === data.chosen ? "the schedule on top" : "", onFront.has(trial.n) ? "on the front" : "", trial.candidate ? "candidate" : "", trial.verdict ? `verdict: ${trial.verdict}` : trial.state === "complete" && trial.n !== data.plain ? "not verified" : trial.state === "complete" ? "" : trial.state];
+    $("summary").textContent = about.filter(Boolean).join(", ");
+  });
+}
+for (const button of document.querySelectorAll("button[data-trial]")) {
+  button.addEventListener("click", () => show(Number(button.dataset.trial)));
+}
+themed();
+tell();
+redraw();

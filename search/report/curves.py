@@ -1,0 +1,98 @@
+"""What the report draws of curves: means over replicates, what they attain, and the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dipstage.errors import InputError
+from dipstage.stopping import OUTPUTS, Output
+from search.attainment import attainment
+from search.paths import is_remote
+from search.report.thinning import kept
+from search.run import Run, Trial
+
+Curve = NDArray[np.float64]
+_READERS = 16
+"""Object storage answers many at once, each as slowly as one."""
+
+
+@dataclass
+class Curves:
+    """Of all trials by number: plain data in hundredths of a dB, thinned.
+
+    missing: trials of which a file could not be read. envelope: of the complete trials.
+    """
+
+    by_trial: dict[int, dict[str, Any]]
+    missing: list[str]
+    envelope: dict[str, Any] | None
+
+
+def gather(run: Run, trials: list[Trial]) -> Curves:
+    """Read, average and thin; each trial's files are let go of before the next one's are read."""
+    output, budget = run.objective.output, run.experiment.trainer.iterations
+    by_trial: dict[int, dict[str, Any]] = {}
+    missing: list[str] = []
+    best: Curve | None = None
+    for trial, read in _read(run, trials):
+        if read is None:
+            missing.append(trial.name)
+            continue
+        attained = attainment(read[output], budget)
+        by_trial[trial.number] = _thinned(trial, read, attained)
+        if trial.values is not None:
+            best = attained if best is None else np.maximum(best, attained)
+    envelope = None
+    if best is not None:
+        at = kept([best])
+        envelope = {"x": at.tolist(), "attained": centi(best[at])}
+    return Curves(by_trial, missing, envelope)
+
+
+def _read(run: Run, trials: list[Trial]) -> Iterator[tuple[Trial, dict[Output, list[Any]] | None]]:
+    """PSNR_GT of each trial's replicates by output; None where a file cannot be read."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        for trial in trials:
+            if not trial.outcomes:
+                continue
+
+            def one(key: str, trial: Trial = trial) -> list[Any]:
+                curves = run.curves(trial, key)
+                return [curves[f"psnr_gt_{output}_db"] for output in OUTPUTS]
+
+            try:
+                found = list((pool.map if is_remote(run.folder) else map)(one, trial.outcomes))
+            except (InputError, KeyError):
+                yield trial, None
+                continue
+            yield trial, dict(zip(OUTPUTS, map(list, zip(*found, strict=True)), strict=True))
+
+
+def _thinned(trial: Trial, read: dict[Output, list[Any]], attained: Curve) -> dict[str, Any]:
+    """Means over the replicates as far as all of them went."""
+    shortest = min(len(curve) for curve in read["raw"])
+    means = {
+        output: np.mean([np.asarray(c[:shortest], np.float64) for c in curves], axis=0)
+        for output, curves in read.items()
+    }
+    switches = trial.schedule.starts[1:] if trial.schedule else ()
+    at = kept([means["raw"], means["smoothed"]], switches)
+    beyond = kept([attained], switches) if len(attained) > shortest else at
+    return {
+        "x": at.tolist(),
+        "raw": centi(means["raw"][at]),
+        "smoothed": centi(means["smoothed"][at]),
+        **({} if beyond is at else {"xa": beyond.tolist()}),
+        "attained": centi(attained[beyond]),
+    }
+
+
+def centi(curve: Curve) -> list[int | None]:
+    """In hundredths, rounded; None for what is not a number."""
+    return [round(100 * value) if np.isfinite(value) else None for value in curve.tolist()]

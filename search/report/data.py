@@ -1,0 +1,196 @@
+"""What the report's charts are drawn from, as plain data for JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.comparison import history
+from search.importance import importance_of
+from search.report.curves import Curves, gather
+from search.report.gains import plain_of
+from search.run import Run, Trial, front_of, pick_of
+from search.tables import relation
+
+if TYPE_CHECKING:
+    from search.report.advice import Advice
+    from search.verified import Verification
+
+MAX_STAGES = 100
+"""Of a schedule that are drawn; of more, as many evenly spread."""
+_OF_EACH_OUTPUT = ("max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "final_psnr_gt_db")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The data, and what to say beside them. text: alternative texts by chart."""
+
+    content: dict[str, Any]
+    notes: list[str]
+    text: dict[str, str]
+
+
+def gather_data(
+    run: Run, records: list[Trial], advice: Advice, verification: Verification | None
+) -> Gathered:
+    """Everything but pictures."""
+    members = front_of(records)
+    plain = plain_of(records)
+    knee = members[pick_of([t.score for t in members], "knee")] if members else None
+    curves, decided = gather(run, records), importance_of(run)
+    moments = history(run)
+    objective = run.objective
+    content = {
+        "run": run.name,
+        "output": objective.output,
+        "steps_key": objective.steps_key,
+        "steps_words": objective.steps_words,
+        "budget": run.experiment.trainer.iterations,
+        "replicates": len(run.study.user_attrs["pictures"]) * len(run.experiment.seeds),
+        "chosen": advice.number,
+        "plain": plain.number if plain else None,
+        "knee": knee.number if knee else None,
+        "front": [trial.number for trial in members],
+        "trials": [_trial(trial, run, records, members, curves, verification) for trial in records],
+        "params": _params(run, records),
+        "envelope": curves.envelope,
+        "history": {
+            "trials": [moment.trials for moment in moments],
+            "hours": [_rounded(moment.training_hours, 5) for moment in moments],
+            "hypervolume": [_rounded(moment.hypervolume, 1) for moment in moments],
+        },
+        "importance": {"values": decided.values, "note": decided.note},
+    }
+    notes = []
+    if curves.missing:
+        first = ", ".join(curves.missing[:5]) + (" and others" if len(curves.missing) > 5 else "")
+        notes.append(f"The curves of {first} are not in the run's folder or cannot be read.")
+    return Gathered(content, notes, _texts(run, members, content))
+
+
+def _trial(
+    trial: Trial, run: Run, records: list[Trial], members: list[Trial], curves: Curves,
+    verification: Verification | None,
+) -> dict[str, Any]:  # fmt: skip
+    objective = run.objective
+    values = trial.values or trial.estimate
+    cells: dict[str, Any] = {
+        "n": trial.number,
+        "name": trial.name,
+        "state": trial.state,
+        "candidate": trial.candidate is not None,
+        "psnr": _rounded(values[0], 3) if values else None,
+        "steps": _rounded(values[1], 1) if values else None,
+        "replicates": len(trial.outcomes),
+        "stages": _staircase(trial),
+        "switches": list(trial.schedule.starts[1:])[:MAX_STAGES] if trial.schedule else [],
+        "count": len(trial.schedule.stages) if trial.schedule else None,
+        "ramp": trial.schedule.ramp if trial.schedule else None,
+        "learning_rate": trial.learning_rate,
+        "params": {k: _rounded(v, 5) for k, v in trial.params.items()},
+        "wall_s": _rounded(trial.wall_s, 1),
+        "failure": trial.failure,
+        "curve": curves.by_trial.get(trial.number),
+        "verdict": _verdict(trial, verification),
+    }
+    if trial.values is not None and (trial in members or trial.candidate):
+        cells["relation"] = relation(trial, records, members)
+    if trial.outcomes:
+        cells |= _measures(trial, objective.output, objective.steps_key)
+    return cells
+
+
+def _measures(trial: Trial, output: Any, steps_key: str) -> dict[str, Any]:
+    """Means and spreads over the replicates that there are, and each one's maximum."""
+    psnr, steps = trial.measure(output, "max_psnr_gt_db"), trial.measure(output, steps_key)
+    other = trial.measure("smoothed" if output == "raw" else "raw", "max_psnr_gt_db")
+    return {
+        "psnr_mean": _rounded(psnr.mean, 3),
+        "psnr_std": _rounded(psnr.std, 3),
+        "steps_mean": _rounded(steps.mean, 1),
+        "steps_std": _rounded(steps.std, 1),
+        "ssim": _rounded(trial.measure(output, "max_ssim_gt").mean, 4),
+        "other_psnr": _rounded(other.mean, 3),
+        "censored": trial.censored(output),
+        "maxima": [
+            [outcome[output]["steps_to_max"], _rounded(outcome[output]["max_psnr_gt_db"], 3)]
+            for outcome in list(trial.outcomes.values())[:MAX_STAGES]
+        ],
+    }
+
+
+def _verdict(trial: Trial, verification: Verification | None) -> str | None:
+    verdict = verification.verdict(trial.number) if verification else None
+    return str(verdict) if verdict else None
+
+
+def _staircase(trial: Trial) -> list[list[float]]:
+    """Each stage's first iteration and alpha_bar."""
+    if trial.schedule is None:
+        return []
+    steps = [
+        [start, _rounded(stage.alpha_bar, 4)]
+        for start, stage in zip(trial.schedule.starts, trial.schedule.stages, strict=True)
+    ]
+    if len(steps) <= MAX_STAGES:
+        return steps
+    places = [round(i * (len(steps) - 1) / (MAX_STAGES - 1)) for i in range(MAX_STAGES)]
+    return [steps[i] for i in places]
+
+
+def _params(run: Run, records: list[Trial]) -> list[dict[str, Any]]:
+    """The parameters that were sampled, in the study's order; a free split's weights are many, and
+    are left to the table of trials.
+    """
+    distributions: dict[str, Any] = {}
+    for trial in run.study.get_trials(deepcopy=False):
+        for name, distribution in trial.distributions.items():
+            if not name.startswith("weight_"):
+                distributions.setdefault(name, distribution)
+    return [
+        {
+            "name": name,
+            "low": getattr(distribution, "low", None),
+            "high": getattr(distribution, "high", None),
+            "log": bool(getattr(distribution, "log", False)),
+            "choices": [str(c) for c in getattr(distribution, "choices", ())] or None,
+        }
+        for name, distribution in distributions.items()
+    ]
+
+
+def _texts(run: Run, members: list[Trial], content: dict[str, Any]) -> dict[str, str]:
+    """Alternative texts: what each chart shows, for who cannot see it."""
+    objective = run.objective
+    if members:
+        first, last = members[0].score, members[-1].score
+        front = (
+            f"Front of {len(members)}: from {first.max_psnr_gt_db:.2f} dB at "
+            f"{first.steps_to_max:.0f} iterations ({members[0].name}) to "
+            f"{last.max_psnr_gt_db:.2f} dB at {last.steps_to_max:.0f} ({members[-1].name})."
+        )
+    else:
+        front = "No trial is complete, so there is no front yet."
+    areas = content["history"]["hypervolume"]
+    growth = (
+        f"Hypervolume grew to {areas[-1]:,.0f} dB · iterations in {len(areas)} trials."
+        if areas
+        else "No trial has ended."
+    )
+    return {
+        "front": f"{front} Max PSNR_GT over {objective.steps_words}, {objective.output} output; "
+        "the table of all trials holds the same numbers.",
+        "history": growth,
+    }
+
+
+def _rounded(value: Any, digits: int) -> Any:
+    """Shorter, and None for what JSON does not know; what is no float is left as it is."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return (
+        round(value, digits) if abs(value) >= 10**-digits or value == 0 else float(f"{value:.3g}")
+    )

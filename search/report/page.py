@@ -1,0 +1,132 @@
+"""The report's page: template, styles, scripts and data in one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from search.report.advice import advise
+from search.report.data import gather_data
+from search.report.gains import Standing, over_presets, plain_of
+from search.report.pictures import gather as gather_pictures
+from search.report.pictures import sources
+from search.report.provenance import facts, provenance
+from search.run import Run
+from search.status import status_of
+
+SCRIPTS = (
+    "base.js", "front.js", "schedule.js", "pictures.js", "parameters.js", "table.js", "start.js"
+)  # fmt: skip
+MAX_BYTES = 9_700_000
+"""Of the whole page; mail takes 10 MB. Pictures get what the rest leaves of it."""
+
+
+def render(run: Run) -> str:
+    """The page of a run as it is now."""
+    from search.verified import Verification
+    from search.verified_tables import remarks
+
+    run = run.reread()
+    records, status = run.records(), status_of(run)
+    verification = Verification.open(run)
+    advice = advise(run, status, verification, run.driver() is not None)
+    gathered = gather_data(run, records, advice, verification)
+    content = gathered.content
+    room = MAX_BYTES - len(plotly()) - len(json.dumps(content))
+    candidates = [trial.number for trial in records if trial.candidate]
+    ranked = dict.fromkeys([advice.number, content["plain"], *content["front"], *candidates])
+    first = [number for number in ranked if number is not None]
+    found = sources(run, records, plain_of(records), verification)
+    gallery = gather_pictures(found, first, run.objective.output, room)
+    content["pictures"] = gallery.groups
+    scripts = [plotly(), script()]
+    text: str = _environment().get_template("report.html.jinja").render(
+        run=run.name,
+        advice=advice,
+        facts=facts(run, records, status, verification),
+        standings=advice.standings,
+        versus=over_presets(run, records, verification),
+        method=verification.method if verification else "",
+        remarks=list(remarks(verification)) if verification else [],
+        verified=verification is not None and verification.plain is not None,
+        scale=_scale(advice.standings),
+        text=gathered.text,
+        notes=[*gathered.notes, *dict.fromkeys(gallery.notes)],
+        has_pictures=bool(gallery.groups),
+        has_params=bool(content["params"]),
+        has_trials=bool(records),
+        provenance=provenance(run, records, verification),
+        objective=run.objective,
+        data=embed(content),
+        style=asset("report.css"),
+        scripts=scripts,
+        policy=policy(scripts),
+    )  # fmt: skip
+    return text
+
+
+def _scale(standings: list[Standing]) -> Callable[[float], float]:
+    """Gains in dB as places on a strip 120 wide; all schedules and 0 are on it."""
+    ends = [0.0]
+    for row in standings:
+        ends += [end for end in (row.low_db, row.mean_db, row.high_db) if end is not None]
+    low, width = min(ends), max(ends) - min(ends) or 1.0
+    return lambda gain_db: round(6 + 108 * (gain_db - low) / width, 1)
+
+
+def embed(content: Any) -> str:
+    """Plain data as JSON that no HTML can be read out of: it stands within a script element."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def policy(scripts: list[str]) -> str:
+    """A Content-Security-Policy under which these scripts run and no other, and nothing is loaded
+    from anywhere.
+    """
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def asset(name: str) -> str:
+    """A file of this package."""
+    return (files("search.report") / "assets" / name).read_text("utf-8")
+
+
+@cache
+def script() -> str:
+    """The page's own scripts as one."""
+    parts = "\n".join(asset(name) for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}\n}})();\n'
+
+
+@cache
+def plotly() -> str:
+    """plotly.js as the Python package carries it."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    return Environment(
+        loader=FunctionLoader(asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

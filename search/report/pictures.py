@@ -1,0 +1,222 @@
+"""Pictures for the report: ground truth and observation made again, outputs as the run kept them.
+
+All are PNG, without loss; of large ones the centre is shown. What does not fit the report's size is
+left out, and the report says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dipstage.errors import InputError
+from dipstage.images import Picture, png
+from dipstage.stopping import Output
+from search.run import Run, Trial
+
+if TYPE_CHECKING:
+    from search.verified import Verification
+
+SIDE = 256
+"""Of larger pictures the centre of this many pixels is shown."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a group of pictures comes from: a run, which of its trials is which of the search's,
+    and plain DIP among them.
+    """
+
+    run: Run
+    title: str
+    trials: dict[int, Trial]
+    plain: Trial | None
+
+
+@dataclass
+class Gallery:
+    """Pictures as plain data, and what had to be left out, in words."""
+
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def sources(
+    run: Run, records: list[Trial], plain: Trial | None, verification: Verification | None
+) -> list[Source]:
+    """The search's pictures, then those of its verification."""
+    trials = {trial.number: trial for trial in records if trial.outcomes}
+    found = [Source(run, "", trials, plain)]
+    if verification is not None:
+        held = {
+            number: trial
+            for role in ("found", "candidate")
+            for trial in verification.of_role(role)
+            if (number := verification.source(trial)) is not None
+        }
+        words = "verification" if verification.plan.seen else "held out"
+        found.append(Source(verification.held_out, words, held, verification.plain))
+    return found
+
+
+def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: int) -> Gallery:
+    """As many as fit `room` bytes: those of the trials in `first`, in their order, then the others.
+
+    Nothing is shown of a picture for which ground truth, observation, plain DIP and the first trial
+    do not fit together.
+    """
+    gallery = Gallery()
+    made = [(source, group) for source in found for group in _groups(source, gallery)]
+    left_out = 0
+    kept: list[tuple[Source, dict[str, Any]]] = []
+    for source, group in made:
+        if source.plain is not None:
+            group["plain"] = _output(source, source.plain, group, output, gallery)
+        for number in first[:1]:
+            _add(source, number, group, output, gallery)
+        size = _size(group)
+        if size > room:
+            left_out += 1
+            continue
+        room -= size
+        kept.append((source, group))
+    whole = True
+    others = sorted({n for source, _ in kept for n in source.trials} - set(first))
+    for number in [*first[1:], *others]:
+        for source, group in kept:
+            before = _size(group)
+            _add(source, number, group, output, gallery)
+            grown = _size(group) - before
+            if grown > room:
+                del group["outputs"][number]
+                whole = False
+            else:
+                room -= grown
+    gallery.groups = [group for _, group in kept if group["outputs"] or group["truth"]]
+    if left_out or not whole:
+        gallery.notes.append(
+            "Not all pictures fit this file; the others lie in the run's folder, in pictures/."
+        )
+    return gallery
+
+
+def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
+    """One for each picture, with its first seed; without outputs yet."""
+    run = source.run
+    experiment = run.experiment
+    seed = experiment.seeds[0]
+    digests: dict[str, str] = run.study.user_attrs["pictures"]
+    loaded = _loaded(run, gallery)
+    groups = []
+    for label in loaded or digests:
+        group: dict[str, Any] = {
+            "title": ", ".join(filter(None, [label, source.title, f"seed {seed}"])),
+            "key": f"{label}-seed{seed}",
+            "truth": None, "observation": None, "plain": None, "outputs": {},
+        }  # fmt: skip
+        picture = loaded.get(label)
+        if picture is not None and digests.get(label, picture.digest) == picture.digest:
+            truth, noisy, psnr = _observed(picture, experiment.task.sigma_255, seed)
+            group["truth"] = {"src": _url(png(truth))}
+            group["observation"] = {"src": _url(png(noisy)), "psnr": psnr}
+        elif picture is not None:
+            gallery.notes.append(
+                f"{label} is not the picture that it was when the run began, so its ground truth "
+                "and observation are not shown."
+            )
+        groups.append(group)
+    return groups
+
+
+def _loaded(run: Run, gallery: Gallery) -> dict[str, Picture]:
+    from search.prepare import load_pictures
+
+    try:
+        return load_pictures(run.experiment)
+    except InputError:
+        gallery.notes.append(
+            "The ground truth is not where the experiment says, so neither it nor the observation "
+            "is shown."
+        )
+        return {}
+
+
+def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float]:
+    """Ground truth, observation, and the observation's PSNR_GT; cut to what is shown."""
+    from dipstage.randomness import Streams
+    from dipstage.trainer import observe
+
+    noisy = observe(picture.tensor(), sigma_255, Streams(picture.digest, seed))[0].numpy()
+    error = float(np.mean((noisy.astype(np.float64) - picture.pixels) ** 2))
+    psnr = -10 * math.log10(error) if error > 0 else math.inf
+    return _centre(picture.pixels), _centre(noisy), psnr
+
+
+def _centre(pixels: Any) -> Any:
+    height, width = pixels.shape[-2:]
+    top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+    return pixels[..., top : top + SIDE, left : left + SIDE]
+
+
+def _add(
+    source: Source, number: int, group: dict[str, Any], output: Output, gallery: Gallery
+) -> None:
+    trial = source.trials.get(number)
+    shown = _output(source, trial, group, output, gallery) if trial else None
+    if shown is not None:
+        group["outputs"][number] = shown
+
+
+def _output(
+    source: Source, trial: Trial, group: dict[str, Any], output: Output, gallery: Gallery
+) -> dict[str, Any] | None:
+    """A trial's output at its maximum; None where the run kept none."""
+    outcome = trial.outcomes.get(group["key"])
+    try:
+        content = source.run.picture(trial, group["key"])
+        if content is None or outcome is None:
+            return None
+        shown = _cut(content)
+    except (InputError, OSError, ValueError, SyntaxError, Warning) as error:
+        gallery.notes.append(f"A picture of {trial.name} cannot be shown: {type(error).__name__}.")
+        return None
+    scores = outcome[output]
+    return {
+        "src": _url(shown),
+        "name": trial.name,
+        "psnr": scores["max_psnr_gt_db"],
+        "steps": scores["steps_to_max"],
+    }
+
+
+def _cut(content: bytes) -> bytes:
+    """A PNG as it is, or the centre of a large one; read as a PNG and nothing else."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        width, height = image.size
+        if max(width, height) <= SIDE:
+            image.verify()
+            return content
+        if width * height > 100_000_000:
+            raise ValueError("too large")
+        left, top = max(0, (width - SIDE) // 2), max(0, (height - SIDE) // 2)
+        cut = image.crop((left, top, min(left + SIDE, width), min(top + SIDE, height)))
+        buffer = io.BytesIO()
+        cut.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+def _url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _size(group: dict[str, Any]) -> int:
+    shown = [group["truth"], group["observation"], group["plain"], *group["outputs"].values()]
+    return sum(len(each["src"]) for each in shown if each)

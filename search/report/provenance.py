@@ -1,0 +1,169 @@
+"""Where the report's numbers come from, and the commands that repeat them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.run import Run, Trial
+from search.status import Status, duration
+
+if TYPE_CHECKING:
+    from search.verified import Verification
+
+Facts = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """facts: label and words. digests: what, and its SHA-256. commands: the lines that repeat it.
+    experiment: the experiment as a file, without the folders of this machine.
+    """
+
+    facts: Facts
+    digests: list[tuple[str, str]]
+    commands: list[str]
+    experiment: str
+
+
+def names(images: list[str]) -> list[str]:
+    """Names alone: a report is passed on, and folders are nobody else's business."""
+    return [name if name.startswith("skimage:") else Path(name).name for name in images]
+
+
+def facts(
+    run: Run, records: list[Trial], status: Status, verification: Verification | None
+) -> Facts:
+    """What was searched on, for the first screen."""
+    experiment = run.experiment
+    pictures = [name.removeprefix("skimage:") for name in names(experiment.images)]
+    size = f"{experiment.size} × {experiment.size}" if experiment.size else "their own size"
+    found = [
+        (
+            "pictures",
+            f"{_some(pictures)} ({size}, sigma {experiment.task.sigma_255:g}/255)",
+        ),
+        ("seeds", _some([str(seed) for seed in experiment.seeds])),
+    ]
+    if verification is not None:
+        plan = verification.plan
+        held = [name.removeprefix("skimage:") for name in names(plan.images)]
+        words = "verified on" if not plan.seen else "verified on (seen before)"
+        found.append((words, f"{_some(held)}, seeds {_some([str(seed) for seed in plan.seeds])}"))
+    parts = [(status.complete, "complete"), (status.raced, "raced"), (status.failed, "failed"),
+             (status.running, "running")]  # fmt: skip
+    counted = ", ".join(f"{n} {word}" for n, word in parts if n)
+    found += [
+        ("trials", f"{counted or 'none'} of {status.wanted}"),
+        ("objective", f"{experiment.objective.output} output, {experiment.trainer.iterations} "
+                      "iterations each"),
+        ("training", _hours(records, verification)),
+        ("hardware", _hardware(records)),
+    ]  # fmt: skip
+    return found
+
+
+def _some(words: list[str], most: int = 8) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def _hours(records: list[Trial], verification: Verification | None) -> str:
+    """Training added up over all workers, and what the clock said."""
+    words = duration(sum(trial.wall_s for trial in records))
+    started = [trial.started for trial in records if trial.started]
+    ended = [trial.ended for trial in records if trial.ended]
+    if started and ended:
+        clock = (max(ended) - min(started)).total_seconds()
+        words += f" over all workers, {duration(max(clock, 0))} by the clock"
+    if verification is not None:
+        parts = [*verification.tuned.records(), *verification.held_out.records()]
+        words += f"; verification {duration(sum(trial.wall_s for trial in parts))}"
+    return words
+
+
+def _hardware(records: list[Trial]) -> str:
+    """Devices and how many machines; their names stay at home."""
+    outcomes = [outcome for trial in records for outcome in trial.outcomes.values()]
+    devices = sorted({str(outcome.get("device", "")) for outcome in outcomes} - {""})
+    hosts = len({str(outcome.get("host", "")) for outcome in outcomes})
+    if not devices:
+        return "none yet"
+    return f"{', '.join(devices)} on {hosts} machine{'' if hosts == 1 else 's'}"
+
+
+def provenance(run: Run, records: list[Trial], verification: Verification | None) -> Provenance:
+    """All of it."""
+    attributes = run.study.user_attrs
+    experiment = run.experiment
+    plain: dict[str, Any] = experiment.model_dump(mode="json")
+    shared = experiment.model_copy(
+        update={
+            "images": names(experiment.images),
+            "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
+        }
+    )
+    digests = [
+        ("experiment", hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
+    ]
+    digests += [(f"picture {label}", digest) for label, digest in attributes["pictures"].items()]
+    code = dict(attributes.get("code", {}))
+    if "dipstage" in code:
+        digests.append(("code of dipstage", str(code.pop("dipstage"))))
+    if verification is not None:
+        held = verification.held_out.study.user_attrs["pictures"]
+        digests += [(f"held-out picture {label}", digest) for label, digest in held.items()]
+    found: Facts = [
+        ("run", run.name),
+        ("written", datetime.now().astimezone().isoformat(timespec="minutes")),
+        *_times(records),
+        ("sampler", f"{experiment.search.sampler}, seed {experiment.search.seed}"),
+        ("replicate seeds", ", ".join(map(str, experiment.seeds))),
+        ("versions, driver", _versions({k: str(v) for k, v in code.items()})),
+        ("versions, workers", _versions(_worker_versions(records))),
+    ]
+    for change in attributes.get("accepted", []):
+        found.append((f"changed {change['date']}", "; ".join(change["changes"])))
+    return Provenance(found, digests, _commands(run, verification), shared.yaml())
+
+
+def _times(records: list[Trial]) -> Facts:
+    started = [trial.started for trial in records if trial.started]
+    return [("began", min(started).isoformat(" ", "minutes"))] if started else []
+
+
+def _worker_versions(records: list[Trial]) -> dict[str, str]:
+    seen: dict[str, dict[str, None]] = {}
+    for trial in records:
+        for package, version in trial.versions.items():
+            seen.setdefault(package, {})[version] = None
+    return {package: ", ".join(found) for package, found in seen.items()}
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in versions.items()) or "none yet"
+
+
+def _commands(run: Run, verification: Verification | None) -> list[str]:
+    name = f"{run.name}-again"
+    again = ["dipsearch launch experiment.yaml", "--name", name]
+    if run.trials_wanted != run.experiment.search.trials:
+        again += ["--trials", str(run.trials_wanted)]
+    lines = [f"{again[0]} {shlex.join(again[1:])}"]
+    if verification is not None:
+        plan = verification.plan
+        words = ["dipsearch", "verify", name]
+        for image in names(plan.images):
+            words += ["--images", image]
+        words += ["--seeds", str(plan.seeds), "--top", str(plan.top)]
+        words += ["--baseline-iterations", str(plan.baseline_iterations)]
+        words += ["--learning-rates", str(plan.learning_rates)]
+        if plan.controls is not None:
+            words += ["--controls", str(plan.controls)]
+        lines.append(shlex.join(words + ["--allow-seen"] * bool(plan.seen)))
+    lines.append(f"dipsearch report {name}")
+    return lines

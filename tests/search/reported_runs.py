@@ -1,0 +1,93 @@
+"""Played runs with files beside the study: curves that look like DIP's, and pictures."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from fake_runs import KEYS, outcome
+from numpy.typing import NDArray
+
+from dipstage.documents import parse_yaml
+from dipstage.images import Pixels, png
+from search.experiment import validate
+from search.ledger import Ledger, Work
+from search.paths import curve_path, picture_path
+from search.prepare import load_pictures
+from search.run import Run
+
+Score = Callable[[int], tuple[float, int] | str]
+
+
+def curve(psnr: float, steps: int, length: int, seed: int) -> NDArray[np.float32]:
+    """Rises to exactly `psnr` at `steps`, then falls, with noise below its maximum."""
+    at = np.arange(length)
+    rise = psnr - 14 * np.exp(-4 * at / max(steps, 1)) - 0.002 * np.maximum(at - steps, 0)
+    noisy = rise - 0.05 - np.abs(np.random.default_rng(seed).normal(0, 0.15, length))
+    noisy[steps] = psnr
+    return np.minimum(noisy, psnr).astype(np.float32)
+
+
+@functools.cache
+def truth_of(text: str, label: str) -> Pixels:
+    """A ground truth of an experiment, which is its YAML."""
+    return load_pictures(validate(parse_yaml(text, "test"), "test"))[label].pixels
+
+
+def keep_files(run: Run, number: int, key: str, scores: dict[str, Any], picture: bool) -> None:
+    """What a driver writes of a replicate; not compressed, which is as good to read."""
+    length, found = run.experiment.trainer.iterations, {}
+    for output in ("raw", "smoothed"):
+        best, steps = scores[output]["max_psnr_gt_db"], scores[output]["steps_to_max"]
+        found[f"psnr_gt_{output}_db"] = curve(best, steps, length, number)
+    buffer = io.BytesIO()
+    np.savez(buffer, **found)  # type: ignore[arg-type]
+    curve_path(run.folder, number, key).write_bytes(buffer.getvalue())
+    if picture:
+        truth = truth_of(run.experiment.yaml(), key.rpartition("-seed")[0])
+        noise = np.random.default_rng(number).normal(0, 0.05, truth.shape)
+        path = picture_path(run.folder, number, key)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png((truth + noise).astype(np.float32)))
+
+
+def record(
+    run: Run, ledger: Ledger, work: Work, key: str, score: tuple[float, int], picture: bool = True
+) -> None:
+    """One finished replicate; the second picture is harder, the second seed luckier."""
+    shift = 1.5 * ("camera" in key) - 0.2 * ("seed1" in key)
+    scores = outcome(score[0] - shift, score[1])
+    keep_files(run, work.number, key, scores, picture and key.endswith("seed0"))
+    ledger.record(work.number, key, scores)
+
+
+def play_with_files(
+    run: Run, score: Score, *, keys: list[str] = KEYS, leave: int = 0, pictures: int = 10**9
+) -> Run:
+    """Play a run through with racing; `leave` trials are left under way with one replicate.
+
+    pictures: of how many trials pictures are kept.
+    """
+    ledger = Ledger(run.study, run.experiment, keys)
+    wanted = run.trials_wanted + run.candidates_wanted
+    while (work := ledger.next()) is not None:
+        result = score(work.number)
+        if isinstance(result, str):
+            record(run, ledger, work, keys[0], (20.0, 10), work.number < pictures)
+            ledger.finish(work.number, result)
+            continue
+        for key in keys:
+            record(run, ledger, work, key, result, work.number < pictures)
+            if work.number >= wanted - leave:
+                break
+            if ledger.race(work.number):
+                ledger.finish(work.number, None)
+                break
+        else:
+            ledger.finish(work.number, None)
+        if work.number == wanted - 1:
+            break
+    return run
