@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.comparison import history
 from search.importance import importance_of
+from search.plots.spread import Spread, spread_of
 from search.report.curves import Curves, gather
 from search.report.gains import plain_of
 from search.run import Run, Trial, front_of, pick_of
@@ -41,6 +42,7 @@ def gather_data(
     curves, decided = gather(run, records), importance_of(run)
     moments = history(run)
     objective = run.objective
+    spread = spread_of(run, objective.output, "paired", ("max_psnr_gt_db", objective.steps_key))
     content = {
         "run": run.name,
         "output": objective.output,
@@ -51,8 +53,11 @@ def gather_data(
         "chosen": advice.number,
         "plain": plain.number if plain else None,
         "knee": knee.number if knee else None,
+        "bars": spread.words,
         "front": [trial.number for trial in members],
-        "trials": [_trial(trial, run, records, members, curves, verification) for trial in records],
+        "trials": [
+            _trial(trial, run, records, members, curves, verification, spread) for trial in records
+        ],
         "params": _params(run, records),
         "envelope": curves.envelope,
         "history": {
@@ -71,7 +76,7 @@ def gather_data(
 
 def _trial(
     trial: Trial, run: Run, records: list[Trial], members: list[Trial], curves: Curves,
-    verification: Verification | None,
+    verification: Verification | None, spread: Spread,
 ) -> dict[str, Any]:  # fmt: skip
     objective = run.objective
     values = trial.values or trial.estimate
@@ -98,6 +103,8 @@ def _trial(
         cells["relation"] = relation(trial, records, members)
     if trial.outcomes:
         cells |= _measures(trial, objective.output, objective.steps_key)
+        for bar, key in (("psnr_bar", "max_psnr_gt_db"), ("steps_bar", objective.steps_key)):
+            cells[bar] = _rounded(spread.of(trial, objective.output, key), 3)
     return cells
 
 

@@ -48,6 +48,7 @@ def render(run: Run) -> str:
     text: str = _environment().get_template("report.html.jinja").render(
         run=run.name,
         advice=advice,
+        bars=content["bars"].removeprefix("± "),
         facts=facts(run, records, status, verification),
         standings=advice.standings,
         versus=over_presets(run, records, verification),

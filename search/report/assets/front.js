@@ -50,8 +50,8 @@ const faded = (colour) => colour + "66";
 function bars(trials, colour) {
   const style = { type: "data", color: colour, thickness: 1, width: 0, visible: true };
   return {
-    error_x: { ...style, array: trials.map((trial) => trial.steps_std ?? 0) },
-    error_y: { ...style, array: trials.map((trial) => trial.psnr_std ?? 0) },
+    error_x: { ...style, array: trials.map((trial) => trial.steps_bar ?? 0) },
+    error_y: { ...style, array: trials.map((trial) => trial.psnr_bar ?? 0) },
   };
 }
 
