@@ -20,6 +20,8 @@ ALLOWED = {
         "ledger.py",
         "run.py",
         "rows.py",
+        "drawings.py",
+        "mirror.py",
     },
 }
 
