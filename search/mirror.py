@@ -24,6 +24,7 @@ from dipstage.errors import InputError
 from search.drawings import Drawings
 from search.notes import run_note, trial_note
 from search.paths import curve_path, picture_path, verification_path
+from search.plots import plot_front
 from search.run import Run, Trial, row
 from search.trial_plot import plot_trial, png
 
@@ -119,8 +120,13 @@ class Mirror(BaseStorage):
                 shown = self._shown(study_id, copied, trial, files)
                 seen = copied.known[trial.number] = trial, shown
             trials.append(seen[1])
-        self._write_notes(study_id, copied)
+        front = {}
+        if members := run.front():
+            # The plot shows all trials, and is drawn anew where one has changed.
+            front = dict([self._artifact(run.name, "front.png", lambda: png(plot_front(run)))])
+        self._write_notes(study_id, copied, {trial.number for trial in members})
         notes = {k: v for pad in copied.pads.values() for k, v in pad.attributes.items()}
+        names = run.study._storage.get_study_system_attrs(run.study._study_id)
         copied.study = FrozenStudy(
             study_name=run.name,
             direction=None,
@@ -134,11 +140,10 @@ class Mirror(BaseStorage):
         )
         copied.trials = trials
 
-    def _write_notes(self, study_id: int, copied: _Copied) -> None:
+    def _write_notes(self, study_id: int, copied: _Copied, members: set[int]) -> None:
         records = copied.run.records()
-        members = {trial.number for trial in copied.run.front()}
         first = [t for t in records if t.number in members or t.candidate]
-        rest = [t for t in reversed(records) if t.number not in {t.number for t in first}]
+        rest = [t for t in reversed(records) if t.number not in members and not t.candidate]
         noted = (first + rest)[:_NOTED]
         copied.pads = {number: pad for number, pad in copied.pads.items() if number is None}
         copied.pads.setdefault(None, _Pad()).write(run_note(copied.run), None)
@@ -190,12 +195,12 @@ class Mirror(BaseStorage):
             if picture_path(run.folder, trial.number, key).name in files:
                 drawn[f"{key}.png"] = partial(_picture, run, trial, key)
         for filename, draw in drawn.items():
-            identity = self._drawings.offer(f"{run.name}/{trial.number}/{filename}", draw)
-            meta = {
-                "artifact_id": identity, "filename": filename, "mimetype": "image/png",
-                "encoding": None,
-            }  # fmt: skip
-            yield f"artifacts:{identity}", json.dumps(meta)
+            yield self._artifact(f"{run.name}/{trial.number}", filename, draw)
+
+    def _artifact(self, place: str, filename: str, draw: Callable[[], bytes]) -> tuple[str, str]:
+        identity = self._drawings.offer(f"{place}/{filename}", draw)
+        meta = {"artifact_id": identity, "filename": filename, "mimetype": "image/png"}
+        return f"artifacts:{identity}", json.dumps({**meta, "encoding": None})
 
     # What optuna-dashboard reads.
 

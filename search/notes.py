@@ -119,8 +119,8 @@ def run_note(run: Run) -> str:
         lines += ["", f"### Front of {len(members)}", "", *_table(columns, rows)]
     lines += [
         "",
-        "A copy that follows the study: what is changed here, if anything, does not reach it. "
-        "Raced trials are shown as pruned, with predicted values.",
+        "This is a copy that follows the study, to look at. Raced trials are shown as pruned, with "
+        "the values that they were predicted.",
     ]
     return "\n".join(lines)
 
