@@ -70,6 +70,7 @@ class _Copied:
     trials: list[FrozenTrial] = field(default_factory=list)
     known: dict[int, tuple[FrozenTrial, FrozenTrial]] = field(default_factory=dict)
     pads: dict[int | None, _Pad] = field(default_factory=dict)
+    front: dict[str, str] = field(default_factory=dict)
     keys: int = 0
 
 
@@ -109,10 +110,9 @@ class Mirror(BaseStorage):
         attributes = run.study.user_attrs
         seeds = (attributes.get("experiment") or {}).get("seeds") or ()
         copied.keys = len(attributes["pictures"]) * len(seeds)
-        found = run.study.get_trials(deepcopy=False)
         files: frozenset[str] | None = None
         trials = []
-        for trial in found:
+        for trial in run.study.get_trials(deepcopy=False):
             # Optuna hands out the same object for a trial that has ended.
             seen = copied.known.get(trial.number)
             if seen is None or seen[0] is not trial:
@@ -120,11 +120,9 @@ class Mirror(BaseStorage):
                 shown = self._shown(study_id, copied, trial, files)
                 seen = copied.known[trial.number] = trial, shown
             trials.append(seen[1])
-        front = {}
-        if members := run.front():
-            # The plot shows all trials, and is drawn anew where one has changed.
-            front = dict([self._artifact(run.name, "front.png", lambda: png(plot_front(run)))])
-        self._write_notes(study_id, copied, {trial.number for trial in members})
+        if files is not None:
+            self._draw_and_note(study_id, copied)
+        copied.pads.setdefault(None, _Pad()).write(run_note(run), None)
         notes = {k: v for pad in copied.pads.values() for k, v in pad.attributes.items()}
         names = run.study._storage.get_study_system_attrs(run.study._study_id)
         copied.study = FrozenStudy(
@@ -132,23 +130,24 @@ class Mirror(BaseStorage):
             direction=None,
             directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
             user_attrs=_told(attributes),
-            system_attrs={
-                **run.study._storage.get_study_system_attrs(run.study._study_id),
-                **notes,
-            },
+            system_attrs={**names, **notes, **copied.front},
             study_id=study_id,
         )
         copied.trials = trials
 
-    def _write_notes(self, study_id: int, copied: _Copied, members: set[int]) -> None:
-        records = copied.run.records()
+    def _draw_and_note(self, study_id: int, copied: _Copied) -> None:
+        """What depends on all trials: the plot of the front, and who has a note."""
+        run, records = copied.run, copied.run.records()
+        members = {trial.number for trial in run.front()}
+        if members:
+            plot = self._artifact(run.name, "front.png", lambda: png(plot_front(run)))
+            copied.front = dict([plot])
         first = [t for t in records if t.number in members or t.candidate]
         rest = [t for t in reversed(records) if t.number not in members and not t.candidate]
-        noted = (first + rest)[:_NOTED]
-        copied.pads = {number: pad for number, pad in copied.pads.items() if number is None}
-        copied.pads.setdefault(None, _Pad()).write(run_note(copied.run), None)
-        for trial in noted:
-            pad = copied.pads.setdefault(trial.number, _Pad())
+        before = copied.pads
+        copied.pads = {None: before.get(None, _Pad())}
+        for trial in (first + rest)[:_NOTED]:
+            pad = copied.pads[trial.number] = before.get(trial.number, _Pad())
             pad.write(trial_note(trial, copied.keys), study_id * _STUDY_STRIDE + trial.number)
 
     def _shown(
