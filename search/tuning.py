@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -260,6 +261,7 @@ def tune_trials(
     """
     shares = resources_of(run.experiment, can_grow=can_grow)
     run.study.set_user_attr("concurrent", shares.concurrent)
+    run.study.set_user_attr("driven_since", datetime.now(UTC).isoformat(timespec="milliseconds"))
     setting = replace(setting, device=shares.device)
     searcher = StudySearcher(run, ledger, lease)
     racer = Racer(searcher)
