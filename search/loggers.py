@@ -180,6 +180,7 @@ class Logger(tune.Callback):  # type: ignore[misc]
             callback.setup()
             if self._take_up is not None:
                 self._take_up(callback, self)
+            log: dict[str, Callable[..., None]]
             log = {"start": self._log_start, "result": self._log_result, "end": self._log_end}
             while (event := self._events.get())[0] != _END and self.failure is None:
                 kind, *details = event

@@ -263,11 +263,11 @@ class Mirror(BaseStorage):
     def _refuse(self, *arguments: Any, **named: Any) -> NoReturn:
         raise InputError("the dashboard only shows a study")
 
-    create_new_study = delete_study = _refuse  # type: ignore[assignment]
-    set_study_user_attr = set_study_system_attr = _refuse  # type: ignore[assignment]
-    create_new_trial = set_trial_param = set_trial_state_values = _refuse  # type: ignore[assignment]
-    set_trial_intermediate_value = _refuse  # type: ignore[assignment]
-    set_trial_user_attr = set_trial_system_attr = _refuse  # type: ignore[assignment]
+    create_new_study = delete_study = _refuse
+    set_study_user_attr = set_study_system_attr = _refuse
+    create_new_trial = set_trial_param = set_trial_state_values = _refuse
+    set_trial_intermediate_value = _refuse
+    set_trial_user_attr = set_trial_system_attr = _refuse
 
 
 def _files(run: Run) -> frozenset[str]:

@@ -198,7 +198,7 @@ def test_names_from_files_are_text_in_notes(played: Run) -> None:
     failed = played.records()[4]
     assert "failed: diverged" in trial_note(failed, 4)
     note = run_note(played)
-    assert note.count("\n| ") == 1 + len(played.front())
+    assert note.count("\n| ") == 2 + len(played.front())
 
 
 def test_a_schedule_of_many_stages_is_told_in_few_rows(tmp_path: Path) -> None:
@@ -209,5 +209,5 @@ def test_a_schedule_of_many_stages_is_told_in_few_rows(tmp_path: Path) -> None:
     assert trial.schedule is not None
     note = trial_note(trial, 4)
     assert f"{len(trial.schedule.stages)} stages: " in note
-    assert note.count("\n| ") == 1 + 16 + 1
+    assert note.count("\n| ") == 2 + 16 + 1
     assert "running, 1 of 4 replicates done" in note

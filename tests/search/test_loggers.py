@@ -249,7 +249,7 @@ def test_a_search_does_without_a_server_that_is_away(
 def test_a_logger_that_is_not_installed_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], words: str
 ) -> None:
-    monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=words):
         launch(experiment(logging=wanted), runs_dir=tmp_path)
     assert not list(tmp_path.iterdir())
