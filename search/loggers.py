@@ -314,12 +314,13 @@ def _mlflow(run: Run, address: str, number_of: Callable[[str], int]) -> Logger:
     if "://" not in address or address.startswith("file:"):
         # Since MLflow 3.7 a folder must be wanted by this name, too; it still works.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
     def make(known_as: str) -> LoggerCallback:
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
+        # MLflow, once imported, tells on stderr of each table that it makes.
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         return MLflowLoggerCallback(
             tracking_uri=address, experiment_name=run.name, tags={LOGGED: known_as}
         )

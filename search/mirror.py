@@ -30,7 +30,7 @@ from search.trial_plot import plot_trial, png
 
 _STUDY_STRIDE = 10_000_000
 """More than a study has trials, so that ids of trials are unique over studies."""
-_NOTED = 500
+_NOTED = 300
 """Trials that have notes. optuna-dashboard looks through all notes of a study for each trial."""
 
 
