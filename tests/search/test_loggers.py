@@ -17,7 +17,7 @@ from search.experiment import Experiment, load_experiment
 from search.ledger import Ledger
 from search.loggers import LOGGED, Logger
 from search.progress import Quiet
-from search.run import Run
+from search.run import Run, Trial
 
 TRAINED = ["chelsea-seed0", "camera-seed1", "chelsea-seed1", "camera-seed0"]
 """The replicates in the order of training."""
@@ -235,6 +235,34 @@ def test_a_search_does_without_a_server_that_is_away(
     assert [trial.state for trial in run.records()] == ["complete"]
     [notice] = view.notices
     assert notice.startswith("MLflow: ")
+
+
+def test_weights_and_biases_gets_a_project_a_group_and_goes_on_with_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package is not installed here: this says what Ray's callback is given, not what it does.
+    from ray.air.integrations import wandb
+
+    monkeypatch.setattr(wandb, "wandb", object())
+    run = new_run(tmp_path, experiment(logging={"wandb": "mine"}))
+    made: list[Any] = []
+
+    def setup(callback: Any) -> None:
+        made.append(callback)
+
+    monkeypatch.setattr(wandb.WandbLoggerCallback, "setup", setup)
+    monkeypatch.setattr(wandb.WandbLoggerCallback, "on_experiment_end", lambda self, trials: None)
+    with loggers.logged(run, lambda _: 0, Quiet()) as [tested]:
+        told = tested.told(_begun(run))
+    [callback] = made
+    assert (callback.project, callback.group) == ("mine", "tiny")
+    assert callback.kwargs == {"resume": "allow"}
+    assert told.trial_id == f"{run.study.user_attrs[LOGGED]}-00000"
+
+
+def _begun(run: Run) -> Trial:
+    Ledger(run.study, run.experiment, KEYS).next()
+    return run.records()[0]
 
 
 @pytest.mark.parametrize(
