@@ -14,6 +14,7 @@ import os
 import queue
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class Logger(tune.Callback):  # type: ignore[misc]
         self._run = run.reread()
         self.known_as = str(run.study.user_attrs[LOGGED])
         self._numbers: dict[str, int] = {}
+        self._starts = Counter[int]()
         self._open: dict[int, Told] = {}
         self._scores: dict[int, dict[str, Any]] = {}
         self._events: queue.Queue[tuple[Any, ...]] = queue.Queue(_PENDING)
@@ -133,6 +135,7 @@ class Logger(tune.Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker began or went on with a trial."""
         number = self._numbers[trial.trial_id] = self._number_of(trial.trial_id)
+        self._starts[number] += 1
         self._put("start", number, list(trial.config["work"]["done"]))
 
     def on_trial_result(
@@ -146,11 +149,12 @@ class Logger(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended, or is to run again: the study knows."""
-        self._put("end", self._numbers.pop(trial.trial_id))
+        number = self._numbers.pop(trial.trial_id)
+        self._put("end", number, self._starts[number])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died."""
-        self._put("end", self._numbers.pop(trial.trial_id))
+        self.on_trial_complete(iteration, trials, trial)
 
     def close(self, within_s: float = CLOSING_S) -> None:
         """Wait for what is under way, but not for ever."""
@@ -213,9 +217,10 @@ class Logger(tune.Callback):  # type: ignore[misc]
         numbers["mean"] = _means(scores, self._run.objective)
         callback.log_trial_result(len(scores), told, numbers)
 
-    def _log_end(self, callback: LoggerCallback, number: int) -> None:
+    def _log_end(self, callback: LoggerCallback, number: int, starts: int) -> None:
         trial = self.record(number)
-        if trial.state != "running":
+        # This may be looked at late, when the trial has been handed out again and ended.
+        if trial.state != "running" and self._starts[number] == starts:
             callback.log_trial_end(self._open.pop(number), failed=trial.state == "failed")
             del self._scores[number]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,12 @@ def result(steps: int) -> dict[str, Any]:
     return {"replicate": [KEYS[steps]], "outcome": [outcome(25.0, steps)], "curves": []}
 
 
-def test_a_trial_that_is_handed_out_again_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_trial_that_is_handed_out_again_goes_on_where_it_was(tmp_path: Path, late: bool) -> None:
     run, recorder = new_run(tmp_path, experiment()), Recorder()
+    go = threading.Event()
+    if late:  # Everything has happened before the logger looks at it.
+        recorder.setup = go.wait  # type: ignore[assignment, method-assign]
     ledger = Ledger(run.study, run.experiment, KEYS)
     work = ledger.next()
     assert work is not None
@@ -200,6 +205,7 @@ def test_a_trial_that_is_handed_out_again_goes_on_where_it_was(tmp_path: Path) -
         tested.on_trial_result(0, [], second, result(steps))
     ledger.finish(0, None)
     tested.on_trial_complete(0, [], second)
+    go.set()
     tested.close()
     start = ("start", "00000 baseline", "baseline")
     expected = [start, (1, 0), (2, 0.5), start, (3, 1), (4, 1.5), ("end", "well")]
