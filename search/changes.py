@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from search.experiment import Experiment
     from search.run import Run
 
-_ACCEPTABLE = ("resources.", "racing.", "search.")
+_ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
 """Keys of an experiment that change how a search goes on, and not what its numbers mean."""
 
 
@@ -38,7 +38,7 @@ def taken_up(
     """The experiment that a resume goes on with; InputError names what has changed and may not.
 
     given: the experiment again, where its pictures have moved: the rest of it is not looked at.
-    accept: takes up changes of resources, racing, sampling and code in the run's own file.
+    accept: takes up changes of resources, racing, sampling, logging and code in the run's own file.
     """
     from search.experiment import validate
 
@@ -49,7 +49,9 @@ def taken_up(
         return now, []
     if given is not None:
         now = now.model_copy(update={"images": given.images})
-    changes = [*_experiment_changes(recorded, now.model_dump(mode="json")), *_code_changes(run)]
+    # Not as it was recorded: an older version knew fewer keys.
+    before = validate(recorded, str(path)).model_dump(mode="json")
+    changes = [*_experiment_changes(before, now.model_dump(mode="json")), *_code_changes(run)]
     refused = [change for change in changes if not change.acceptable]
     if refused:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dipstage.console import Commands
-from search.commands import analysing, cluster, drawing, reporting, searching
+from search.commands import analysing, cluster, drawing, reporting, searching, watching
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +23,7 @@ for command in (
     cluster.stop,
     cluster.fetch,
     analysing.status,
+    watching.dashboard,
     analysing.trials,
     analysing.pareto,
     analysing.compare,

@@ -85,7 +85,10 @@ def _our_code() -> dict[str, Any]:
     return {"py_modules": [str(here / package) for package in ("dipstage", "search")]}
 
 
-_SECRETS = (ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SECRETS = (
+    ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY",
+)  # fmt: skip
 
 
 @contextmanager

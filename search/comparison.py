@@ -84,11 +84,11 @@ def attained_by_share(values: Sequence[float], share: float) -> float:
 
 
 def repetitions(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in nothing but name, sampler seed and resources, together."""
+    """Runs that differ in nothing but name, sampler seed, resources and logging, together."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         content = run.experiment.model_dump(mode="json")
-        for key in ("name", "resources"):
+        for key in ("name", "resources", "logging"):
             del content[key]
         content["search"] = {**content["search"], "seed": None, "trials": run.trials_wanted}
         groups.setdefault(str(content), []).append(run)

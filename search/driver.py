@@ -58,6 +58,7 @@ def launch(
     experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
+    refuse_missing_loggers(experiment, folder)
     digests = {label: picture.digest for label, picture in pictures.items()}
 
     view = view or Quiet()
@@ -174,6 +175,7 @@ def drive(
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)
         setting = _setting(run, experiment)
+        refuse_missing_loggers(experiment, run.folder)
         write_down(run, experiment, changes)
         run = run.reread()
         run.study.set_user_attr("trials", trials)
@@ -203,6 +205,14 @@ def _refuse_fewer(run: Run, trials: int) -> None:
         )
     if trials > run.trials_wanted and run.experiment.space is None:
         raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
+
+
+def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
+    """InputError for a logger that is asked for and cannot be had."""
+    if experiment.logging.wanted:
+        from search.loggers import refuse_missing
+
+        refuse_missing(experiment.logging, folder)
 
 
 def _setting(run: Run, experiment: Experiment) -> Setting:

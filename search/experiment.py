@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -209,6 +210,53 @@ class Resources(_Model):
         return self
 
 
+class Logging(_Model):
+    """Where a search is logged to beside its study, through Ray's callbacks.
+
+    None of it may hold a password or a token; those come from the environment.
+    """
+
+    tensorboard: bool = False
+    """Event files in the run's folder, `tensorboard/`."""
+    mlflow: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    """A tracking server's address, a database such as `sqlite:////path/mlflow.db`, or a folder,
+    relative to the experiment's."""
+    wandb: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """A project of Weights & Biases."""
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> Logging:
+        if self.mlflow is not None and holds_secret(self.mlflow):
+            raise ValueError(
+                "mlflow holds a password or a token, which files and process lists would show: "
+                "give it in the environment as MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or as MLFLOW_TRACKING_TOKEN"
+            )
+        for key, value in (("mlflow", self.mlflow), ("wandb", self.wandb)):
+            if value is not None and (found := forbidden_in(value)) is not None:
+                raise ValueError(f"{key} has {found} in {value!r}")
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is logged."""
+        return bool(self.tensorboard or self.mlflow or self.wandb)
+
+
+def holds_secret(address: str) -> bool:
+    """Whether an address has a password or a token in it, or cannot be told not to have."""
+    try:
+        parts = urlsplit(address)
+        if parts.password is not None:
+            return True
+    except ValueError:
+        return True
+    if "://" in address and "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
+        return True
+    words = ("password", "passwd", "token", "secret", "key")
+    return any(word in key.lower() for key, _ in parse_qsl(parts.query) for word in words)
+
+
 class Experiment(_Model):
     """A search, or with `search.trials: 0` a comparison of the candidates."""
 
@@ -234,6 +282,7 @@ class Experiment(_Model):
     search: Search = Search()
     racing: Racing = Racing()
     resources: Resources = Resources()
+    logging: Logging = Logging()
 
     @model_validator(mode="after")
     def _coherent(self) -> Experiment:
@@ -318,6 +367,16 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
                 else str((folder / entry).absolute())
                 for entry in entries
             ]
+    _anchor_mlflow(content, "logging.mlflow", folder)
+    if isinstance(logging := content.get("logging"), dict):
+        _anchor_mlflow(logging, "mlflow", folder)
+
+
+def _anchor_mlflow(content: dict[str, Any], key: str, folder: Path) -> None:
+    """A tracking address without a scheme is a folder; `databricks` is a name that MLflow knows."""
+    address = content.get(key)
+    if isinstance(address, str) and address and ":" not in address and address != "databricks":
+        content[key] = str((folder / address).absolute())
 
 
 def _is_name(key: str, entry: str) -> bool:

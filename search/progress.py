@@ -5,15 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from search.status import sentence, status_of
+from search.run import front_of
+from search.sketch import legend, sketch
+from search.status import ahead, counts, found, sentence, status_of
 
 if TYPE_CHECKING:
-    from search.run import Run
+    from search.run import Run, Trial
+
+_BESIDE = 72
+"""Columns from which the plot stands beside the table."""
 
 
 class View(Protocol):
@@ -74,15 +81,20 @@ class Lines:
 
 
 class LiveView:
-    """A bar, the status and the front's members."""
+    """A bar, the status, the front in small and its members, as much as the terminal has room for.
 
-    def __init__(self, console: Console) -> None:
-        """Draw on `console`, which is a terminal."""
+    below: a line under it, such as who drives the run; None for none.
+    """
+
+    def __init__(self, console: Console, waiting: str = "starting Ray …") -> None:
+        """Draw on `console`, which is a terminal. waiting: is shown until there is a run."""
         self._live = Live(console=console, refresh_per_second=2, transient=True)
+        self._waiting = waiting
+        self.below: str | None = None
 
     def __enter__(self) -> LiveView:
         self._live.start()
-        self._live.update(Text("starting Ray …"), refresh=True)
+        self._live.update(Text(self._waiting), refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,7 +102,7 @@ class LiveView:
 
     def update(self, run: Run) -> None:
         """See `View`."""
-        self._live.update(self._draw(run))
+        self._live.update(drawn(run, self._live.console, self.below))
 
     def end(self, run: Run) -> None:
         """See `View`."""
@@ -99,18 +111,61 @@ class LiveView:
         """See `View`."""
         self._live.console.print(f"notice: {notice}", markup=False)
 
-    def _draw(self, run: Run) -> Any:
-        from dipstage.console import table
 
-        status = status_of(run)
-        rows = [
-            [t.name, f"{t.score.steps_to_max:.0f}", f"{t.score.max_psnr_gt_db:.2f}"]
-            for t in run.front()[-10:]
-        ]
-        return Group(
-            Text(f"{run.name}: {sentence(status)}"),
-            ProgressBar(total=status.wanted, completed=status.done, width=60),
-            table(["front", run.objective.steps_words, "max PSNR_GT (dB)"], rows)
-            if rows
-            else Text(""),
-        )
+def drawn(run: Run, console: Console, below: str | None = None) -> Any:
+    """What `LiveView` shows, never wider or higher than the terminal."""
+    records = run.records()
+    status = status_of(run, records)
+    width, height = console.size
+    part = _part(run)
+    title = f"{run.name} (part {part} of 2)" if part else run.name
+    lines = [f"{title}: {', '.join(counts(status))}"]
+    if status.best is not None:
+        lines.append(", ".join(found(status)))
+    pace = [f"{status.trials_per_hour:.3g} trials an hour"] if status.trials_per_hour else []
+    if left := ahead(status):
+        lines.append(", ".join([*pace, *left]) + " of this part" * (part == 1))
+    if below:
+        lines.append(below)
+    parts: list[Any] = [_line(text) for text in lines]
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=status.wanted, completed=status.done, width=min(60, width)))
+    parts.insert(1, bar)
+    if status.front and height - len(parts) >= 8:
+        parts += ["", _front(run, records, width, height - len(parts) - 2, console)]
+    return Group(*parts)
+
+
+def _part(run: Run) -> int:
+    """Which of the two comparisons of a verification a run is; 0 for a search."""
+    if "/" not in run.name:
+        return 0
+    from search.verification_plan import HELD_OUT, TUNING
+
+    return {TUNING: 1, HELD_OUT: 2}.get(run.name.rpartition("/")[2], 0)
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _front(run: Run, records: list[Trial], width: int, height: int, console: Console) -> Any:
+    """The plot, and beside it, where there is room, the members with the highest PSNR_GT."""
+    ascii_only = not console.encoding.startswith("utf")
+    rows = min(height, 18)
+    members = front_of(records)[-(rows - 2) :]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("front", no_wrap=True, overflow="ellipsis", max_width=18)
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("dB", justify="right", no_wrap=True)
+    for trial in members:
+        score = trial.score
+        name = Text(trial.name)
+        table.add_row(name, f"{score.steps_to_max:.0f}", f"{score.max_psnr_gt_db:.2f}")
+    if width < _BESIDE:
+        return table
+    plot = sketch(records, min(width - 36, 72), rows - 1, ascii_only=ascii_only)
+    plot.append(f"\n{'':8}{legend(ascii_only=ascii_only)}", "dim")
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_row(plot, table)
+    return grid

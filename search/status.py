@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
+from datetime import datetime
 
+from search.forecast import Plan, forecast
 from search.run import Run, Trial, front_of
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A search in numbers. Trials include candidates; `seconds_left` is None before the first.
+    """A search in numbers. Trials include candidates; `seconds_left` is None before a replicate has
+    ended, and where nothing runs (see `search.forecast`).
 
     replicates_saved: those that raced trials were spared.
     """
@@ -34,21 +36,21 @@ class Status:
         return self.complete + self.raced + self.failed
 
 
-def status_of(run: Run) -> Status:
-    """Read the study."""
-    trials = run.records()
+def status_of(run: Run, trials: list[Trial] | None = None, now: datetime | None = None) -> Status:
+    """Read the study; `trials` are its records, where they have just been read."""
+    trials = run.records() if trials is None else trials
     by_state = {
         state: [t for t in trials if t.state == state]
         for state in ("complete", "raced", "failed", "running")
     }
     front = front_of(trials)
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
-    wanted = run.trials_wanted + run.candidates_wanted
+    plan = Plan.of(run.study.user_attrs)
+    wanted = plan.sampled + len(plan.candidates)
     done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
     whole = max((len(t.outcomes) for t in by_state["complete"]), default=0)
-    # Not the trials that run at this moment: between two trials that is one too few.
-    at_a_time = int(run.study.user_attrs.get("concurrent", 1)) if by_state["running"] else 0
-    rate = _per_second(trials, min(at_a_time, wanted - done))
+    # Trials' times are local and without a zone: Optuna's way.
+    ahead = forecast(trials, plan, now or datetime.now())
     return Status(
         wanted=wanted,
         complete=len(by_state["complete"]),
@@ -60,37 +62,42 @@ def status_of(run: Run) -> Status:
         best=best.name if best else None,
         best_max_psnr_gt_db=best.score.max_psnr_gt_db if best else None,
         best_steps_to_max=best.score.steps_to_max if best else None,
-        trials_per_hour=rate * 3600 if rate else None,
-        seconds_left=0.0 if done >= wanted else (wanted - done) / rate if rate else None,
+        trials_per_hour=ahead.trials_per_hour,
+        seconds_left=0.0 if done >= wanted else ahead.seconds_left,
     )
-
-
-def _per_second(trials: list[Trial], at_a_time: int) -> float | None:
-    """Trials at a time by the mean training time of the last 16 that ended.
-
-    Not by the clock: a search that was interrupted for a night is no slower for it.
-    """
-    ended = sorted((t for t in trials if t.ended and t.wall_s > 0), key=lambda t: str(t.ended))
-    last = [t.wall_s for t in ended[-16:]]
-    return at_a_time / fmean(last) if last and at_a_time else None
 
 
 def sentence(status: Status) -> str:
     """The status in one line."""
+    return ", ".join(counts(status) + found(status) + ahead(status))
+
+
+def counts(status: Status) -> list[str]:
+    """Trials by state."""
     parts = [f"{status.done}/{status.wanted} trials", f"{status.running} running"]
     if status.raced:
         parts.append(f"{status.raced} raced ({status.replicates_saved} replicates saved)")
     if status.failed:
         parts.append(f"{status.failed} failed")
-    if status.best is not None:
-        parts.append(
-            f"best {status.best_max_psnr_gt_db:.2f} dB at {status.best_steps_to_max:.0f} "
-            f"({status.best})"
-        )
-        parts.append(f"front of {status.front}")
-    if status.seconds_left is not None and status.done < status.wanted:
-        parts.append(f"{duration(status.seconds_left)} left")
-    return ", ".join(parts)
+    return parts
+
+
+def found(status: Status) -> list[str]:
+    """The best so far, and how large the front is."""
+    if status.best is None:
+        return []
+    return [
+        f"best {status.best_max_psnr_gt_db:.2f} dB at {status.best_steps_to_max:.0f} "
+        f"({status.best})",
+        f"front of {status.front}",
+    ]
+
+
+def ahead(status: Status) -> list[str]:
+    """The time left."""
+    if status.seconds_left is None or status.done >= status.wanted:
+        return []
+    return [f"{duration(status.seconds_left)} left"]
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from search.trial import ScheduleTrial
 if TYPE_CHECKING:
     from search.lease import Lease
     from search.ledger import Ledger
+    from search.loggers import Logger
     from search.progress import View
     from search.run import Run
     from search.trial import Setting
@@ -75,6 +77,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what it is given; the study's address must not be among it."""
         return {}
+
+    def number_of(self, trial_id: str) -> int:
+        """The study's number of a trial that Tune has under way."""
+        return self._numbers[trial_id]
 
     @_halting()
     def suggest(self, trial_id: str) -> Any:
@@ -189,9 +195,16 @@ class Racer(FIFOScheduler):  # type: ignore[misc]
 class Watch(tune.Callback):  # type: ignore[misc]
     """Tells the view about the run, at most twice a second, and the searcher about deaths."""
 
-    def __init__(self, run: Run, searcher: StudySearcher, view: View, lease: Lease) -> None:
+    def __init__(
+        self,
+        run: Run,
+        searcher: StudySearcher,
+        view: View,
+        lease: Lease,
+        loggers: list[Logger],
+    ) -> None:
         self._run, self._searcher, self._view, self._next = run, searcher, view, 0.0
-        self._lease = lease
+        self._lease, self._loggers = lease, loggers
 
     def __getstate__(self) -> dict[str, Any]:
         """As in `StudySearcher`."""
@@ -204,6 +217,8 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._lease.check()
         if time.monotonic() >= self._next:
             self._view.update(self._run)
+            for logger in self._loggers:
+                logger.tell_failure(self._view)
             self._next = time.monotonic() + 0.5
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -217,6 +232,18 @@ def _last_line(path: str | None) -> str:
         return ""
     lines = [line.strip() for line in Path(path).read_text(errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "")[:200]
+
+
+@contextmanager
+def _logged(run: Run, searcher: StudySearcher, view: View) -> Iterator[list[Logger]]:
+    """The loggers that the experiment asks for, for the time of the block."""
+    if not run.experiment.logging.wanted:
+        yield []
+        return
+    from search.loggers import logged
+
+    with logged(run, searcher.number_of, view) as loggers:
+        yield loggers
 
 
 def tune_trials(
@@ -240,33 +267,36 @@ def tune_trials(
         view.note(seen)
         shares = resources_of(run.experiment, can_grow=can_grow, trials_per_gpu=best)
     run.study.set_user_attr("concurrent", shares.concurrent)
+    run.study.set_user_attr("driven_since", datetime.now(UTC).isoformat(timespec="milliseconds"))
     searcher = StudySearcher(run, ledger, lease)
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
-        tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(trainable or ScheduleTrial, setting=setting), shares.request
-            ),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=racer,
-                num_samples=-1,
-                max_concurrent_trials=shares.concurrent,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=run.name.replace("/", "-"),
-                storage_path=scratch,
-                verbose=0,
-                # In a notebook Tune's own would leave an empty output.
-                progress_reporter=tune.CLIReporter(),
-                callbacks=[Watch(run, searcher, view, lease)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=0),
-            ),
-        ).fit()
+        with _logged(run, searcher, view) as loggers:
+            tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(trainable or ScheduleTrial, setting=setting),
+                    shares.request,
+                ),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=racer,
+                    num_samples=-1,
+                    max_concurrent_trials=shares.concurrent,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name=run.name.replace("/", "-"),
+                    storage_path=scratch,
+                    verbose=0,
+                    # In a notebook Tune's own would leave an empty output.
+                    progress_reporter=tune.CLIReporter(),
+                    callbacks=[Watch(run, searcher, view, lease, loggers), *loggers],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
     except Halt as halt:
         raise WorkError(f"{halt.reason}; go on with a resume once that is mended") from None
     finally:

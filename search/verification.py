@@ -60,6 +60,7 @@ def verify(
         from search import driver
         from search.cluster import ray_cluster, resources_of
 
+        driver.refuse_missing_loggers(run.experiment, run.folder)
         own = driver.unchanged_pictures(run, run.experiment)
         with terminable(), ray_cluster(address), terminable():
             resources_of(run.experiment, can_grow=address is not None)

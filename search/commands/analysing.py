@@ -37,18 +37,34 @@ if TYPE_CHECKING:
     metavar="URL",
     help="A cluster's dashboard, such as http://HEAD:8265: RUN is then the id of a job there.",
 )
+@click.option(
+    "--watch", "watching", is_flag=True, help="Go on until nothing is left to do; Ctrl-C ends it."
+)
 @of_a_run
 def status(
-    name: str, as_json: bool, address: str | None, storage: str | None, runs_dir: Path
+    name: str,
+    as_json: bool,
+    address: str | None,
+    watching: bool,
+    storage: str | None,
+    runs_dir: Path,
 ) -> None:
     """Trials by state, best so far, rate and time left; or a submitted search's job."""
+    if watching and as_json:
+        raise InputError("--watch draws what --json prints once: give one of them")
     if (cluster := job_address(name, address, runs_dir)) is not None:
+        if watching:
+            raise InputError(f"{name} is a job: follow it with dipsearch logs {name} --follow")
         show_job(name, cluster, as_json=as_json)
         return
     from search.run import Run
     from search.status import sentence, status_of
 
     run = Run.open(name, runs_dir, storage)
+    if watching:
+        from search.watch import watch
+
+        watch(run, make_console(), lambda current: _resume_line(current, name, runs_dir))
     now, driver = status_of(run), run.driver()
     parts = {part.name: status_of(part) for part in _verification_parts(run)}
     if as_json:
@@ -68,7 +84,7 @@ def status(
     if driver is not None:
         click.echo(f"driver: {driver}")
     elif now.done < now.wanted:
-        click.echo(f"no driver; go on with: dipsearch resume {name}{where(runs_dir)}")
+        click.echo(_resume_line(run, name, runs_dir))
     for accepted in run.study.user_attrs.get("accepted", []):
         click.echo(f"changed {accepted['date']}: {'; '.join(accepted['changes'])}")
     for part, status in parts.items():
@@ -77,6 +93,12 @@ def status(
         len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
     ):
         click.echo(f"the verification is not finished: dipsearch verify {name}{where(runs_dir)}")
+
+
+def _resume_line(run: Run, name: str, runs_dir: Path) -> str:
+    """For a run that nobody drives: a search, or a comparison of its verification."""
+    command = "resume" if run.name == name else "verify"
+    return f"no driver; go on with: dipsearch {command} {name}{where(runs_dir)}"
 
 
 def _verification_parts(run: Run) -> list[Run]:

@@ -60,8 +60,8 @@ address_option = click.option(
 accept_changes_option = click.option(
     "--accept-changes",
     is_flag=True,
-    help="Go on with other resources, racing, sampling or code than the run began with, and note "
-    "it in the run.",
+    help="Go on with other resources, racing, sampling, logging or code than the run began with, "
+    "and note it in the run.",
 )
 
 

@@ -3,12 +3,17 @@
 import io
 from pathlib import Path
 
-from fake_runs import KEYS, experiment, new_run, outcome
+import pytest
+from fake_runs import KEYS, experiment, new_run, outcome, play
+from processes import finish
+from rich.cells import cell_len
 from rich.console import Console
 
 from search.ledger import Ledger
-from search.progress import Lines, LiveView, Quiet
+from search.progress import Lines, LiveView, Quiet, drawn
 from search.run import Run
+from search.sketch import sketch
+from search.watch import watch
 
 
 def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -> None:
@@ -48,3 +53,109 @@ def test_the_live_view_shows_status_and_front_and_leaves_the_screen_clean(played
     assert "transparency dropped" in shown
     Quiet().update(played)
     Quiet().end(played)
+
+
+def screen(run: Run, width: int, height: int, below: str | None = None) -> list[str]:
+    """What a terminal of this size shows."""
+    console = Console(file=io.StringIO(), width=width, height=height)
+    with console.capture() as shown:
+        console.print(drawn(run, console, below))
+    return [line.rstrip() for line in shown.get().splitlines()]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 16), (40, 8)])
+def test_the_view_fits_the_terminal(tmp_path: Path, width: int, height: int) -> None:
+    named = experiment(candidates=[f"uniform:stages={n}" for n in range(2, 30)])
+    run = play(new_run(tmp_path, named), lambda n: (25.0 + n / 10, 10 + n))
+    lines = screen(run, width, height, "no driver; go on with: dipsearch resume tiny " + "x" * 99)
+    assert len(lines) <= height
+    assert all(cell_len(line) <= width for line in lines)
+    assert lines[0].startswith("tiny: 32/32 trials")
+    assert any("best 28.10 dB at 41 (trial 31)" in line[:40] or "…" in line for line in lines)
+    assert ("● front" in "".join(lines)) == (width >= 80)
+
+
+def test_the_plot_has_the_front_where_it_is_and_leaves_out_what_is_far_below(
+    tmp_path: Path,
+) -> None:
+    scores = {
+        0: (25.0, 20),
+        1: (26.0, 15),
+        2: (27.0, 18),
+        3: (24.0, 10),
+        4: (12.0, 99),
+        5: (26, 25),
+    }
+    run = play(new_run(tmp_path, experiment()), lambda number: scores[number])
+    lines = sketch(run.records(), 40, 12).plain.splitlines()
+    assert len(lines) == 12
+    assert {len(line) for line in lines[:-1]} == {40}
+    plot = [line[8:] for line in lines[:10]]
+    assert plot[9][0] == "●"  # Fewest steps, lowest.
+    assert plot[0][round(8 / 15 * 31)] == "●"  # The highest.
+    assert "".join(plot).count("●") == 2
+    assert "".join(plot).count("◆") == 1
+    assert "".join(plot).count("◇") == 1
+    assert lines[0].startswith(" 27.00 │")
+    assert lines[9].startswith(" 24.00 │")
+    assert "1 below" in lines[11]
+    assert sketch(run.records(), 40, 12, ascii_only=True).plain.isascii()
+
+
+def test_pace_and_time_left_are_shown_while_trials_run(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment())
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    for number in range(2):
+        work = ledger.next()
+        assert work is not None
+        for key in KEYS[: 4 - 2 * number]:
+            ledger.record(work.number, key, outcome(25.0, 10))
+        if number == 0:
+            ledger.finish(work.number, None)
+    # Trials of 10 s; half of one is done, and four have not begun.
+    assert screen(run, 80, 24)[3] == "360 trials an hour, 45 s left"
+
+
+def test_watch_prints_lines_until_nothing_is_left_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text = new_run(tmp_path, experiment()), io.StringIO()
+    ledger = Ledger(run.study, run.experiment, KEYS)
+
+    def one_more(seconds: float) -> None:
+        work = ledger.next()
+        assert work is not None
+        for key in KEYS:
+            ledger.record(work.number, key, outcome(25.0, 10))
+        ledger.finish(work.number, None)
+
+    monkeypatch.setattr("search.watch.time.sleep", one_more)
+    watch(Run.open("tiny", tmp_path), Console(file=text, width=200), lambda current: "")
+    lines = [line.split(" ", 1)[1].split(",")[0] for line in text.getvalue().splitlines()]
+    assert lines == [f"tiny: {done}/6 trials" for done in range(6)]
+
+
+def test_watch_in_a_terminal_says_how_to_resume_what_nobody_drives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text = new_run(tmp_path, experiment()), io.StringIO()
+
+    def play_on(seconds: float) -> None:
+        if "go on with: resume tiny" in text.getvalue():
+            play(run, lambda number: (25.0 + number, 10))
+
+    monkeypatch.setattr("search.watch.time.sleep", play_on)
+    console = Console(file=text, force_terminal=True, width=80, height=24)
+    watch(Run.open("tiny", tmp_path), console, lambda current: f"go on with: resume {current.name}")
+    assert "go on with: resume tiny" in text.getvalue()
+
+
+def test_status_watch_ends_with_the_status(played: Run) -> None:
+    for flags, code, words in (
+        (["--watch"], 0, "tiny: 6/6 trials"),
+        (["--watch", "--json"], 2, "give one of them"),
+        (["--watch", "--address", "http://127.0.0.1:9"], 2, "dipsearch logs tiny --follow"),
+    ):
+        done, output = finish("status", "tiny", *flags, runs_dir=played.folder.parent)
+        assert done == code, output
+        assert words in output

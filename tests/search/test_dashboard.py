@@ -1,0 +1,213 @@
+"""The dashboard over real HTTP: on SQLite and PostgreSQL, while a run goes on and after."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import KEYS, experiment, new_run, outcome
+from PIL import Image
+from processes import dipsearch, wait_until
+from servers import free_port, postgresql
+
+from dipstage.errors import InputError
+from search import dashboard
+from search.driver import create
+from search.ledger import Ledger
+from search.notes import plain, run_note, trial_note
+from search.prepare import load_candidates, load_pictures
+from search.run import Run
+
+
+@contextmanager
+def served(run: Run, *arguments: str, **environment: str) -> Iterator[str]:
+    """The command in a process of its own; yields the address that it prints, then ends it by
+    Ctrl-C, on which it must exit with 0.
+    """
+    process = dipsearch(
+        "dashboard", run.name, *arguments, runs_dir=run.folder.parent, environment=environment
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "http://" in line, line + process.stdout.read()
+        yield line.split()[1]
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert output == "ended; the study is as it was\n"
+        assert process.returncode == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+    """Status and body of an answer."""
+    request = urllib.request.Request(url, method=method, headers=headers)
+    if method in ("POST", "PUT"):
+        request.data = b'{"version": 9, "body": "mine"}'
+        request.add_header("Content-Type", "application/json")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def study(url: str, number: int = 1) -> dict[str, Any]:
+    """As the page reads it."""
+    status, body = ask(f"{url}api/studies/{number}")
+    assert status == 200
+    content: dict[str, Any] = json.loads(body)
+    return content
+
+
+def test_a_finished_search_is_shown_with_notes_curves_pictures_and_front(searched: Run) -> None:
+    digest = hashlib.sha256((searched.folder / "study.db").read_bytes()).hexdigest()
+    records = searched.records()
+    with served(searched, "--port", str(free_port())) as url:
+        assert url.startswith("http://127.0.0.1:")
+        status, page = ask(url)
+        assert (status, b"<title>Optuna Dashboard</title>" in page) == (200, True)
+        shown = study(url)
+        assert [t["number"] for t in shown["trials"]] == [t.number for t in records]
+        states = {"complete": "Complete", "raced": "Pruned", "failed": "Fail"}
+        assert [t["state"] for t in shown["trials"]] == [states[t.state] for t in records]
+        assert [t["values"] for t in shown["trials"]] == [
+            list(t.values or t.estimate or ()) for t in records
+        ]
+        assert {t["number"] for t in shown["best_trials"]} == {t.number for t in searched.front()}
+        assert shown["objective_names"] == ["max_psnr_gt_db", "steps_to_max"]
+        assert f"### Front of {len(searched.front())}" in shown["note"]["body"]
+        for trial, told in zip(records, shown["trials"], strict=True):
+            note = told["note"]["body"]
+            assert trial.schedule is not None
+            assert f"ramp of {trial.schedule.ramp} iterations" in note or "Plain DIP" in note
+            by_name = {a["filename"]: a["artifact_id"] for a in told["artifacts"]}
+            assert set(by_name) == {"curves.png", "astronaut-seed0.png"}
+            for identity in by_name.values():
+                assert _picture(f"{url}artifacts/1/{told['trial_id']}/{identity}")
+            kept = ask(f"{url}artifacts/1/{told['trial_id']}/{by_name['astronaut-seed0.png']}")[1]
+            assert kept == searched.picture(trial, "astronaut-seed0")
+        [front] = shown["artifacts"]
+        assert _picture(f"{url}artifacts/1/{front['artifact_id']}")
+        assert ask(f"{url}artifacts/1/{'0' * 36}")[0] == 404
+    assert hashlib.sha256((searched.folder / "study.db").read_bytes()).hexdigest() == digest
+
+
+def _picture(url: str) -> bool:
+    status, body = ask(url)
+    return status == 200 and Image.open(io.BytesIO(body)).format == "PNG"
+
+
+def test_nothing_can_be_written_and_no_other_host_is_answered(played: Run) -> None:
+    with served(played, "--port", str(free_port())) as url:
+        trial = study(url)["trials"][0]["trial_id"]
+        for method, path in (
+            ("DELETE", "api/studies/1"), ("POST", "api/studies"), ("PUT", "api/studies/1/note"),
+            ("POST", f"api/trials/{trial}/tell"), ("POST", "api/studies/1/rename"),
+        ):  # fmt: skip
+            status, body = ask(url + path, method)
+            assert status == 405
+            assert "nothing can be changed here" in json.loads(body)["reason"]
+        assert ask(f"{url}api/studies", Host="a.page.elsewhere:80")[0] == 403
+        assert len(study(url)["trials"]) == 6
+
+
+def _go_on(ledger: Ledger, replicates: int) -> int:
+    work = ledger.next()
+    assert work is not None
+    for key in KEYS[:replicates]:
+        ledger.record(work.number, key, outcome(25.0, 20))
+    if replicates == len(KEYS):
+        ledger.finish(work.number, None)
+    return work.number
+
+
+def test_a_postgresql_study_is_followed_while_it_runs(tmp_path: Path) -> None:
+    with postgresql() as server:
+        tiny = experiment()
+        digests = {label: picture.digest for label, picture in load_pictures(tiny).items()}
+        create(tiny, tmp_path / "tiny", server.url, digests, load_candidates(tiny))
+        other = tiny.model_copy(update={"name": "other"})
+        create(other, tmp_path / "other", server.url, digests, load_candidates(tiny))
+        run = Run.open("tiny", tmp_path, server.url)
+        ledger = Ledger(run.study, run.experiment, KEYS)
+        _go_on(ledger, 4)
+        with served(run, DIPSEARCH_STORAGE=server.url) as url:
+            # Another person's studies in the same database are not shown.
+            assert len(json.loads(ask(f"{url}api/studies")[1])["study_summaries"]) == 1
+            assert [t["state"] for t in study(url)["trials"]] == ["Complete"]
+            number = _go_on(ledger, 2)
+            wait_until(lambda: len(study(url)["trials"]) == 2)
+            running = study(url)["trials"][1]
+            assert (running["state"], running["number"]) == ("Running", number)
+            wait_until(
+                lambda: "running, 2 of 4 replicates" in study(url)["trials"][1]["note"]["body"]
+            )
+            ledger.finish(number, "diverged on camera-seed1")
+            wait_until(lambda: study(url)["trials"][1]["state"] == "Fail")
+            wait_until(lambda: "failed: diverged" in study(url)["trials"][1]["note"]["body"])
+        run.storage.engine.dispose()
+
+
+def test_a_port_that_is_taken_is_another_one_by_default_and_refused_when_asked_for(
+    played: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dashboard.dashboard(played, dashboard.LOOPBACK, 0) as first:
+        monkeypatch.setattr(dashboard, "PORT", first.server_port)
+        with dashboard.dashboard(played, dashboard.LOOPBACK, None) as second:
+            assert second.server_port not in (0, first.server_port)
+        with (
+            pytest.raises(InputError, match=f"{first.server_port} cannot be listened on"),
+            dashboard.dashboard(played, dashboard.LOOPBACK, first.server_port),
+        ):
+            pass
+
+
+def test_without_optuna_dashboard_one_sentence_says_what_to_install(played: Run) -> None:
+    where = ["dipsearch", "dashboard", "tiny", "--runs-dir", str(played.folder.parent)]
+    program = (
+        "import sys; sys.modules['optuna_dashboard'] = None; "
+        f"sys.argv = {where!r}; from search.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("pip install 'dipsearch[dashboard]'")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_names_from_files_are_text_in_notes(played: Run) -> None:
+    assert plain("a|b <script> [x](y) *z*") == r"a\|b \<script\> \[x\]\(y\) \*z\*"
+    failed = played.records()[4]
+    assert "failed: diverged" in trial_note(failed, 4)
+    note = run_note(played)
+    assert note.count("\n| ") == 2 + len(played.front())
+
+
+def test_a_schedule_of_many_stages_is_told_in_few_rows(tmp_path: Path) -> None:
+    many = experiment(candidates=["uniform:stages=25"], search={"trials": 0}, space=None)
+    run = new_run(tmp_path, many)
+    _go_on(Ledger(run.study, run.experiment, KEYS), 1)
+    [trial] = run.records()
+    assert trial.schedule is not None
+    note = trial_note(trial, 4)
+    assert f"{len(trial.schedule.stages)} stages: " in note
+    assert note.count("\n| ") == 2 + 16 + 1
+    assert "running, 1 of 4 replicates done" in note
