@@ -20,7 +20,8 @@ from dipstage.stopping import Output
 Curve: TypeAlias = NDArray[np.floating[Any]]
 
 if TYPE_CHECKING:
-    from search.run import Run, Trial
+    from search.records import Trial
+    from search.run import Run
 
 
 def attained(psnr_gt_db: Curve, budget: int) -> float:

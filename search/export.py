@@ -13,7 +13,8 @@ from dipstage.presets import is_preset
 from search.paths import verification_path
 
 if TYPE_CHECKING:
-    from search.run import Run, Trial
+    from search.records import Trial
+    from search.run import Run
     from search.statistics import Difference
     from search.verified import Verification
 
@@ -39,7 +40,7 @@ def choose(run: Run, which: str) -> Choice:
     if not which.isdecimal():
         held = _best_held(verification)
         if held:
-            from search.run import pick_of
+            from search.records import pick_of
 
             trials = {trial.number: trial for trial in run.records()}
             number = list(held)[pick_of([trial.score for trial in held.values()], which)]

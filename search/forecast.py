@@ -18,7 +18,7 @@ from statistics import fmean, median
 from typing import Any
 
 from search.racing import MIN_COMPLETE
-from search.run import Trial
+from search.records import Trial
 
 LAST = 16
 """Trials by which the next are judged."""

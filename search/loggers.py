@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from search.experiment import Logging
     from search.objectives import Objective
     from search.progress import View
-    from search.run import Run, Trial
+    from search.records import Trial
+    from search.run import Run
 
 LOGGED = "logged_as"
 """Attribute of a study: by what name loggers know it, as runs of one name may share a server."""

@@ -25,7 +25,8 @@ from search.drawings import Drawings
 from search.notes import run_note, trial_note
 from search.paths import curve_path, picture_path, verification_path
 from search.plots import plot_front
-from search.run import Run, Trial, row
+from search.records import Trial, row
+from search.run import Run
 from search.trial_plot import plot_trial, png
 
 _STUDY_STRIDE = 10_000_000

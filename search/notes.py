@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from search.run import front_of
+from search.records import front_of
 from search.status import sentence, status_of
 from search.tables import relation
 
 if TYPE_CHECKING:
     from dipstage.schedules import Schedule
-    from search.run import Run, Trial
+    from search.records import Trial
+    from search.run import Run
 
 _ROWS = 16
 """Of a table of stages: a schedule may have a thousand."""

@@ -12,12 +12,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.run import front_of
+from search.records import front_of
 from search.sketch import legend, sketch
 from search.status import ahead, counts, found, sentence, status_of
 
 if TYPE_CHECKING:
-    from search.run import Run, Trial
+    from search.records import Trial
+    from search.run import Run
 
 _BESIDE = 72
 """Columns from which the plot stands beside the table."""

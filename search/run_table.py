@@ -6,7 +6,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from search.paths import verification_path
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 from search.status import sentence, status_of
 from search.tables import censored, spread
 

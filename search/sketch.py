@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from search.run import Trial, front_of
+from search.records import Trial, front_of
 
 _MARKS = {"beaten": ("·", "."), "candidate": ("◇", "c"), "front": ("●", "o"), "both": ("◆", "C")}
 _STYLES = {"beaten": "dim", "candidate": "yellow", "front": "bold cyan", "both": "bold yellow"}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from search.forecast import Plan, forecast
-from search.run import Run, Trial, front_of
+from search.records import Trial, front_of
+from search.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from dipstage.files import Measure
 from dipstage.stopping import OUTPUTS, Output
 from search.objectives import Objective
 from search.pareto import beats_in_both, dominates
-from search.run import Run, Trial, front_of
+from search.records import Trial, front_of
+from search.run import Run
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,7 +12,8 @@ from dipstage.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from search.run import Run, Trial
+    from search.records import Trial
+    from search.run import Run
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", "-.", ":")

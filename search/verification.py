@@ -18,7 +18,8 @@ from dipstage.records import to_plain
 from search.lease import leased
 from search.paths import is_there, remove_tree, verification_path
 from search.prepare import Candidate
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 from search.study import delete_study, load_study
 from search.verification_plan import (
     HELD_OUT,

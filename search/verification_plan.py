@@ -16,7 +16,8 @@ from dipstage.images import SKIMAGE_PICTURES, Picture, expand
 from dipstage.records import from_plain
 from search.paths import verification_path
 from search.prepare import load_pictures
-from search.run import Run, Trial, pick_of
+from search.records import Trial, pick_of
+from search.run import Run
 
 if TYPE_CHECKING:
     from search.experiment import Experiment

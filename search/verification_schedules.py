@@ -9,7 +9,8 @@ import numpy as np
 from dipstage.controls import heaviest_alone, in_reverse, shuffled
 from dipstage.schedules import Schedule, Stage
 from search.prepare import Candidate, Role
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 from search.verification_plan import Plan
 
 

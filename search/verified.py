@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from dipstage.stopping import Output
 from search.prepare import Role
-from search.run import Run, Trial, pick_of
+from search.records import Trial, pick_of
+from search.run import Run
 from search.verdicts import (
     METHOD,
     Arrival,

@@ -13,7 +13,7 @@ from search.verdicts import SIGNIFICANCE, Word
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from search.run import Trial
+    from search.records import Trial
     from search.statistics import Difference
     from search.verdicts import Arrival, Comparison
     from search.verified import Verification

@@ -20,6 +20,7 @@ ALLOWED = {
         "ledger.py",
         "importance.py",
         "run.py",
+        "records.py",
         "rows.py",
         "drawings.py",
         "mirror.py",

@@ -88,7 +88,7 @@ def where(runs_dir: Path) -> str:
 
 def front_and_candidates(run: Run) -> list[dict[str, Any]]:
     """The front, then the candidates behind it, as rows."""
-    from search.run import row
+    from search.records import row
     from search.tables import relation
 
     records, objective = run.records(), run.objective
@@ -106,7 +106,7 @@ def front_and_candidates(run: Run) -> list[dict[str, Any]]:
 
 def write_csv(run: Run, path: Path, *, front_only: bool) -> None:
     """All trials of a run, or its front and candidates."""
-    from search.run import row
+    from search.records import row
 
     rows = (
         front_and_candidates(run) if front_only else [row(t, run.objective) for t in run.records()]

@@ -8,7 +8,8 @@ from dipstage.files import Measure
 from search.attainment import attainment, envelope, psnr_gt_curves, rank_by_budget
 from search.plots.chosen import MOST
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, lines_of
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 
 def plot_attainment(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 MOST = 8
 """Lines that a figure shows unless more are asked for by name."""

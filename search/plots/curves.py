@@ -16,7 +16,8 @@ from search.attainment import psnr_gt_curves
 from search.plots.chosen import choose, labels_of
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import Plot, Style, drawing, legend_below, lines_of
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 Outputs: TypeAlias = Literal["raw", "smoothed", "both"]
 

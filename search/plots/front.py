@@ -12,7 +12,8 @@ from search.pareto import Score
 from search.plots.labels import name_points
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import BLUE, GREY, SMALL, VERMILLION, Plot, Style, drawing, legend_below
-from search.run import Run, Trial, front_of
+from search.records import Trial, front_of
+from search.run import Run
 
 
 def plot_front(

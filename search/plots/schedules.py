@@ -14,7 +14,8 @@ from dipstage.presets import Baseline, is_preset, parse_preset
 from dipstage.schedules import Schedule
 from search.plots.chosen import choose, labels_of
 from search.plots.style import Plot, Style, drawing, legend_below, lines_of
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 Level: TypeAlias = Literal["stage", "alpha-bar", "sigma"]
 LEVELS: tuple[Level, ...] = ("stage", "alpha-bar", "sigma")

@@ -16,7 +16,8 @@ from typing import Literal, TypeAlias
 
 from dipstage.errors import InputError
 from dipstage.stopping import Output
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 Errors: TypeAlias = Literal["paired", "std", "none"]
 ERRORS: tuple[Errors, ...] = ("paired", "std", "none")

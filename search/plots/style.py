@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 from dipstage.errors import InputError
 from dipstage.plots import METADATA, SAVING
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 Style: TypeAlias = Literal["screen", "paper"]
 Line: TypeAlias = tuple[str, Any]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from search.export import choose
+from search.records import Trial
 from search.report.gains import Standing, plain_of, standings
-from search.run import Run, Trial
+from search.run import Run
 from search.statistics import Difference
 from search.status import Status, sentence
 from search.verdicts import (

@@ -14,8 +14,9 @@ from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
 from search.attainment import attainment
 from search.paths import is_remote
+from search.records import Trial
 from search.report.thinning import kept
-from search.run import Run, Trial
+from search.run import Run
 
 Curve = NDArray[np.float64]
 _READERS = 16

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from search.comparison import history
 from search.importance import importance_of
 from search.plots.spread import Spread, spread_of
+from search.records import Trial, front_of, pick_of
 from search.report.curves import Curves, gather
 from search.report.gains import plain_of
-from search.run import Run, Trial, front_of, pick_of
+from search.run import Run
 from search.tables import relation
 
 if TYPE_CHECKING:

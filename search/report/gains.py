@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dipstage.stopping import Output
-from search.run import Run, Trial, front_of, pick_of
+from search.records import Trial, front_of, pick_of
+from search.run import Run
 from search.tables import censored, spread
 from search.verdicts import Comparison, Entry, compare
 from search.verified_tables import interval

@@ -18,7 +18,8 @@ import numpy as np
 from dipstage.errors import InputError
 from dipstage.images import Picture, png
 from dipstage.stopping import Output
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 if TYPE_CHECKING:
     from search.verified import Verification

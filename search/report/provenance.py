@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 from search.status import Status, duration
 
 if TYPE_CHECKING:

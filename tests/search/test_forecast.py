@@ -12,7 +12,7 @@ import pytest
 
 from dipstage.schedules import Schedule, Stage
 from search.forecast import Forecast, Plan, forecast, makespan_s
-from search.run import Trial
+from search.records import Trial
 
 START = datetime(2026, 1, 1)
 KEYS = ("a-seed0", "b-seed0", "a-seed1", "b-seed1")

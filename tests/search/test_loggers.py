@@ -18,7 +18,8 @@ from search.experiment import Experiment, load_experiment
 from search.ledger import Ledger
 from search.loggers import LOGGED, Logger
 from search.progress import Quiet
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 
 TRAINED = ["chelsea-seed0", "camera-seed1", "chelsea-seed1", "camera-seed0"]
 """The replicates in the order of training."""

@@ -10,7 +10,8 @@ from dipstage.files import read_schedule_file
 from dipstage.plots import save_figure
 from search.ledger import Ledger
 from search.plots import plot_front
-from search.run import Run, front_of, row
+from search.records import front_of, row
+from search.run import Run
 from search.status import duration, sentence, status_of
 from search.tables import comparison_table, front_table, relation
 

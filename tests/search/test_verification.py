@@ -17,7 +17,8 @@ from search.export import choose
 from search.paths import verification_path
 from search.prepare import load_candidates
 from search.progress import Quiet
-from search.run import Run, Trial
+from search.records import Trial
+from search.run import Run
 from search.verdicts import Comparison, Verdict, Word
 from search.verification import verify
 from search.verification_plan import Request, spread
