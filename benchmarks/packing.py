@@ -1,8 +1,9 @@
 """How many trials to run side by side on one machine, or one GPU.
 
 Claim: iterations a second of k trainings side by side, summed, over those of one training that has
-all cores, in turn; median, least and most of n blocks. On a GPU: of k trainings on it over one,
-with the memory that each holds; where `nvidia-cuda-mps-control` is installed, again under MPS.
+all cores, in turn; median, least and most of n blocks. On a GPU: of k trainings on it over one, one
+after the other, with the memory that PyTorch takes in each; where `nvidia-cuda-mps-control` is
+installed, again under MPS.
 `PYTHONPATH=. python benchmarks/packing.py` takes 4 minutes on two cores. Each training is a process
 of its own, as a trial is, and all of them begin a block at the same moment.
 """
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from machine import machine, write
 
+from dipstage.errors import WorkError
 from dipstage.images import load_picture
 from dipstage.settings import TrainerSettings
 from search.probe import Crew
@@ -35,27 +37,38 @@ GPU_SCALES = [(64, 32, 4, 600), (128, 128, 5, 400), (256, 128, 5, 200), (512, 12
 def measure(
     scale: tuple[int, int, int, int], device: str, packings: list[tuple[int, int]], blocks: int
 ) -> list[dict[str, Any]]:
-    """A row for each packing, (trainings, threads of each), measured in turn."""
+    """A row for each packing, (trainings, threads of each).
+
+    In turn on a CPU, where those that wait cost nothing; one after the other on a GPU, whose memory
+    they would hold. A packing that does not fit has no row.
+    """
     size, width, scales, iterations = scale
     settings = TrainerSettings(width=width, scales=scales)
     picture = load_picture("skimage:astronaut", size=size, multiple=settings.multiple)
-    crews = [Crew(k, picture, settings, device, threads=threads) for k, threads in packings]
-    speeds: list[list[float]] = [[] for _ in crews]
-    try:
-        for crew in crews:
-            crew.speed(iterations)  # Warms up.
-        for _ in range(blocks):
-            for crew, measured in zip(crews, speeds, strict=True):
-                measured.append(crew.speed(iterations))
-        memory = [crew.memory_mb() for crew in crews]
-    finally:
-        for crew in crews:
-            crew.end()
-    return [
-        {"scale": "/".join(map(str, scale[:3])), "trainings": k, "threads": threads,
-         "iterations": iterations, "iterations_per_s": speed, "memory_mb_each": mb}
-        for (k, threads), speed, mb in zip(packings, speeds, memory, strict=True)
-    ]  # fmt: skip
+    rounds = [packings] if device == "cpu" else [[packing] for packing in packings]
+    rows = []
+    for together in rounds:
+        crews = [Crew(k, picture, settings, device, threads=threads) for k, threads in together]
+        speeds: list[list[float]] = [[] for _ in crews]
+        try:
+            for crew in crews:
+                crew.speed(iterations)  # Warms up.
+            for _ in range(blocks):
+                for crew, measured in zip(crews, speeds, strict=True):
+                    measured.append(crew.speed(iterations))
+            memory = [crew.memory_mb() for crew in crews]
+        except WorkError as error:
+            print(f"{'/'.join(map(str, scale[:3]))}, {together}: {error}", flush=True)
+            continue
+        finally:
+            for crew in crews:
+                crew.end()
+        rows += [
+            {"scale": "/".join(map(str, scale[:3])), "trainings": k, "threads": threads,
+             "iterations": iterations, "iterations_per_s": speed, "memory_mb_each": mb}
+            for (k, threads), speed, mb in zip(together, speeds, memory, strict=True)
+        ]  # fmt: skip
+    return rows
 
 
 def report(rows: list[dict[str, Any]]) -> None:
@@ -102,8 +115,12 @@ def main() -> None:
         rows += (found := measure(scale, given.device, packings, given.blocks))
         report(found)
         if gpu and shutil.which("nvidia-cuda-mps-control"):
-            with multi_process_service():
-                found = measure(scale, given.device, packings, given.blocks)
+            try:
+                with multi_process_service():
+                    found = measure(scale, given.device, packings, given.blocks)
+            except subprocess.CalledProcessError as error:
+                print(f"MPS cannot be used here: {error}")
+                continue
             print("under MPS:")
             report(found)
             rows += [{**row, "mps": True} for row in found]

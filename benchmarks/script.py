@@ -1,8 +1,7 @@
 """The search that a user would otherwise write: Ray Tune around the official loop.
 
 A function trainable, `OptunaSearch` with its study in memory, no reuse of workers, every replicate
-to the end of its budget. The space, the pictures and the staged targets are the product's, and the
-candidates are tried first.
+to the end of its budget. The space, the pictures and the staged targets are the product's.
 """
 
 from __future__ import annotations

@@ -148,12 +148,17 @@ class Shares:
 
 
 def resources_of(
-    experiment: Experiment, *, can_grow: bool = False, trials_per_gpu: int = 1
+    experiment: Experiment,
+    *,
+    can_grow: bool = False,
+    cores: int | None = None,
+    trials_per_gpu: int = 1,
 ) -> Shares:
     """How the cluster is shared among trials; InputError if there is too little of it.
 
     can_grow: machines may be added while the search waits, if it says how many trials it wants.
-    trials_per_gpu: for `gpus_per_trial: auto` (see `trials_per_gpu`).
+    cores: what `cpus_per_trial: auto` came to when the run began; None for a run that begins.
+    trials_per_gpu: for `gpus_per_trial: auto` (see the function of that name).
     """
     wanted = experiment.resources
     # Node by node: a trial runs on one, whatever the cluster has in all.
@@ -165,9 +170,10 @@ def resources_of(
         )
     gpus = wanted.gpus_per_trial
     if gpus == "auto":
-        gpus = 1.0 / trials_per_gpu if has_gpu and wanted.device != "cpu" else 0.0
-    cpus = float(_cores(experiment, nodes, gpus) if wanted.cpus_per_trial == "auto"
-                 else wanted.cpus_per_trial)  # fmt: skip
+        uses_gpu = wanted.device == "cuda" or (has_gpu and wanted.device == "auto")
+        gpus = 1.0 / trials_per_gpu if uses_gpu else 0.0
+    said = wanted.cpus_per_trial
+    cpus = float((cores or _cores(experiment, nodes, gpus)) if said == "auto" else said)
     slots = sum(_fit(node, cpus, gpus) for node in nodes)
     if not slots and not (can_grow and wanted.concurrent != "auto"):
         most = [max((node.get(kind, 0) for node in nodes), default=0) for kind in ("CPU", "GPU")]
@@ -195,18 +201,21 @@ _ONE_CORE_UP_TO = 128
 
 
 def _cores(experiment: Experiment, nodes: list[dict[str, float]], gpus: float) -> int:
-    """Cores of a trial: one while there are trials enough for all of them (docs/performance.md).
-
-    It follows from the experiment and the machines alone, not from what is left to do: a resume
-    must give the same numbers, which depend on it.
+    """Cores of a trial: one while there are trials enough for all of them (docs/performance.md),
+    else as many as let all run at once.
     """
-    side, trials = experiment.size, experiment.search.trials + len(experiment.candidates)
-    if gpus or (side is not None and side <= _ONE_CORE_UP_TO):
+    if gpus or (experiment.size is not None and experiment.size <= _ONE_CORE_UP_TO):
         return 1
-    cores = [int(node.get("CPU", 0)) for node in nodes]
+    at_a_time, most = _at_a_time(experiment), max((int(n.get("CPU", 0)) for n in nodes), default=1)
+    sizes = range(most, 1, -1)
+    return next((c for c in sizes if sum(_fit(n, c, 0) for n in nodes) >= at_a_time), 1)
+
+
+def _at_a_time(experiment: Experiment) -> int:
+    """Trials that the experiment lets run side by side, if there is room for all."""
+    trials = experiment.search.trials + len(experiment.candidates)
     concurrent = experiment.resources.concurrent
-    at_a_time = trials if concurrent == "auto" else min(trials, concurrent)
-    return max(1, min(max(cores, default=1), sum(cores) // at_a_time))
+    return trials if concurrent == "auto" else min(trials, concurrent)
 
 
 def wants_probe(experiment: Experiment, shares: Shares) -> bool:
@@ -214,27 +223,39 @@ def wants_probe(experiment: Experiment, shares: Shares) -> bool:
     return experiment.resources.gpus_per_trial == "auto" and shares.trial["gpu"] > 0
 
 
-def trials_per_gpu(setting: Setting) -> tuple[int, str]:
+_PROBE_S = 300.0
+"""How long a probe may take, waiting for a free GPU included."""
+
+
+def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> tuple[int, str]:
     """How many trials a GPU of the cluster should hold, and what was seen, in words.
 
-    Measured on whichever GPU is free first. InputError where none can be trained on.
+    Measured on whichever GPU is free first; never more than lets all trials run at once, as Ray
+    fills one GPU before it takes the next. InputError where none can be trained on.
     """
     from search.probe import probe
 
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in nodes if node.get("GPU", 0)]
+    by_cpu = max((int(n.get("CPU", 0) / shares.trial["cpu"] / n["GPU"]) for n in nodes), default=1)
+    by_trials = math.ceil(_at_a_time(experiment) / max(1, sum(node["GPU"] for node in nodes)))
+    most = min(by_cpu, by_trials)
+    if most <= 1:
+        return 1, "1 to a GPU: there are no more trials, or no more cores, for each"
     picture = max(setting.pictures.values(), key=lambda each: each.pixels.size)
-    most = max(
-        int(node["Resources"]["CPU"] // node["Resources"]["GPU"])
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("GPU", 0) and node["Resources"].get("CPU", 0)
-    )
-    remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0)(probe)
+    remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=1)(probe)
+    answer = remote.remote(setting.device, picture, setting.trainer, most)
     try:
-        best, seen = ray.get(remote.remote(setting.device, picture, setting.trainer, most))
-    except ray.exceptions.RayError as error:
+        best, seen = ray.get(answer, timeout=_PROBE_S)
+    except ray.exceptions.RayTaskError as error:
         raise InputError(
-            f"resources: no trial can be trained on a GPU here ({brief(error)}): set "
-            "resources.device to cpu"
+            f"resources: no trial can be trained on a GPU here ({brief(error.cause)}): set "
+            "resources.device to cpu, in the run's experiment.yaml, and resume it with "
+            "--accept-changes"
         ) from None
+    except ray.exceptions.RayError as error:  # No GPU fell free, or its machine was lost.
+        ray.cancel(answer, force=True)
+        return 1, f"1 to a GPU: how many fit best could not be measured ({brief(error)})"
     return best, f"{best} to a GPU (iterations a second by trials on it: {seen})"
 
 

@@ -194,8 +194,9 @@ class Resources(_Model):
     concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     """Trials at a time; `auto` fills the machine, or the cluster as it is when a search begins."""
     cpus_per_trial: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
-    """CPU cores that a trial holds, and threads that it computes with; `auto` is one, as trials
-    side by side get more done, and more where a search has fewer trials than there are cores."""
+    """CPU cores that a trial holds, and threads that it computes with. `auto` is one, as trials
+    side by side get more done; with `size` above 128 and fewer trials at a time than cores, as many
+    as let all run at once. A run keeps what it began with."""
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
     """GPUs that a trial holds: a share of one, or whole ones; `auto` is the share that gets most
     done in a short probe before the search, and none where there is no GPU."""

@@ -41,17 +41,24 @@ class Crew:
 
     def speed(self, iterations: int) -> float:
         """Iterations a second of all of them together, each training for so many."""
-        for _, pipe in self._members:
-            pipe.send(iterations)
+        self._ask(iterations)
         began = time.perf_counter()
         self._answers()
         return len(self._members) * iterations / (time.perf_counter() - began)
 
     def memory_mb(self) -> float:
-        """The most that one of them holds: of its GPU, else of the machine."""
-        for _, pipe in self._members:
-            pipe.send(0)
+        """The most that one of them holds: of its GPU what PyTorch has taken, which leaves out some
+        hundred MB of CUDA's own; else of the machine.
+        """
+        self._ask(0)
         return max(self._answers())
+
+    def _ask(self, iterations: int) -> None:
+        try:
+            for _, pipe in self._members:
+                pipe.send(iterations)
+        except OSError:
+            raise WorkError("a training ended without a word") from None
 
     def _answers(self) -> list[float]:
         answers = []
@@ -60,7 +67,7 @@ class Crew:
                 raise WorkError(f"a training gave no sign for {_PATIENCE_S:.0f} s")
             try:
                 answer = pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 raise WorkError("a training ended without a word") from None
             if isinstance(answer, str):
                 raise WorkError(answer)
@@ -103,8 +110,7 @@ def _member(
 
                 pipe.send(psutil.Process().memory_info().rss / 1e6)
             else:
-                free, total = torch.cuda.mem_get_info(device)
-                pipe.send((total - free) / 1e6)
+                pipe.send(torch.cuda.max_memory_reserved(device) / 1e6)
         except Exception as error:
             pipe.send(" ".join(f"{type(error).__name__}: {error}".split())[:200])
             return

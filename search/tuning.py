@@ -6,14 +6,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before Ray, whose environment it sets.
-from search.cluster import resources_of, trials_per_gpu, wants_probe  # isort: skip
+from search.cluster import Shares, resources_of, trials_per_gpu, wants_probe  # isort: skip
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -145,9 +145,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if not result.get("curves"):
             return
         [key], [outcome] = result["replicate"], result["outcome"]
-        _write(curve_path(self._run.folder, number, key), result["curves"].pop())
+        path, curves = curve_path(self._run.folder, number, key), result["curves"].pop()
+        _UNTIL_THERE(write_whole, path, curves) if is_remote(path) else write_whole(path, curves)
         if result.get("pictures"):
-            _write(picture_path(self._run.folder, number, key), result["pictures"].pop())
+            # For people to look at: a replicate counts without it.
+            with suppress(OSError):
+                path = picture_path(self._run.folder, number, key)
+                path.parent.mkdir(exist_ok=True)
+                write_whole(path, result["pictures"].pop())
         self._ledger.record(number, key, outcome)
 
     def save(self, checkpoint_path: str) -> None:
@@ -155,14 +160,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("searches go on by dipsearch resume")
-
-
-def _write(path: Path, content: bytes) -> None:
-    if is_remote(path):
-        _UNTIL_THERE(write_whole, path, content)
-        return
-    path.parent.mkdir(exist_ok=True)  # Runs from before pictures were kept have no folder.
-    write_whole(path, content)
 
 
 class Racer(FIFOScheduler):  # type: ignore[misc]
@@ -246,6 +243,25 @@ def _logged(run: Run, searcher: StudySearcher, view: View) -> Iterator[list[Logg
         yield loggers
 
 
+CORES = "cores"
+"""Attribute of a study: what `cpus_per_trial: auto` came to, as sums depend on it."""
+
+
+def _shares(run: Run, setting: Setting, view: View, *, can_grow: bool) -> Shares:
+    """How the cluster is shared, as when the run began where the numbers depend on it."""
+    experiment, cores = run.experiment, run.study.user_attrs.get(CORES)
+    shares = resources_of(experiment, can_grow=can_grow, cores=cores)
+    if cores is None:
+        cores = int(shares.trial["cpu"])
+        run.study.set_user_attr(CORES, cores)
+    if not wants_probe(experiment, shares):
+        return shares
+    view.note("measuring how many trials a GPU holds best …")
+    best, seen = trials_per_gpu(experiment, shares, replace(setting, device=shares.device))
+    view.note(seen)
+    return resources_of(experiment, can_grow=can_grow, cores=cores, trials_per_gpu=best)
+
+
 def tune_trials(
     run: Run,
     ledger: Ledger,
@@ -260,12 +276,8 @@ def tune_trials(
 
     trainable: made with the setting and reports as `ScheduleTrial` does, which is the default.
     """
-    shares = resources_of(run.experiment, can_grow=can_grow)
+    shares = _shares(run, setting, view, can_grow=can_grow)
     setting = replace(setting, device=shares.device, cpus=int(shares.trial["cpu"]))
-    if wants_probe(run.experiment, shares):
-        best, seen = trials_per_gpu(setting)
-        view.note(seen)
-        shares = resources_of(run.experiment, can_grow=can_grow, trials_per_gpu=best)
     run.study.set_user_attr("concurrent", shares.concurrent)
     run.study.set_user_attr("driven_since", datetime.now(UTC).isoformat(timespec="milliseconds"))
     searcher = StudySearcher(run, ledger, lease)

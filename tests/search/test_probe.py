@@ -61,7 +61,8 @@ def test_what_a_training_cannot_do_is_told_in_words() -> None:
 
 
 _ON_A_CLUSTER = """
-from search.cluster import ray, ray_cluster, trials_per_gpu
+from fake_runs import experiment
+from search.cluster import ray, resources_of, trials_per_gpu
 from dipstage.errors import InputError
 from search.objectives import Objective
 from search.trial import Setting
@@ -73,9 +74,11 @@ def setting(device):
 if __name__ == "__main__":
     # A GPU that Ray counts and PyTorch does not know.
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    print(*trials_per_gpu(setting("cpu")))
+    tiny = experiment()
+    shares = resources_of(tiny)
+    print(*trials_per_gpu(tiny, shares, setting("cpu")))
     try:
-        trials_per_gpu(setting("cuda"))
+        trials_per_gpu(tiny, shares, setting("cuda"))
     except InputError as error:
         print(error)
 """
@@ -93,4 +96,16 @@ def test_a_cluster_s_gpu_is_probed_by_one_of_its_workers(tmp_path: Path) -> None
     assert len(lines) == 2, done.stderr
     assert re.match(r"([12]) \1 to a GPU \(iterations a second by trials on it: 1: \d", lines[0])
     assert lines[1].startswith("resources: no trial can be trained on a GPU here (")
-    assert lines[1].endswith("set resources.device to cpu")
+    assert "set resources.device to cpu" in lines[1]
+
+
+def test_a_training_that_is_killed_is_told_in_words() -> None:
+    crew = Crew(1, PICTURE, SETTINGS, "cpu", threads=1)
+    try:
+        process, _ = crew._members[0]
+        process.kill()
+        process.join()
+        with pytest.raises(WorkError, match="a training ended without a word"):
+            crew.speed(5)
+    finally:
+        crew.end()

@@ -48,6 +48,52 @@ def test_cores_without_a_trial_are_given_to_the_others(
     assert auto.concurrent == concurrent
 
 
+@pytest.mark.parametrize(
+    ("nodes", "trials", "cores", "concurrent"),
+    [([3, 3, 3], 4, 1, 9), ([3, 3, 3], 3, 3, 3), ([8, 2, 2, 2, 2], 4, 2, 8), ([16, 2], 5, 3, 5)],
+)
+def test_cores_are_shared_so_that_all_trials_run_at_once(
+    machines: Callable[..., None], nodes: list[int], trials: int, cores: int, concurrent: int
+) -> None:
+    machines(*({"CPU": each} for each in nodes))
+    auto = shares(**LARGE, candidates=[], search={"trials": trials})
+    assert (auto.trial["cpu"], auto.concurrent) == (cores, concurrent)
+
+
+def test_a_run_keeps_the_cores_that_it_began_with(machines: Callable[..., None]) -> None:
+    machines({"CPU": 8})
+    tiny = experiment(**LARGE, candidates=[], search={"trials": 2})
+    assert resources_of(tiny).trial["cpu"] == 4
+    assert resources_of(tiny, cores=2).trial["cpu"] == 2
+    said = experiment(**LARGE, resources={"cpus_per_trial": 1})
+    assert resources_of(said, cores=2).trial["cpu"] == 1
+
+
+def test_a_cluster_that_grows_is_asked_for_gpus(machines: Callable[..., None]) -> None:
+    machines({"CPU": 2})
+    wanted = experiment(resources={"device": "cuda", "concurrent": 3})
+    asked = resources_of(wanted, can_grow=True)
+    assert (asked.trial, asked.concurrent, asked.device) == ({"cpu": 1, "gpu": 1}, 3, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("machine", "resources"),
+    [({"CPU": 2, "GPU": 2}, {}), ({"CPU": 16, "GPU": 4}, {"concurrent": 4}), ({"GPU": 1}, {})],
+)
+def test_no_gpu_is_shared_where_there_is_nothing_to_share_it_with(
+    machines: Callable[..., None], machine: dict[str, float], resources: dict[str, Any]
+) -> None:
+    """Ray fills one GPU before it takes the next; nothing is measured here."""
+    from search.cluster import trials_per_gpu
+
+    machines(machine)
+    tiny = experiment(resources={**resources, "concurrent": resources.get("concurrent", 4)})
+    found = resources_of(tiny, can_grow=True)
+    assert trials_per_gpu(tiny, found, None) == (  # type: ignore[arg-type]
+        1, "1 to a GPU: there are no more trials, or no more cores, for each"
+    )  # fmt: skip
+
+
 def test_a_small_picture_gets_one_core_all_the_same(machines: Callable[..., None]) -> None:
     machines({"CPU": 8})
     assert shares(candidates=["baseline"], search={"trials": 0}).trial["cpu"] == 1
