@@ -27,7 +27,7 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
-test: $(STAMP)  ## run the tests, 10 to 11 minutes on two cores
+test: $(STAMP)  ## run the tests, 13 minutes on two cores
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: $(STAMP)  ## run the slow tests too, some 30 minutes on two cores

@@ -205,6 +205,13 @@ def whole_search(content: Content) -> list[str]:
     return [*table(columns, rows), "", said]
 
 
+def report(content: Content) -> list[str]:
+    """A report of 500 trials, opened."""
+    rows = [[f"{content['bytes'] / 1e6:.2f} MB", spread(content["words_s"]),
+             spread(content["charts_s"])]]  # fmt: skip
+    return table(["size (goal 10 MB)", "words (s)", "all charts (s; goal 2)"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "trainer": ("trainer-cpu", trainer),
     "trainer-gpu": ("trainer-gpu", trainer),
@@ -221,6 +228,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "suggest": ("orchestration-suggest", suggest),
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
+    "report": ("report", report),
 }
 """Mark on the page: the JSON's name, and what is made of it."""
 
