@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socketserver
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 from search.paths import brief
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 PORT = 8080
 REFRESH_S = 2.0
-_LOCAL = ("127.0.0.1", "localhost")
+_LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -71,7 +70,7 @@ def dashboard(run: Run, host: str, port: int | None) -> Iterator[Server]:
         drawings = Drawings()
         mirror = Mirror(run, drawings)
         app = optuna_dashboard.wsgi(mirror, artifact_store=drawings)
-        server.set_app(read_only(app, local=host in (LOOPBACK, "localhost")))
+        server.set_app(read_only(app, local=host in (LOOPBACK, "localhost", "::1")))
         ended = threading.Event()
         follower = threading.Thread(target=_follow, args=(mirror, ended), daemon=True)
         follower.start()
@@ -128,14 +127,8 @@ def _refusal(start: Callable[..., Any], status: str, reason: str) -> Iterable[by
 
 def _follow(mirror: Mirror, ended: threading.Event) -> None:
     """Look again every other second; a study that cannot be read now is read later."""
-    failing = False
     while not ended.wait(REFRESH_S):
         try:
             mirror.refresh()
-        except Exception as error:  # Of a database or a disk, of any kind: the next look may do.
-            if not failing:
-                words = f"the study cannot be read, the page shows what it was: {brief(error)}"
-                print(words, file=sys.stderr, flush=True)
-            failing = True
-        else:
-            failing = False
+        except (InputError, WorkError, KeyError, OSError):
+            continue

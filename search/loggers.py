@@ -343,7 +343,7 @@ def _take_up(callback: Any, logger: Logger) -> None:
         f"tags.{LOGGED} = '{logger.known_as}' and attributes.status = 'RUNNING'",
     )
     for found in left:
-        trial = logger.record(int(found.data.tags["trial_name"].split()[0]))
+        trial = logger.record(int(found.data.tags["trial_name"][:5]))
         if trial.state == "running":
             callback._trial_runs[logger.told(trial)] = found.info.run_id
         else:

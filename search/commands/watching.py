@@ -35,7 +35,7 @@ def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_
 
     run = Run.open(name, runs_dir, storage)
     with served(run, host, port) as server:
-        if host not in (LOOPBACK, "localhost"):
+        if host not in (LOOPBACK, "localhost", "::1"):
             click.echo(
                 f"notice: whoever reaches {host} sees this study, without a password", err=True
             )

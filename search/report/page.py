@@ -32,9 +32,9 @@ def render(run: Run) -> str:
     from search.verified_tables import remarks
 
     run = run.reread()
-    status, verification = status_of(run), Verification.open(run)
+    records, status = run.records(), status_of(run)
+    verification = Verification.open(run)
     advice = advise(run, status, verification, run.driver() is not None)
-    records = run.records()  # After the advice, whose trials are then among them.
     gathered = gather_data(run, records, advice, verification)
     content = gathered.content
     room = MAX_BYTES - len(plotly()) - len(json.dumps(content))

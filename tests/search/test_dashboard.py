@@ -8,13 +8,12 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
@@ -212,22 +211,3 @@ def test_a_schedule_of_many_stages_is_told_in_few_rows(tmp_path: Path) -> None:
     assert f"{len(trial.schedule.stages)} stages: " in note
     assert note.count("\n| ") == 2 + 16 + 1
     assert "running, 1 of 4 replicates done" in note
-
-
-def test_a_study_that_cannot_be_read_is_told_once_and_read_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(dashboard, "REFRESH_S", 0.001)
-    ended, looks = threading.Event(), []
-
-    class Failing:
-        def refresh(self) -> None:
-            looks.append(1)
-            if len(looks) == 6:
-                ended.set()
-            if len(looks) in (2, 3, 5):
-                raise RuntimeError("the database is on fire")
-
-    dashboard._follow(cast(Any, Failing()), ended)
-    assert len(looks) == 6
-    assert capsys.readouterr().err.count("the database is on fire") == 2
