@@ -248,13 +248,13 @@ def holds_secret(address: str) -> bool:
     """Whether an address has a password or a token in it, or cannot be told not to have."""
     try:
         parts = urlsplit(address)
-        if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
+        if parts.password is not None:
             return True
     except ValueError:
         return True
     if "://" in address and "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
         return True
-    words = ("password", "passwd", "pwd", "token", "secret", "key", "auth", "sig")
+    words = ("password", "passwd", "token", "secret", "key")
     return any(word in key.lower() for key, _ in parse_qsl(parts.query) for word in words)
 
 

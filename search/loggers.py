@@ -150,9 +150,8 @@ class Logger(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended, or is to run again: the study knows."""
-        number = self._numbers.pop(trial.trial_id, None)
-        if number is not None:  # Else its worker died before it began.
-            self._put("end", number, self._starts[number])
+        number = self._numbers.pop(trial.trial_id)
+        self._put("end", number, self._starts[number])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died."""

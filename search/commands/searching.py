@@ -162,12 +162,12 @@ def _conclude(run: Run, runs_dir: Path) -> None:
         raise SystemExit(1)
     print_findings(run, console.print)
     write_csv(run, run.folder / "pareto.csv", front_only=True)
+    save_figure(plot_front(run), run.folder / "front.png")
     from search.export import choose
     from search.export import export as export_choice
 
     choice = choose(run, "knee")
     best = export_choice(run, choice)
-    save_figure(plot_front(run), run.folder / "front.png")
     here = where(runs_dir)
     console.print(
         f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dipstage.files import Measure
 from search.attainment import attainment, envelope, psnr_gt_curves, rank_by_budget
-from search.plots.chosen import MOST, as_text
+from search.plots.chosen import MOST
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, lines_of
 from search.records import Trial
 from search.run import Run
@@ -36,7 +36,7 @@ def plot_attainment(
         around = envelope(list(curves.values()), whole)
         axes.plot(around, color="0.8", linewidth=5, label="envelope", solid_capstyle="butt")
         for trial, line in zip(shown, lines_of(run, shown), strict=True):
-            axes.plot(attainment(curves[trial.number], whole), label=as_text(trial.name), **line)
+            axes.plot(attainment(curves[trial.number], whole), label=trial.name, **line)
         if budget < whole:
             axes.axvline(budget - 1, color="black", linewidth=0.8)
             axes.annotate(

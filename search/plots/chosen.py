@@ -59,11 +59,6 @@ def _named(run: Run, trials: list[Trial], name: str) -> Trial:
 
 
 def labels_of(run: Run, trials: Sequence[Trial]) -> list[str]:
-    """The trials' names, as legends show them; the knee is marked where there is one."""
+    """The trials' names; the knee is marked where a search had a front to have one on."""
     knee = run.pick("knee").number if any(t.values is not None for t in trials) else None
-    return [as_text(t.name) + (" (knee)" if t.number == knee else "") for t in trials]
-
-
-def as_text(name: str) -> str:
-    """A name as matplotlib shows it: a candidate's file may be called what would be a formula."""
-    return name.replace("$", r"\$")
+    return [trial.name + (" (knee)" if trial.number == knee else "") for trial in trials]

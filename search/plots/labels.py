@@ -54,7 +54,6 @@ def name_points(
             arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.5, "shrinkA": 0,
                         "shrinkB": 0},
         )  # fmt: skip
-        text.set_parse_math(False)
         best: tuple[float, int, Bbox] | None = None
         for i, (dx, dy, ha, va) in enumerate(_PLACES):
             text.set(horizontalalignment=ha, verticalalignment=va)

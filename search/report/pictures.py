@@ -11,7 +11,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,14 +89,16 @@ def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: 
         kept.append((source, group))
     whole = True
     others = sorted({n for source, _ in kept for n in source.trials} - set(first))
-    for number, (source, group) in product([*first[1:], *others], kept):
-        _add(source, number, group, output, gallery)
-        added = group["outputs"].get(number)
-        room -= len(added["src"]) if added else 0
-        if room < 0:  # The rest would only be read to be left out.
-            del group["outputs"][number]
-            whole = False
-            break
+    for number in [*first[1:], *others]:
+        for source, group in kept:
+            before = _size(group)
+            _add(source, number, group, output, gallery)
+            grown = _size(group) - before
+            if grown > room:
+                del group["outputs"][number]
+                whole = False
+            else:
+                room -= grown
     gallery.groups = [group for _, group in kept if group["outputs"] or group["truth"]]
     if left_out or not whole:
         gallery.notes.append(
@@ -147,16 +148,14 @@ def _loaded(run: Run, gallery: Gallery) -> dict[str, Picture]:
         return {}
 
 
-def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:
-    """Ground truth, observation, and the observation's PSNR_GT, None where it is without noise; cut
-    to what is shown.
-    """
+def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float]:
+    """Ground truth, observation, and the observation's PSNR_GT; cut to what is shown."""
     from dipstage.randomness import Streams
     from dipstage.trainer import observe
 
     noisy = observe(picture.tensor(), sigma_255, Streams(picture.digest, seed))[0].numpy()
     error = float(np.mean((noisy.astype(np.float64) - picture.pixels) ** 2))
-    psnr = -10 * math.log10(error) if error > 0 else None
+    psnr = -10 * math.log10(error) if error > 0 else math.inf
     return _centre(picture.pixels), _centre(noisy), psnr
 
 

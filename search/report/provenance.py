@@ -100,16 +100,12 @@ def _hardware(records: list[Trial]) -> str:
 def provenance(run: Run, records: list[Trial], verification: Verification | None) -> Provenance:
     """All of it."""
     attributes = run.study.user_attrs
-    from search.experiment import Logging
-
     experiment = run.experiment
     plain: dict[str, Any] = experiment.model_dump(mode="json")
     shared = experiment.model_copy(
         update={
             "images": names(experiment.images),
             "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
-            # An address or a folder; a report is mailed.
-            "logging": Logging(tensorboard=experiment.logging.tensorboard),
         }
     )
     digests = [
@@ -132,8 +128,7 @@ def provenance(run: Run, records: list[Trial], verification: Verification | None
         ("versions, workers", _versions(_worker_versions(records))),
     ]
     for change in attributes.get("accepted", []):
-        told = [c.split()[0] if c.startswith("logging.") else c for c in change["changes"]]
-        found.append((f"changed {change['date']}", "; ".join(told)))
+        found.append((f"changed {change['date']}", "; ".join(change["changes"])))
     return Provenance(found, digests, _commands(run, verification), shared.yaml())
 
 

@@ -22,7 +22,6 @@ from search.plots.labels import name_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
 from search.plots.style import STYLES, Style, drawing
-from search.records import Trial
 from search.run import Run
 
 FIGURES: dict[str, Callable[[Run], Plot]] = {
@@ -302,12 +301,3 @@ def test_names_give_way_to_points_and_to_one_another() -> None:
         inside = axes.get_window_extent()
         assert inside.contains(boxes[3].x0, boxes[3].y0)
         assert inside.contains(boxes[3].x1, boxes[3].y1)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_candidate_may_be_called_what_would_be_a_formula(
-    run: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Trial, "name", property(lambda trial: r"a$\x$"))
-    save_figure(FIGURES[name](run), tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 1000

@@ -18,7 +18,6 @@ from search.cli import main
 from search.commands.reporting import make_report
 from search.commands.searching import _conclude
 from search.paths import curve_path, picture_path
-from search.records import Trial
 from search.report import page
 from search.report.advice import advise
 from search.report.thinning import kept
@@ -246,40 +245,3 @@ def test_a_report_that_fails_costs_a_search_one_line(
     said = capsys.readouterr()
     assert said.err == "dipsearch: the report could not be made (RuntimeError: no way)\n"
     assert not (run.folder / "report.html").exists()
-
-
-def test_an_observation_without_noise_has_a_report(tmp_path: Path) -> None:
-    clean = experiment(task={"kind": "denoise", "sigma_255": 0.0})
-    html = page.render(play_with_files(new_run(tmp_path, clean), SCORES.__getitem__))
-    assert '"psnr": null' in html or '"psnr":null' in html
-
-
-def test_a_report_does_not_say_where_else_a_search_is_logged(run: Run) -> None:
-    experiment_of_it = run.experiment.model_dump(mode="json")
-    experiment_of_it["logging"]["mlflow"] = "https://mlflow.inside.example"
-    run.study.set_user_attr("experiment", experiment_of_it)
-    changes = ["logging.mlflow null → https://mlflow.inside.example", "resources.concurrent 1 → 2"]
-    run.study.set_user_attr("accepted", [{"date": "today", "changes": changes}])
-    html = page.render(Run.open(run.name, run.folder.parent))
-    assert "inside.example" not in html
-    assert "resources.concurrent 1 → 2" in html
-    assert "logging.mlflow" in html
-
-
-def test_pictures_that_do_not_fit_are_not_even_read(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = []
-    picture = Run.picture
-
-    def counted(run: Run, trial: Trial, key: str) -> bytes | None:
-        read.append(trial.number)
-        return picture(run, trial, key)
-
-    monkeypatch.setattr(Run, "picture", counted)
-    page.render(run)
-    everything = len(read)
-    read.clear()
-    monkeypatch.setattr(page, "MAX_BYTES", len(page.plotly()) + 20_000)
-    assert "Not all pictures fit" in page.render(run)
-    assert len(read) < everything
