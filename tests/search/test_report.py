@@ -18,8 +18,9 @@ from search.cli import main
 from search.commands.reporting import make_report
 from search.commands.searching import _conclude
 from search.paths import curve_path, picture_path
-from search.report import page
+from search.report import page, pictures
 from search.report.advice import advise
+from search.report.gains import plain_of
 from search.report.thinning import kept
 from search.run import Run
 from search.status import status_of
@@ -192,6 +193,31 @@ def test_ground_truth_that_has_moved_or_changed_is_not_shown(run: Run, tmp_path:
     html = page.render(run.reread())
     assert "The ground truth is not where the experiment says" in html
     assert str(tmp_path) not in html, "folders are nobody else's business"
+
+
+def test_an_observation_without_noise_has_no_psnr(tmp_path: Path) -> None:
+    tiny = experiment(task={"kind": "denoise", "sigma_255": 0.0})
+    clean = play_with_files(new_run(tmp_path, tiny), SCORES.__getitem__)
+    groups = data_of(page.render(clean))["pictures"]
+    assert isinstance(groups, list)
+    assert groups[0]["observation"]["psnr"] is None
+
+
+def test_no_picture_is_read_after_the_room_is_used_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pictures.sources(run, run.records(), plain_of(run.records()), None)
+    whole = pictures.gather(found, [2], "raw", 10**9)
+    small = sum(
+        pictures._size({**group, "outputs": {2: group["outputs"][2]}}) for group in whole.groups
+    )
+    read: list[int] = []
+    cut = pictures._cut
+    monkeypatch.setattr(pictures, "_cut", lambda content: read.append(1) or cut(content))
+    tight = pictures.gather(found, [2], "raw", small + 1)
+    assert [list(group["outputs"]) for group in tight.groups] == [[2], [2]]
+    assert len(tight.notes) == 1
+    assert len(read) == 5, "plain DIP and the first of both pictures, and one that does not fit"
 
 
 def test_pictures_give_way_where_the_page_would_be_too_large(
