@@ -179,6 +179,12 @@ def test_a_port_that_is_taken_is_another_one_by_default_and_refused_when_asked_f
             pass
 
 
+def test_a_host_of_ipv6_is_served(played: Run) -> None:
+    with served(played, "--host", "::1", "--port", str(free_port())) as url:
+        assert url.startswith("http://[::1]:")
+        assert study(url)["name"] == "tiny"
+
+
 def test_without_optuna_dashboard_one_sentence_says_what_to_install(played: Run) -> None:
     where = ["dipsearch", "dashboard", "tiny", "--runs-dir", str(played.folder.parent)]
     program = (
