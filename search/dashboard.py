@@ -134,9 +134,15 @@ def _refusal(start: Callable[..., Any], status: str, reason: str) -> Iterable[by
 
 
 def _follow(mirror: Mirror, ended: threading.Event) -> None:
-    """Look again every other second; a study that cannot be read now is read later."""
+    """Look again every other second; a study that cannot be read now is read later, and meanwhile
+    its note says so.
+    """
     while not ended.wait(REFRESH_S):
         try:
             mirror.refresh()
-        except (InputError, WorkError, KeyError, OSError):
-            continue
+        except (
+            Exception
+        ) as error:  # Of any kind: a thread that ended would show an old copy as new.
+            # The messages of others may hold an address.
+            known = isinstance(error, InputError | WorkError | OSError)
+            mirror.fail(brief(error) if known else type(error).__name__)
