@@ -227,9 +227,14 @@ def test_no_picture_is_read_after_the_room_is_used_up(
     small = sum(
         pictures._size({**group, "outputs": {2: group["outputs"][2]}}) for group in whole.groups
     )
-    read: list[int] = []
+    read: list[bytes] = []
     cut = pictures._cut
-    monkeypatch.setattr(pictures, "_cut", lambda content: read.append(1) or cut(content))
+
+    def counted(content: bytes) -> bytes:
+        read.append(content)
+        return cut(content)
+
+    monkeypatch.setattr(pictures, "_cut", counted)
     tight = pictures.gather(found, [2], "raw", small + 1)
     assert [list(group["outputs"]) for group in tight.groups] == [[2], [2]]
     assert len(tight.notes) == 1
@@ -288,6 +293,17 @@ def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
         _conclude(failed, failed.folder.parent)
     assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
     assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
+
+
+def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(drawn: Run) -> None:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("search.plots.plot_front", broken)
+    with pytest.raises(ValueError, match="no font"):
+        _conclude(run, run.folder.parent)
+    assert (run.folder / "best.yaml").exists()
+    assert (run.folder / "pareto.csv").exists()
 
 
 def test_a_report_that_fails_costs_a_search_one_line(
