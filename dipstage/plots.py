@@ -42,7 +42,7 @@ def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
         )
     axes.set_xlabel("iterations")
     axes.set_ylabel("PSNR against ground truth (dB)")
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)  # Names of files may hold dollars.
     axes.grid(alpha=0.25, axis="y")
     axes.legend(loc="lower right", frameon=False)
     return figure

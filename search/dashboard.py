@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,12 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        """Bind to a host, also one of IPv6, and a port."""
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
     def server_bind(self) -> None:
         """Without looking up the host's name, for which a machine may wait long."""
         socketserver.TCPServer.server_bind(self)
@@ -42,7 +49,8 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     @property
     def url(self) -> str:
         """Where a browser finds it."""
-        return f"http://{self.server_name}:{self.server_port}/"
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        return f"http://{host}:{self.server_port}/"
 
 
 class _Handler(WSGIRequestHandler):
@@ -126,9 +134,15 @@ def _refusal(start: Callable[..., Any], status: str, reason: str) -> Iterable[by
 
 
 def _follow(mirror: Mirror, ended: threading.Event) -> None:
-    """Look again every other second; a study that cannot be read now is read later."""
+    """Look again every other second; a study that cannot be read now is read later, and meanwhile
+    its note says so.
+    """
     while not ended.wait(REFRESH_S):
         try:
             mirror.refresh()
-        except (InputError, WorkError, KeyError, OSError):
-            continue
+        except (
+            Exception
+        ) as error:  # Of any kind: a thread that ended would show an old copy as new.
+            # The messages of others may hold an address.
+            known = isinstance(error, InputError | WorkError | OSError)
+            mirror.fail(brief(error) if known else type(error).__name__)

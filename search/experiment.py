@@ -250,11 +250,13 @@ def holds_secret(address: str) -> bool:
         parts = urlsplit(address)
         if parts.password is not None:
             return True
+        if parts.scheme in ("http", "https") and parts.username is not None:
+            return True  # Servers take a token for a user.
     except ValueError:
         return True
     if "://" in address and "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
         return True
-    words = ("password", "passwd", "token", "secret", "key")
+    words = ("password", "passwd", "pwd", "token", "secret", "key", "auth", "sig")
     return any(word in key.lower() for key, _ in parse_qsl(parts.query) for word in words)
 
 

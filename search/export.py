@@ -28,25 +28,27 @@ class Choice:
     note: str
 
 
-def choose(run: Run, which: str) -> Choice:
+def choose(run: Run, which: str, records: list[Trial] | None = None) -> Choice:
     """`Run.pick`, from the schedules that held up in verification where there are any.
 
     Better ones go before those that are not worse. Among them the rule looks at what they did on
     the held-out pictures. A trial that is asked for by its number is taken as it is.
+    records: as they were read, where they have just been.
     """
+    records = run.records() if records is None else records
     verification = _verification(run)
     if verification is None:
-        return Choice(run.pick(which), None, f"not verified: dipsearch verify {run.name}")
+        return Choice(run.pick(which, records), None, f"not verified: dipsearch verify {run.name}")
     if not which.isdecimal():
         held = _best_held(verification)
         if held:
             from search.records import pick_of
 
-            trials = {trial.number: trial for trial in run.records()}
+            trials = {trial.number: trial for trial in records}
             number = list(held)[pick_of([trial.score for trial in held.values()], which)]
             verdict = verification.verdict(number)
             return Choice(trials[number], verification, f"verified: {verdict}")
-    trial = run.pick(which)
+    trial = run.pick(which, records)
     verdict = verification.verdict(trial.number)
     is_plain = trial.schedule is not None and len(trial.schedule.stages) == 1
     if is_plain:

@@ -143,15 +143,17 @@ class Logger(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A replicate ended. Its curves are in the result where nobody has written them yet."""
-        if result.get("replicate"):
+        number = self._numbers.get(trial.trial_id)
+        if result.get("replicate") and number is not None:
             [key], [outcome] = result["replicate"], result["outcome"]
             packed = result["curves"][0] if self._curves and result["curves"] else None
-            self._put("result", self._numbers[trial.trial_id], key, outcome, packed)
+            self._put("result", number, key, outcome, packed)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended, or is to run again: the study knows."""
-        number = self._numbers.pop(trial.trial_id)
-        self._put("end", number, self._starts[number])
+        number = self._numbers.pop(trial.trial_id, None)
+        if number is not None:  # A worker may die before its trial has begun.
+            self._put("end", number, self._starts[number])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died."""
@@ -342,7 +344,7 @@ def _take_up(callback: Any, logger: Logger) -> None:
         f"tags.{LOGGED} = '{logger.known_as}' and attributes.status = 'RUNNING'",
     )
     for found in left:
-        trial = logger.record(int(found.data.tags["trial_name"][:5]))
+        trial = logger.record(int(found.data.tags["trial_name"].split()[0]))
         if trial.state == "running":
             callback._trial_runs[logger.told(trial)] = found.info.run_id
         else:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -22,12 +23,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
 from search.drawings import Drawings
-from search.notes import run_note, trial_note
+from search.notes import plain, run_note, trial_note
 from search.paths import curve_path, picture_path, verification_path
 from search.plots import plot_front
 from search.records import Trial, row
 from search.run import Run
 from search.trial_plot import plot_trial, png
+from search.verification import Parts
+from search.verification_plan import HELD_OUT, TUNING
 
 _STUDY_STRIDE = 10_000_000
 """More than a study has trials, so that ids of trials are unique over studies."""
@@ -66,13 +69,23 @@ class _Copied:
     """A run, and its study as it was when it was last looked at."""
 
     run: Run
-    made: float
     study: FrozenStudy | None = None
     trials: list[FrozenTrial] = field(default_factory=list)
     known: dict[int, tuple[FrozenTrial, FrozenTrial]] = field(default_factory=dict)
     pads: dict[int | None, _Pad] = field(default_factory=dict)
     front: dict[str, str] = field(default_factory=dict)
     keys: int = 0
+    names: dict[str, Any] = field(default_factory=dict)
+    noted: str = ""
+
+    def write(self, last_read: str) -> None:
+        """The search's note, and how old it is."""
+        self.pads.setdefault(None, _Pad()).write(f"{self.noted}\n\n{last_read}", None)
+
+    def system_attrs(self) -> dict[str, Any]:
+        """Where optuna-dashboard looks for notes, names of objectives and the plot of the front."""
+        notes = {k: v for pad in self.pads.values() for k, v in pad.attributes.items()}
+        return {**self.names, **notes, **self.front}
 
 
 class Mirror(BaseStorage):
@@ -81,32 +94,33 @@ class Mirror(BaseStorage):
     def __init__(self, run: Run, drawings: Drawings) -> None:
         """Look at the run for the first time."""
         self._drawings = drawings
-        self._copies: dict[int, _Copied] = {1: _Copied(run, 0.0)}
+        self._copies: dict[int, _Copied] = {1: _Copied(run)}
+        self._parts = Parts(run)
+        self._read = datetime.now().astimezone()
         self.refresh()
 
     def refresh(self) -> None:
         """Look again. Called by one thread; whoever reads meanwhile sees the old or the new."""
         copies = dict(self._copies)
-        for number, made, run in self._parts(copies[1].run):
-            if number not in copies or copies[number].made != made:
-                copies[number] = _Copied(run(), made)
+        now = datetime.now().astimezone()
+        if verification_path(copies[1].run.folder).exists():
+            for number, name in enumerate((TUNING, HELD_OUT), start=2):
+                run = self._parts.open(name)
+                if run is not None and (number not in copies or copies[number].run is not run):
+                    copies[number] = _Copied(run)
         for study_id, copied in copies.items():
-            self._copy(study_id, copied)
-        self._copies = copies
+            self._copy(study_id, copied, f"Last read at {now:%Y-%m-%d %H:%M}.")
+        self._copies, self._read = copies, now
 
-    def _parts(self, run: Run) -> Iterator[tuple[int, float, Any]]:
-        """Number, age and opener of each comparison of a verification that has begun."""
-        if not verification_path(run.folder).exists():
-            return
-        from search.verification import part
-        from search.verification_plan import HELD_OUT, TUNING
+    def fail(self, reason: str) -> None:
+        """Say in the notes that the study could not be read, and since when."""
+        words = f"Reading fails since {self._read:%Y-%m-%d %H:%M}: {plain(reason)}."
+        for copied in self._copies.values():
+            copied.write(f"**{words} This is what was read before.**")
+            if copied.study is not None:
+                copied.study.system_attrs = copied.system_attrs()
 
-        for number, name in enumerate((TUNING, HELD_OUT), start=2):
-            path = run.folder / name / "experiment.yaml"
-            if path.exists() and part(run, name) is not None:
-                yield number, path.stat().st_mtime, lambda name=name: part(run, name)
-
-    def _copy(self, study_id: int, copied: _Copied) -> None:
+    def _copy(self, study_id: int, copied: _Copied, last_read: str) -> None:
         run = copied.run
         attributes = run.study.user_attrs
         seeds = (attributes.get("experiment") or {}).get("seeds") or ()
@@ -123,15 +137,15 @@ class Mirror(BaseStorage):
             trials.append(seen[1])
         if files is not None:
             self._draw_and_note(study_id, copied)
-        copied.pads.setdefault(None, _Pad()).write(run_note(run), None)
-        notes = {k: v for pad in copied.pads.values() for k, v in pad.attributes.items()}
-        names = run.study._storage.get_study_system_attrs(run.study._study_id)
+        copied.noted = run_note(run)
+        copied.names = run.study._storage.get_study_system_attrs(run.study._study_id)
+        copied.write(last_read)
         copied.study = FrozenStudy(
             study_name=run.name,
             direction=None,
             directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
             user_attrs=_told(attributes),
-            system_attrs={**names, **notes, **copied.front},
+            system_attrs=copied.system_attrs(),
             study_id=study_id,
         )
         copied.trials = trials

@@ -123,19 +123,21 @@ class Run:
         """Trials that no other trial dominates, fewest steps first; candidates compete."""
         return front_of(self.records())
 
-    def pick(self, which: str) -> Trial:
+    def pick(self, which: str, records: list[Trial] | None = None) -> Trial:
         """A trial by its number, or of the front by rule; InputError if there is none.
 
         knee, psnr, steps: the front's knee, its highest PSNR_GT, its fewest steps.
+        records: as they were read, where they have just been.
         """
+        records = self.records() if records is None else records
         if which.isdecimal():
-            for trial in self.records():
+            for trial in records:
                 if trial.number == int(which):
                     if trial.state != "complete":
                         raise InputError(f"trial {which} is {trial.state}: pick a complete one")
                     return trial
             raise InputError(f"run {self.name!r} has no trial {which}")
-        members = self.front()
+        members = front_of(records)
         if not members:
             raise InputError(f"run {self.name!r} has no complete trial yet")
         return members[pick_of([trial.score for trial in members], which)]

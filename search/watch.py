@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.progress import Lines, LiveView
 from search.status import status_of
-from search.verification import part
+from search.verification import Parts
 from search.verification_plan import HELD_OUT, TUNING
 
 if TYPE_CHECKING:
@@ -24,26 +24,27 @@ def watch(run: Run, console: Console, how_to_resume: Callable[[Run], str]) -> No
 
     how_to_resume: the line that is shown while nobody drives.
     """
+    parts = Parts(run)
     if not console.is_terminal:
         lines = Lines(console)
-        while (current := unfinished(run)) is not None:
+        while (current := unfinished(run, parts)) is not None:
             lines.update(current)
             time.sleep(EVERY_S)
         return
     with LiveView(console, f"{run.name} …") as view:
-        while (current := unfinished(run)) is not None:
+        while (current := unfinished(run, parts)) is not None:
             driver = current.driver()
             view.below = how_to_resume(current) if driver is None else f"driver: {driver}"
             view.update(current)
             time.sleep(EVERY_S)
 
 
-def unfinished(run: Run) -> Run | None:
+def unfinished(run: Run, parts: Parts) -> Run | None:
     """The search or the comparison of its verification that has trials to come; None if none has.
 
     A verification that has a driver, or that has been begun and left, has.
     """
-    for each in (run, part(run, TUNING), part(run, HELD_OUT)):
+    for each in (run, parts.open(TUNING), parts.open(HELD_OUT)):
         if each is not None:
             status = status_of(each)
             if status.done < status.wanted:

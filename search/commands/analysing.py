@@ -49,7 +49,7 @@ def status(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Trials by state, best so far, rate and time left; or a submitted search's job."""
+    """Trials by state, best so far, pace and time left; or a submitted search's job."""
     if watching and as_json:
         raise InputError("--watch draws what --json prints once: give one of them")
     if (cluster := job_address(name, address, runs_dir)) is not None:

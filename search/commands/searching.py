@@ -149,6 +149,8 @@ def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
 
 def _conclude(run: Run, runs_dir: Path) -> None:
     from dipstage.plots import save_figure
+    from search.export import choose
+    from search.export import export as export_choice
     from search.plots import plot_front
     from search.tables import print_findings
 
@@ -162,12 +164,9 @@ def _conclude(run: Run, runs_dir: Path) -> None:
         raise SystemExit(1)
     print_findings(run, console.print)
     write_csv(run, run.folder / "pareto.csv", front_only=True)
+    # A drawing is worth less than what it shows, and goes last.
+    best = export_choice(run, choose(run, "knee"))
     save_figure(plot_front(run), run.folder / "front.png")
-    from search.export import choose
-    from search.export import export as export_choice
-
-    choice = choose(run, "knee")
-    best = export_choice(run, choice)
     here = where(runs_dir)
     console.print(
         f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False

@@ -46,6 +46,6 @@ def plot_importance(run: Run, style: Style = "screen") -> Plot:
         axes.grid(False, axis="y")
         axes.margins(x=0.12)
         axes.set_xlabel("importance (share of the variance)")
-        legend_below(figure, axes, columns=2)
+        legend_below(figure, axes, columns=2, math=True)
         figure.explain(f"{run.name}: importance of the parameters", found.note)
     return figure

@@ -49,6 +49,7 @@ def name_points(
             textcoords="offset points",
             fontsize=size,
             annotation_clip=False,
+            parse_math=False,  # Names of files may hold dollars.
             zorder=5,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.5, "shrinkA": 0,

@@ -163,8 +163,13 @@ def lines_of(run: Run, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     return lines
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """A legend under the axes, where it hides nothing."""
+def legend_below(figure: Figure, axes: Axes, columns: int, *, math: bool = False) -> None:
+    """A legend under the axes, where it hides nothing.
+
+    math: whether dollars enclose mathematics, which those in names of files do not.
+    """
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        for text in legend.get_texts():
+            text.set_parse_math(math)

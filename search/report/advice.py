@@ -44,9 +44,14 @@ class Advice:
     standings: list[Standing] = field(default_factory=list)
 
 
-def advise(run: Run, status: Status, verification: Verification | None, driver: bool) -> Advice:
-    """From the run as it is now."""
-    records = run.records()
+def advise(
+    run: Run,
+    records: list[Trial],
+    status: Status,
+    verification: Verification | None,
+    driver: bool,
+) -> Advice:
+    """From the run's records, as the rest of the report has them."""
     unfinished = status.done < status.wanted
     state = [_state(status, driver)] if unfinished else []
     commands: list[tuple[str, str]] = []
@@ -55,7 +60,7 @@ def advise(run: Run, status: Status, verification: Verification | None, driver: 
     if not status.complete:
         headline = "There is no schedule to use yet"
         return Advice(headline, "", None, [*state, *_no_trial(status)], commands)
-    choice = choose(run, "knee")
+    choice = choose(run, "knee", records)
     trial = choice.trial
     rows = standings(run, records, verification)
     if verification is None:

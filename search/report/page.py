@@ -32,9 +32,10 @@ def render(run: Run) -> str:
     from search.verified_tables import remarks
 
     run = run.reread()
-    records, status = run.records(), status_of(run)
+    records = run.records()
+    status = status_of(run, records)
     verification = Verification.open(run)
-    advice = advise(run, status, verification, run.driver() is not None)
+    advice = advise(run, records, status, verification, run.driver() is not None)
     gathered = gather_data(run, records, advice, verification)
     content = gathered.content
     room = MAX_BYTES - len(plotly()) - len(json.dumps(content))

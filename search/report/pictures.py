@@ -67,7 +67,8 @@ def sources(
 
 
 def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: int) -> Gallery:
-    """As many as fit `room` bytes: those of the trials in `first`, in their order, then the others.
+    """As many as fit `room` bytes: those of the trials in `first`, in their order, then the others,
+    up to the first that does not fit.
 
     Nothing is shown of a picture for which ground truth, observation, plain DIP and the first trial
     do not fit together.
@@ -87,24 +88,32 @@ def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: 
             continue
         room -= size
         kept.append((source, group))
-    whole = True
     others = sorted({n for source, _ in kept for n in source.trials} - set(first))
-    for number in [*first[1:], *others]:
-        for source, group in kept:
-            before = _size(group)
-            _add(source, number, group, output, gallery)
-            grown = _size(group) - before
-            if grown > room:
-                del group["outputs"][number]
-                whole = False
-            else:
-                room -= grown
+    whole = _fill(kept, [*first[1:], *others], output, gallery, room)
     gallery.groups = [group for _, group in kept if group["outputs"] or group["truth"]]
     if left_out or not whole:
         gallery.notes.append(
             "Not all pictures fit this file; the others lie in the run's folder, in pictures/."
         )
     return gallery
+
+
+def _fill(
+    kept: list[tuple[Source, dict[str, Any]]],
+    numbers: Sequence[int],
+    output: Output,
+    gallery: Gallery,
+    room: int,
+) -> bool:
+    """Add these trials' pictures up to the first that does not fit; whether all did."""
+    for number in numbers:
+        for source, group in kept:
+            _add(source, number, group, output, gallery)
+            room -= len(group["outputs"].get(number, {"src": ""})["src"])
+            if room < 0:
+                del group["outputs"][number]
+                return False
+    return True
 
 
 def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
@@ -148,14 +157,14 @@ def _loaded(run: Run, gallery: Gallery) -> dict[str, Picture]:
         return {}
 
 
-def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float]:
+def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:
     """Ground truth, observation, and the observation's PSNR_GT; cut to what is shown."""
     from dipstage.randomness import Streams
     from dipstage.trainer import observe
 
     noisy = observe(picture.tensor(), sigma_255, Streams(picture.digest, seed))[0].numpy()
     error = float(np.mean((noisy.astype(np.float64) - picture.pixels) ** 2))
-    psnr = -10 * math.log10(error) if error > 0 else math.inf
+    psnr = -10 * math.log10(error) if error > 0 else None  # JSON has no infinity.
     return _centre(picture.pixels), _centre(noisy), psnr
 
 

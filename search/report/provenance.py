@@ -23,7 +23,7 @@ Facts = list[tuple[str, str]]
 @dataclass(frozen=True)
 class Provenance:
     """facts: label and words. digests: what, and its SHA-256. commands: the lines that repeat it.
-    experiment: the experiment as a file, without the folders of this machine.
+    experiment: the experiment as a file, without folders of this machine and addresses of loggers.
     """
 
     facts: Facts
@@ -99,6 +99,8 @@ def _hardware(records: list[Trial]) -> str:
 
 def provenance(run: Run, records: list[Trial], verification: Verification | None) -> Provenance:
     """All of it."""
+    from search.experiment import Logging
+
     attributes = run.study.user_attrs
     experiment = run.experiment
     plain: dict[str, Any] = experiment.model_dump(mode="json")
@@ -106,6 +108,8 @@ def provenance(run: Run, records: list[Trial], verification: Verification | None
         update={
             "images": names(experiment.images),
             "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
+            # Addresses and projects of loggers are nobody else's business either.
+            "logging": Logging(tensorboard=experiment.logging.tensorboard),
         }
     )
     digests = [
@@ -128,8 +132,13 @@ def provenance(run: Run, records: list[Trial], verification: Verification | None
         ("versions, workers", _versions(_worker_versions(records))),
     ]
     for change in attributes.get("accepted", []):
-        found.append((f"changed {change['date']}", "; ".join(change["changes"])))
+        found.append((f"changed {change['date']}", "; ".join(map(_change, change["changes"]))))
     return Provenance(found, digests, _commands(run, verification), shared.yaml())
+
+
+def _change(words: str) -> str:
+    """A change that was taken up; of logging only what changed, as it may name a server."""
+    return words.partition(" ")[0] if words.startswith("logging.") else words
 
 
 def _times(records: list[Trial]) -> Facts:

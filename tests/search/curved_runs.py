@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fake_runs import CONTENT, KEYS, experiment, new_run, play
@@ -19,16 +20,17 @@ SCORES: dict[int, tuple[float, int] | str] = {
 LONG = "sharp-linear:stages=5,x=3"
 
 
-def curved(runs_dir: Path) -> Run:
+def curved(runs_dir: Path, **changes: Any) -> Run:
     """Every curve rises to its trial's maximum and falls by 1 dB in each iteration from there; that
     of replicate k is k iterations shorter than the budget.
     """
-    tiny = experiment(
-        space={**CONTENT["space"], "stages": {"low": 3, "high": 6}},
-        candidates=["baseline", "log10", LONG],
-        search={"trials": 10, "sampler": "random", "seed": 0},
-        racing={"enabled": False},
-    )
+    content: dict[str, Any] = {
+        "space": {**CONTENT["space"], "stages": {"low": 3, "high": 6}},
+        "candidates": ["baseline", "log10", LONG],
+        "search": {"trials": 10, "sampler": "random", "seed": 0},
+        "racing": {"enabled": False},
+    }
+    tiny = experiment(**{**content, **changes})
     run = play(new_run(runs_dir, tiny), SCORES.__getitem__)
     for trial in run.records():
         for k, key in enumerate(KEYS if trial.outcomes else ()):

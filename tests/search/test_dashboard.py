@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,13 +20,17 @@ from typing import Any
 import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 from PIL import Image
+from played_verification import searched as searched_run
+from played_verification import verified
 from processes import dipsearch, wait_until
 from servers import free_port, postgresql
 
 from dipstage.errors import InputError
 from search import dashboard
+from search.drawings import Drawings
 from search.driver import create
 from search.ledger import Ledger
+from search.mirror import Mirror
 from search.notes import plain, run_note, trial_note
 from search.prepare import load_candidates, load_pictures
 from search.run import Run
@@ -177,6 +183,64 @@ def test_a_port_that_is_taken_is_another_one_by_default_and_refused_when_asked_f
             dashboard.dashboard(played, dashboard.LOOPBACK, first.server_port),
         ):
             pass
+
+
+def test_a_study_that_cannot_be_read_is_told_of_until_it_can(
+    played: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, ended = Mirror(played, Drawings()), threading.Event()
+
+    def note() -> str:
+        attributes = mirror.get_study_system_attrs(1)
+        return "".join(str(v) for k, v in attributes.items() if k.startswith("dashboard:note_str"))
+
+    def broken() -> None:
+        raise RuntimeError("postgresql://me:hunter2@db is away")
+
+    assert "Last read at 2" in note()
+    monkeypatch.setattr(dashboard, "REFRESH_S", 0.01)
+    monkeypatch.setattr(mirror, "refresh", broken)
+    follower = threading.Thread(target=dashboard._follow, args=(mirror, ended), daemon=True)
+    follower.start()
+    wait_until(lambda: "Reading fails since 2" in note())
+    assert "RuntimeError" in note()
+    assert "hunter2" not in note()
+    assert "Front of" in note(), "what was read before"
+    monkeypatch.undo()
+    wait_until(lambda: "Last read at 2" in note())
+    ended.set()
+    follower.join()
+    assert not follower.is_alive()
+
+
+def test_parts_of_a_verification_are_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = searched_run(tmp_path)
+    verified(run, lambda name, key: (25.0, 20))
+    opened: list[Path] = []
+    at = Run.at
+
+    def counted(folder: Path, name: str, storage: str | None = None) -> Run:
+        opened.append(folder)
+        return at(folder, name, storage)
+
+    monkeypatch.setattr(Run, "at", counted)
+    mirror = Mirror(run, Drawings())
+    mirror.refresh()
+    assert [s.study_name for s in mirror.get_all_studies()][1:] == [
+        "tiny/learning-rate", "tiny/verification",
+    ]  # fmt: skip
+    assert len(opened) == 2
+    os.utime(opened[1] / "experiment.yaml", (0, 0))
+    mirror.refresh()
+    assert opened == [opened[0], opened[1], opened[1]], "made again"
+
+
+def test_a_host_of_ipv6_is_served(played: Run) -> None:
+    with served(played, "--host", "::1", "--port", str(free_port())) as url:
+        assert url.startswith("http://[::1]:")
+        assert study(url)["name"] == "tiny"
 
 
 def test_without_optuna_dashboard_one_sentence_says_what_to_install(played: Run) -> None:

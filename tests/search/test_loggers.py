@@ -182,6 +182,17 @@ def result(steps: int) -> dict[str, Any]:
     return {"replicate": [KEYS[steps]], "outcome": [outcome(25.0, steps)], "curves": []}
 
 
+def test_a_worker_that_dies_before_its_trial_began_ends_nothing(tmp_path: Path) -> None:
+    run, recorder = new_run(tmp_path, experiment()), Recorder()
+    tested = logger(run, recorder)
+    tested.on_trial_error(0, [], TunesTrial("a", ()))
+    tested.on_trial_complete(0, [], TunesTrial("a", ()))
+    tested.on_trial_result(0, [], TunesTrial("a", ()), result(0))
+    tested.close()
+    assert recorder.calls == []
+    assert tested.failure is None
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_a_trial_that_is_handed_out_again_goes_on_where_it_was(tmp_path: Path, late: bool) -> None:
     run, recorder = new_run(tmp_path, experiment()), Recorder()
@@ -294,7 +305,8 @@ def test_a_logger_that_is_not_installed_is_refused_before_anything_is_made(
     "address",
     [
         "https://me:hunter2@mlflow.example", "https://mlflow.example/?access_token=hunter2",
-        "postgresql://me:hunter2@db/mlflow", "http://[bad:hunter2@x",
+        "postgresql://me:hunter2@db/mlflow", "http://[bad:hunter2@x", "https://hunter2@mlflow.example",
+        "http://host/?pwd=hunter2", "http://host/?auth=hunter2", "http://host/?sig=hunter2",
     ],
 )  # fmt: skip
 def test_an_address_with_a_secret_is_refused_and_not_repeated(address: str) -> None:
@@ -307,7 +319,8 @@ def test_a_folder_for_mlflow_is_relative_to_the_experiment(tmp_path: Path) -> No
     file = tmp_path / "e.yaml"
     for given, meant in (
         ("mlruns", str(tmp_path / "mlruns")), ("databricks", "databricks"),
-        ("http://host:5000", "http://host:5000"), ("sqlite:///m.db", "sqlite:///m.db"),
+        ("http://host:5000", "http://host:5000"), ("postgresql://me@db/m", "postgresql://me@db/m"),
+        ("sqlite:///m.db", "sqlite:///m.db"),
     ):  # fmt: skip
         text = experiment().yaml().replace("mlflow: null", f"mlflow: {given}")
         file.write_text(text)

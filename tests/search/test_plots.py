@@ -15,7 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from dipstage.errors import InputError
+from dipstage.files import ScheduleFile, save_schedule
 from dipstage.plots import save_figure
+from dipstage.presets import parse_preset
 from search.ledger import Ledger
 from search.plots import Plot
 from search.plots.labels import name_points
@@ -288,6 +290,19 @@ def test_candidates_keep_their_line_in_all_figures(run: Run) -> None:
         == look(run.plot_schedule("log10", 2))
         == look(run.plot_attainment())
     )
+
+
+def test_dollars_in_a_candidate_s_name_are_no_mathematics(tmp_path: Path) -> None:
+    name = "a$\\x$"
+    file = tmp_path / f"{name}.yaml"
+    save_schedule(file, ScheduleFile(parse_preset("log10").schedule(30)))
+    run = curved(tmp_path, candidates=["baseline", "log10", str(file)])
+    assert name in [trial.name for trial in run.records()]
+    for key in ("front", "curves", "schedule", "attainment"):
+        figure = FIGURES[key](run)
+        figure.draw_without_rendering()
+        texts = [*legend(figure), *(text.get_text() for text in figure.axes[0].texts)]
+        assert any(name in text for text in texts), key
 
 
 def test_names_give_way_to_points_and_to_one_another() -> None:

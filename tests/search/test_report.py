@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fake_runs import experiment, new_run
+from fake_runs import KEYS, experiment, new_run, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 from played_verification import gains, searched, verified
@@ -17,9 +17,11 @@ from reported_runs import play_with_files
 from search.cli import main
 from search.commands.reporting import make_report
 from search.commands.searching import _conclude
+from search.ledger import Ledger
 from search.paths import curve_path, picture_path
-from search.report import page
+from search.report import page, pictures
 from search.report.advice import advise
+from search.report.gains import plain_of
 from search.report.thinning import kept
 from search.run import Run
 from search.status import status_of
@@ -93,7 +95,7 @@ def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: R
 
 def headline(run: Run, driver: bool = False) -> tuple[str, str, str]:
     """Headline, verdict and all sentences of the first screen."""
-    advice = advise(run, status_of(run), Verification.open(run), driver)
+    advice = advise(run, run.records(), status_of(run), Verification.open(run), driver)
     return advice.headline, advice.word, " ".join(advice.sure)
 
 
@@ -148,6 +150,21 @@ def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path
     assert "The search is running: 4/6 trials" in sure
 
 
+def test_advice_is_of_the_trials_that_the_data_have(tmp_path: Path) -> None:
+    growing = new_run(tmp_path, experiment())
+    ledger = Ledger(growing.study, growing.experiment, KEYS)
+    read = []
+    for score in ((25.0, 20), (26.0, 10)):
+        work = ledger.next()
+        assert work is not None
+        for key in KEYS:
+            ledger.record(work.number, key, outcome(*score))
+        ledger.finish(work.number, None)
+        read.append((growing.records(), status_of(growing)))
+    advised = [advise(growing, *each, None, True).number for each in read]
+    assert advised == [0, 1]
+
+
 def test_data_hold_no_html_whatever_a_text_says() -> None:
     text = page.embed(["</script><!-- & <b>", "\u2028", "é"])
     assert not set("<>&") & set(text)
@@ -194,6 +211,50 @@ def test_ground_truth_that_has_moved_or_changed_is_not_shown(run: Run, tmp_path:
     assert str(tmp_path) not in html, "folders are nobody else's business"
 
 
+def test_an_observation_without_noise_has_no_psnr(tmp_path: Path) -> None:
+    tiny = experiment(task={"kind": "denoise", "sigma_255": 0.0})
+    clean = play_with_files(new_run(tmp_path, tiny), SCORES.__getitem__)
+    groups = data_of(page.render(clean))["pictures"]
+    assert isinstance(groups, list)
+    assert groups[0]["observation"]["psnr"] is None
+
+
+def test_no_picture_is_read_after_the_room_is_used_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pictures.sources(run, run.records(), plain_of(run.records()), None)
+    whole = pictures.gather(found, [2], "raw", 10**9)
+    small = sum(
+        pictures._size({**group, "outputs": {2: group["outputs"][2]}}) for group in whole.groups
+    )
+    read: list[bytes] = []
+    cut = pictures._cut
+
+    def counted(content: bytes) -> bytes:
+        read.append(content)
+        return cut(content)
+
+    monkeypatch.setattr(pictures, "_cut", counted)
+    tight = pictures.gather(found, [2], "raw", small + 1)
+    assert [list(group["outputs"]) for group in tight.groups] == [[2], [2]]
+    assert len(tight.notes) == 1
+    assert len(read) == 5, "plain DIP and the first of both pictures, and one that does not fit"
+
+
+def test_a_report_tells_nobody_where_a_search_is_logged(run: Run) -> None:
+    server, folder = "http://mlflow.internal:5000", "/home/me/secret-project/mlruns"
+    logging = {"tensorboard": True, "mlflow": server, "wandb": "our-project"}
+    plain = {**run.study.user_attrs["experiment"], "logging": logging}
+    run.study.set_user_attr("experiment", plain)
+    changes = [f"logging.mlflow {folder} → {server}", "racing.enabled True → False"]
+    run.study.set_user_attr("accepted", [{"date": "2026-01-01", "changes": changes}])
+    html = page.render(run.reread())
+    for private in (server, "mlflow.internal", folder, "our-project"):
+        assert private not in html
+    assert "logging.mlflow; racing.enabled True → False" in html
+    assert "tensorboard: true" in html
+
+
 def test_pictures_give_way_where_the_page_would_be_too_large(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +293,17 @@ def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
         _conclude(failed, failed.folder.parent)
     assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
     assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
+
+
+def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(drawn: Run) -> None:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("search.plots.plot_front", broken)
+    with pytest.raises(ValueError, match="no font"):
+        _conclude(run, run.folder.parent)
+    assert (run.folder / "best.yaml").exists()
+    assert (run.folder / "pareto.csv").exists()
 
 
 def test_a_report_that_fails_costs_a_search_one_line(
