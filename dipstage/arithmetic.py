@@ -16,8 +16,8 @@ from dipstage.network import SkipNetwork
 from dipstage.settings import TrainerSettings
 
 BF16_PAYS = 2048
-"""Width times side, in pixels, of a scale's input from which bf16 is faster than fp32 on a CPU
-(benchmarks/scales.py); below it, converting costs more than multiplying."""
+"""Width times side, in pixels, of a scale's input from which bf16 is clearly faster than fp32 on a
+CPU (benchmarks/scales.py); below half of it, converting costs more than multiplying."""
 
 
 @dataclass(frozen=True, slots=True)
