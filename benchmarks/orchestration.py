@@ -7,9 +7,10 @@ kept busy for 95, 95, 90 and 80 % of their time.
 
 `python benchmarks/orchestration.py driver|analysis|suggest|scaling` runs a part, in 1 to 6 minutes
 on two cores; no part trains anything. In `driver` and `scaling` all but the training is the
-product's: lease, ledger, SQLite, `search.tuning.tune_trials` and a local Ray. Only the trainable is
-another one, `Asleep` below, which waits instead of training and imports no torch. The workers are
-logical ones: they share this machine's cores with the driver. Prints tables and writes JSON.
+product's: lease, ledger, SQLite, `search.execution.tuning.tune_trials` and a local Ray. Only the
+trainable is another one, `Asleep` below, which waits instead of training and imports no torch. The
+workers are logical ones: they share this machine's cores with the driver. Prints tables and writes
+JSON.
 """
 
 from __future__ import annotations
@@ -39,20 +40,22 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import insert
 
-from search.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+from search.execution.resources import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
 
 from ray import tune
 
-from search.driver import create
-from search.experiment import Experiment, validate
-from search.lease import leased
-from search.ledger import Ledger
-from search.progress import Lines, Quiet
-from search.run import Run
-from search.sampler import SAMPLERS, SearchedTrials
-from search.space import suggest
-from search.trial import Setting
-from search.tuning import tune_trials
+from search import Run
+from search.execution.driver import create
+from search.execution.ledger import Ledger
+from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.execution.trainable import Setting
+from search.execution.tuning import tune_trials
+from search.execution.view import Quiet
+from search.experiment.model import Experiment, validate
+from search.experiment.space import suggest
+from search.store.lease import leased
+from search.store.run import RunRecord
+from search.terminal.progress import Lines
 
 KEYS = [f"{picture}-seed{seed}" for seed in (0, 1) for picture in ("a", "b")]
 
@@ -199,7 +202,7 @@ class Sampled(Quiet):
         self.memory_mb: dict[int, float] = {}
         self._view = drawn(Console(file=open(os.devnull, "w"))) if drawn else Quiet()  # noqa: SIM115
 
-    def update(self, run: Run) -> None:
+    def update(self, run: RunRecord) -> None:
         """See `View`."""
         self._view.update(run)
         self.memory_mb[len(list((run.folder / "curves").iterdir()))] = megabytes()

@@ -27,7 +27,7 @@ from machine import machine, write
 from dipstage.errors import WorkError
 from dipstage.images import load_picture
 from dipstage.settings import TrainerSettings
-from search.probe import Crew
+from search.execution.probe import Crew
 
 CPU_SCALES = [(64, 32, 4, 300), (128, 64, 5, 60), (256, 128, 5, 12)]
 """Side, width, scales, iterations of a block."""

@@ -6,7 +6,7 @@ replayed in the order in which it was recorded, and in shuffled orders.
 
     dipsearch launch experiments/racing-table.yaml
     dipsearch launch experiments/racing-table.yaml --name racing-table-random \
-      --set search.sampler=random
+      --set search.execution.sampler=random
     python benchmarks/racing.py record racing-table racing-table-random
     python benchmarks/racing.py replay --output benchmarks/racing.json
 
@@ -29,11 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
-from search import pareto
-from search.objectives import mean_score
-from search.pareto import Score
-from search.racing import race
-from search.run import Run
+from search import Run
+from search.analysis import pareto
+from search.analysis.racing import race
+from search.experiment.objectives import Score, mean_score
 
 HERE = Path(__file__).parent
 REFERENCE = Score(20.17, 400.0)

@@ -10,12 +10,12 @@ search has after 100; mean and 95 % interval over repetitions.
 The truth is a regression (benchmarks/surrogate.py) on the schedules and scores of the tables that
 racing is judged by; its cross-validated error is printed.
 
-A replay is a search by `search.space.suggest` and `search.sampler.SearchedTrials`, with candidates
-first, as the ledger hands them out, and two trials at a time. The sampler is told scores with
-noise, the mean of as many replicates as were recorded. Hypervolumes are of true means: of all
-trials (`found`), or of those alone that are on the front by what the search was told (`shown`);
-candidates, which are the same for all, are left out. Repetition i has sampler seed i, and its noise
-is drawn with that seed.
+A replay is a search by `search.experiment.space.suggest` and
+`search.execution.sampler.SearchedTrials`, with candidates first, as the ledger hands them out, and
+two trials at a time. The sampler is told scores with noise, the mean of as many replicates as were
+recorded. Hypervolumes are of true means: of all trials (`found`), or of those alone that are on the
+front by what the search was told (`shown`); candidates, which are the same for all, are left out.
+Repetition i has sampler seed i, and its noise is drawn with that seed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from racing import REFERENCE
 from surrogate import HERE, Truth, cross_validate, recorded
 
 from dipstage.presets import parse_preset
-from search import pareto
-from search.experiment import Experiment, load_experiment
-from search.pareto import Score
-from search.sampler import SAMPLERS, SearchedTrials
-from search.space import suggest
+from search.analysis import pareto
+from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.experiment.model import Experiment, load_experiment
+from search.experiment.objectives import Score
+from search.experiment.space import suggest
 
 CONCURRENT = 2
 GOAL = 40

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from peer import Peer
 
-from search.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+from search.execution.resources import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
 
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
@@ -26,8 +26,8 @@ from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.trainer import observe
-from search.experiment import Space
-from search.space import decode, suggest
+from search.experiment.model import Space
+from search.experiment.space import decode, suggest
 
 OBJECTIVES = ["max_psnr_gt_db", "steps_to_max"]
 

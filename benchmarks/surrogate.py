@@ -17,10 +17,9 @@ from racing import load
 from scipy.optimize import minimize
 
 from dipstage.schedules import Schedule
-from search.experiment import Space
-from search.objectives import mean_score
-from search.pareto import Score
-from search.space import decode
+from search.experiment.model import Space
+from search.experiment.objectives import Score, mean_score
+from search.experiment.space import decode
 
 HERE = Path(__file__).parent
 TABLES = ("racing-table-random", "racing-table")

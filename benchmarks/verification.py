@@ -19,7 +19,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.statistics import difference
+from search.verification.statistics import difference
 
 Interval = tuple[float, float]
 RESAMPLES = 999

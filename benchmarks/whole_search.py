@@ -19,14 +19,13 @@ from typing import Any
 from machine import machine, write
 from script import search_by_script
 
-from dipstage.files import ScheduleFile, save_schedule
+from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.schedules import Schedule
-from search import pareto
-from search.driver import launch
-from search.experiment import Experiment, load_experiment
-from search.pareto import Score
-from search.prepare import load_pictures
-from search.run import Run
+from search import Run, launch
+from search.analysis import pareto
+from search.experiment.model import Experiment, load_experiment
+from search.experiment.objectives import Score
+from search.experiment.prepare import load_pictures
 
 HELD_OUT_SEEDS = "[101, 102, 103]"
 

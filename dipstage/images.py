@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents import forbidden_in
+from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.errors import InputError
 from dipstage.picture_files import decode, other_type
 from dipstage.settings import SSIM_WINDOW
@@ -201,6 +201,6 @@ def png(pixels: Pixels) -> bytes:
 
 def save_png(path: Path, pixels: Pixels) -> None:
     """Write (C, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
-    from dipstage.documents import write_whole
+    from dipstage.documents.plain_yaml import write_whole
 
     write_whole(path, png(pixels))

@@ -30,9 +30,9 @@ from dipstage import (
     parse_preset,
 )
 from dipstage.noise import noised
-from dipstage.plots import save_figure
 from dipstage.presets import PRESETS
 from dipstage.randomness import Stream
+from dipstage.terminal.plots import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +127,15 @@ def show(axes: Axes, pixels: np.ndarray[Any, Any], title: str) -> None:
 
 def run(schedule: str, folder: Path) -> None:
     """As a person types it."""
-    command = [sys.executable, "-m", "dipstage.cli", "run", PICTURE, "--schedule", schedule]
+    command = [
+        sys.executable,
+        "-m",
+        "dipstage.terminal.cli",
+        "run",
+        PICTURE,
+        "--schedule",
+        schedule,
+    ]
     small = ["--size", "64", "--width", "32", "--scales", "4", "--iterations", "900"]
     subprocess.run([*command, *small, "--output", str(folder)], check=True)
 

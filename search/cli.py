@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dipstage.console import Commands
+from dipstage.terminal.console import Commands
 from search.commands import analysing, cluster, drawing, reporting, searching, watching
 
 

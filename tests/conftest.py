@@ -10,7 +10,7 @@ from fake_runs import experiment, new_run, play
 from hypothesis import settings
 from verified_runs import SMALL
 
-from search.run import Run
+from search import Run
 
 # Wall time proves nothing on a busy machine, and a suite that fails must fail again.
 settings.register_profile("house", deadline=None, derandomize=True)
@@ -29,7 +29,7 @@ def played(tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray of two cores; `ray_cluster` uses it as it stands."""
-    from search.cluster import ray_cluster
+    from search.execution.resources import ray_cluster
 
     with ray_cluster(None, cpus=2):
         yield
@@ -38,6 +38,6 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def searched(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small search that nobody verifies: a test that would takes a copy."""
-    from search.driver import launch
+    from search import launch
 
     return launch(experiment(**SMALL), runs_dir=tmp_path_factory.mktemp("searched"))

@@ -14,7 +14,7 @@ import pytest
 
 import dipstage
 import search
-from dipstage.cli import main as dipstage_main
+from dipstage.terminal.cli import main as dipstage_main
 from search.cli import main as dipsearch_main
 
 ROOT = Path(__file__).parents[1]

@@ -11,19 +11,25 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
 ALLOWED = {
-    "ray": {"cluster.py", "tuning.py", "trial.py", "jobs.py", "loggers.py"},
+    "ray": {
+        "execution/loggers.py",
+        "execution/resources.py",
+        "execution/trainable.py",
+        "execution/tuning.py",
+        "remote/jobs.py",
+    },
     "optuna": {
-        "space.py",
-        "storage.py",
-        "study.py",
-        "sampler.py",
-        "ledger.py",
-        "importance.py",
-        "run.py",
-        "records.py",
-        "rows.py",
-        "drawings.py",
-        "mirror.py",
+        "analysis/importance.py",
+        "dashboard/drawings.py",
+        "dashboard/mirror.py",
+        "execution/ledger.py",
+        "execution/sampler.py",
+        "experiment/space.py",
+        "store/records.py",
+        "store/rows.py",
+        "store/run.py",
+        "store/storage.py",
+        "store/study.py",
     },
 }
 
@@ -47,7 +53,9 @@ def test_dipstage_never_imports_search() -> None:
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
 def test_ray_and_optuna_stay_in_their_rooms(package: str) -> None:
-    importers = {path.name for path in SOURCES if package in imports(path)}
+    importers = {
+        path.relative_to(ROOT / "search").as_posix() for path in SOURCES if package in imports(path)
+    }
     assert importers == ALLOWED[package]
 
 
@@ -61,7 +69,7 @@ def loaded(program: str) -> set[str]:
 
 
 HELP = """
-from {package}.cli import main
+from {package} import main
 try:
     main(["--help"])
 except SystemExit:
@@ -69,7 +77,7 @@ except SystemExit:
 """
 
 
-@pytest.mark.parametrize("package", ["dipstage", "search"])
+@pytest.mark.parametrize("package", ["dipstage.terminal.cli", "search.cli"])
 def test_help_imports_nothing_heavy(package: str) -> None:
     heavy = {"torch", "ray", "optuna", "pandas", "matplotlib", "skimage", "numpy", "rich"}
     assert not heavy & loaded(HELP.format(package=package))
@@ -77,7 +85,8 @@ def test_help_imports_nothing_heavy(package: str) -> None:
 
 def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
     modules = (
-        "search.run, search.tables, search.progress, search.status, search.export, search.pareto"
+        "search.store.run, search.terminal.tables, search.terminal.progress, "
+        "search.analysis.status, search.verification.export, search.analysis.pareto"
     )
     heavy = {"torch", "ray", "pandas", "matplotlib", "skimage", "pydantic"}
     assert not heavy & loaded(f"import {modules}")

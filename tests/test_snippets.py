@@ -11,11 +11,11 @@ from typing import Any
 import click
 import pytest
 
-from dipstage.cli import main as dipstage_main
-from dipstage.documents import parse_yaml, yaml_text
-from dipstage.files import read_schedule_file
+from dipstage.documents.plain_yaml import parse_yaml, yaml_text
+from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.terminal.cli import main as dipstage_main
 from search.cli import main as dipsearch_main
-from search.experiment import load_experiment, validate
+from search.experiment.model import load_experiment, validate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dipstage.console import make_console
 from dipstage.errors import InputError
+from dipstage.terminal.console import make_console
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
@@ -24,10 +24,10 @@ from search.commands.shared import (
     write_rows,
     writing,
 )
-from search.paths import verification_path
+from search.store.paths import verification_path
 
 if TYPE_CHECKING:
-    from search.run import Run
+    from search.store.run import RunRecord
 
 
 @click.command()
@@ -57,12 +57,12 @@ def status(
             raise InputError(f"{name} is a job: follow it with dipsearch logs {name} --follow")
         show_job(name, cluster, as_json=as_json)
         return
-    from search.run import Run
-    from search.status import sentence, status_of
+    from search.analysis.status import sentence, status_of
+    from search.store.run import RunRecord
 
-    run = Run.open(name, runs_dir, storage)
+    run = RunRecord.open(name, runs_dir, storage)
     if watching:
-        from search.watch import watch
+        from search.terminal.watch import watch
 
         watch(run, make_console(), lambda current: _resume_line(current, name, runs_dir))
     now, driver = status_of(run), run.driver()
@@ -95,18 +95,18 @@ def status(
         click.echo(f"the verification is not finished: dipsearch verify {name}{where(runs_dir)}")
 
 
-def _resume_line(run: Run, name: str, runs_dir: Path) -> str:
+def _resume_line(run: RunRecord, name: str, runs_dir: Path) -> str:
     """For a run that nobody drives: a search, or a comparison of its verification."""
     command = "resume" if run.name == name else "verify"
     return f"no driver; go on with: dipsearch {command} {name}{where(runs_dir)}"
 
 
-def _verification_parts(run: Run) -> list[Run]:
+def _verification_parts(run: RunRecord) -> list[RunRecord]:
     """The comparisons of a verification, as far as they have begun."""
     if not verification_path(run.folder).exists():
         return []
-    from search.verification import part
-    from search.verification_plan import HELD_OUT, TUNING
+    from search.verification.drive import part
+    from search.verification.plan import HELD_OUT, TUNING
 
     return [made for name in (TUNING, HELD_OUT) if (made := part(run, name))]
 
@@ -116,10 +116,10 @@ def _verification_parts(run: Run) -> list[Run]:
 @of_a_run
 def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path) -> None:
     """Every trial as a row."""
-    from search.run import Run
-    from search.tables import trials_table
+    from search.store.run import RunRecord
+    from search.terminal.tables import trials_table
 
-    run = Run.open(name, runs_dir, storage)
+    run = RunRecord.open(name, runs_dir, storage)
     if csv_file is not None:
         write_csv(run, csv_file, front_only=False)
     else:
@@ -148,10 +148,12 @@ def pareto(
     runs_dir: Path,
 ) -> None:
     """The front beside the candidates."""
-    from search.run import Run
+    from search.store.run import RunRecord
 
-    run = Run.open(name, runs_dir, storage)
-    if not run.front():
+    run = RunRecord.open(name, runs_dir, storage)
+    from search.analysis.front import front_of
+
+    if not front_of(run.records()):
         raise InputError(f"run {name!r} has no complete trial yet")
     _check_plot_name(plot_file)
     if budget is not None:
@@ -160,13 +162,13 @@ def pareto(
     if as_json:
         click.echo(json.dumps(front_and_candidates(run), indent=2))
     elif csv_file is None and plot_file is None:
-        from search.tables import print_findings
+        from search.terminal.tables import print_findings
 
         print_findings(run, make_console().print)
     if csv_file is not None:
         write_csv(run, csv_file, front_only=True)
     if plot_file is not None:
-        from dipstage.plots import save_figure
+        from dipstage.terminal.plots import save_figure
         from search.plots import plot_front
 
         with writing(plot_file):
@@ -179,9 +181,9 @@ def _check_plot_name(plot_file: Path | None) -> None:
 
 
 def _best_for_budget(
-    run: Run, budget: int, as_json: bool, csv_file: Path | None, plot_file: Path | None
+    run: RunRecord, budget: int, as_json: bool, csv_file: Path | None, plot_file: Path | None
 ) -> None:
-    from search.attainment import rank_by_budget
+    from search.analysis.best_so_far import rank_by_budget
 
     ranked = rank_by_budget(run, budget)
     rows = [
@@ -198,7 +200,7 @@ def _best_for_budget(
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif csv_file is None and plot_file is None:
-        from search.tables import budget_table
+        from search.terminal.tables import budget_table
 
         make_console().print(budget_table(run, budget, ranked))
         best = ranked[0][0]
@@ -206,7 +208,7 @@ def _best_for_budget(
     if csv_file is not None:
         write_rows(rows, csv_file)
     if plot_file is not None:
-        from dipstage.plots import save_figure
+        from dipstage.terminal.plots import save_figure
         from search.plots import plot_attainment
 
         with writing(plot_file):
@@ -231,11 +233,11 @@ def compare(
     Runs that differ in nothing but the sampler's seed are repetitions of one search: for them it
     also says what a quarter, half and three quarters of them found.
     """
-    from search.comparison import refuse_unlike
-    from search.comparison_tables import comparison_rows, plot_comparison, print_comparison
-    from search.run import Run
+    from search.analysis.comparison import refuse_unlike
+    from search.store.run import RunRecord
+    from search.terminal.comparison_tables import comparison_rows, plot_comparison, print_comparison
 
-    runs = [Run.open(name, runs_dir, storage) for name in names]
+    runs = [RunRecord.open(name, runs_dir, storage) for name in names]
     refuse_unlike(runs)
     _check_plot_name(plot_file)
     if csv_file is None and plot_file is None:
@@ -243,7 +245,7 @@ def compare(
     if csv_file is not None:
         write_rows(comparison_rows(runs), csv_file)
     if plot_file is not None:
-        from dipstage.plots import save_figure
+        from dipstage.terminal.plots import save_figure
 
         with writing(plot_file):
             save_figure(plot_comparison(runs), plot_file)
@@ -270,11 +272,11 @@ def export(name: str, pick: str, output: Path | None, storage: str | None, runs_
     In a verified run, schedules that were shown to be better than plain DIP go before those that
     are not worse, and both before the rest of the front.
     """
-    from search.export import choose
-    from search.export import export as export_choice
-    from search.run import Run
+    from search.store.run import RunRecord
+    from search.verification.export import choose
+    from search.verification.export import export as export_choice
 
-    run = Run.open(name, runs_dir, storage)
+    run = RunRecord.open(name, runs_dir, storage)
     choice = choose(run, pick)
     path = export_choice(run, choice, output)
     click.echo(f"{choice.trial.name} written to {path}; {choice.note}")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from search.commands.shared import accept_changes_option, runs_dir_option, where
-from search.paths import run_folder
+from search.store.paths import run_folder
 
 if TYPE_CHECKING:
-    from search.jobs import State
+    from search.remote.jobs import State
 
 ADDRESS = "DIPSEARCH_ADDRESS"
 _TAIL = 10
@@ -65,9 +65,9 @@ def submit(
     Sends the experiment, the pictures and schedule files that it names, and this program's code;
     prints the job's id, and does not wait for its end.
     """
-    from search.experiment import load_experiment
-    from search.jobs import Cluster
-    from search.upload import RUNS_DIR, Request, check
+    from search.experiment.model import load_experiment
+    from search.remote.jobs import Cluster
+    from search.remote.upload import RUNS_DIR, Request, check
 
     cluster = Cluster(address)
     given = [] if name is None else [f"name={json.dumps(name)}"]
@@ -95,7 +95,7 @@ def submit(
 @cluster_option
 def logs(job: str, follow: bool, address: str) -> None:
     """What the driver of a submitted search printed."""
-    from search.jobs import Cluster
+    from search.remote.jobs import Cluster
 
     cluster = Cluster(address)
     cluster.state(job)
@@ -120,7 +120,7 @@ def stop(job: str, address: str) -> None:
 
     Replicates that were recorded are kept, and the line that goes on with the search is printed.
     """
-    from search.jobs import GRACE_S, Cluster
+    from search.remote.jobs import GRACE_S, Cluster
 
     cluster = Cluster(address)
     if (before := cluster.state(job)).ended:
@@ -149,8 +149,8 @@ def stop(job: str, address: str) -> None:
 @runs_dir_option
 def fetch(job: str, replace: bool, address: str, runs_dir: Path) -> None:
     """Bring the run of a submitted search here, also while it runs; again, to refresh it."""
-    from search.fetching import DamagedError
-    from search.jobs import Cluster
+    from search.remote.fetching import DamagedError
+    from search.remote.jobs import Cluster
 
     try:
         folder = Cluster(address).fetch(job, runs_dir, replace=replace)
@@ -178,7 +178,7 @@ def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
 
 def show_job(job: str, address: str, *, as_json: bool) -> None:
     """A job's state and the search's last line; SystemExit(1) for one that failed."""
-    from search.jobs import Cluster
+    from search.remote.jobs import Cluster
 
     cluster = Cluster(address)
     state = cluster.state(job)
@@ -217,7 +217,7 @@ def _reason(state: State, log: str) -> str:
 
 
 def _resume_line(state: State, address: str) -> str:
-    from search.upload import RUNS_DIR
+    from search.remote.upload import RUNS_DIR
 
     origin = state.origin
     runs_dir = origin.runs_dir

@@ -13,7 +13,7 @@ from search.commands.shared import of_a_run, writing
 
 if TYPE_CHECKING:
     from search.plots import Plot
-    from search.run import Run
+    from search.store.run import RunRecord
 
 SUFFIXES = (".svg", ".pdf", ".png")
 _OF = {
@@ -102,13 +102,15 @@ def plot(
         if figure not in _OF[key]:
             option = _NAMES.get(key, f"--{key}")
             raise InputError(f"{option} is for {' and '.join(_OF[key])}, not for {figure}")
-    from search.run import Run
+    from search.store.run import RunRecord
 
-    run = Run.open(name, runs_dir, storage)
-    if not run.front():
+    run = RunRecord.open(name, runs_dir, storage)
+    from search.analysis.front import front_of
+
+    if not front_of(run.records()):
         raise InputError(f"run {name!r} has no complete trial yet")
     drawn = _FIGURES[figure](run, style, given)
-    from dipstage.plots import save_figure
+    from dipstage.terminal.plots import save_figure
 
     with writing(output):
         save_figure(drawn, output)
@@ -121,44 +123,44 @@ def check_suffix(path: Path, option: str) -> None:
         raise InputError(f"{option} must end in .png, .svg or .pdf, got {path.name!r}")
 
 
-def _front(run: Run, style: Any, given: dict[str, Any]) -> Plot:
+def _front(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
     from search.plots import plot_front
 
     return plot_front(run, style, **given)
 
 
-def _curves(run: Run, style: Any, given: dict[str, Any]) -> Plot:
+def _curves(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
     from search.plots import plot_curves
 
     output, errors = given.get("curves_of"), given.get("errors", "paired")
     return plot_curves(run, _trials(run, given), output, style, errors, given.get("from_db"))
 
 
-def _schedules(run: Run, style: Any, given: dict[str, Any]) -> Plot:
+def _schedules(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
     from search.plots import plot_schedules
 
     return plot_schedules(run, _trials(run, given), given.get("level", "stage"), style)
 
 
-def _importance(run: Run, style: Any, given: dict[str, Any]) -> Plot:
+def _importance(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
     from search.plots import plot_importance
 
     return plot_importance(run, style)
 
 
-def _attainment(run: Run, style: Any, given: dict[str, Any]) -> Plot:
+def _attainment(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
     from search.plots import plot_attainment
 
     return plot_attainment(run, budget=given.get("budget"), style=style)
 
 
-def _trials(run: Run, given: dict[str, Any]) -> list[str]:
+def _trials(run: RunRecord, given: dict[str, Any]) -> list[str]:
     from search.plots.chosen import split_names
 
     return split_names(run, given["trials"]) if "trials" in given else []
 
 
-_FIGURES: dict[str, Callable[[Run, Any, dict[str, Any]], Plot]] = {
+_FIGURES: dict[str, Callable[[RunRecord, Any, dict[str, Any]], Plot]] = {
     "front": _front,
     "curves": _curves,
     "schedules": _schedules,

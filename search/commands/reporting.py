@@ -10,7 +10,7 @@ import click
 from search.commands.shared import of_a_run
 
 if TYPE_CHECKING:
-    from search.run import Run
+    from search.store.run import RunRecord
 
 
 @click.command()
@@ -26,17 +26,20 @@ def report(name: str, output: Path | None, storage: str | None, runs_dir: Path) 
 
     launch, resume and verify do so at their end.
     """
-    from search.run import Run
+    from search.report import write_report
+    from search.store.run import RunRecord
 
-    click.echo(f"written: {Run.open(name, runs_dir, storage).report(output)}")
+    click.echo(f"written: {write_report(RunRecord.open(name, runs_dir, storage), output)}")
 
 
-def make_report(run: Run) -> None:
+def make_report(run: RunRecord) -> None:
     """Write the report at the end of a search and name it; a search without one is no less done."""
+    from search.report import write_report
+
     try:
-        click.echo(f"report: {run.report()}")
+        click.echo(f"report: {write_report(run)}")
     except Exception as error:  # Whatever it is, it must not fail the search.
-        from search.paths import brief
+        from search.store.paths import brief
 
         reason = f"{type(error).__name__}: {brief(error)}"
         click.echo(f"dipsearch: the report could not be made ({reason})", err=True)

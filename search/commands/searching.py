@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
-from dipstage.console import make_console, terminable
 from dipstage.errors import InputError
+from dipstage.interrupts import terminable
+from dipstage.terminal.console import make_console
 from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
@@ -25,8 +26,8 @@ from search.commands.shared import (
 )
 
 if TYPE_CHECKING:
-    from search.progress import View
-    from search.run import Run
+    from search.execution.view import View
+    from search.store.run import RunRecord
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -61,7 +62,7 @@ def launch(
     runs_dir: Path,
 ) -> None:
     """Start the search that the file EXPERIMENT describes."""
-    from search.experiment import load_experiment
+    from search.experiment.model import load_experiment
 
     flags = {
         "name": json.dumps(name) if name is not None else None,
@@ -72,8 +73,8 @@ def launch(
     given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
     loaded = load_experiment(experiment, overrides + given)
 
-    def start(view: View) -> Run:
-        from search.driver import launch as launch_search
+    def start(view: View) -> RunRecord:
+        from search.execution.driver import launch as launch_search
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
@@ -101,12 +102,12 @@ def resume(
     runs_dir: Path,
 ) -> None:
     """Go on with RUN after any end, also to more trials than first asked."""
-    from search.experiment import load_experiment
+    from search.experiment.model import load_experiment
 
     given = None if experiment is None else load_experiment(experiment)
 
-    def start(view: View) -> Run:
-        from search.driver import resume as resume_search
+    def start(view: View) -> RunRecord:
+        from search.execution.driver import resume as resume_search
 
         return resume_search(
             name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view,
@@ -116,7 +117,7 @@ def resume(
     _drive(start, name, runs_dir)
 
 
-def _drive(start: Callable[[View], Run], name: str, runs_dir: Path) -> None:
+def _drive(start: Callable[[View], RunRecord], name: str, runs_dir: Path) -> None:
     """Run a search under a view, then show what it found and what to type next."""
     try:
         run = _watched(start)
@@ -127,7 +128,7 @@ def _drive(start: Callable[[View], Run], name: str, runs_dir: Path) -> None:
 
 def _watched(start: Callable[[View], T]) -> T:
     """Do something long under the view that suits the console."""
-    from search.progress import Lines, LiveView
+    from search.terminal.progress import Lines, LiveView
 
     console = make_console()
     with terminable():
@@ -147,18 +148,20 @@ def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
     raise SystemExit(130)
 
 
-def _conclude(run: Run, runs_dir: Path) -> None:
-    from dipstage.plots import save_figure
-    from search.export import choose
-    from search.export import export as export_choice
+def _conclude(run: RunRecord, runs_dir: Path) -> None:
+    from dipstage.terminal.plots import save_figure
     from search.plots import plot_front
-    from search.tables import print_findings
+    from search.terminal.tables import print_findings
+    from search.verification.export import choose
+    from search.verification.export import export as export_choice
 
     console = make_console()
     failed = [trial for trial in run.records() if trial.state == "failed"]
     for trial in failed:
         console.print(f"{trial.name} failed: {trial.failure}", markup=False)
-    if not run.front():
+    from search.analysis.front import front_of
+
+    if not front_of(run.records()):
         make_report(run)
         click.echo("dipsearch: no trial is complete", err=True)
         raise SystemExit(1)
@@ -249,14 +252,14 @@ def verify(
     Each is compared with plain DIP, replicate by replicate. dipsearch
     verify RUN goes on with one that was interrupted, and shows a finished one again.
     """
-    from search.paths import verification_path
-    from search.run import Run
-    from search.verified import Verification
-    from search.verified_tables import print_verification
+    from search.store.paths import verification_path
+    from search.store.run import RunRecord
+    from search.terminal.verification_tables import print_verification
+    from search.verification.result import Verification
 
-    run = Run.open(name, runs_dir, storage)
-    from search.verification import verify as verify_run
-    from search.verification_plan import Request
+    run = RunRecord.open(name, runs_dir, storage)
+    from search.verification.drive import verify as verify_run
+    from search.verification.plan import Request
 
     request = Request(
         images=images or None,
@@ -305,7 +308,7 @@ def _seeds(text: str | None) -> int | tuple[int, ...] | None:
 
 def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | None:
     """A list in YAML, brackets optional."""
-    from dipstage.documents import parse_yaml
+    from dipstage.documents.plain_yaml import parse_yaml
 
     if text is None:
         return None

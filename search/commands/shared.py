@@ -14,13 +14,13 @@ import click
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
-    from search.run import Run
+    from search.store.run import RunRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _runs_dir(context: click.Context, parameter: click.Parameter, value: str) -> Path:
-    from search.paths import runs_path
+    from search.store.paths import runs_path
 
     return runs_path(value)
 
@@ -28,7 +28,7 @@ def _runs_dir(context: click.Context, parameter: click.Parameter, value: str) ->
 def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """InputError for a password that was typed, where every process list shows it."""
     if value is not None and value != os.environ.get("DIPSEARCH_STORAGE"):
-        from search.storage import refuse_password
+        from search.store.storage import refuse_password
 
         refuse_password(value)
     return value
@@ -86,13 +86,15 @@ def where(runs_dir: Path) -> str:
     return "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
-def front_and_candidates(run: Run) -> list[dict[str, Any]]:
+def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
     """The front, then the candidates behind it, as rows."""
-    from search.records import row
-    from search.tables import relation
+    from search.analysis.trial_rows import row
+    from search.presentation.front import relation
 
     records, objective = run.records(), run.objective
-    members = run.front()
+    from search.analysis.front import front_of
+
+    members = front_of(run.records())
     shown = members + [t for t in records if t.candidate and t.values and t not in members]
     return [
         {
@@ -104,9 +106,9 @@ def front_and_candidates(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def write_csv(run: Run, path: Path, *, front_only: bool) -> None:
+def write_csv(run: RunRecord, path: Path, *, front_only: bool) -> None:
     """All trials of a run, or its front and candidates."""
-    from search.records import row
+    from search.analysis.trial_rows import row
 
     rows = (
         front_and_candidates(run) if front_only else [row(t, run.objective) for t in run.records()]
@@ -119,7 +121,7 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     import csv
     import io
 
-    from dipstage.documents import write_whole
+    from dipstage.documents.plain_yaml import write_whole
 
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()

@@ -29,11 +29,11 @@ def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_
 
     It serves a copy that follows the study: nothing there can change a search. Ctrl-C ends it.
     """
-    from search.dashboard import LOOPBACK
-    from search.dashboard import dashboard as served
-    from search.run import Run
+    from search.dashboard.server import LOOPBACK
+    from search.dashboard.server import dashboard as served
+    from search.store.run import RunRecord
 
-    run = Run.open(name, runs_dir, storage)
+    run = RunRecord.open(name, runs_dir, storage)
     with served(run, host, port) as server:
         if host not in (LOOPBACK, "localhost", "::1"):
             click.echo(

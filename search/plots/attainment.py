@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dipstage.files import Measure
-from search.attainment import attainment, envelope, psnr_gt_curves, rank_by_budget
+from dipstage.documents.schedule_file import Measure
+from search.analysis.best_so_far import attainment, envelope, psnr_gt_curves, rank_by_budget
 from search.plots.chosen import MOST
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, lines_of
-from search.records import Trial
-from search.run import Run
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 
 def plot_attainment(
-    run: Run,
+    run: RunRecord,
     ranked: Sequence[tuple[Trial, Measure]] | None = None,
     budget: int | None = None,
     style: Style = "screen",

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
-from search.records import Trial
-from search.run import Run
+from search.analysis.front import pick
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 MOST = 8
 """Lines that a figure shows unless more are asked for by name."""
 _PICKS = ("knee", "psnr", "steps")
 
 
-def split_names(run: Run, text: str) -> list[str]:
+def split_names(run: RunRecord, text: str) -> list[str]:
     """`12,baseline,sharp-linear:stages=50,x=10` in its parts: names may hold commas."""
     parts, names = text.split(","), {trial.name for trial in run.records()}
     found: list[str] = []
@@ -24,7 +25,9 @@ def split_names(run: Run, text: str) -> list[str]:
     return found
 
 
-def choose(run: Run, which: Sequence[str | int], usable: Callable[[Trial], bool]) -> list[Trial]:
+def choose(
+    run: RunRecord, which: Sequence[str | int], usable: Callable[[Trial], bool]
+) -> list[Trial]:
     """Trials by number, by candidate's name, or by knee, psnr, steps; each once, in that order.
 
     By default the front's knee and the candidates, as far as `usable`; InputError for a trial
@@ -32,7 +35,7 @@ def choose(run: Run, which: Sequence[str | int], usable: Callable[[Trial], bool]
     """
     trials = run.records()
     if not which:
-        knee = [run.pick("knee")] if any(t.values is not None for t in trials) else []
+        knee = [pick(run, "knee")] if any(t.values is not None for t in trials) else []
         candidates = [t for t in trials if t.candidate and usable(t) and t not in knee]
         found = [*knee, *candidates][:MOST]
     else:
@@ -45,9 +48,9 @@ def choose(run: Run, which: Sequence[str | int], usable: Callable[[Trial], bool]
     return list({trial.number: trial for trial in found}.values())
 
 
-def _named(run: Run, trials: list[Trial], name: str) -> Trial:
+def _named(run: RunRecord, trials: list[Trial], name: str) -> Trial:
     if name in _PICKS:
-        return run.pick(name)
+        return pick(run, name)
     for trial in trials:
         if name in (str(trial.number), trial.name):
             return trial
@@ -58,7 +61,7 @@ def _named(run: Run, trials: list[Trial], name: str) -> Trial:
     )
 
 
-def labels_of(run: Run, trials: Sequence[Trial]) -> list[str]:
+def labels_of(run: RunRecord, trials: Sequence[Trial]) -> list[str]:
     """The trials' names; the knee is marked where a search had a front to have one on."""
-    knee = run.pick("knee").number if any(t.values is not None for t in trials) else None
+    knee = pick(run, "knee").number if any(t.values is not None for t in trials) else None
     return [trial.name + (" (knee)" if trial.number == knee else "") for trial in trials]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
-from search.attainment import psnr_gt_curves
+from search.analysis.best_so_far import psnr_gt_curves
 from search.plots.chosen import choose, labels_of
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import Plot, Style, drawing, legend_below, lines_of
-from search.records import Trial
-from search.run import Run
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 Outputs: TypeAlias = Literal["raw", "smoothed", "both"]
 
@@ -36,7 +36,7 @@ class Curve:
 
 
 def plot_curves(
-    run: Run,
+    run: RunRecord,
     which: Sequence[str | int] = (),
     output: Outputs | None = None,
     style: Style = "screen",
@@ -77,7 +77,12 @@ def plot_curves(
 
 
 def _draw(
-    axes: Axes, run: Run, trials: Sequence[Trial], output: Output, spread: Spread, maxima: bool
+    axes: Axes,
+    run: RunRecord,
+    trials: Sequence[Trial],
+    output: Output,
+    spread: Spread,
+    maxima: bool,
 ) -> None:
     """One output. maxima: whether the names say where they are."""
     names, lines = labels_of(run, trials), lines_of(run, trials)
@@ -103,7 +108,7 @@ def _draw(
     axes.plot([], [], "o", color="white", mec="black", mew=0.6, label="mean of the maxima")
 
 
-def mean_curve(run: Run, trial: Trial, output: Output, spread: Spread) -> Curve:
+def mean_curve(run: RunRecord, trial: Trial, output: Output, spread: Spread) -> Curve:
     """Of a trial's finished replicates; InputError if a file cannot be read."""
     curves = psnr_gt_curves(run, trial, output)
     shared = min(len(curve) for curve in curves)

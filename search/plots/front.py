@@ -8,16 +8,17 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from search.pareto import Score
+from search.analysis.front import front_of, pick
+from search.experiment.objectives import Score
 from search.plots.labels import name_points
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import BLUE, GREY, SMALL, VERMILLION, Plot, Style, drawing, legend_below
-from search.records import Trial, front_of
-from search.run import Run
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 
 def plot_front(
-    run: Run,
+    run: RunRecord,
     style: Style = "screen",
     errors: Errors = "paired",
     from_db: float | None = None,
@@ -38,7 +39,7 @@ def plot_front(
     spread = spread_of(run, objective.output, errors, ("max_psnr_gt_db", objective.steps_key))
     with drawing(style, 0.72 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
-        knee = [run.pick("knee").score] if members else []
+        knee = [pick(run, "knee").score] if members else []
         beaten = [t for t in trials if not t.candidate and t not in members]
         named = [t for t in trials if t.candidate or t in members]
         _bars(axes, named, run, spread)
@@ -103,7 +104,7 @@ def _points(axes: Axes, scores: Sequence[Score], label: str, scale: float = 1, *
         )
 
 
-def _bars(axes: Axes, trials: Sequence[Trial], run: Run, spread: Spread) -> None:
+def _bars(axes: Axes, trials: Sequence[Trial], run: RunRecord, spread: Spread) -> None:
     output, steps = run.objective.output, run.objective.steps_key
     halves = [(spread.of(t, output, steps), spread.of(t, output, "max_psnr_gt_db")) for t in trials]
     if any(half != (0.0, 0.0) for half in halves):

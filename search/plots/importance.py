@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dipstage.errors import InputError
-from search.importance import importance_of
+from search.analysis.importance import importance_of
 from search.plots.style import BLUE, ORANGE, SMALL, Plot, Style, drawing, legend_below
-from search.run import Run
+from search.store.run import RunRecord
 
 _BAR = 0.38
 
 
-def plot_importance(run: Run, style: Style = "screen") -> Plot:
+def plot_importance(run: RunRecord, style: Style = "screen") -> Plot:
     """Two bars for each parameter, the most important on top; InputError where there are none."""
     found = importance_of(run)
     if not found.values:

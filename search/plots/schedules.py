@@ -14,8 +14,8 @@ from dipstage.presets import Baseline, is_preset, parse_preset
 from dipstage.schedules import Schedule
 from search.plots.chosen import choose, labels_of
 from search.plots.style import Plot, Style, drawing, legend_below, lines_of
-from search.records import Trial
-from search.run import Run
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 Level: TypeAlias = Literal["stage", "alpha-bar", "sigma"]
 LEVELS: tuple[Level, ...] = ("stage", "alpha-bar", "sigma")
@@ -28,7 +28,7 @@ _WORDS: dict[Level, str] = {
 
 
 def plot_schedules(
-    run: Run,
+    run: RunRecord,
     which: Sequence[str | int] = (),
     level: Level = "stage",
     style: Style = "screen",
@@ -61,13 +61,13 @@ def plot_schedules(
     return figure
 
 
-def _staged(run: Run) -> list[int]:
+def _staged(run: RunRecord) -> list[int]:
     """Of the knee and the candidates those that have a staircase; all where none has."""
     trials = choose(run, (), lambda trial: trial.schedule is not None)
     return [t.number for t in trials if t.schedule and len(t.schedule.stages) > 1]
 
 
-def _levels(run: Run, trial: Trial, schedule: Schedule, level: Level) -> list[float]:
+def _levels(run: RunRecord, trial: Trial, schedule: Schedule, level: Level) -> list[float]:
     levels = [stage.alpha_bar for stage in schedule.stages]
     if level == "alpha-bar":
         return levels
@@ -76,7 +76,7 @@ def _levels(run: Run, trial: Trial, schedule: Schedule, level: Level) -> list[fl
     return [float(index) for index in stage_indices(run, trial, schedule)]
 
 
-def stage_indices(run: Run, trial: Trial, schedule: Schedule) -> list[int]:
+def stage_indices(run: RunRecord, trial: Trial, schedule: Schedule) -> list[int]:
     """Index of each stage, from 1, among all that the schedule's recipe has.
 
     A schedule drops the stages that got no iteration; where its recipe is not known, as for one
@@ -93,7 +93,7 @@ def stage_indices(run: Run, trial: Trial, schedule: Schedule) -> list[int]:
     return [nearest(stage.alpha_bar) + 1 for stage in schedule.stages]
 
 
-def _recipe(run: Run, trial: Trial) -> tuple[NoiseLevels, int] | None:
+def _recipe(run: RunRecord, trial: Trial) -> tuple[NoiseLevels, int] | None:
     """Noise levels and number of noised stages that a schedule was made from."""
     if trial.candidate is None:
         point = run.point(trial)

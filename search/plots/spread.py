@@ -16,8 +16,8 @@ from typing import Literal, TypeAlias
 
 from dipstage.errors import InputError
 from dipstage.stopping import Output
-from search.records import Trial
-from search.run import Run
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 Errors: TypeAlias = Literal["paired", "std", "none"]
 ERRORS: tuple[Errors, ...] = ("paired", "std", "none")
@@ -57,7 +57,7 @@ class Spread:
         return {"paired": self.scale / math.sqrt(n), "std": 1.0, "none": 0.0}[self.kind]
 
 
-def spread_of(run: Run, output: Output, kind: Errors, keys: Sequence[str]) -> Spread:
+def spread_of(run: RunRecord, output: Output, kind: Errors, keys: Sequence[str]) -> Spread:
     """Of a run's trials in some scores. Paired needs two complete trials, and else is `std`."""
     if kind not in ERRORS:
         raise InputError(f"errors must be paired, std or none, got {kind!r}")

@@ -21,9 +21,9 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 
 from dipstage.errors import InputError
-from dipstage.plots import METADATA, SAVING
-from search.records import Trial
-from search.run import Run
+from dipstage.terminal.plots import METADATA, SAVING
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 Style: TypeAlias = Literal["screen", "paper"]
 Line: TypeAlias = tuple[str, Any]
@@ -150,7 +150,7 @@ def drawing(style: Style, height: float) -> Iterator[Plot]:
         yield Plot(style, height)
 
 
-def lines_of(run: Run, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def lines_of(run: RunRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Colour and dashes of each schedule; after as many as there are they begin anew."""
     candidates = [trial.number for trial in run.records() if trial.candidate]
     lines, found = [], 0

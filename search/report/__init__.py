@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.run import Run
+    from search.store.run import RunRecord
 
 NAME = "report.html"
 
 
-def write_report(run: Run, output: Path | None = None) -> Path:
+def write_report(run: RunRecord, output: Path | None = None) -> Path:
     """Write the report of a run as it is now, by default into its folder; returns the path.
 
     InputError if it cannot be written.
     """
-    from dipstage.documents import write_whole
+    from dipstage.documents.plain_yaml import write_whole
     from dipstage.errors import InputError
-    from search.paths import brief
     from search.report.page import render
+    from search.store.paths import brief
 
     path = output or run.folder / NAME
     content = render(run)

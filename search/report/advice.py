@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from search.export import choose
-from search.records import Trial
+from search.analysis.front import pick
+from search.analysis.status import Status, sentence
 from search.report.gains import Standing, plain_of, standings
-from search.run import Run
-from search.statistics import Difference
-from search.status import Status, sentence
-from search.verdicts import (
+from search.store.records import Trial
+from search.store.run import RunRecord
+from search.verification.export import choose
+from search.verification.result import Verification
+from search.verification.statistics import Difference
+from search.verification.verdicts import (
     PSNR_MARGIN_DB,
     SIGNIFICANCE,
     STEPS_MARGIN,
@@ -21,7 +23,6 @@ from search.verdicts import (
     Word,
     compare,
 )
-from search.verified import Verification
 
 NOT_VERIFIED = "not verified"
 HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
@@ -45,7 +46,7 @@ class Advice:
 
 
 def advise(
-    run: Run,
+    run: RunRecord,
     records: list[Trial],
     status: Status,
     verification: Verification | None,
@@ -82,7 +83,7 @@ def advise(
 
 
 def _plain_commands(
-    run: Run, trial: Trial, verification: Verification
+    run: RunRecord, trial: Trial, verification: Verification
 ) -> Iterator[tuple[str, str]]:
     plain = verification.plain
     rate = f" --learning-rate {plain.learning_rate:g}" if plain and plain.learning_rate else ""
@@ -119,7 +120,7 @@ def is_plain(trial: Trial) -> bool:
     return trial.schedule is not None and len(trial.schedule.stages) == 1
 
 
-def _unverified(run: Run, trial: Trial, records: list[Trial]) -> Iterator[str]:
+def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[str]:
     """What the search itself saw, and why that is not enough."""
     plain = plain_of(records)
     n = len(trial.outcomes)
@@ -240,7 +241,7 @@ def _on(verification: Verification) -> str:
 
 
 def _knee(trial: Trial, verification: Verification) -> str:
-    return ", the front's knee," if verification.run.pick("knee") == trial else ""
+    return ", the front's knee," if pick(verification.run, "knee") == trial else ""
 
 
 def _count(n: int, thing: str) -> str:

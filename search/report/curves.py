@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
-from search.attainment import attainment
-from search.paths import is_remote
-from search.records import Trial
+from search.analysis.best_so_far import attainment
 from search.report.thinning import kept
-from search.run import Run
+from search.store.paths import is_remote
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 Curve = NDArray[np.float64]
 _READERS = 16
@@ -35,7 +35,7 @@ class Curves:
     envelope: dict[str, Any] | None
 
 
-def gather(run: Run, trials: list[Trial]) -> Curves:
+def gather(run: RunRecord, trials: list[Trial]) -> Curves:
     """Read, average and thin; each trial's files are let go of before the next one's are read."""
     output, budget = run.objective.output, run.experiment.trainer.iterations
     by_trial: dict[int, dict[str, Any]] = {}
@@ -56,7 +56,9 @@ def gather(run: Run, trials: list[Trial]) -> Curves:
     return Curves(by_trial, missing, envelope)
 
 
-def _read(run: Run, trials: list[Trial]) -> Iterator[tuple[Trial, dict[Output, list[Any]] | None]]:
+def _read(
+    run: RunRecord, trials: list[Trial]
+) -> Iterator[tuple[Trial, dict[Output, list[Any]] | None]]:
     """PSNR_GT of each trial's replicates by output; None where a file cannot be read."""
     with ThreadPoolExecutor(_READERS) as pool:
         for trial in trials:

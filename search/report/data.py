@@ -6,18 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.comparison import history
-from search.importance import importance_of
+from search.analysis.comparison import history
+from search.analysis.front import front_of, pick_of
+from search.analysis.importance import importance_of
 from search.plots.spread import Spread, spread_of
-from search.records import Trial, front_of, pick_of
+from search.presentation.front import relation
 from search.report.curves import Curves, gather
 from search.report.gains import plain_of
-from search.run import Run
-from search.tables import relation
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 if TYPE_CHECKING:
     from search.report.advice import Advice
-    from search.verified import Verification
+    from search.verification.result import Verification
 
 MAX_STAGES = 100
 """Of a schedule that are drawn; of more, as many evenly spread."""
@@ -34,7 +35,7 @@ class Gathered:
 
 
 def gather_data(
-    run: Run, records: list[Trial], advice: Advice, verification: Verification | None
+    run: RunRecord, records: list[Trial], advice: Advice, verification: Verification | None
 ) -> Gathered:
     """Everything but pictures."""
     members = front_of(records)
@@ -76,7 +77,7 @@ def gather_data(
 
 
 def _trial(
-    trial: Trial, run: Run, records: list[Trial], members: list[Trial], curves: Curves,
+    trial: Trial, run: RunRecord, records: list[Trial], members: list[Trial], curves: Curves,
     verification: Verification | None, spread: Spread,
 ) -> dict[str, Any]:  # fmt: skip
     objective = run.objective
@@ -147,7 +148,7 @@ def _staircase(trial: Trial) -> list[list[float]]:
     return [steps[i] for i in places]
 
 
-def _params(run: Run, records: list[Trial]) -> list[dict[str, Any]]:
+def _params(run: RunRecord, records: list[Trial]) -> list[dict[str, Any]]:
     """The parameters that were sampled, in the study's order; a free split's weights are many, and
     are left to the table of trials.
     """
@@ -168,7 +169,7 @@ def _params(run: Run, records: list[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def _texts(run: Run, members: list[Trial], content: dict[str, Any]) -> dict[str, str]:
+def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dict[str, str]:
     """Alternative texts: what each chart shows, for who cannot see it."""
     objective = run.objective
     if members:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dipstage.stopping import Output
-from search.records import Trial, front_of, pick_of
-from search.run import Run
-from search.tables import censored, spread
-from search.verdicts import Comparison, Entry, compare
-from search.verified_tables import interval
+from search.analysis.front import front_of, pick_of
+from search.presentation.words import censored, interval, spread
+from search.store.records import Trial
+from search.store.run import RunRecord
+from search.verification.verdicts import Comparison, Entry, compare
 
 if TYPE_CHECKING:
-    from search.verified import Verification
+    from search.verification.result import Verification
 
 NOT_VERIFIED = "not verified"
 
@@ -60,7 +60,9 @@ def plain_of(records: list[Trial]) -> Trial | None:
     return None
 
 
-def standings(run: Run, records: list[Trial], verification: Verification | None) -> list[Standing]:
+def standings(
+    run: RunRecord, records: list[Trial], verification: Verification | None
+) -> list[Standing]:
     """The schedules that matter: verified ones where there are any, else the front's ends and knee
     with the candidates.
     """
@@ -121,7 +123,7 @@ def _row(trial: Trial, output: Output, steps_key: str, number: int | None, what:
     )
 
 
-def _by_name(run: Run, trials: list[Trial], reference: Trial | None) -> dict[str, Comparison]:
+def _by_name(run: RunRecord, trials: list[Trial], reference: Trial | None) -> dict[str, Comparison]:
     """The search's own paired differences, in the output that was optimised."""
     if reference is None:
         return {}
@@ -130,7 +132,9 @@ def _by_name(run: Run, trials: list[Trial], reference: Trial | None) -> dict[str
     return {c.schedule: c for c in compared if c.output == run.objective.output}
 
 
-def _verified(run: Run, records: list[Trial], verification: Verification) -> Iterator[Standing]:
+def _verified(
+    run: RunRecord, records: list[Trial], verification: Verification
+) -> Iterator[Standing]:
     by_number = {trial.number: trial for trial in records}
     order = {"found": 0, "plain": 1, "candidate": 2, "control": 3}
     held = [trial for trial in verification.held_out.records() if trial.outcomes]
@@ -159,7 +163,9 @@ def _verified(run: Run, records: list[Trial], verification: Verification) -> Ite
         yield row
 
 
-def over_presets(run: Run, records: list[Trial], verification: Verification | None) -> list[Versus]:
+def over_presets(
+    run: RunRecord, records: list[Trial], verification: Verification | None
+) -> list[Versus]:
     """What was found against each candidate that is not plain DIP."""
     if verification is not None:
         found = {t.name: verification.source(t) for t in verification.of_role("found")}

@@ -10,14 +10,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from search.analysis.status import status_of
 from search.report.advice import advise
 from search.report.data import gather_data
 from search.report.gains import Standing, over_presets, plain_of
 from search.report.pictures import gather as gather_pictures
 from search.report.pictures import sources
 from search.report.provenance import facts, provenance
-from search.run import Run
-from search.status import status_of
+from search.store.run import RunRecord
 
 SCRIPTS = (
     "base.js", "front.js", "schedule.js", "pictures.js", "parameters.js", "table.js", "start.js"
@@ -26,10 +26,10 @@ MAX_BYTES = 9_700_000
 """Of the whole page; mail takes 10 MB. Pictures get what the rest leaves of it."""
 
 
-def render(run: Run) -> str:
+def render(run: RunRecord) -> str:
     """The page of a run as it is now."""
-    from search.verified import Verification
-    from search.verified_tables import remarks
+    from search.presentation.remarks import remarks
+    from search.verification.result import Verification
 
     run = run.reread()
     records = run.records()

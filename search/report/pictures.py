@@ -18,11 +18,11 @@ import numpy as np
 from dipstage.errors import InputError
 from dipstage.images import Picture, png
 from dipstage.stopping import Output
-from search.records import Trial
-from search.run import Run
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 if TYPE_CHECKING:
-    from search.verified import Verification
+    from search.verification.result import Verification
 
 SIDE = 256
 """Of larger pictures the centre of this many pixels is shown."""
@@ -34,7 +34,7 @@ class Source:
     and plain DIP among them.
     """
 
-    run: Run
+    run: RunRecord
     title: str
     trials: dict[int, Trial]
     plain: Trial | None
@@ -49,7 +49,7 @@ class Gallery:
 
 
 def sources(
-    run: Run, records: list[Trial], plain: Trial | None, verification: Verification | None
+    run: RunRecord, records: list[Trial], plain: Trial | None, verification: Verification | None
 ) -> list[Source]:
     """The search's pictures, then those of its verification."""
     trials = {trial.number: trial for trial in records if trial.outcomes}
@@ -144,8 +144,8 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
     return groups
 
 
-def _loaded(run: Run, gallery: Gallery) -> dict[str, Picture]:
-    from search.prepare import load_pictures
+def _loaded(run: RunRecord, gallery: Gallery) -> dict[str, Picture]:
+    from search.experiment.prepare import load_pictures
 
     try:
         return load_pictures(run.experiment)

@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.records import Trial
-from search.run import Run
-from search.status import Status, duration
+from search.analysis.status import Status, duration
+from search.store.records import Trial
+from search.store.run import RunRecord
 
 if TYPE_CHECKING:
-    from search.verified import Verification
+    from search.verification.result import Verification
 
 Facts = list[tuple[str, str]]
 
@@ -38,7 +38,7 @@ def names(images: list[str]) -> list[str]:
 
 
 def facts(
-    run: Run, records: list[Trial], status: Status, verification: Verification | None
+    run: RunRecord, records: list[Trial], status: Status, verification: Verification | None
 ) -> Facts:
     """What was searched on, for the first screen."""
     experiment = run.experiment
@@ -97,9 +97,11 @@ def _hardware(records: list[Trial]) -> str:
     return f"{', '.join(devices)} on {hosts} machine{'' if hosts == 1 else 's'}"
 
 
-def provenance(run: Run, records: list[Trial], verification: Verification | None) -> Provenance:
+def provenance(
+    run: RunRecord, records: list[Trial], verification: Verification | None
+) -> Provenance:
     """All of it."""
-    from search.experiment import Logging
+    from search.experiment.model import Logging
 
     attributes = run.study.user_attrs
     experiment = run.experiment
@@ -158,7 +160,7 @@ def _versions(versions: dict[str, str]) -> str:
     return ", ".join(f"{package} {version}" for package, version in versions.items()) or "none yet"
 
 
-def _commands(run: Run, verification: Verification | None) -> list[str]:
+def _commands(run: RunRecord, verification: Verification | None) -> list[str]:
     name = f"{run.name}-again"
     again = ["dipsearch launch experiment.yaml", "--name", name]
     if run.trials_wanted != run.experiment.search.trials:

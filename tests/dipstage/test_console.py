@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from dipstage.console import Commands, LongTable, table, terminable
+from dipstage.interrupts import terminable
+from dipstage.terminal.console import Commands, LongTable, table
 
 
 @contextmanager

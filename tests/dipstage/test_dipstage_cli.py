@@ -11,12 +11,18 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from dipstage.cli import main
-from dipstage.files import Measure, Measured, OutputMeasures, ScheduleFile, save_schedule
+from dipstage.documents.schedule_file import (
+    Measure,
+    Measured,
+    OutputMeasures,
+    ScheduleFile,
+    save_schedule,
+)
 from dipstage.images import load_picture
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.settings import TrainerSettings
+from dipstage.terminal.cli import main
 from dipstage.trainer import fit, observe
 
 SMALL = ["--size", "32", "--width", "4", "--scales", "2", "--iterations", "30"]
@@ -235,7 +241,7 @@ def test_dipstage_stands_without_ray_optuna_and_pydantic(tmp_path: Path) -> None
 import sys
 for name in ("ray", "optuna", "pydantic"):
     sys.modules[name] = None
-from dipstage.cli import main
+from dipstage.terminal.cli import main
 main(["run", "skimage:camera", *{SMALL}, "--output", {str(tmp_path)!r}])
 """
     run_process([sys.executable, "-c", program], check=True)

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dipstage.documents import read_yaml, write_whole, yaml_text
-from dipstage.errors import InputError
-from dipstage.files import (
+from dipstage.documents.plain_yaml import read_yaml, write_whole, yaml_text
+from dipstage.documents.schedule_file import (
     Measure,
     Measured,
     OutputMeasures,
@@ -18,6 +17,7 @@ from dipstage.files import (
     read_schedule_file,
     save_schedule,
 )
+from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
 from dipstage.presets import parse_preset
 from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit

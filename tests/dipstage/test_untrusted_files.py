@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
 
-from dipstage.documents import DEPTH, DOCUMENT_BYTES, VALUES, parse_yaml, read_regular
+from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, parse_yaml, read_regular
+from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file, save_schedule
 from dipstage.errors import InputError
-from dipstage.files import ScheduleFile, read_schedule_file, save_schedule
 
 SCHEDULE = """format: 1
 iterations: 600

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dipstage.errors import InputError
-from search.paths import curve_path
-from search.run import Run
+from search import Run
+from search.store.paths import curve_path
 
 
 def opened(name: str, runs_dir: Path | str, storage: str | None = None) -> Run | None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from fake_runs import CONTENT, KEYS, experiment, new_run, play
 
-from search.paths import curve_path
-from search.run import Run
+from search import Run
+from search.store.paths import curve_path
 
 SCORES: dict[int, tuple[float, int] | str] = {
     0: (25.0, 20), 1: (26.0, 15), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search.experiment import Experiment, validate
-from search.ledger import Ledger
-from search.prepare import load_candidates, load_pictures
-from search.run import Run
-from search.storage import open_storage
-from search.study import create_study
+from search import Run
+from search.execution.ledger import Ledger
+from search.experiment.model import Experiment, validate
+from search.experiment.prepare import load_candidates, load_pictures
+from search.store.storage import open_storage
+from search.store.study import create_study
 
 CONTENT: dict[str, Any] = {
     "name": "tiny",

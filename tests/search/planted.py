@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from search.verdicts import Entry
+from search.verification.verdicts import Entry
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,25 @@ from pathlib import Path
 import numpy as np
 from fake_runs import experiment, new_run, outcome, play
 
-from dipstage.documents import write_whole, yaml_text
-from dipstage.records import to_plain
-from search.experiment import Experiment
-from search.ledger import Ledger
-from search.paths import curve_path, verification_path
-from search.prepare import Candidate, load_pictures
-from search.run import Run
-from search.storage import open_storage
-from search.study import create_study
-from search.verification import part, tuned_trial
-from search.verification_plan import (
+from dipstage.documents.plain_yaml import write_whole, yaml_text
+from dipstage.documents.records import to_plain
+from search import Run
+from search.execution.ledger import Ledger
+from search.experiment.model import Experiment
+from search.experiment.prepare import Candidate, load_pictures
+from search.store.paths import curve_path, verification_path
+from search.store.storage import open_storage
+from search.store.study import create_study
+from search.verification.drive import part, tuned_trial
+from search.verification.plan import (
     HELD_OUT,
     TUNING,
     Plan,
     held_out_experiment,
     tuning_experiment,
 )
-from search.verification_schedules import held_out_candidates, plain_candidates
-from search.verified import Verification
+from search.verification.result import Verification
+from search.verification.schedules import held_out_candidates, plain_candidates
 
 IMAGES = ["skimage:coins", "skimage:moon", "skimage:grass", "skimage:page"]
 Score = Callable[[str, str], tuple[float, int] | str]
@@ -92,7 +92,7 @@ def compared(
             )
             ledger.record(work.number, key, outcome(psnr, steps))
         ledger.finish(work.number, failure)
-    return made
+    return Run.of(made)
 
 
 def jitter(key: str) -> float:

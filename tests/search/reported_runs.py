@@ -11,13 +11,13 @@ import numpy as np
 from fake_runs import KEYS, outcome
 from numpy.typing import NDArray
 
-from dipstage.documents import parse_yaml
+from dipstage.documents.plain_yaml import parse_yaml
 from dipstage.images import Pixels, png
-from search.experiment import validate
-from search.ledger import Ledger, Work
-from search.paths import curve_path, picture_path
-from search.prepare import load_pictures
-from search.run import Run
+from search import Run
+from search.execution.ledger import Ledger, Work
+from search.experiment.model import validate
+from search.experiment.prepare import load_pictures
+from search.store.paths import curve_path, picture_path
 
 Score = Callable[[int], tuple[float, int] | str]
 

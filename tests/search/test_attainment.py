@@ -7,9 +7,9 @@ import pytest
 from fake_runs import KEYS, experiment, new_run, play
 
 from dipstage.errors import InputError
-from search.attainment import attained, attainment, envelope, rank_by_budget
-from search.paths import curve_path
-from search.run import Run
+from search import Run
+from search.analysis.best_so_far import attained, attainment, envelope, rank_by_budget
+from search.store.paths import curve_path
 
 
 def curve(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -7,9 +7,9 @@ import pytest
 from fake_runs import experiment, new_run
 
 from dipstage.errors import InputError
-from search.changes import taken_up, write_down
-from search.experiment import Experiment
-from search.run import Run
+from search import Run
+from search.experiment.model import Experiment
+from search.store.changes import taken_up, write_down
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_more_trials_are_asked_for_on_the_command_line(run: Run) -> None:
 def test_other_code_is_refused_until_it_is_accepted(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.changes.code_digest", lambda: "another")
-    monkeypatch.setattr("search.changes.versions", lambda: {"torch": "9.9.9"})
+    monkeypatch.setattr("search.store.changes.code_digest", lambda: "another")
+    monkeypatch.setattr("search.store.changes.versions", lambda: {"torch": "9.9.9"})
     with pytest.raises(InputError, match=r"code dipstage .* → another; code torch .* → 9\.9\.9"):
         take_up(run, None, accept=False)
     take_up(run, None, accept=True)

@@ -17,7 +17,7 @@ from servers import PostgreSQL, object_storage, postgresql
 from simulated_cluster import ENVIRONMENT, SimulatedCluster, simulated_cluster
 
 from dipstage.images import load_picture, save_png
-from search.run import Run
+from search import Run
 
 TRIALS = 12
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from fake_runs import experiment, new_run, play
 
 from dipstage.errors import InputError
-from search.cli import main
-from search.comparison import (
+from search import Run
+from search.analysis.comparison import (
     after_hours,
     after_trials,
     attained_by_share,
@@ -20,8 +20,8 @@ from search.comparison import (
     refuse_unlike,
     repetitions,
 )
-from search.pareto import Score
-from search.run import Run
+from search.cli import main
+from search.experiment.objectives import Score
 
 SIGMA_255 = {"kind": "denoise", "sigma_255": 255.0}  # A reference at 0 dB, 30 iterations.
 

@@ -26,14 +26,14 @@ from processes import dipsearch, wait_until
 from servers import free_port, postgresql
 
 from dipstage.errors import InputError
-from search import dashboard
-from search.drawings import Drawings
-from search.driver import create
-from search.ledger import Ledger
-from search.mirror import Mirror
-from search.notes import plain, run_note, trial_note
-from search.prepare import load_candidates, load_pictures
-from search.run import Run
+from search import Run
+from search.dashboard import server as dashboard
+from search.dashboard.drawings import Drawings
+from search.dashboard.mirror import Mirror
+from search.dashboard.notes import plain, run_note, trial_note
+from search.execution.driver import create
+from search.execution.ledger import Ledger
+from search.experiment.prepare import load_candidates, load_pictures
 
 
 @contextmanager

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_runs import CONTENT, experiment, new_run
 
-from dipstage.documents import yaml_text
-from dipstage.files import load_schedule
+from dipstage.documents.plain_yaml import yaml_text
+from dipstage.documents.schedule_file import load_schedule
+from search import Run
 from search.cli import main
-from search.paths import curve_path
-from search.run import Run
+from search.store.paths import curve_path
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -186,7 +186,7 @@ def test_wrong_requests_get_one_sentence_and_exit_code_2(
 
 
 def test_every_command_has_help_and_is_in_the_readme() -> None:
-    from dipstage.cli import main as dipstage
+    from dipstage.terminal.cli import main as dipstage
 
     for name, group in (("dipsearch", main), ("dipstage", dipstage)):
         assert isinstance(group, click.Group)

@@ -11,17 +11,17 @@ import torch
 from fake_runs import KEYS, experiment
 from PIL import Image
 
+from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.files import read_schedule_file
 from dipstage.images import load_picture
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.stopping import FullBudget
 from dipstage.trainer import fit, observe
-from search.driver import launch, resume
-from search.lease import leased
-from search.progress import Quiet
-from search.run import Run
+from search import Run, launch, resume
+from search.execution.view import Quiet
+from search.store.lease import leased
+from search.store.run import RunRecord
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -169,7 +169,7 @@ class KillOneWorker(Quiet):
 
     killed = 0
 
-    def update(self, run: Run) -> None:
+    def update(self, run: RunRecord) -> None:
         """See `View`."""
         if self.killed or not any(trial.outcomes for trial in run.records()):
             return
@@ -205,7 +205,7 @@ def test_trials_that_need_more_than_there_is_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
 def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
-    from search.cluster import _refuse_silence
+    from search.execution.resources import _refuse_silence
 
     with pytest.raises(InputError, match="nobody listens there"):
         _refuse_silence(address)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from fake_runs import CONTENT, experiment
 
-from dipstage.documents import yaml_text
+from dipstage.documents.plain_yaml import yaml_text
 from dipstage.errors import InputError
-from search.experiment import load_experiment, validate
-from search.prepare import load_candidates, load_pictures
+from search.experiment.model import load_experiment, validate
+from search.experiment.prepare import load_candidates, load_pictures
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 

@@ -20,11 +20,11 @@ from fake_runs import experiment, new_run, outcome, play
 from processes import dipsearch, finish, wait_until
 
 from dipstage.errors import WorkError
-from search.driver import launch, resume
-from search.ledger import Ledger
-from search.progress import Quiet
-from search.run import Run
-from search.storage import open_storage
+from search import Run, launch, resume
+from search.execution.ledger import Ledger
+from search.execution.view import Quiet
+from search.store.run import RunRecord
+from search.store.storage import open_storage
 
 SMALL = {
     "images": ["skimage:moon"],
@@ -36,10 +36,10 @@ SMALL = {
 class Once(Quiet):
     """Does something once, after the first trial is complete."""
 
-    def __init__(self, action: Callable[[Run], object]) -> None:
+    def __init__(self, action: Callable[[RunRecord], object]) -> None:
         self._action, self.done = action, False
 
-    def update(self, run: Run) -> None:
+    def update(self, run: RunRecord) -> None:
         """See `View`."""
         if not self.done and any(trial.state == "complete" for trial in run.records()):
             self.done = True
@@ -118,7 +118,7 @@ def sealed() -> Iterator[Callable[[Path], None]]:
 def test_a_run_folder_that_becomes_read_only_ends_the_search(
     tmp_path: Path, sealed: Callable[[Path], None]
 ) -> None:
-    def seal(run: Run) -> None:
+    def seal(run: RunRecord) -> None:
         sealed(run.folder / "curves")
         sealed(run.folder)
 
@@ -156,10 +156,10 @@ def test_files_that_may_not_grow_end_the_search_with_one_sentence(tmp_path: Path
 def test_a_study_that_another_process_locks_is_waited_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
-    monkeypatch.setattr("search.storage._LOCKED_S", patience)
+    monkeypatch.setattr("search.store.storage._LOCKED_S", patience)
     threads = []
 
-    def lock(run: Run) -> None:
+    def lock(run: RunRecord) -> None:
         other = sqlite3.connect(run.folder / "study.db", check_same_thread=False)
         other.execute("BEGIN EXCLUSIVE")
 
@@ -183,9 +183,9 @@ def test_a_study_that_another_process_locks_is_waited_for_a_while(
 
 STARVED = """
 import resource, psutil, json
-from search.experiment import validate
-from search.prepare import load_pictures
-from search.trial import ScheduleTrial, Setting
+from search.experiment.model import validate
+from search.experiment.prepare import load_pictures
+from search.execution.trainable import ScheduleTrial, Setting
 import sys
 experiment = validate(json.loads(sys.argv[1]), "test")
 pictures, trainer, objective = load_pictures(experiment), experiment.trainer, experiment.objective
@@ -220,8 +220,8 @@ def test_trials_out_of_memory_get_a_machine_for_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Simulated: whoever shares the machine has no memory."""
-    from search import tuning
-    from search.trial import ScheduleTrial
+    from search.execution import tuning
+    from search.execution.trainable import ScheduleTrial
 
     class Greedy(ScheduleTrial):
         """Needs all CPUs of the session's Ray."""

@@ -10,11 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from dipstage.errors import InputError
-from search import packing
+from search import Run
 from search.cli import main
-from search.fetching import DamagedError, Origin, install, receive, refuse_to_overwrite, unpack
-from search.jobs import Cluster, State
-from search.run import PNG, Run
+from search.remote import archive as packing
+from search.remote.fetching import (
+    DamagedError,
+    Origin,
+    install,
+    receive,
+    refuse_to_overwrite,
+    unpack,
+)
+from search.remote.jobs import Cluster, State
+from search.store.run import PNG
 
 ORIGIN = Origin("tiny-00000001", "tiny", "dipsearch-runs")
 

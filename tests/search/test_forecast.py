@@ -11,8 +11,8 @@ from statistics import fmean
 import pytest
 
 from dipstage.schedules import Schedule, Stage
-from search.forecast import Forecast, Plan, forecast, makespan_s
-from search.records import Trial
+from search.analysis.forecast import Forecast, Plan, forecast, makespan_s
+from search.store.records import Trial
 
 START = datetime(2026, 1, 1)
 KEYS = ("a-seed0", "b-seed0", "a-seed1", "b-seed1")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
-from search.importance import MIN_TRIALS, importance_of, importances
-from search.ledger import Ledger
-from search.run import Run
+from search import Run
+from search.analysis.importance import MIN_TRIALS, importance_of, importances
+from search.execution.ledger import Ledger
 
 SPACE: dict[str, Any] = {
     "stages": {"low": 3, "high": 9},

@@ -20,9 +20,9 @@ import psutil
 import pytest
 from fake_runs import CONTENT
 
-from dipstage.documents import yaml_text
+from dipstage.documents.plain_yaml import yaml_text
 from dipstage.images import save_png
-from search.run import Run
+from search import Run
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a-password-of-the-laptop"
@@ -257,7 +257,7 @@ def nothing_secret_was_sent(head: Head, jobs: list[dict[str, object]]) -> None:
     assert head.token not in shown
     files = [path for path in head.session.rglob("*") if path.is_file()]
     assert any(path.name == "mine.png" for path in files)
-    assert any(path.match("search/jobs.py") for path in files)
+    assert any(path.match("search/remote/jobs.py") for path in files)
     assert not any(path.match("tests/*") or path.suffix == ".pkl" for path in files)
     for path in files:
         assert SECRET.encode() not in path.read_bytes(), path

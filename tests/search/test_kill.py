@@ -12,7 +12,7 @@ from counts import assert_exact, written
 from fake_runs import experiment
 from processes import dipsearch, finish, kill_tree
 
-from search.run import Run
+from search import Run
 
 TRIALS = 4
 

@@ -12,16 +12,15 @@ from fake_runs import experiment, new_run
 from sqlalchemy import text
 
 from dipstage.errors import InputError, WorkError
-from search import lease as leases
-from search.driver import resume
-from search.lease import Lease, holder, leased
-from search.run import Run
+from search import Run, resume
+from search.store import lease as leases
+from search.store.lease import Lease, holder, leased
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from search.lease import leased
-from search.run import Run
+from search.store.lease import leased
+from search import Run
 with leased(Run.open("tiny", Path(sys.argv[1])).storage, "tiny", "run 'tiny'"):
     print("held", flush=True)
     time.sleep(600)

@@ -12,14 +12,13 @@ import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
 from dipstage.errors import InputError
-from search import loggers
-from search.driver import launch, resume
-from search.experiment import Experiment, load_experiment
-from search.ledger import Ledger
-from search.loggers import LOGGED, Logger
-from search.progress import Quiet
-from search.records import Trial
-from search.run import Run
+from search import Run, launch, resume
+from search.execution import loggers
+from search.execution.ledger import Ledger
+from search.execution.loggers import LOGGED, Logger
+from search.execution.view import Quiet
+from search.experiment.model import Experiment, load_experiment
+from search.store.records import Trial
 
 TRAINED = ["chelsea-seed0", "camera-seed1", "chelsea-seed1", "camera-seed0"]
 """The replicates in the order of training."""

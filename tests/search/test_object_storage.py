@@ -10,14 +10,15 @@ import pytest
 from fake_runs import KEYS, experiment, outcome
 from servers import object_storage
 
-from dipstage.documents import write_whole
+from dipstage.documents.plain_yaml import write_whole
 from dipstage.errors import InputError, WorkError
-from search.driver import create
-from search.lease import leased
-from search.ledger import Ledger
-from search.paths import curve_path, is_there, remove_tree, run_folder, runs_path
-from search.prepare import load_candidates
-from search.run import PNG, Run
+from search import Run
+from search.execution.driver import create
+from search.execution.ledger import Ledger
+from search.experiment.prepare import load_candidates
+from search.store.lease import leased
+from search.store.paths import curve_path, is_there, remove_tree, run_folder, runs_path
+from search.store.run import PNG
 
 RUNS = "s3://runs/here"
 
@@ -91,7 +92,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_absent() -> None:
 def test_curves_wait_for_a_server_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.tuning import StudySearcher
+    from search.execution.tuning import StudySearcher
 
     database, tiny = f"sqlite:///{tmp_path}/studies.db", experiment()
     with object_storage() as environment:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from search.pareto import Score, beats_in_both, dominates, front, hypervolume, knee
+from search.analysis.pareto import beats_in_both, dominates, front, hypervolume, knee
+from search.experiment.objectives import Score
 
 scores = st.lists(
     st.builds(Score, st.integers(0, 8).map(float), st.integers(0, 8).map(float)), max_size=30

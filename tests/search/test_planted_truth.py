@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from planted import Trainer, Truth
 
-from search.objectives import Objective, mean_score
-from search.pareto import front
-from search.verdicts import Word, best_word, compare
-from search.verification_plan import TOP, spread
+from search.analysis.pareto import front
+from search.experiment.objectives import Objective, mean_score
+from search.verification.plan import TOP, spread
+from search.verification.verdicts import Word, best_word, compare
 
 RAW = Objective("raw")
 REPETITIONS = 1000

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from curved_runs import LONG, curved
 from fake_runs import experiment, new_run
 
+from search import Run
 from search.cli import main
-from search.run import Run
 
 
 @pytest.fixture(scope="module")

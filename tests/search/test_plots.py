@@ -14,17 +14,17 @@ from fake_runs import KEYS, experiment, new_run, outcome, play
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
-from dipstage.files import ScheduleFile, save_schedule
-from dipstage.plots import save_figure
 from dipstage.presets import parse_preset
-from search.ledger import Ledger
+from dipstage.terminal.plots import save_figure
+from search import Run
+from search.execution.ledger import Ledger
 from search.plots import Plot
 from search.plots.labels import name_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
 from search.plots.style import STYLES, Style, drawing
-from search.run import Run
 
 FIGURES: dict[str, Callable[[Run], Plot]] = {
     "front": lambda run: run.plot_front(),

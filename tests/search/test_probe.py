@@ -12,7 +12,7 @@ import torch
 from dipstage.errors import WorkError
 from dipstage.images import load_picture
 from dipstage.settings import TrainerSettings
-from search.probe import Crew, packing, probe
+from search.execution.probe import Crew, packing, probe
 
 PICTURE = load_picture("skimage:camera", size=16, multiple=2)
 SETTINGS = TrainerSettings(width=4, scales=1, input_depth=4)
@@ -62,10 +62,10 @@ def test_what_a_training_cannot_do_is_told_in_words() -> None:
 
 _ON_A_CLUSTER = """
 from fake_runs import experiment
-from search.cluster import ray, resources_of, trials_per_gpu
+from search.execution.resources import ray, resources_of, trials_per_gpu
 from dipstage.errors import InputError
-from search.objectives import Objective
-from search.trial import Setting
+from search.experiment.objectives import Objective
+from search.execution.trainable import Setting
 from test_probe import PICTURE, SETTINGS
 
 def setting(device):

@@ -9,11 +9,12 @@ from processes import finish
 from rich.cells import cell_len
 from rich.console import Console
 
-from search.ledger import Ledger
-from search.progress import Lines, LiveView, Quiet, drawn
-from search.run import Run
-from search.sketch import sketch
-from search.watch import watch
+from search import Run
+from search.execution.ledger import Ledger
+from search.execution.view import Quiet
+from search.terminal.progress import Lines, LiveView, drawn
+from search.terminal.sketch import sketch
+from search.terminal.watch import watch
 
 
 def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_watch_prints_lines_until_nothing_is_left_to_do(
             ledger.record(work.number, key, outcome(25.0, 10))
         ledger.finish(work.number, None)
 
-    monkeypatch.setattr("search.watch.time.sleep", one_more)
+    monkeypatch.setattr("search.terminal.watch.time.sleep", one_more)
     watch(Run.open("tiny", tmp_path), Console(file=text, width=200), lambda current: "")
     lines = [line.split(" ", 1)[1].split(",")[0] for line in text.getvalue().splitlines()]
     assert lines == [f"tiny: {done}/6 trials" for done in range(6)]
@@ -144,7 +145,7 @@ def test_watch_in_a_terminal_says_how_to_resume_what_nobody_drives(
         if "go on with: resume tiny" in text.getvalue():
             play(run, lambda number: (25.0 + number, 10))
 
-    monkeypatch.setattr("search.watch.time.sleep", play_on)
+    monkeypatch.setattr("search.terminal.watch.time.sleep", play_on)
     console = Console(file=text, force_terminal=True, width=80, height=24)
     watch(Run.open("tiny", tmp_path), console, lambda current: f"go on with: resume {current.name}")
     assert "go on with: resume tiny" in text.getvalue()

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from dipstage.errors import InputError
+from search import Run
+from search.analysis.pareto import dominates
+from search.analysis.racing import MIN_COMPLETE, race
+from search.analysis.status import sentence, status_of
 from search.cli import main
-from search.ledger import Ledger, Work
-from search.pareto import Score, dominates
-from search.racing import MIN_COMPLETE, race
-from search.run import Run
-from search.status import sentence, status_of
-from search.study import RACED
+from search.execution.ledger import Ledger, Work
+from search.experiment.objectives import Score
+from search.store.study import RACED
 
 REPLICATES = [f"p{i % 4}-seed{i // 4}" for i in range(8)]
 EASE = np.array([3.0, -2.0, 0.5, -1.5] * 2)

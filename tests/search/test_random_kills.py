@@ -11,7 +11,7 @@ from counts import assert_exact, finished, opened, written
 from fake_runs import experiment
 from processes import descendants, dipsearch, finish, kill, trainers
 
-from search.run import Run
+from search import Run
 
 pytestmark = pytest.mark.slow
 

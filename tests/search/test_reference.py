@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from dipstage.errors import InputError
 from dipstage.settings import TrainerSettings
-from search.experiment import Experiment, Task, validate
-from search.reference import groups, page
+from search.experiment.model import Experiment, Task, validate
+from search.experiment.reference import groups, page
 
 PAGE = Path(__file__).parents[2] / "docs" / "experiment-file.md"
 
@@ -29,7 +29,9 @@ def keys_of(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_the_page_is_what_the_model_gives() -> None:
-    assert PAGE.read_text() == page(), "python -m search.reference docs/experiment-file.md"
+    assert PAGE.read_text() == page(), (
+        "python -m search.experiment.reference docs/experiment-file.md"
+    )
 
 
 def test_every_key_that_an_experiment_is_frozen_with_is_on_the_page() -> None:

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from played_verification import gains, searched, verified
 from reported_runs import play_with_files
 
+from search import Run
+from search.analysis.status import status_of
 from search.cli import main
 from search.commands.reporting import make_report
 from search.commands.searching import _conclude
-from search.ledger import Ledger
-from search.paths import curve_path, picture_path
+from search.execution.ledger import Ledger
 from search.report import page, pictures
 from search.report.advice import advise
 from search.report.gains import plain_of
 from search.report.thinning import kept
-from search.run import Run
-from search.status import status_of
-from search.verified import Verification
+from search.store.paths import curve_path, picture_path
+from search.verification.result import Verification
 
 SCORES: dict[int, tuple[float, int] | str] = {
     0: (25.0, 20), 1: (26.0, 19), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),
@@ -113,17 +113,17 @@ def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
 
 def test_verdicts_decide_the_headline(tmp_path: Path) -> None:
     better = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
-    first, word, sure = headline(verified(searched(tmp_path / "a"), better).run)
+    first, word, sure = headline(Run.of(verified(searched(tmp_path / "a"), better).run))
     assert (first, word) == ("Use trial 2: it is better than plain DIP", "better")
     assert "0.50 dB above plain DIP's (95 % interval" in sure
     assert "reached 10 iterations sooner" in sure
     trade = gains(trial_2=(0.5, 10), trial_3=(-0.5, -10), trial_5=(0.5, 10), log10=(-0.5, 5))
-    first, word, sure = headline(verified(searched(tmp_path / "b"), trade).run)
+    first, word, sure = headline(Run.of(verified(searched(tmp_path / "b"), trade).run))
     assert first == "Stay with plain DIP: no schedule is shown to be better"
     assert word == "not shown"
     assert "one objective is bought with the other" in sure
     same = gains(trial_2=(0.02, 0), trial_3=(0.02, 0), trial_5=(0.02, 0))
-    run = verified(searched(tmp_path / "c"), same).run
+    run = Run.of(verified(searched(tmp_path / "c"), same).run)
     first, word, _ = headline(run)
     assert word in ("not worse", "better")
     assert first.startswith(("Trial ", "Use trial "))
@@ -133,7 +133,9 @@ def test_too_few_replicates_to_show_anything_are_said_on_top(tmp_path: Path) -> 
     verification = verified(
         searched(tmp_path), gains(trial_2=(0.5, -10)), seeds=[2], images=["skimage:coins"]
     )
-    assert "So few replicates can show nothing to be better" in headline(verification.run)[2]
+    assert (
+        "So few replicates can show nothing to be better" in headline(Run.of(verification.run))[2]
+    )
 
 
 def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path) -> None:

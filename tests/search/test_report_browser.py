@@ -22,8 +22,8 @@ from playwright.sync_api import (
 )
 from reported_runs import play_with_files, record
 
-from search.ledger import Ledger
-from search.run import Run
+from search import Run
+from search.execution.ledger import Ledger
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -124,7 +124,7 @@ def finished(runs: Path) -> Path:
 def verified_report(runs: Path) -> Path:
     """Of a run of which one schedule is better than plain DIP."""
     score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
-    return verified(searched(runs / "b"), score).run.report()
+    return Run.of(verified(searched(runs / "b"), score).run).report()
 
 
 @pytest.fixture(scope="module")
@@ -398,7 +398,7 @@ def test_every_chart_has_an_alternative_text(finished: Path, show: Any) -> None:
 
 def test_hostile_names_and_reasons_are_text(runs: Path, tmp_path: Path, show: Any) -> None:
     from dipstage.images import load_picture, save_png
-    from search.export import choose, export
+    from search.verification.export import choose, export
 
     name = "<img src=x onerror=alert(1)>'\"&{{7*7}}"
     picture = load_picture("skimage:chelsea", size=32, multiple=2)

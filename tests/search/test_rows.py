@@ -12,9 +12,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, text
 
-from search.ledger import Ledger
-from search.run import Run
-from search.storage import CREATION
+from search import Run
+from search.execution.ledger import Ledger
+from search.store.storage import CREATION
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_tables_of_another_version_are_left_to_optuna(
 ) -> None:
     with run.storage.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'v99'"))
-    monkeypatch.setattr("search.storage.read_trials", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr("search.store.storage.read_trials", lambda *_: pytest.fail("was read"))
     assert len(Run.open(run.name, run.folder.parent).records()) == 35
 
 

@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 from fake_runs import KEYS, experiment, new_run, outcome, play
 
+from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.files import read_schedule_file
-from dipstage.plots import save_figure
-from search.ledger import Ledger
+from dipstage.terminal.plots import save_figure
+from search import Run
+from search.analysis.front import front_of
+from search.analysis.status import duration, sentence, status_of
+from search.analysis.trial_rows import row
+from search.execution.ledger import Ledger
 from search.plots import plot_front
-from search.records import front_of, row
-from search.run import Run
-from search.status import duration, sentence, status_of
-from search.tables import comparison_table, front_table, relation
+from search.presentation.front import relation
+from search.terminal.tables import comparison_table, front_table
 
 
 def text(table: object) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fake_runs import experiment, new_run, play
 
-from search.run import Run
+from search import Run
 
 
 def test_a_run_shows_its_front_with_spread_and_knee_and_that_it_is_not_verified(

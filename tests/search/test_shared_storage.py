@@ -19,12 +19,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from dipstage.errors import InputError, WorkError
-from search.driver import create, launch, resume
-from search.lease import Lease
-from search.progress import Quiet
-from search.run import Run
-from search.storage import open_storage
-from search.study import MADE, load_study
+from search import Run, launch, resume
+from search.execution.driver import create
+from search.execution.view import Quiet
+from search.store.lease import Lease
+from search.store.run import RunRecord
+from search.store.storage import open_storage
+from search.store.study import MADE, load_study
 
 SMALL = {
     "images": ["skimage:moon"],
@@ -53,7 +54,7 @@ class Outage(Quiet):
             time.sleep(self.seconds)
             self.server.start()
 
-    def update(self, run: Run) -> None:
+    def update(self, run: RunRecord) -> None:
         """See `View`."""
         if not self.thread.ident and any(t.state == "complete" for t in run.records()):
             self.thread.start()
@@ -76,7 +77,7 @@ def test_a_server_that_restarts_or_is_away_costs_nothing(
 def test_a_server_that_stays_away_ends_the_search_and_a_resume_goes_on(
     server: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.storage.PATIENCE_S", 2.0)
+    monkeypatch.setattr("search.store.storage.PATIENCE_S", 2.0)
     outage = Outage(server, None)
     with pytest.raises(WorkError, match=r"the study's storage failed: .*; go on with a resume"):
         launch(experiment(**SMALL, name="gone"), runs_dir=tmp_path, storage=server.url, view=outage)

@@ -7,7 +7,7 @@ import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
-from search.cluster import Shares, resources_of, wants_probe
+from search.execution.resources import Shares, resources_of, wants_probe
 
 LARGE: dict[str, Any] = {"size": 256, "trainer": {"iterations": 30, "width": 4, "scales": 1}}
 
@@ -84,7 +84,7 @@ def test_no_gpu_is_shared_where_there_is_nothing_to_share_it_with(
     machines: Callable[..., None], machine: dict[str, float], resources: dict[str, Any]
 ) -> None:
     """Ray fills one GPU before it takes the next; nothing is measured here."""
-    from search.cluster import trials_per_gpu
+    from search.execution.resources import trials_per_gpu
 
     machines(machine)
     tiny = experiment(resources={**resources, "concurrent": resources.get("concurrent", 4)})

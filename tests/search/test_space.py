@@ -8,8 +8,8 @@ from fake_runs import experiment
 
 from dipstage.errors import InputError
 from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit
-from search.experiment import Space
-from search.space import Point, decode, suggest
+from search.experiment.model import Space
+from search.experiment.space import Point, decode, suggest
 
 
 def space(**changes: Any) -> Space:

@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 
 from dipstage.errors import InputError
 from dipstage.presets import parse_preset
-from search.ledger import MAX_DEATHS, Ledger, Work
-from search.run import Run
-from search.sampler import SAMPLERS, SearchedTrials
-from search.space import decode, suggest
-from search.storage import open_storage
-from search.study import load_study, replicates
+from search import Run
+from search.execution.ledger import MAX_DEATHS, Ledger, Work
+from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.experiment.space import decode, suggest
+from search.store.storage import open_storage
+from search.store.study import load_study, replicates
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from dipstage.images import load_picture
 from dipstage.schedules import Schedule, Stage
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
-from search.objectives import Objective
-from search.trial import Setting, keep_picture, train_replicate
+from search.execution.trainable import Setting, keep_picture, train_replicate
+from search.experiment.objectives import Objective
 
 
 @pytest.mark.parametrize("output", ["raw", "smoothed"])

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from fake_runs import CONTENT, experiment
 
-from dipstage.documents import yaml_text
+from dipstage.documents.plain_yaml import yaml_text
+from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
-from dipstage.files import ScheduleFile, save_schedule
 from dipstage.images import save_png
 from dipstage.presets import parse_preset
-from search import upload
 from search.commands.cluster import job_address
-from search.experiment import Experiment, load_experiment
-from search.prepare import load_candidates, load_pictures
-from search.upload import Request
+from search.experiment.model import Experiment, load_experiment
+from search.experiment.prepare import load_candidates, load_pictures
+from search.remote import upload
+from search.remote.upload import Request
 
 
 def picture(path: Path, seed: int) -> None:

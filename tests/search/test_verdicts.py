@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.objectives import Objective
-from search.statistics import difference, holm
-from search.verdicts import (
+from search.experiment.objectives import Objective
+from search.verification.statistics import difference, holm
+from search.verification.verdicts import (
     PSNR_MARGIN_DB,
     STEPS_MARGIN,
     Arrival,

@@ -9,20 +9,20 @@ from fake_runs import experiment, new_run
 from verified_runs import REQUEST, SMALL, copy, results
 
 from dipstage.controls import heaviest_alone, in_reverse
+from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.files import read_schedule_file
+from search import Run, launch
 from search.cli import main
-from search.driver import create, launch
-from search.export import choose
-from search.paths import verification_path
-from search.prepare import load_candidates
-from search.progress import Quiet
-from search.records import Trial
-from search.run import Run
-from search.verdicts import Comparison, Verdict, Word
-from search.verification import verify
-from search.verification_plan import Request, spread
-from search.verified import Verification
+from search.execution.driver import create
+from search.execution.view import Quiet
+from search.experiment.prepare import load_candidates
+from search.store.paths import verification_path
+from search.store.records import Trial
+from search.verification.drive import verify
+from search.verification.export import choose
+from search.verification.plan import Request, spread
+from search.verification.result import Verification
+from search.verification.verdicts import Comparison, Verdict, Word
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -239,7 +239,7 @@ def test_export_prefers_what_was_shown(verified: Run, monkeypatch: pytest.Monkey
             word = words.get(self.schedule, Word.NOT_SHOWN)
             return Verdict(word, word)
 
-        monkeypatch.setattr("search.verdicts.Comparison.verdict", property(verdict))
+        monkeypatch.setattr("search.verification.verdicts.Comparison.verdict", property(verdict))
 
     judge({"trial 2": Word.NOT_WORSE, "log10": Word.BETTER})
     assert choose(verified, "knee").trial.name == "log10"

@@ -11,8 +11,8 @@ import pytest
 from processes import dipsearch, finish, kill_tree
 from verified_runs import copy, results
 
-from search.run import Run
-from search.verification import part
+from search import Run
+from search.verification.drive import part
 
 
 @pytest.mark.slow

@@ -9,24 +9,25 @@ from click.testing import CliRunner
 from fake_runs import experiment, play
 from played_verification import IMAGES, gains, searched, verified
 
-from dipstage.documents import write_whole, yaml_text
+from dipstage.documents.plain_yaml import write_whole, yaml_text
+from dipstage.documents.records import to_plain
+from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.files import read_schedule_file
-from dipstage.records import to_plain
 from dipstage.schedules import Schedule
+from search import Run
 from search.cli import main
-from search.paths import verification_path
-from search.prepare import load_candidates
-from search.verdicts import Verdict, Word
-from search.verification import part, verify
-from search.verification_plan import (
+from search.experiment.prepare import load_candidates
+from search.store.paths import verification_path
+from search.verification.drive import part, verify
+from search.verification.plan import (
     HELD_OUT,
     TUNING,
     Request,
     new_plan,
 )
-from search.verification_schedules import controls_of
-from search.verified import Verification
+from search.verification.result import Verification
+from search.verification.schedules import controls_of
+from search.verification.verdicts import Verdict, Word
 
 
 def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
     assert verification.verdict_of_search is Word.BETTER
     said = {(row["schedule"], row["verdict_of_schedule"]) for row in verification.rows()}
     assert {("trial 2", "better"), ("trial 3", "not shown"), ("trial 5", "not shown")} <= said
-    exported = read_schedule_file(verification.run.export())
+    exported = read_schedule_file(Run.of(verification.run).export())
     assert exported.provenance is not None
     assert exported.provenance.trial == 2
     assert exported.verified is not None
@@ -202,7 +203,7 @@ def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     def cut(*_: object, **__: object) -> None:
         raise Cut
 
-    monkeypatch.setattr("search.verification.remove_tree", cut)
+    monkeypatch.setattr("search.verification.drive.remove_tree", cut)
     with pytest.raises(Cut):
         verify(run, Request(restart=True, seeds=1), view=None)  # type: ignore[arg-type]
     assert Verification.open(run) is None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from search.run import Run
-from search.verification_plan import Request
-from search.verified import Verification
+from search import Run
+from search.verification.plan import Request
+from search.verification.result import Verification
 
 SMALL = {
     "images": ["skimage:astronaut"],

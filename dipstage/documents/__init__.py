@@ -1,0 +1,1 @@
+"""Files: plain YAML, typed records, and schedule files."""

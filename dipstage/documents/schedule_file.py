@@ -1,0 +1,202 @@
+"""Schedule files: plain YAML that says what a schedule is and what it was measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dipstage.documents.plain_yaml import read_yaml, write_whole, yaml_text
+from dipstage.documents.records import from_plain, to_plain
+from dipstage.errors import InputError
+from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit, Schedule, Stage
+from dipstage.settings import MAX_ITERATIONS, TrainerSettings
+
+FORMAT = 1
+KINDS: dict[str, type] = {"power": PowerSplit, "log": LogSplit, "free": FreeSplit}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Mean and sample standard deviation over n replicates; no std for a single one."""
+
+    mean: float
+    n: int
+    std: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMeasures:
+    """What one output reached; `censored` counts replicates whose maximum the budget cut off."""
+
+    max_psnr_gt_db: Measure
+    steps_to_max: Measure
+    max_ssim_gt: Measure
+    steps_to_max_ssim_gt: Measure
+    censored: int
+    steps_to_tolerance: Measure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the numbers were measured on, and the numbers; `output` is what was optimised.
+
+    tolerance_db: steps_to_tolerance counts to within this of the maximum.
+    """
+
+    images: list[str]
+    sigma_255: float
+    seeds: list[int]
+    trainer: TrainerSettings
+    output: str
+    raw: OutputMeasures
+    smoothed: OutputMeasures
+    size: int | None = None
+    tolerance_db: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Mean difference to plain DIP, paired by replicate, with its 95 % interval over pictures."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a schedule did on pictures and seeds that its search had not seen.
+
+    iterations: the budget there, to which the last stage was made longer. against: the plain DIP
+    that the differences are to. method: how the verdict was reached.
+    seen: what the search had seen of it after all, where that was allowed.
+    """
+
+    verdict: str
+    iterations: int
+    images: list[str]
+    seeds: list[int]
+    n: int
+    against: str
+    output: str
+    max_psnr_gt_db: Gain
+    steps: Gain
+    raw: OutputMeasures
+    smoothed: OutputMeasures
+    method: str
+    seen: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which trial of which run, when it was written, with which versions."""
+
+    run: str
+    trial: int
+    created: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleFile:
+    """A schedule with, where known, what generated it and what it was measured on."""
+
+    schedule: Schedule
+    family: Family | None = None
+    preset: str | None = None
+    measured: Measured | None = None
+    verified: Verified | None = None
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _StageEntry:
+    alpha_bar: float
+    iterations: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The keys of a schedule file, in order."""
+
+    format: int
+    iterations: int
+    stages: list[_StageEntry]
+    family: Family | None = None
+    preset: str | None = None
+    measured: Measured | None = None
+    verified: Verified | None = None
+    provenance: Provenance | None = None
+
+
+def save_schedule(path: Path, content: ScheduleFile) -> None:
+    """Write a schedule file, whole or not at all."""
+    budget = content.schedule.iterations
+    stages = [
+        _StageEntry(stage.alpha_bar, stage.iterations, stage.iterations / budget)
+        for stage in content.schedule.stages
+    ]
+    document = _Document(
+        FORMAT,
+        budget,
+        stages,
+        content.family,
+        content.preset,
+        content.measured,
+        content.verified,
+        content.provenance,
+    )
+    write_whole(path, yaml_text(to_plain(document, KINDS)))
+
+
+def load_schedule(path: Path | str) -> Schedule:
+    """The schedule of a schedule file; InputError says what is wrong with which key."""
+    return read_schedule_file(Path(path)).schedule
+
+
+def read_schedule_file(path: Path) -> ScheduleFile:
+    """All of a schedule file; unknown formats and keys are refused."""
+    plain = read_yaml(path)
+    try:
+        return _interpret(plain)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _interpret(plain: dict[str, Any]) -> ScheduleFile:
+    if plain.get("format") != FORMAT:
+        found = repr(plain["format"]) if "format" in plain else "no such key"
+        raise InputError(f"format must be {FORMAT}, got {found}: not a schedule file of this kind")
+    document = from_plain(_Document, plain, KINDS)
+    if document.iterations < 1:
+        raise InputError(f"iterations must be at least 1, got {document.iterations}")
+    if document.iterations > MAX_ITERATIONS:
+        raise InputError(
+            f"iterations must be at most {MAX_ITERATIONS:,}, got {document.iterations:,}"
+        )
+    for i, entry in enumerate(document.stages):
+        if not abs(entry.share - entry.iterations / document.iterations) <= 1e-9:
+            raise InputError(
+                f"stages[{i}].share must be iterations / {document.iterations} = "
+                f"{entry.iterations / document.iterations}, got {entry.share}"
+            )
+    try:
+        stages = tuple(Stage(entry.alpha_bar, entry.iterations) for entry in document.stages)
+        schedule = Schedule(stages)
+    except InputError as error:
+        raise InputError(f"stages: {error}") from None
+    if schedule.iterations != document.iterations:
+        raise InputError(
+            f"iterations must be the sum over the stages, {schedule.iterations}, "
+            f"got {document.iterations}"
+        )
+    return ScheduleFile(
+        schedule,
+        document.family,
+        document.preset,
+        document.measured,
+        document.verified,
+        document.provenance,
+    )

@@ -1,0 +1,344 @@
+"""dipstage: train one picture with a schedule, and show schedules."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dipstage.errors import InputError
+from dipstage.terminal.console import Commands, make_console, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dipstage.documents.schedule_file import ScheduleFile
+    from dipstage.outcome import Outcome
+    from dipstage.schedules import Schedule
+    from dipstage.settings import TrainerSettings
+    from dipstage.stopping import Output
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dipsearch", prog_name="dipstage")
+def main() -> None:
+    """Staged Deep Image Prior: restore one picture through a schedule of noised targets."""
+
+
+@main.command()
+@click.argument("image")
+@click.option(
+    "--schedule",
+    "schedule_name",
+    default="baseline",
+    show_default=True,
+    metavar="PRESET|FILE",
+    help="A preset such as log10 or sharp-linear:stages=50,x=10, or a schedule file.",
+)
+@click.option(
+    "--sigma",
+    type=float,
+    help="Noise of the observation, on the 0 … 255 scale [default: the schedule file's, else 25].",
+)
+@click.option(
+    "--iterations",
+    type=int,
+    help="Budget [default: the schedule file's, else 2000]. A schedule file is rescaled to it.",
+)
+@click.option(
+    "--size",
+    type=int,
+    help="Centre crop and resize to this side [default: keep, cropped to the network's multiple].",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of observation, weights and all noise.",
+)
+@click.option(
+    "--width", type=int, help="Channels of the network [default: the schedule file's, else 128]."
+)
+@click.option(
+    "--scales", type=int, help="Scales of the network [default: the schedule file's, else 5]."
+)
+@click.option(
+    "--learning-rate", type=float, help="Adam's [default: the schedule file's, else 0.01]."
+)
+@click.option(
+    "--oracle-stop",
+    type=click.Choice(["raw", "smoothed"]),
+    help="Stop in the last stage once PSNR_GT of this output has not risen for "
+    "--patience iterations. Looks at the ground truth.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    help="Iterations without a rise; also the distance from the end within which a maximum counts "
+    "as censored [default: the schedule file's, else 150].",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
+    "Results are the same bytes for the same number.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for curves.csv, pictures and plot "
+    "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
+)
+def run(
+    image: str,
+    schedule_name: str,
+    sigma: float | None,
+    iterations: int | None,
+    size: int | None,
+    seed: int,
+    width: int | None,
+    scales: int | None,
+    learning_rate: float | None,
+    oracle_stop: Output | None,
+    patience: int | None,
+    threads: int | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Train one network on IMAGE, noised, and score it against IMAGE itself.
+
+    IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture that scikit-image
+    carries.
+    """
+    from dipstage.settings import TrainerSettings
+
+    schedule, file = _load(schedule_name, iterations)
+    measured = file.measured if file else None
+    given: dict[str, Any] = {
+        "width": width,
+        "scales": scales,
+        "learning_rate": learning_rate,
+        "patience": patience,
+    }
+    settings = replace(
+        measured.trainer if measured else TrainerSettings(),
+        iterations=schedule.iterations,
+        oracle_stop=oracle_stop is not None,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    if sigma is None:
+        sigma = measured.sigma_255 if measured else 25.0
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
+    console = make_console()
+    if measured:
+        console.print(
+            f"trainer of {schedule_name}, unless told otherwise: width {settings.width}, "
+            f"scales {settings.scales}, learning rate {settings.learning_rate:g}, sigma {sigma:g}",
+            markup=False,
+        )
+    outcome = _train(
+        console,
+        image,
+        size,
+        sigma,
+        seed,
+        schedule,
+        settings,
+        oracle_stop,
+        threads,
+        device,
+        output,
+        schedule_name,
+    )
+    if outcome.stop == "diverged":
+        click.echo(
+            f"dipstage: the loss was no longer finite after {outcome.iterations} iterations: "
+            "lower --learning-rate",
+            err=True,
+        )
+        raise SystemExit(1)
+
+
+def _train(
+    console: Console,
+    image: str,
+    size: int | None,
+    sigma: float,
+    seed: int,
+    schedule: Schedule,
+    settings: TrainerSettings,
+    oracle_stop: Output | None,
+    threads: int | None,
+    device: str,
+    output: Path | None,
+    schedule_name: str,
+) -> Outcome:
+    from dipstage.images import load_picture, save_png
+
+    picture = load_picture(image, size=size, multiple=settings.multiple)
+    for notice in picture.notices:
+        console.print(f"notice: {notice}", markup=False)
+    device = _choose_device(device)
+    folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
+
+    from dipstage.randomness import Streams
+    from dipstage.terminal.display import ProgressBar, outcome_table
+    from dipstage.terminal.plots import plot_curves, save_figure
+    from dipstage.trainer import fit, observe
+
+    truth = picture.tensor()
+    _use_threads(threads, truth.shape[-1] * truth.shape[-2])
+    streams = Streams(picture.digest, seed)
+    observation = observe(truth, sigma, streams)
+    with ProgressBar(console, schedule.iterations) as bar:
+        outcome = fit(
+            observation,
+            truth,
+            schedule,
+            settings,
+            streams,
+            stopping=settings.stopping(oracle_stop or "raw"),
+            device=device,
+            progress=bar.update,
+        )
+
+    from dipstage.documents.plain_yaml import write_whole
+
+    write_whole(folder / "curves.csv", outcome.trace.csv())
+    save_png(folder / "ground_truth.png", picture.pixels)
+    save_png(folder / "observation.png", observation[0].numpy())
+    derived = [folder / name for name in ("best_raw.png", "best_smoothed.png", "curves.png")]
+    if not outcome.iterations:
+        # What an earlier run left there would be taken for this one's.
+        for path in derived:
+            path.unlink(missing_ok=True)
+    else:
+        save_png(folder / "best_raw.png", outcome.best_raw)
+        save_png(folder / "best_smoothed.png", outcome.best_smoothed)
+        title = f"{picture.label}, {schedule_name}, seed {seed}"
+        save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")
+        console.print(outcome_table(outcome))
+    console.print(
+        f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
+        f"iterations, {outcome.resets} resets, {outcome.wall_s:.1f} s "
+        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.arithmetic})",
+        markup=False,
+    )
+    console.print(f"written to {folder}/", markup=False)
+    return outcome
+
+
+def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | None]:
+    """The schedule for the budget, and the file that it comes from, if any."""
+    from dipstage.presets import PRESETS, is_preset, parse_preset
+    from dipstage.settings import TrainerSettings
+
+    if is_preset(name):
+        budget = TrainerSettings().iterations if iterations is None else iterations
+        return parse_preset(name).schedule(budget), None
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
+        )
+    from dipstage.documents.schedule_file import read_schedule_file
+
+    content = read_schedule_file(path)
+    if iterations is None:
+        return content.schedule, content
+    return content.schedule.scaled(iterations), content
+
+
+def _label(schedule_name: str) -> str:
+    """A preset or a file in a folder's name."""
+    from dipstage.presets import is_preset
+
+    text = schedule_name if is_preset(schedule_name) else Path(schedule_name).stem
+    return text.replace(":", "-").replace("=", "").replace(",", "-")
+
+
+def _output_folder(output: Path | None, name: str) -> Path:
+    """The folder that was asked for, or a new one under out/."""
+    folder = output or Path("out") / name
+    number = 1
+    while output is None and folder.exists():
+        number += 1
+        folder = Path("out") / f"{name}-{number}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be made: {error.strerror}") from None
+    return folder
+
+
+def _use_threads(threads: int | None, pixels: int) -> None:
+    import torch
+
+    if threads is None and pixels <= 128 * 128:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _choose_device(name: str) -> str:
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if available else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+    return name
+
+
+@main.command()
+@click.argument("name", required=False, metavar="[PRESET|FILE]")
+@click.option("--iterations", type=int, help="Budget [default: the schedule file's, else 2000].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def schedules(name: str | None, iterations: int | None, as_json: bool) -> None:
+    """List the presets, or show one schedule as a staircase."""
+    from dipstage.presets import PRESETS
+
+    console = make_console()
+    names = [name] if name else list(PRESETS)
+    loaded = {each: _load(each, iterations)[0] for each in names}
+    if as_json:
+        content = [
+            {
+                "name": each,
+                "iterations": schedule.iterations,
+                "ramp": schedule.ramp,
+                "stages": [
+                    {"alpha_bar": stage.alpha_bar, "start": start, "iterations": stage.iterations}
+                    for stage, start in zip(schedule.stages, schedule.starts, strict=True)
+                ],
+            }
+            for each, schedule in loaded.items()
+        ]
+        click.echo(json.dumps(content[0] if name else content, indent=2))
+    elif name:
+        from dipstage.terminal.display import staircase_table
+
+        console.print(staircase_table(name, loaded[name]))
+    else:
+        rows = [
+            [each, str(len(s.stages)), str(s.ramp), str(s.iterations)] for each, s in loaded.items()
+        ]
+        console.print(table(["preset", "stages", "ramp (iterations)", "iterations"], rows))
+        console.print("Show one: dipstage schedules log10 --iterations 600", markup=False)
+
+
+if __name__ == "__main__":
+    main()

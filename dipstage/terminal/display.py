@@ -1,0 +1,107 @@
+"""What `dipstage` shows: the progress of a run, its scores, a schedule as a staircase."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dipstage.stopping import OUTPUTS
+from dipstage.terminal.console import table
+
+if TYPE_CHECKING:
+    from dipstage import trainer
+    from dipstage.outcome import Outcome
+    from dipstage.schedules import Schedule
+
+
+class ProgressBar:
+    """Iteration, stage, PSNR_GT, best so far and time left; silent where nobody watches."""
+
+    def __init__(self, console: Console, iterations: int) -> None:
+        """Draw on `console` if it is a terminal."""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[scores]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=iterations, scores="")
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, now: trainer.Progress) -> None:
+        """Show a block's progress."""
+        best = f"{now.best_psnr_gt_db['raw']:.2f} at {now.best_iteration['raw']}"
+        self._bar.update(
+            self._task,
+            completed=now.iteration + 1,
+            description=f"stage {now.stage + 1}/{now.stages}",
+            scores=f"PSNR_GT {now.psnr_gt_db['raw']:.2f} dB, best {best}",
+        )
+
+
+def outcome_table(outcome: Outcome) -> Table:
+    """Maxima and their iterations, as in the report, and where each output ended."""
+    rows = []
+    for output in OUTPUTS:
+        scores = outcome.scores(output)
+        rows.append(
+            [
+                output,
+                f"{scores.steps_to_max}{' (censored)' if scores.censored else ''}",
+                f"{scores.max_psnr_gt_db:.2f}",
+                str(scores.steps_to_max_ssim_gt),
+                f"{scores.max_ssim_gt:.3f}",
+                f"{scores.final_psnr_gt_db:.2f}",
+            ]
+        )
+    return table(
+        [
+            "output",
+            "steps to max PSNR_GT",
+            "max PSNR_GT (dB)",
+            "steps to max SSIM_GT",
+            "max SSIM_GT",
+            "final PSNR_GT (dB)",
+        ],
+        rows,
+    )
+
+
+def staircase_table(name: str, schedule: Schedule) -> Table:
+    """Every stage with its bar over the budget."""
+    cells = 40
+    rows = []
+    for i, (stage, start) in enumerate(zip(schedule.stages, schedule.starts, strict=True)):
+        left = start * cells // schedule.iterations
+        length = max(1, (start + stage.iterations) * cells // schedule.iterations - left)
+        bar = " " * min(left, cells - 1) + "█" * length
+        rows.append(
+            [
+                str(i + 1),
+                f"{stage.alpha_bar:.4g}",
+                str(start),
+                str(stage.iterations),
+                f"{stage.iterations / schedule.iterations:.1%}",
+                bar,
+            ]
+        )
+    return table(
+        ["stage", "alpha_bar", "first iteration", "iterations", "share", "over the budget"],
+        rows,
+        title=f"{name}: {len(schedule.stages)} stages, ramp {schedule.ramp} of "
+        f"{schedule.iterations} iterations",
+        left=(0, 5),
+    )

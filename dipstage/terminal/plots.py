@@ -1,0 +1,59 @@
+"""The plot of one run's curves."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dipstage.documents.plain_yaml import write_whole
+from dipstage.outcome import Outcome
+from dipstage.schedules import Schedule
+from dipstage.stopping import OUTPUTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SAVING: Any = {"svg.hashsalt": "dipstage", "pdf.fonttype": 42}
+"""matplotlib's settings for files: the same names in an SVG each time, whole fonts in a PDF."""
+METADATA: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""What files say of their making, by their kind: nothing that changes from day to day."""
+_STYLES = {"raw": ("#0072B2", "-"), "smoothed": ("#D55E00", "--")}
+
+
+def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
+    """PSNR_GT of both outputs over iterations, stage switches and maxima marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for i, start in enumerate(schedule.starts[1:]):
+        axes.axvline(start, color="0.85", linewidth=0.8, label="stage switch" if i == 0 else None)
+    for output in OUTPUTS:
+        colour, line = _STYLES[output]
+        scores = outcome.scores(output)
+        axes.plot(outcome.trace.psnr_gt_db(output), line, color=colour, linewidth=1.2, label=output)
+        axes.plot(
+            scores.steps_to_max,
+            scores.max_psnr_gt_db,
+            "o" if output == "raw" else "s",
+            color=colour,
+            label=f"{scores.max_psnr_gt_db:.2f} dB at {scores.steps_to_max}",
+        )
+    axes.set_xlabel("iterations")
+    axes.set_ylabel("PSNR against ground truth (dB)")
+    axes.set_title(title, parse_math=False)  # Names of files may hold dollars.
+    axes.grid(alpha=0.25, axis="y")
+    axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write PNG, SVG or PDF by the path's ending, whole or not at all, the same bytes each time."""
+    import matplotlib as mpl
+
+    kind = path.suffix.removeprefix(".").lower()
+    buffer = io.BytesIO()
+    with mpl.rc_context({"savefig.dpi": 150, **SAVING}):
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,126 @@
+"""Searches side by side: hypervolume over trials and over hours, attainment over repetitions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from dipstage.errors import InputError
+from search.analysis import pareto
+from search.experiment.objectives import Score
+from search.store.run import RunRecord
+
+if TYPE_CHECKING:
+    from search.experiment.model import Experiment
+
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def reference_point(experiment: Experiment) -> Score:
+    """The point that hypervolumes are measured from, the same for every search of one task.
+
+    PSNR_GT of an observation with noise of sigma_255, 20 log10(255 / sigma_255) dB without
+    clipping, at the last iteration of the budget: doing nothing, and taking all the time for it.
+    """
+    sigma = experiment.task.sigma_255
+    psnr = 20 * math.log10(255 / sigma) if sigma > 0 else 0.0
+    return Score(psnr, float(experiment.trainer.iterations))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A search after some of its trials; training hours add up over all workers.
+
+    By training time, as a search that lay interrupted for a night, or had more workers, is no
+    worse and no better for it.
+    """
+
+    trials: int
+    training_hours: float
+    hypervolume: float
+
+
+def history(run: RunRecord) -> list[Moment]:
+    """One moment for each trial that ended, in the order of their ends; raced ones cost too."""
+    reference = reference_point(run.experiment)
+    ended = [t for t in run.records() if t.state != "running" and t.ended is not None]
+    moments: list[Moment] = []
+    members: list[Score] = []
+    seconds = 0.0
+    for trial in sorted(ended, key=lambda t: (str(t.ended), t.number)):
+        seconds += trial.wall_s
+        if trial.values is not None:
+            scores = [*members, trial.score]
+            members = [scores[i] for i in pareto.front(scores)]
+        area = pareto.hypervolume(members, reference)
+        moments.append(Moment(len(moments) + 1, seconds / 3600, area))
+    return moments
+
+
+def after_trials(moments: Sequence[Moment], trials: int) -> float:
+    """Hypervolume after that many trials; 0 before the first."""
+    return max((m.hypervolume for m in moments if m.trials <= trials), default=0.0)
+
+
+def after_hours(moments: Sequence[Moment], training_hours: float) -> float:
+    """Hypervolume after that much training; 0 before the first trial ended."""
+    held = [m.hypervolume for m in moments if m.training_hours <= training_hours * (1 + 1e-12)]
+    return max(held, default=0.0)
+
+
+def attained_within(scores: Sequence[Score], steps: float) -> float:
+    """The highest max_psnr_gt_db at no more than these steps; -inf for none."""
+    return max((s.max_psnr_gt_db for s in scores if s.steps_to_max <= steps), default=-math.inf)
+
+
+def attained_by_share(values: Sequence[float], share: float) -> float:
+    """The value that at least this share of repeated searches reached (empirical attainment
+    function, Grunert da Fonseca et al. 2001); values: one for each search.
+    """
+    needed = max(1, math.ceil(share * len(values) - 1e-9))
+    return sorted(values, reverse=True)[needed - 1]
+
+
+def repetitions(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs that differ in nothing but name, sampler seed, resources and logging, together."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        content = run.experiment.model_dump(mode="json")
+        for key in ("name", "resources", "logging"):
+            del content[key]
+        content["search"] = {**content["search"], "seed": None, "trials": run.trials_wanted}
+        groups.setdefault(str(content), []).append(run)
+    return list(groups.values())
+
+
+def refuse_unlike(runs: Sequence[RunRecord]) -> None:
+    """Hypervolumes of different tasks do not compare; InputError names what differs."""
+    if len({run.name for run in runs}) < max(2, len(runs)):
+        raise InputError("name at least two runs, each once")
+    first = runs[0]
+    for other in runs[1:]:
+        for key, ours in _task(first).items():
+            theirs = _task(other)[key]
+            if ours != theirs:
+                raise InputError(
+                    f"runs {first.name!r} and {other.name!r} cannot be compared: {key} is {ours} "
+                    f"in one and {theirs} in the other"
+                )
+
+
+def _task(run: RunRecord) -> dict[str, Any]:
+    """What two searches must share for their fronts to mean the same."""
+    experiment = run.experiment
+    return {
+        # Before the pictures, whose digests another size changes.
+        "size": experiment.size,
+        "task": experiment.task.model_dump(),
+        "pictures": sorted(
+            f"{label} ({digest[:8]})" for label, digest in run.study.user_attrs["pictures"].items()
+        ),
+        "seeds": experiment.seeds,
+        **{f"objective.{key}": value for key, value in asdict(run.objective).items()},
+        **{f"trainer.{key}": value for key, value in asdict(experiment.trainer).items()},
+    }

@@ -1,0 +1,51 @@
+"""One trial as a flat row, for CSV files and data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dipstage.stopping import OUTPUTS
+from search.experiment.objectives import Objective
+from search.store.records import Trial
+
+
+def row(trial: Trial, objective: Objective) -> dict[str, Any]:
+    """One trial as a flat record for tables and CSV; steps are iterations.
+
+    A raced trial's objectives are the estimates that it was stopped on.
+    """
+    psnr, steps = trial.values or trial.estimate or (None, None)
+    cells: dict[str, Any] = {
+        "trial": trial.number,
+        "name": trial.name,
+        "state": trial.state,
+        "max_psnr_gt_db": psnr,
+        objective.steps_key: steps,
+        "replicates": len(trial.outcomes),
+        "stages": len(trial.schedule.stages) if trial.schedule else None,
+        "ramp": trial.schedule.ramp if trial.schedule else None,
+        "learning_rate": trial.learning_rate,
+    }
+    cells.update(_score_cells(trial))
+    cells.update({f"param_{key}": value for key, value in trial.params.items()})
+    cells.update(
+        resets=sum(int(outcome["resets"]) for outcome in trial.outcomes.values()),
+        wall_s=trial.wall_s,
+        hosts=" ".join(sorted({str(outcome["host"]) for outcome in trial.outcomes.values()})),
+        devices=" ".join(sorted({str(outcome["device"]) for outcome in trial.outcomes.values()})),
+        failure=trial.failure,
+    )
+    return cells
+
+
+def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:
+    if not trial.outcomes:
+        return
+    for output in OUTPUTS:
+        keys = ["max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"]
+        for key in keys + ["steps_to_tolerance"] * trial.has_tolerance:
+            measure = trial.measure(output, key)
+            yield f"{output}_{key}", measure.mean
+            yield f"{output}_{key}_std", measure.std
+        yield f"{output}_censored", trial.censored(output)

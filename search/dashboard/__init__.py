@@ -1,0 +1,1 @@
+"""A read-only copy of a study in optuna-dashboard."""

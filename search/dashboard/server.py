@@ -1,0 +1,148 @@
+"""optuna-dashboard over a copy of a run's study, on loopback: read-only, and with no password."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from dipstage.errors import InputError, WorkError
+from search.store.paths import brief
+
+if TYPE_CHECKING:
+    from search.dashboard.mirror import Mirror
+    from search.store.run import RunRecord
+
+LOOPBACK = "127.0.0.1"
+PORT = 8080
+REFRESH_S = 2.0
+_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    """The standard library's, a thread for each request, as optuna-dashboard itself uses it."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        """Bind to a host, also one of IPv6, and a port."""
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Without looking up the host's name, for which a machine may wait long."""
+        socketserver.TCPServer.server_bind(self)
+        host, port = self.server_address[:2]
+        self.server_name, self.server_port = str(host), int(port)
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no news."""
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        return f"http://{host}:{self.server_port}/"
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """No line for each request."""
+
+
+@contextmanager
+def dashboard(run: RunRecord, host: str, port: int | None) -> Iterator[Server]:
+    """A server that is bound and answers once it is told to; the copy follows the run meanwhile.
+
+    port: None for 8080, or where that is taken for any that is free. InputError where
+    optuna-dashboard is not installed, and for a host or port that cannot be had.
+    """
+    try:
+        import optuna_dashboard
+    except ImportError as error:
+        raise InputError(
+            f"dipsearch dashboard needs {error.name}: pip install 'dipsearch[dashboard]'"
+        ) from None
+    from search.dashboard.drawings import Drawings
+    from search.dashboard.mirror import Mirror
+
+    with _bound(host, port) as server:
+        drawings = Drawings()
+        mirror = Mirror(run, drawings)
+        app = optuna_dashboard.wsgi(mirror, artifact_store=drawings)
+        server.set_app(read_only(app, local=host in (LOOPBACK, "localhost", "::1")))
+        ended = threading.Event()
+        follower = threading.Thread(target=_follow, args=(mirror, ended), daemon=True)
+        follower.start()
+        try:
+            yield server
+        finally:
+            ended.set()
+
+
+@contextmanager
+def _bound(host: str, port: int | None) -> Iterator[Server]:
+    server = None
+    for wanted in (PORT, 0) if port is None else (port,):
+        try:
+            server = Server((host, wanted), _Handler)
+            break
+        except (OSError, OverflowError) as error:
+            if port is None and wanted:
+                continue
+            raise InputError(
+                f"{host}:{wanted} cannot be listened on: {brief(error)}; choose another --port"
+            ) from None
+    assert server is not None
+    try:
+        yield server
+    finally:
+        server.server_close()
+
+
+def read_only(app: App, *, local: bool) -> App:
+    """Refuses whatever would write.
+
+    local: also refuses requests that name another host, as those of a foreign page do whose name
+    was pointed at this machine.
+    """
+
+    def guarded(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        host = str(environ.get("HTTP_HOST", "")).rsplit(":", 1)[0]
+        if local and host not in _LOCAL:
+            return _refusal(start, "403 Forbidden", "this dashboard is for this machine alone")
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            words = "this dashboard only shows the study: nothing can be changed here"
+            return _refusal(start, "405 Method Not Allowed", words)
+        return app(environ, start)
+
+    return guarded
+
+
+def _refusal(start: Callable[..., Any], status: str, reason: str) -> Iterable[bytes]:
+    body = f'{{"reason": "{reason}"}}'.encode()
+    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _follow(mirror: Mirror, ended: threading.Event) -> None:
+    """Look again every other second; a study that cannot be read now is read later, and meanwhile
+    its note says so.
+    """
+    while not ended.wait(REFRESH_S):
+        try:
+            mirror.refresh()
+        except (
+            Exception
+        ) as error:  # Of any kind: a thread that ended would show an old copy as new.
+            # The messages of others may hold an address.
+            known = isinstance(error, InputError | WorkError | OSError)
+            mirror.fail(brief(error) if known else type(error).__name__)

@@ -1,0 +1,1 @@
+"""Running trials: the driver, the ledger of trials, samplers, and Ray Tune."""

@@ -1,0 +1,327 @@
+"""The ledger that a driver keeps in the study: what to run next, and what came back."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dipstage.errors import WorkError
+from dipstage.schedules import Schedule
+from search.analysis.racing import race
+from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.experiment.objectives import Score, mean_score
+from search.store.study import (
+    RACED,
+    REPLICATE,
+    is_interrupted,
+    objective_of,
+    replicates,
+    storage_of,
+)
+
+if TYPE_CHECKING:
+    from search.experiment.model import Experiment
+
+ALONE = "alone"
+"""Attribute of a trial that ran out of memory once, with the reason."""
+MAX_DEATHS = 3
+WINDOW = 10
+"""Trials that ended last; when too large a share of them failed, the search ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A trial to be run: everything that a worker needs, but the pictures.
+
+    alone: it ran out of memory beside others, and gets a GPU or a machine for itself.
+    """
+
+    number: int
+    schedule: Schedule
+    learning_rate: float
+    warmup: int | None = None
+    done: tuple[str, ...] = ()
+    alone: bool = False
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Work:
+        """What is left of a trial that a driver handed out."""
+        attributes = trial.user_attrs
+        return cls(
+            trial.number,
+            Schedule.from_pairs(attributes["stages"], any_order=True),
+            attributes["learning_rate"],
+            attributes.get("warmup"),
+            tuple(replicates(trial)),
+            ALONE in attributes,
+        )
+
+
+@dataclass(slots=True)
+class _Open:
+    """What the ledger remembers of a trial that has not ended.
+
+    scores, wall_s: of its finished replicates. estimate: of a trial that is to be stopped.
+    """
+
+    trial_id: int
+    is_candidate: bool
+    scores: dict[str, Score] = field(default_factory=dict)
+    wall_s: dict[str, float] = field(default_factory=dict)
+    estimate: Score | None = None
+    deaths: int = 0
+
+
+class Ledger:
+    """Hands out trials and writes down what comes back. One driver has one ledger."""
+
+    def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
+        """`keys` name the replicates that make a trial complete."""
+        self._study, self._experiment, self._keys = study, experiment, keys
+        self._objective, self._storage = objective_of(study), storage_of(study)
+        trials = study.get_trials(deepcopy=False)
+        seed = experiment.search.seed + len(trials)
+        wanted = int(study.user_attrs["trials"])
+        sampler = SAMPLERS[experiment.search.sampler](seed, wanted)
+        self._searched = SearchedTrials(sampler, study, trials)
+        self._queue: deque[Work] = deque()
+        # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
+        self._alone: deque[Work] = deque()
+        self._running: dict[int, Work] = {}
+        self._open: dict[int, _Open] = {}
+        # Scores by replicate of complete trials, for others to race against.
+        self._complete: list[dict[str, Score]] = []
+        # Of the trials that ended under this driver, why they failed; None for those that did not.
+        self._endings: deque[str | None] = deque(maxlen=WINDOW)
+        self._adopt()
+        trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
+        self._complete = [
+            self._score_all(t)
+            for t in trials
+            if t.state is TrialState.COMPLETE and RACED not in t.user_attrs
+        ]
+        named = {t.user_attrs.get("candidate") for t in trials}
+        self._candidates = deque(
+            c for c in study.user_attrs["candidates"] if c["name"] not in named
+        )
+        sampled = sum("candidate" not in t.user_attrs for t in trials)
+        self._to_sample = max(0, wanted - sampled)
+
+    def _adopt(self) -> None:
+        """Take up what a dead driver left RUNNING."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            taken = self._open[trial.number] = self._taken_up(trial)
+            if "stages" not in trial.user_attrs:
+                reason = "the driver ended before the trial had a schedule"
+                self._end(trial.number, TrialState.FAIL, interrupted=True, failure=reason)
+                continue
+            work = Work.of(trial)
+            self._running[trial.number] = work
+            if taken.estimate is not None:
+                self._tell(trial.number, taken.estimate)
+                continue
+            if taken.deaths >= MAX_DEATHS:
+                self._give_up(trial.number, MAX_DEATHS, trial.user_attrs.get("death", ""))
+                continue
+            if not self._finish_if_all_done(trial.number):
+                self._put_back(self._running.pop(trial.number))
+
+    def _taken_up(self, trial: FrozenTrial) -> _Open:
+        attributes = trial.user_attrs
+        raced = attributes.get(RACED)
+        return _Open(
+            trial._trial_id,
+            "candidate" in attributes,
+            self._score_all(trial),
+            {key: float(outcome["wall_s"]) for key, outcome in replicates(trial).items()},
+            Score(*raced["estimate"]) if raced else None,
+            int(attributes.get("deaths", 0)),
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do and nothing is under way."""
+        waiting = self._queue or self._candidates or self._to_sample or self._alone
+        return not (waiting or self._running)
+
+    def next(self) -> Work | None:
+        """A trial to run: one taken up again, a candidate, or a sampled one; None to wait."""
+        if self._queue:
+            work = self._queue.popleft()
+        elif self._candidates:
+            work = self._new_candidate(self._candidates.popleft())
+        elif self._to_sample:
+            work = self._sample()
+            self._to_sample -= 1
+        elif self._alone:
+            work = self._alone.popleft()
+        else:
+            return None
+        self._running[work.number] = work
+        return work
+
+    def _put_back(self, work: Work) -> None:
+        (self._alone if work.alone else self._queue).append(work)
+
+    def _new_candidate(self, candidate: Mapping[str, Any]) -> Work:
+        schedule = Schedule.from_pairs(candidate["stages"], any_order=True)
+        warmup = candidate.get("warmup")
+        attributes = {"candidate": candidate["name"]}
+        if warmup is not None:
+            attributes["warmup"] = warmup
+        work = self._dispatchable(schedule, candidate["learning_rate"], attributes)
+        return replace(work, warmup=warmup)
+
+    def _sample(self) -> Work:
+        from search.experiment.space import suggest
+
+        assert self._experiment.space is not None
+        trial = self._searched.ask()
+        point = suggest(trial, self._experiment.space)
+        schedule = point.family.schedule(self._experiment.trainer.iterations)
+        sampled = self._searched.content(trial)
+        work = self._dispatchable(schedule, point.learning_rate, {}, sampled)
+        self._searched.enter(trial, work.number)
+        return work
+
+    def _dispatchable(
+        self,
+        schedule: Schedule,
+        learning_rate: float | None,
+        attributes: dict[str, Any],
+        sampled: FrozenTrial | None = None,
+    ) -> Work:
+        """Write a new trial down, at once with all that a later driver needs to take it up."""
+        rate = self._experiment.trainer.learning_rate if learning_rate is None else learning_rate
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=sampled.params if sampled else {},
+            distributions=sampled.distributions if sampled else {},
+            system_attrs=sampled.system_attrs if sampled else {},
+            user_attrs={**attributes, "learning_rate": rate, "stages": schedule.pairs},
+        )
+        created = self._storage.add_trial(self._study._study_id, template)
+        self._open[created.number] = _Open(created._trial_id, "candidate" in attributes)
+        return Work(created.number, schedule, rate)
+
+    def record(self, number: int, key: str, outcome: Mapping[str, Any]) -> None:
+        """Write down a finished replicate."""
+        self._set(number, REPLICATE + key, dict(outcome))
+        work = self._running[number]
+        self._running[number] = replace(work, done=(*work.done, key))
+        taken = self._open[number]
+        taken.scores[key] = self._objective.score(outcome)
+        taken.wall_s[key] = float(outcome["wall_s"])
+
+    def race(self, number: int) -> bool:
+        """Whether the front has beaten a trial under way; it is then marked, to be finished.
+
+        Candidates are never raced: they are there to be compared with.
+        """
+        racing, taken = self._experiment.racing, self._open[number]
+        if not racing.enabled or taken.is_candidate:
+            return False
+        raced = race(
+            taken.scores,
+            self._complete,
+            self._keys,
+            racing.confidence,
+            racing.min_replicates,
+        )
+        if raced is None:
+            return False
+        self._set(number, RACED, {**asdict(raced), "estimate": list(raced.estimate)})
+        taken.estimate = raced.estimate
+        return True
+
+    def out_of_memory(self, number: int, reason: str) -> None:
+        """Run the trial again with a GPU or a machine for itself; the second time, it failed."""
+        work = self._running[number]
+        if work.alone:
+            self.finish(number, f"{reason}, alone on its device")
+            return
+        self._set(number, ALONE, reason)
+        self._put_back(replace(self._running.pop(number), alone=True))
+
+    def refuse_to_burn(self) -> None:
+        """WorkError if too many of the last trials failed: something is wrong with all of them."""
+        failures = [reason for reason in self._endings if reason is not None]
+        share = self._experiment.search.max_failed_share
+        if len(self._endings) < WINDOW or len(failures) <= share * WINDOW:
+            return
+        reasons = "; ".join(dict.fromkeys(failures[-3:]))
+        raise WorkError(
+            f"{len(failures)} of the last {WINDOW} trials failed, more than "
+            f"search.max_failed_share {share:g}: {reasons}"
+        )
+
+    def finish(self, number: int, failure: str | None) -> None:
+        """The trial ended: COMPLETE with the means over its replicates, or FAIL with the reason.
+
+        A raced trial is COMPLETE with its estimate, so that the sampler learns from it.
+        """
+        estimate = self._open[number].estimate
+        if failure is None and estimate is not None:
+            self._tell(number, estimate)
+            return
+        if failure is None and not self._finish_if_all_done(number):
+            failure = "the trial ended without all of its replicates"
+        if failure is not None:
+            self._fail(number, failure)
+
+    def died(self, number: int, reason: str = "") -> None:
+        """The worker died: run the rest again, unless that has happened too often."""
+        if self._finish_if_all_done(number):
+            return
+        work, taken = self._running.pop(number), self._open[number]
+        taken.deaths += 1
+        self._set(number, "death", reason)
+        self._set(number, "deaths", taken.deaths)
+        if taken.deaths >= MAX_DEATHS:
+            self._give_up(number, taken.deaths, reason)
+        else:
+            self._put_back(work)
+
+    def _give_up(self, number: int, deaths: int, reason: str) -> None:
+        last = f", last: {reason}" if reason else ""
+        self._fail(number, f"its worker died {deaths} times{last}")
+
+    def _finish_if_all_done(self, number: int) -> bool:
+        scores = self._open[number].scores
+        if set(self._keys) - set(scores):
+            return False
+        self._tell(number, mean_score(scores[key] for key in self._keys))
+        self._complete.append(scores)
+        return True
+
+    def _tell(self, number: int, score: Score) -> None:
+        if any(math.isnan(value) for value in score):
+            self._fail(number, "an objective is not a number")
+            return
+        wall_s = sum(self._open[number].wall_s.values())
+        self._end(number, TrialState.COMPLETE, score, wall_s=wall_s)
+        self._endings.append(None)
+
+    def _fail(self, number: int, reason: str) -> None:
+        self._end(number, TrialState.FAIL, failure=reason)
+        self._endings.append(reason)
+
+    def _end(
+        self, number: int, state: TrialState, values: Score | None = None, **attributes: Any
+    ) -> None:
+        self._storage.end_trial(self._open[number].trial_id, state, values, attributes)
+        self._searched.tell(number, state, values)
+        self._running.pop(number, None)
+        del self._open[number]
+
+    def _score_all(self, trial: FrozenTrial) -> dict[str, Score]:
+        return {key: self._objective.score(outcome) for key, outcome in replicates(trial).items()}
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._open[number].trial_id, key, value)

@@ -1,0 +1,170 @@
+"""A trial in a worker: one schedule, trained on all its replicates. The Ray trainable."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+
+from dipstage.images import Picture, png
+from dipstage.outcome import Outcome, Stop, steps_within
+from dipstage.randomness import Streams
+from dipstage.schedules import Schedule
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import OUTPUTS
+from dipstage.trainer import fit, observe
+from search.experiment.objectives import Objective
+from search.store.versions import versions
+
+MAX_REASON = 500
+"""Characters of an error that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all trials of a search share; sent to each worker once."""
+
+    pictures: Mapping[str, Picture]
+    seeds: tuple[int, ...]
+    sigma_255: float
+    trainer: TrainerSettings
+    objective: Objective
+    cpus: int
+    device: str
+
+    @property
+    def replicates(self) -> dict[str, tuple[str, int]]:
+        """Picture label and seed of each replicate by its key, in the order of training.
+
+        Pictures vary fastest, and each round pairs them with other seeds, so that the first few
+        replicates say as much as they can.
+        """
+        pairs = [
+            (label, self.seeds[(i + turn) % len(self.seeds)])
+            for turn in range(len(self.seeds))
+            for i, label in enumerate(self.pictures)
+        ]
+        return {f"{label}-seed{seed}": (label, seed) for label, seed in pairs}
+
+
+def train_replicate(
+    setting: Setting, key: str, schedule: Schedule, learning_rate: float, warmup: int | None
+) -> Outcome:
+    """One replicate. Its randomness depends on picture and seed alone, so trials are paired.
+
+    warmup: None for the trainer's own.
+    """
+    label, seed = setting.replicates[key]
+    picture = setting.pictures[label]
+    truth = picture.tensor()
+    streams = Streams(picture.digest, seed)
+    warmup = setting.trainer.warmup if warmup is None else warmup
+    trainer = replace(setting.trainer, learning_rate=learning_rate, warmup=warmup)
+    return fit(
+        observe(truth, setting.sigma_255, streams),
+        truth,
+        schedule,
+        trainer,
+        streams,
+        stopping=trainer.stopping(setting.objective.output),
+        device=setting.device,
+    )
+
+
+def summarise(outcome: Outcome, objective: Objective) -> dict[str, Any]:
+    """What the study keeps of a replicate, as plain data."""
+    summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
+    if objective.tolerance_db:
+        for output in OUTPUTS:
+            summary[output][objective.steps_key] = steps_within(
+                outcome.trace.psnr_gt_db(output), objective.tolerance_db
+            )
+    return summary
+
+
+def pack_curves(outcome: Outcome) -> bytes:
+    """The curves as a compressed NumPy archive, the same bytes for the same curves."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **outcome.trace.arrays())
+    return buffer.getvalue()
+
+
+def keep_picture(setting: Setting, key: str, outcome: Outcome) -> list[bytes]:
+    """The output at its maximum as a PNG, of the first seed alone: one picture to look at for each
+    ground truth. In a list, as curves are.
+    """
+    _, seed = setting.replicates[key]
+    if seed != setting.seeds[0]:
+        return []
+    is_raw = setting.objective.output == "raw"
+    return [png(outcome.best_raw if is_raw else outcome.best_smoothed)]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the GPU or of the machine."""
+    # PyTorch's allocator for the CPU raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
+    """Trains one replicate a step, skips those that an earlier worker finished.
+
+    A failure of the training is a result with its reason, so whatever Tune sees as an error is
+    the death of a worker. Curves and pictures travel as the only element of a list, which the
+    driver empties: Tune keeps every result that it was given.
+    """
+
+    def setup(self, config: dict[str, Any], setting: Setting) -> None:
+        """Called once for each actor."""
+        torch.set_num_threads(setting.cpus)
+        self._setting = setting
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called when an actor goes on to another trial."""
+        self._take(new_config)
+        return True
+
+    def _take(self, config: dict[str, Any]) -> None:
+        work = config["work"]
+        self._schedule = Schedule.from_pairs(work["stages"], any_order=True)
+        self._learning_rate, self._warmup = float(work["learning_rate"]), work["warmup"]
+        self._left = [key for key in self._setting.replicates if key not in work["done"]]
+
+    def step(self) -> dict[str, Any]:
+        """Train the next replicate."""
+        key = self._left.pop(0)
+        try:
+            outcome = train_replicate(
+                self._setting, key, self._schedule, self._learning_rate, self._warmup
+            )
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__} on {key}: {error}".split())[:MAX_REASON]
+            if is_out_of_memory(error):
+                if self._setting.device == "cuda":
+                    torch.cuda.empty_cache()
+                return {"done": True, "failure": reason, "out_of_memory": True}
+            if self._setting.device == "cuda" and not isinstance(error, ValueError):
+                # A GPU that failed once may fail for ever in this process: let the worker die.
+                raise
+            return {"done": True, "failure": reason}
+        if outcome.stop is Stop.DIVERGED:
+            return {
+                "done": True,
+                "failure": f"diverged on {key} after {outcome.iterations} iterations",
+            }
+        return {
+            "done": not self._left,
+            "replicate": [key],
+            "outcome": [summarise(outcome, self._setting.objective)],
+            "curves": [pack_curves(outcome)],
+            "pictures": keep_picture(self._setting, key, outcome),
+        }

@@ -1,0 +1,316 @@
+"""Tune's view of the ledger: what it searches with, what it tells, and how it is ended."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Before Ray, whose environment it sets.
+from search.execution.resources import Shares, resources_of, trials_per_gpu, wants_probe  # isort: skip
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from dipstage.documents.plain_yaml import write_whole
+from dipstage.errors import WorkError
+from dipstage.interrupts import end_if_interrupted
+from search.execution.trainable import ScheduleTrial
+from search.store.paths import brief, curve_path, is_remote, picture_path
+from search.store.storage import PATIENCE_S
+
+if TYPE_CHECKING:
+    from search.execution.ledger import Ledger
+    from search.execution.loggers import Logger
+    from search.execution.trainable import Setting
+    from search.execution.view import View
+    from search.store.lease import Lease
+    from search.store.run import RunRecord
+
+
+_UNTIL_THERE = Retrying(
+    retry=retry_if_exception_type(OSError),
+    wait=wait_random_exponential(multiplier=0.2, max=5),
+    stop=stop_after_delay(PATIENCE_S),
+    reraise=True,
+)
+"""Object storage that is away is waited for, as a database is."""
+
+
+class Halt(BaseException):
+    """Ends the search from within Tune, which takes any `Exception` for a trial's failure."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@contextmanager
+def _halting() -> Iterator[None]:
+    """What the driver cannot write down, or must not go on with, is no failure of a trial."""
+    try:
+        yield
+    except WorkError as error:
+        raise Halt(str(error)) from None
+    except OSError as error:
+        raise Halt(
+            f"{error.filename or 'the run folder'} cannot be written: {brief(error)}"
+        ) from None
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Tune's view of the ledger. It keeps no state that would be worth a snapshot."""
+
+    def __init__(self, run: RunRecord, ledger: Ledger, lease: Lease) -> None:
+        super().__init__()
+        self._run, self._ledger, self._lease = run, ledger, lease
+        self._numbers: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what it is given; the study's address must not be among it."""
+        return {}
+
+    def number_of(self, trial_id: str) -> int:
+        """The study's number of a trial that Tune has under way."""
+        return self._numbers[trial_id]
+
+    @_halting()
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration."""
+        self._lease.check()
+        self._ledger.refuse_to_burn()
+        work = self._ledger.next()
+        if work is None:
+            return Searcher.FINISHED if self._ledger.finished else None
+        self._numbers[trial_id] = work.number
+        return {
+            "work": {
+                "stages": work.schedule.pairs,
+                "learning_rate": work.learning_rate,
+                "warmup": work.warmup,
+                "done": list(work.done),
+                "alone": work.alone,
+            }
+        }
+
+    @_halting()
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Write a replicate down."""
+        self._take(self._numbers[trial_id], result)
+
+    @_halting()
+    def beaten(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to stop a trial after this result; Tune asks before it hands the result on."""
+        number = self._numbers[trial_id]
+        self._take(number, result)
+        return self._ledger.race(number)
+
+    @_halting()
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The trial ended, or its worker did."""
+        if error:
+            return  # Tune tells `Watch` next, with the reason.
+        if result is None:
+            self.worker_died(trial_id, "it ended without a result")
+            return
+        number = self._numbers.pop(trial_id)
+        self._take(number, result)
+        if result.get("out_of_memory"):
+            self._ledger.out_of_memory(number, result["failure"])
+        else:
+            self._ledger.finish(number, result.get("failure"))
+
+    @_halting()
+    def worker_died(self, trial_id: str, reason: str) -> None:
+        """Hand the trial out again, or give it up."""
+        number = self._numbers.pop(trial_id)
+        if "OutOfMemoryError" in reason:  # Ray ended it before the machine ran out.
+            self._ledger.out_of_memory(number, reason)
+        else:
+            self._ledger.died(number, reason)
+
+    def _take(self, number: int, result: dict[str, Any]) -> None:
+        """Write a replicate down, its files first, and let go of what they hold."""
+        self._lease.check()
+        if not result.get("curves"):
+            return
+        [key], [outcome] = result["replicate"], result["outcome"]
+        path, curves = curve_path(self._run.folder, number, key), result["curves"].pop()
+        _UNTIL_THERE(write_whole, path, curves) if is_remote(path) else write_whole(path, curves)
+        if result.get("pictures"):
+            # For people to look at: a replicate counts without it.
+            with suppress(OSError):
+                path = picture_path(self._run.folder, number, key)
+                path.parent.mkdir(exist_ok=True)
+                write_whole(path, result["pictures"].pop())
+        self._ledger.record(number, key, outcome)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study is the source of truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("searches go on by dipsearch resume")
+
+
+class Racer(FIFOScheduler):  # type: ignore[misc]
+    """Stops trials that the front has beaten, after a replicate and never within one."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+        self._controller: Any = None
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Tune tells of every trial."""
+        self._controller = tune_controller
+
+    def let_go(self) -> None:
+        """End the workers at once, where Tune was cut off and left them."""
+        if self._controller is not None:
+            self._controller._actor_manager.cleanup()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As in `StudySearcher`."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Tune calls this for every result but a trial's last."""
+        beaten = self._searcher.beaten(trial.trial_id, result)
+        return str(TrialScheduler.STOP if beaten else TrialScheduler.CONTINUE)
+
+
+class Watch(tune.Callback):  # type: ignore[misc]
+    """Tells the view about the run, at most twice a second, and the searcher about deaths."""
+
+    def __init__(
+        self,
+        run: RunRecord,
+        searcher: StudySearcher,
+        view: View,
+        lease: Lease,
+        loggers: list[Logger],
+    ) -> None:
+        self._run, self._searcher, self._view, self._next = run, searcher, view, 0.0
+        self._lease, self._loggers = lease, loggers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As in `StudySearcher`."""
+        return {}
+
+    @_halting()
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune looks for news several times a second."""
+        end_if_interrupted()
+        self._lease.check()
+        if time.monotonic() >= self._next:
+            self._view.update(self._run)
+            for logger in self._loggers:
+                logger.tell_failure(self._view)
+            self._next = time.monotonic() + 0.5
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Failures of the training are results, so this is the end of a worker."""
+        self._searcher.worker_died(trial.trial_id, _last_line(trial.error_file))
+
+
+def _last_line(path: str | None) -> str:
+    """Of the file in which Tune keeps an error."""
+    if path is None:
+        return ""
+    lines = [line.strip() for line in Path(path).read_text(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "")[:200]
+
+
+@contextmanager
+def _logged(run: RunRecord, searcher: StudySearcher, view: View) -> Iterator[list[Logger]]:
+    """The loggers that the experiment asks for, for the time of the block."""
+    if not run.experiment.logging.wanted:
+        yield []
+        return
+    from search.execution.loggers import logged
+
+    with logged(run, searcher.number_of, view) as loggers:
+        yield loggers
+
+
+CORES = "cores"
+"""Attribute of a study: what `cpus_per_trial: auto` came to, as sums depend on it."""
+
+
+def _shares(run: RunRecord, setting: Setting, view: View, *, can_grow: bool) -> Shares:
+    """How the cluster is shared, as when the run began where the numbers depend on it."""
+    experiment, cores = run.experiment, run.study.user_attrs.get(CORES)
+    shares = resources_of(experiment, can_grow=can_grow, cores=cores)
+    if cores is None:
+        cores = int(shares.trial["cpu"])
+        run.study.set_user_attr(CORES, cores)
+    if not wants_probe(experiment, shares):
+        return shares
+    view.note("measuring how many trials a GPU holds best …")
+    best, seen = trials_per_gpu(experiment, shares, replace(setting, device=shares.device))
+    view.note(seen)
+    return resources_of(experiment, can_grow=can_grow, cores=cores, trials_per_gpu=best)
+
+
+def tune_trials(
+    run: RunRecord,
+    ledger: Ledger,
+    setting: Setting,
+    view: View,
+    lease: Lease,
+    *,
+    can_grow: bool,
+    trainable: type[tune.Trainable] | None = None,
+) -> None:
+    """Run the ledger's trials until it is finished; WorkError for what ends it before.
+
+    trainable: made with the setting and reports as `ScheduleTrial` does, which is the default.
+    """
+    shares = _shares(run, setting, view, can_grow=can_grow)
+    setting = replace(setting, device=shares.device, cpus=int(shares.trial["cpu"]))
+    run.study.set_user_attr("concurrent", shares.concurrent)
+    run.study.set_user_attr("driven_since", datetime.now(UTC).isoformat(timespec="milliseconds"))
+    searcher = StudySearcher(run, ledger, lease)
+    racer = Racer(searcher)
+    scratch = tempfile.mkdtemp(prefix="dipsearch-")
+    try:
+        with _logged(run, searcher, view) as loggers:
+            tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(trainable or ScheduleTrial, setting=setting),
+                    shares.request,
+                ),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=racer,
+                    num_samples=-1,
+                    max_concurrent_trials=shares.concurrent,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name=run.name.replace("/", "-"),
+                    storage_path=scratch,
+                    verbose=0,
+                    # In a notebook Tune's own would leave an empty output.
+                    progress_reporter=tune.CLIReporter(),
+                    callbacks=[Watch(run, searcher, view, lease, loggers), *loggers],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
+    except Halt as halt:
+        raise WorkError(f"{halt.reason}; go on with a resume once that is mended") from None
+    finally:
+        racer.let_go()
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,105 @@
+"""Everything that a launch checks and loads before anything starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.errors import InputError
+from dipstage.images import Picture, expand, load_picture
+from dipstage.presets import is_preset, parse_preset
+from dipstage.schedules import Schedule
+from search.experiment.model import MAX_ENTRIES, Experiment
+
+MAX_REPLICATES = 100_000
+"""Of a trial: pictures times seeds."""
+
+Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A schedule that is always evaluated, with the learning rate it was made for, if any.
+
+    warmup: iterations over which the learning rate rises to it, where it is not the trainer's.
+    role, trial: in a verification, what the schedule is there for, and the trial it comes from.
+    """
+
+    name: str
+    schedule: Schedule
+    learning_rate: float | None = None
+    warmup: int | None = None
+    role: Role = "candidate"
+    trial: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As the study keeps it."""
+        return {
+            "name": self.name,
+            "stages": self.schedule.pairs,
+            "learning_rate": self.learning_rate,
+            "warmup": self.warmup,
+            "role": self.role,
+            "trial": self.trial,
+        }
+
+
+def load_pictures(experiment: Experiment) -> dict[str, Picture]:
+    """The pictures by label, in the experiment's order; labels are unique."""
+    names = expand(experiment.images)
+    replicates = len(names) * len(experiment.seeds)
+    if len(names) > MAX_ENTRIES or replicates > MAX_REPLICATES:
+        raise InputError(
+            f"images: {len(names)} pictures with {len(experiment.seeds)} seeds are too many: at "
+            f"most {MAX_ENTRIES} pictures, and {MAX_REPLICATES:,} replicates of a trial"
+        )
+    pictures = [
+        load_picture(name, size=experiment.size, multiple=experiment.trainer.multiple)
+        for name in names
+    ]
+    by_digest: dict[str, Picture] = {}
+    for picture in pictures:
+        twin = by_digest.setdefault(picture.digest, picture)
+        if twin is not picture:
+            raise InputError(f"images: {twin.name} and {picture.name} are the same picture")
+    counts = Counter(picture.label for picture in pictures)
+    labelled: dict[str, Picture] = {}
+    for picture in pictures:
+        label = picture.label
+        if counts[label] > 1:
+            label = f"{label}-{picture.digest[:8]}"
+        if label in labelled:
+            raise InputError(f"images: two pictures would be called {label}: rename a file")
+        labelled[label] = picture
+    return labelled
+
+
+def load_candidates(experiment: Experiment) -> list[Candidate]:
+    """The candidates as schedules of the experiment's budget."""
+    budget = experiment.trainer.iterations
+    candidates = []
+    for entry in experiment.candidates:
+        if is_preset(entry):
+            try:
+                candidates.append(Candidate(entry, parse_preset(entry).schedule(budget)))
+            except InputError as error:
+                raise InputError(f"candidates: {entry}: {error}") from None
+            continue
+        if not Path(entry).is_absolute():
+            # A name without a path: let the preset reader list what there is.
+            parse_preset(entry)
+        file = read_schedule_file(Path(entry))
+        learning_rate = file.measured.trainer.learning_rate if file.measured else None
+        candidates.append(Candidate(Path(entry).stem, file.schedule.scaled(budget), learning_rate))
+    for candidate in candidates:
+        if candidate.name.startswith(("trial ", "plain ")):
+            raise InputError(
+                f"candidates: {candidate.name!r} is a name that tables give: rename the file"
+            )
+    doubled = [name for name, n in Counter(c.name for c in candidates).items() if n > 1]
+    if doubled:
+        raise InputError(f"candidates: two are called {doubled[0]}: rename a file")
+    return candidates

@@ -1,0 +1,251 @@
+"""docs/experiment-file.md, made from the model, so that the page cannot say what is not so.
+
+`python -m search.experiment.reference docs/experiment-file.md` writes it again. A key's meaning is
+the text below it in `search.experiment.model`, or the `help` of its field where a group is a
+dataclass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import annotated_types as bounds
+from pydantic import AfterValidator, BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from dipstage.documents.plain_yaml import write_whole
+from search.experiment.model import Experiment, FloatRange, IntRange, Within
+from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
+
+_NAMES = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
+_LEAST = {"at least 1": 1, "not negative": 0}
+_RANGES = {IntRange: "range of whole numbers", FloatRange: "range of numbers"}
+
+_INTRO = """\
+# The experiment file
+
+<!-- Written by `python -m search.experiment.reference docs/experiment-file.md`: edit the model. -->
+
+An experiment file says what a search runs: `dipsearch launch EXPERIMENT` reads it, checks all of it
+before anything starts, and keeps it with the run. It is YAML, plain data. A key that is not on this
+page, or a value out of its range, is refused with one sentence that names the file and the key.
+
+```yaml
+# What is claimed, on what hardware, how long it takes.
+name: first
+images: [skimage:astronaut, skimage:chelsea]
+size: 64
+trainer: {iterations: 600, width: 32, scales: 4}
+space:
+  stages: {low: 2, high: 30, log: true}
+  exponent: {low: 0.2, high: 5.0, log: true}
+  ramp: {low: 5, high: 350, log: true}
+  split: [power, free]
+  noise: {beta: [linear, cosine, sigmoid], heaviest: {low: 0.1, high: 1.0}}
+candidates: [baseline, sharp-linear]
+search: {trials: 10}
+```
+
+On the command line `--set KEY=VALUE` replaces a key, with dots between the groups:
+`dipsearch launch first.yaml --set trainer.iterations=900 --set 'seeds=[0, 1]'`. Paths in the file
+are relative to its folder, paths in `--set` to the current one. What a file may hold at most is in
+[files](files.md#limits); ready ones are in the folder `experiments`.
+
+## All keys
+"""
+
+_AFTER_RANGES = """\
+`stages: {low: 2, high: 30, log: true}` is a range. Where `low` and `high` are the same, nothing is
+searched.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A row: Markdown, but for the name, which has dots between the groups."""
+
+    name: str
+    values: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A mapping of the file; the outermost has no name."""
+
+    name: str
+    meaning: str
+    keys: tuple[Key, ...]
+
+
+def groups(kind: type = Experiment, name: str = "") -> Iterator[Group]:
+    """The outermost mapping, then each that stands in it, in the model's order.
+
+    ValueError names a key or a group whose meaning is nowhere told.
+    """
+    found = list(_fields(kind))
+    keys = tuple(_key(name, each) for each in found)
+    yield Group(name, _meaning_of(kind, name), keys)
+    for each in found:
+        if (inner := _group(each.kind)) is not None:
+            yield from groups(inner, _join(name, each.name))
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_INTRO]
+    for group in groups():
+        if group.name:
+            parts.append(f"\n## {group.name}\n\n{group.meaning}\n")
+        parts.append(f"\n{_table(group.keys)}\n")
+    of_a_range = sorted(_fields(IntRange), key=lambda field: field.name == "log")
+    keys = tuple(_key("", each) for each in of_a_range)
+    parts.append(f"\n## Ranges\n\n{_AFTER_RANGES}\n{_table(keys)}\n")
+    return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    kind: Any
+    limits: tuple[Any, ...]
+    rule: str
+    default: Any
+    meaning: str
+
+
+def _fields(kind: Any) -> Iterator[_Field]:
+    """Of a model or of a dataclass, alike."""
+    if issubclass(kind, BaseModel):
+        for name, info in kind.model_fields.items():
+            default = info.get_default(call_default_factory=True)
+            meaning = " ".join((info.description or "").split())
+            yield _Field(name, info.annotation, tuple(info.metadata), "", default, meaning)
+        return
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        told = field.metadata
+        rule, most = told.get("rule") or "", told.get("most")
+        if most is not None:
+            rule = f"{_LEAST[rule]} to {_number(most)}"
+        yield _Field(field.name, hints[field.name], (), rule, field.default, told.get("help", ""))
+
+
+def _key(group: str, field: _Field) -> Key:
+    name = _join(group, field.name)
+    inner = _group(field.kind)
+    if inner is not None:
+        meaning = " ".join(filter(None, [_meaning_of(inner, name), field.meaning]))
+        default = _default(field.default) if field.default in (None, PydanticUndefined) else ""
+        return Key(name, f"[group](#{_anchor(name)})", default, meaning)
+    if not field.meaning:
+        raise ValueError(f"the key {name} of an experiment has no description")
+    values = ", ".join(filter(None, [_values(field.kind, field.limits), field.rule]))
+    return Key(name, values, _default(field.default), field.meaning)
+
+
+def _group(kind: Any) -> type | None:
+    """The mapping that a key's value is; None for a value, and for a range, which has a name."""
+    for member in get_args(kind) or (kind,):
+        if (
+            isinstance(member, type)
+            and member not in _RANGES
+            and (dataclasses.is_dataclass(member) or issubclass(member, BaseModel))
+        ):
+            return member
+    return None
+
+
+def _meaning_of(kind: type, name: str) -> str:
+    text = (kind.__doc__ or "").partition("\n\n")[0]
+    if not text or text.startswith(f"{kind.__name__}("):  # What a dataclass says of itself.
+        raise ValueError(f"the group {name} of an experiment has no description")
+    return " ".join(text.split())
+
+
+def _values(kind: Any, notes: tuple[Any, ...]) -> str:
+    """A type and its limits in words."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:  # Limits stand in it one by one, or together in a Field.
+        inside = [n.metadata if isinstance(n, FieldInfo) else [n] for n in arguments[1:]]
+        return _values(arguments[0], tuple(chain(*inside)))
+    if origin is Literal:
+        return " or ".join(f"`{choice}`" for choice in arguments)
+    if origin in (Union, types.UnionType):
+        members = [_values(member, notes) for member in arguments if member is not types.NoneType]
+        return " or ".join(members + ["`null`"] * (types.NoneType in arguments))
+    if origin is list:
+        return ", ".join([f"list, each {_values(arguments[0], ())}", *_limits(notes, "entries")])
+    if kind in _RANGES:
+        return ", ".join([f"[{_RANGES[kind]}](#ranges)", *_limits(notes)])
+    if any(getattr(note, "pattern", None) == RUN_NAME for note in notes):
+        return RUN_NAME_WORDS
+    return ", ".join([_NAMES[kind], *_limits(notes)])
+
+
+def _limits(notes: tuple[Any, ...], unit: str = "") -> Iterator[str]:
+    low, high = "", ""
+    for note in notes:
+        match note:
+            case bounds.Ge(ge=value) | bounds.MinLen(min_length=value):
+                low = f"at least {_number(value)}"
+            case bounds.Gt(gt=value):
+                low = f"above {_number(value)}"
+            case bounds.Le(le=value) | bounds.MaxLen(max_length=value):
+                high = f"at most {_number(value)}"
+            case bounds.Lt(lt=value):
+                high = f"below {_number(value)}"
+            case AfterValidator(func=Within() as within):
+                yield within.words
+    if low.startswith("at least") and high.startswith("at most"):
+        yield f"{low.removeprefix('at least ')} to {high.removeprefix('at most ')} {unit}".rstrip()
+        return
+    for words in filter(None, (low, high)):
+        yield f"{words} {'entry' if unit and words.endswith(' 1') else unit}".rstrip()
+
+
+def _number(value: Any) -> str:
+    """With thousands apart, and what is near a power of two as that."""
+    if isinstance(value, int) and value > 2**30:
+        power = round(math.log2(value))
+        rest = value - 2**power
+        return f"2^{power}" + (f" - {-rest}" if rest < 0 else "")
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _default(value: Any) -> str:
+    if value is PydanticUndefined or value is dataclasses.MISSING:
+        return "required"
+    if isinstance(value, float):
+        return f"`{value:.4g}`"
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+def _join(group: str, name: str) -> str:
+    return f"{group}.{name}" if group else name
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub and MyST make it: dots are dropped."""
+    return heading.replace(".", "").lower()
+
+
+def _table(keys: tuple[Key, ...]) -> str:
+    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{k.name}` | {k.values} | {k.default} | {k.meaning} |" for k in keys]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    write_whole(Path(sys.argv[1]), page())

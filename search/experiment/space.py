@@ -1,0 +1,115 @@
+"""The search space: suggest(trial) and decode(params) are inverses by construction.
+
+Both walk the same questions in the same order; one asks an Optuna trial, the other looks up
+what the trial was told. A question with a single answer is not asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dipstage.errors import InputError
+from dipstage.noise import NoiseLevels
+from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
+from search.experiment.model import FloatRange, IntRange, Space
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+_WEIGHT = FloatRange(low=0.01, high=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of the space; `learning_rate` is None where it is not searched."""
+
+    family: Family
+    learning_rate: float | None = None
+
+
+class _Asked(Protocol):
+    def integer(self, name: str, bounds: IntRange) -> int: ...
+    def real(self, name: str, bounds: FloatRange) -> float: ...
+    def choice(self, name: str, options: list[Any]) -> str: ...
+
+
+def suggest(trial: BaseTrial, space: Space) -> Point:
+    """Ask an Optuna trial for a point; parameters that would not act are not suggested."""
+    return _walk(_Suggestions(trial), space)
+
+
+def decode(params: dict[str, Any], space: Space) -> Point:
+    """The point of a trial's parameters; InputError if they are not the space's."""
+    lookup = _Lookup(dict(params))
+    point = _walk(lookup, space)
+    if lookup.left:
+        raise InputError(f"parameters that do not act: {', '.join(sorted(lookup.left))}")
+    return point
+
+
+def _walk(asked: _Asked, space: Space) -> Point:
+    learning_rate = (
+        None if space.learning_rate is None else asked.real("learning_rate", space.learning_rate)
+    )
+    stages = asked.integer("stages", space.stages)
+    if stages == 1:
+        return Point(Family(stages=1), learning_rate)
+    ramp = asked.integer("ramp", space.ramp)
+    noise = NoiseLevels(
+        asked.choice("beta", [*space.noise.beta]), asked.real("heaviest", space.noise.heaviest)
+    )
+    split = _walk_split(asked, space, stages - 1)
+    return Point(Family(stages, split, ramp, noise), learning_rate)
+
+
+def _walk_split(asked: _Asked, space: Space, noised: int) -> AnySplit:
+    # With one noised stage all splits are the same: it takes the whole ramp.
+    if noised == 1:
+        return PowerSplit()
+    kind = asked.choice("split", [*space.split])
+    if kind == "power":
+        assert space.exponent is not None
+        return PowerSplit(asked.real("exponent", space.exponent))
+    if kind == "log":
+        return LogSplit()
+    return FreeSplit(tuple(asked.real(f"weight_{k}", _WEIGHT) for k in range(noised)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Suggestions:
+    trial: BaseTrial
+
+    def integer(self, name: str, bounds: IntRange) -> int:
+        if bounds.low == bounds.high:
+            return bounds.low
+        return self.trial.suggest_int(name, bounds.low, bounds.high, log=bounds.log)
+
+    def real(self, name: str, bounds: FloatRange) -> float:
+        if bounds.low == bounds.high:
+            return bounds.low
+        return self.trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
+
+    def choice(self, name: str, options: list[Any]) -> str:
+        if len(options) == 1:
+            return str(options[0])
+        return str(self.trial.suggest_categorical(name, options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    left: dict[str, Any]
+
+    def integer(self, name: str, bounds: IntRange) -> int:
+        return bounds.low if bounds.low == bounds.high else int(self._take(name))
+
+    def real(self, name: str, bounds: FloatRange) -> float:
+        return bounds.low if bounds.low == bounds.high else float(self._take(name))
+
+    def choice(self, name: str, options: list[Any]) -> str:
+        return str(options[0]) if len(options) == 1 else str(self._take(name))
+
+    def _take(self, name: str) -> Any:
+        if name not in self.left:
+            raise InputError(f"parameter {name} is missing")
+        return self.left.pop(name)

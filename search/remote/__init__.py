@@ -1,0 +1,1 @@
+"""Searches on a remote Ray cluster: submission, jobs, and fetching a run."""

@@ -1,0 +1,248 @@
+"""Who drives a run: a lease in the study's database, held by one process at a time.
+
+A driver that lives renews its lease; one that died does not. On its own machine a holder is asked
+for by its process, so a dead one frees its lease at once; on another it is given up after
+`STALE_S` without a renewal. Ages are told by the database's clock alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    DateTime,
+    Delete,
+    Float,
+    Insert,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Update,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from dipstage.errors import InputError, WorkError
+from search.store.storage import PatientStorage
+
+BEAT_S = 5.0
+STALE_S = 30.0
+
+_leases = Table(
+    "dipsearch_leases",
+    MetaData(),
+    Column("name", String(512), primary_key=True),
+    Column("token", String(32), nullable=False),
+    Column("host", String(256), nullable=False),
+    Column("machine", String(32), nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("process_began", Float, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("renewed", DateTime(timezone=True), nullable=False),
+    Column("renewals", Integer, nullable=False),
+)
+
+
+_held: set[str] = set()
+"""Tokens of the leases that this process holds: one may have outlived a database that was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease: host name, process id, since when; `silent_s` since the last renewal."""
+
+    host: str
+    process: int
+    since: datetime
+    silent_s: float
+
+    def __str__(self) -> str:
+        return f"{self.host}, process {self.process}, since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def holder(storage: PatientStorage, name: str) -> Holder | None:
+    """Who holds a lease at this moment; None where it is free, or its holder is dead."""
+    if not storage.wait_out(lambda: inspect(storage.engine).has_table(_leases.name)):
+        return None
+    row = storage.wait_out(lambda: _read(storage, name))
+    return None if row is None or _is_dead(row) else _holder(row)
+
+
+@contextmanager
+def leased(storage: PatientStorage, name: str, what: str) -> Iterator[Lease]:
+    """Hold a lease for the time of the block; InputError says who holds it already.
+
+    what: the thing that is leased, for that sentence.
+    """
+    lease = Lease(storage, name, what)
+    lease.take()
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+class Lease:
+    """Exclusive, renewed in the background, lost when others took it for dead."""
+
+    def __init__(self, storage: PatientStorage, name: str, what: str) -> None:
+        """`take` it before use."""
+        self._storage, self._name, self._what = storage, name, what
+        self._token = uuid.uuid4().hex
+        self._ended = threading.Event()
+        self._renewed = 0.0
+        self._lost = False
+
+    def take(self) -> None:
+        """InputError if a driver that may be alive holds it."""
+        storage = self._storage
+        storage.wait_out(lambda: _leases.create(storage.engine, checkfirst=True))
+        row = storage.wait_out(lambda: _read(storage, self._name))
+        if row is not None and not _is_dead(row):
+            self._refuse(row)
+        if not storage.wait_out(lambda: self._write(row)):
+            self._refuse(storage.wait_out(lambda: _read(storage, self._name)))
+        self._renewed = _clock()
+        _held.add(self._token)
+        storage.fence = self._refuse_if_lost
+        threading.Thread(target=self._renew_for_ever, daemon=True).start()
+
+    def check(self) -> None:
+        """WorkError if another driver took over while this one was silent."""
+        if _clock() - self._renewed > STALE_S / 2 or self._lost:
+            self._storage.wait_out(self._refuse_if_lost)
+
+    def _refuse_if_lost(self) -> None:
+        self._renew()
+        if self._lost:
+            row = _read(self._storage, self._name)
+            by = f" by {_holder(row)}" if row is not None else ""
+            raise WorkError(
+                f"{self._what} was taken over{by}, as this driver was silent for more than "
+                f"{STALE_S:.0f} s: nothing that had finished is lost"
+            )
+
+    def release(self) -> None:
+        """Let the next driver in at once. A database that is away must find out by itself."""
+        self._ended.set()
+        self._storage.fence = None
+        _held.discard(self._token)
+        with suppress(DBAPIError):
+            self._execute(delete(_leases).where(self._mine))
+
+    def _write(self, seen: Row[Any] | None) -> bool:
+        """Take a lease that is free or that is as `seen`; False if another was faster."""
+        mine = {
+            "token": self._token, "host": platform.node(), "machine": _machine(),
+            "process": os.getpid(), "process_began": psutil.Process().create_time(),
+            "since": func.now(), "renewed": func.now(), "renewals": 0,
+        }  # fmt: skip
+        statement: Insert | Update = insert(_leases).values(name=self._name, **mine)
+        if seen is not None:
+            as_seen = (_leases.c.token == seen.token) & (_leases.c.renewals == seen.renewals)
+            statement = update(_leases).where(_leases.c.name == self._name, as_seen).values(mine)
+        with suppress(IntegrityError):
+            if self._execute(statement):
+                return True
+        # By another; or by this very call before, if its answer got lost.
+        now = _read(self._storage, self._name)
+        return now is not None and now.token == self._token
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return (_leases.c.name == self._name) & (_leases.c.token == self._token)
+
+    def _renew_for_ever(self) -> None:
+        while not self._ended.wait(BEAT_S) and not self._lost:
+            with suppress(DBAPIError):  # Away: the next beat, or `check`, tries again.
+                self._renew()
+
+    def _renew(self) -> None:
+        renewal = {"renewed": func.now(), "renewals": _leases.c.renewals + 1}
+        if self._execute(update(_leases).where(self._mine).values(renewal)):
+            self._renewed = _clock()
+        elif not self._ended.is_set():
+            self._lost = True
+
+    def _execute(self, statement: Insert | Update | Delete) -> int:
+        """Rows that it changed."""
+        with self._storage.engine.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
+    def _refuse(self, row: Row[Any] | None) -> NoReturn:
+        if row is None:
+            raise InputError(f"{self._what} had a driver that has just ended: try again")
+        or_dead = ""
+        if row.machine != _machine():
+            left = max(1, round(STALE_S - _holder(row).silent_s))
+            or_dead = f", or if it has died, for {left} s"
+        raise InputError(
+            f"{self._what} has a driver that is alive ({_holder(row)}): wait for it to end{or_dead}"
+        )
+
+
+def _clock() -> float:
+    """Seconds that pass while the machine sleeps, too, where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _read(storage: PatientStorage, name: str) -> Row[Any] | None:
+    with storage.engine.connect() as connection:
+        query = select(_leases, func.now().label("now")).where(_leases.c.name == name)
+        return connection.execute(query).one_or_none()
+
+
+def _holder(row: Row[Any]) -> Holder:
+    # SQLite's times carry no zone; they are UTC.
+    since = row.since if row.since.tzinfo else row.since.replace(tzinfo=UTC)
+    silent_s = (row.now - row.renewed).total_seconds()
+    return Holder(row.host, row.process, since.astimezone(UTC), silent_s)
+
+
+def _is_dead(row: Row[Any]) -> bool:
+    if row.machine != _machine():
+        return _holder(row).silent_s > STALE_S
+    if row.process == os.getpid():
+        return row.token not in _held
+    try:
+        process = psutil.Process(row.process)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        # Another process may have got its number since.
+        return bool(abs(process.create_time() - row.process_began) > 5)
+    except psutil.NoSuchProcess:
+        return True
+
+
+@functools.cache
+def _machine() -> str:
+    """The same for two processes only if they see each other: one boot, one space of ids."""
+    parts = [platform.node(), str(uuid.getnode())]
+    with suppress(OSError):
+        parts = [
+            Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            os.readlink("/proc/self/ns/pid"),
+        ]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]

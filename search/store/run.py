@@ -1,0 +1,168 @@
+"""A finished or running search as a record: its study, trials, curves and pictures."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from dipstage.documents.plain_yaml import read_yaml
+from dipstage.errors import InputError
+from search.experiment.objectives import Objective
+from search.store.paths import brief, curve_path, is_there, picture_path, run_folder, runs_path
+from search.store.records import Trial
+from search.store.storage import PatientStorage, open_storage, storage_address
+from search.store.study import is_interrupted, load_study, objective_of
+
+if TYPE_CHECKING:
+    from search.experiment.model import Experiment
+    from search.experiment.space import Point
+    from search.store.lease import Holder
+
+PNG = b"\x89PNG\r\n\x1a\n"
+"""How a PNG begins."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run folder and its study; `address` is that of a database outside the folder."""
+
+    folder: Path
+    study: Study
+    storage: PatientStorage
+    address: str | None = field(default=None, repr=False)
+    _known: dict[int, tuple[FrozenTrial, Trial]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @classmethod
+    def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Self:
+        """Open a run by its name; InputError if there is none."""
+        folder = run_folder(name, runs_path(runs_dir))
+        if not is_there(folder / "experiment.yaml"):
+            raise InputError(
+                f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
+            )
+        return cls.at(folder, name, storage)
+
+    @classmethod
+    def at(cls, folder: Path, name: str, storage: str | None = None) -> Self:
+        """Open the run in a folder that exists, whose study has this name."""
+        address = storage_address(storage)
+        opened = open_storage(folder, address)
+        return cls(folder, load_study(opened, name), opened, address)
+
+    def reread(self) -> Self:
+        """The same run, with what has been written since it was opened."""
+        return type(self)(self.folder, self.study, self.storage, self.address)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What is run, as the study has it. Read when asked for: it takes time to import."""
+        from search.experiment.model import validate
+
+        recorded = self.study.user_attrs.get("experiment")
+        path = self.folder / "experiment.yaml"
+        return validate(read_yaml(path) if recorded is None else recorded, str(path))
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What is optimised."""
+        return objective_of(self.study)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.study.study_name
+
+    @property
+    def trials_wanted(self) -> int:
+        """Sampled trials asked for; candidates come on top."""
+        return int(self.study.user_attrs["trials"])
+
+    @property
+    def candidates_wanted(self) -> int:
+        """Candidates of the experiment."""
+        return len(self.study.user_attrs["candidates"])
+
+    def records(self) -> list[Trial]:
+        """All trials but those that a dead driver left without a schedule."""
+        known = self._known
+        with _uncollected():
+            found = self.study.get_trials(deepcopy=False)
+            # Optuna hands out the same object for a trial that has ended.
+            for trial in found:
+                if trial.number not in known or known[trial.number][0] is not trial:
+                    known[trial.number] = trial, Trial.of(trial)
+        return [known[trial.number][1] for trial in found if not is_interrupted(trial)]
+
+    def point(self, trial: Trial) -> Point | None:
+        """The point of the space that a sampled trial is; None for a candidate."""
+        from search.experiment.space import decode
+
+        if trial.candidate is not None or self.experiment.space is None:
+            return None
+        return decode(trial.params, self.experiment.space)
+
+    def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
+        """Per-iteration curves of a finished replicate (see `dipstage.outcome.Trace`).
+
+        InputError names a file that is missing or holds something else.
+        """
+        path = curve_path(self.folder, trial.number, key)
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            reason = getattr(error, "strerror", None) or "it holds no curves"
+            raise InputError(f"{path} cannot be read: {reason}") from None
+
+    def picture(self, trial: Trial, key: str) -> bytes | None:
+        """The output of a replicate at its maximum as a PNG, of the objective's output.
+
+        None where there is none: pictures are kept of the first seed alone, and of no run from
+        before they were. InputError for a file that holds something else.
+        """
+        path = picture_path(self.folder, trial.number, key)
+        if not is_there(path):
+            return None
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {brief(error)}") from None
+        if not content.startswith(PNG):
+            raise InputError(f"{path} cannot be read: it holds no PNG")
+        return content
+
+    def __repr__(self) -> str:
+        """In one line, without reading the study."""
+        return f"<Run {self.name!r}>"
+
+    def driver(self) -> Holder | None:
+        """The driver that is alive, on whatever machine; None where there is none."""
+        from search.store.lease import holder
+
+        return holder(self.storage, self.name)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python looks for garbage whenever many objects are made, for a third of the time here."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,143 @@
+"""Searches side by side in tables and a plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dipstage.terminal.console import table
+from search.analysis.comparison import (
+    QUARTILES,
+    after_hours,
+    after_trials,
+    attained_by_share,
+    attained_within,
+    history,
+    reference_point,
+    repetitions,
+)
+from search.analysis.front import front_of
+from search.store.run import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+
+
+def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> None:
+    """All tables."""
+    reference = reference_point(runs[0].experiment)
+    print_(over_trials_table(runs))
+    print_()
+    print_(over_hours_table(runs))
+    print_()
+    for group in repetitions(runs):
+        if len(group) > 1:
+            print_(attainment_table(group))
+            print_()
+    print_(
+        "hypervolume in dB · iterations, measured from the observation's "
+        f"{reference.max_psnr_gt_db:.2f} dB at {reference.steps_to_max:.0f} iterations",
+        markup=False,
+    )
+
+
+def over_trials_table(runs: Sequence[RunRecord]) -> Table:
+    """Hypervolume after the same numbers of trials, up to what the shortest search has."""
+    histories = [history(run) for run in runs]
+    common = min(len(moments) for moments in histories)
+    marks = sorted({max(1, round(share * common)) for share in SHARES}) if common else []
+    rows = [
+        [
+            run.name,
+            str(len(moments)),
+            str(sum(trial.state == "raced" for trial in run.records())),
+            str(len(front_of(run.records()))),
+            *(f"{after_trials(moments, mark):.0f}" for mark in marks),
+            f"{after_trials(moments, len(moments)):.0f}",
+        ]
+        for run, moments in zip(runs, histories, strict=True)
+    ]
+    columns = ["search", "trials", "raced", "front", *(f"after {m}" for m in marks), "in the end"]
+    return table(columns, rows, "hypervolume over trials")
+
+
+def over_hours_table(runs: Sequence[RunRecord]) -> Table:
+    """Hypervolume after the same training time, up to what the shortest search has."""
+    histories = [history(run) for run in runs]
+    common = min((m[-1].training_hours if m else 0.0 for m in histories), default=0.0)
+    marks = [share * common for share in SHARES]
+    rows = [
+        [
+            run.name,
+            f"{moments[-1].training_hours:.2f}" if moments else "0",
+            *(f"{after_hours(moments, mark):.0f}" for mark in marks),
+        ]
+        for run, moments in zip(runs, histories, strict=True)
+    ]
+    columns = ["search", "training (h)", *(f"after {mark:.2g} h" for mark in marks)]
+    return table(columns, rows, "hypervolume over hours of training, all workers together")
+
+
+def attainment_table(group: Sequence[RunRecord]) -> Table:
+    """What a share of repeated searches found within given steps."""
+    budget = group[0].experiment.trainer.iterations
+    fronts = [[trial.score for trial in front_of(run.records())] for run in group]
+    rows = []
+    for share in SHARES:
+        values = [attained_within(scores, share * budget) for scores in fronts]
+        reached = [attained_by_share(values, quartile) for quartile in QUARTILES]
+        rows.append(
+            [
+                f"{share * budget:.0f}",
+                *("none" if math.isinf(value) else f"{value:.2f}" for value in reached),
+            ]
+        )
+    columns = [
+        f"{group[0].objective.steps_words}, at most",
+        *(f"max PSNR_GT (dB) in\n{quartile:.0%} of searches" for quartile in QUARTILES),
+    ]
+    names = ", ".join(run.name for run in group)
+    return table(columns, rows, f"attainment of {len(group)} repeated searches: {names}")
+
+
+def comparison_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """One row for each trial that ended, of each search."""
+    return [
+        {
+            "search": run.name,
+            "trials": moment.trials,
+            "training_hours": moment.training_hours,
+            "hypervolume_db_iterations": moment.hypervolume,
+        }
+        for run in runs
+        for moment in history(run)
+    ]
+
+
+def plot_comparison(runs: Sequence[RunRecord]) -> Figure:
+    """Hypervolume over trials and over hours of training."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    styles = ["-", "--", "-.", ":"]
+    for i, run in enumerate(runs):
+        moments = history(run)
+        areas = [moment.hypervolume for moment in moments]
+        style = styles[i % len(styles)]
+        left.step(
+            [m.trials for m in moments], areas, style, where="post", color=f"C{i}", label=run.name
+        )
+        hours = [moment.training_hours for moment in moments]
+        right.step(hours, areas, style, where="post", color=f"C{i}", label=run.name)
+    left.set_xlabel("trials")
+    right.set_xlabel("hours of training, all workers together")
+    left.set_ylabel("hypervolume (dB · iterations)")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+    left.legend(frameon=False, fontsize=8)
+    return figure

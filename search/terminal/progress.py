@@ -1,0 +1,143 @@
+"""What a person sees while a search runs: a live view in a terminal, lines in a log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.analysis.front import front_of
+from search.analysis.status import ahead, counts, found, sentence, status_of
+from search.terminal.sketch import legend, sketch
+
+if TYPE_CHECKING:
+    from search.store.records import Trial
+    from search.store.run import RunRecord
+
+_BESIDE = 72
+"""Columns from which the plot stands beside the table."""
+
+
+class Lines:
+    """One line for every trial that ends."""
+
+    def __init__(self, console: Console) -> None:
+        """Print to `console`."""
+        self._console = console
+        self._last: tuple[str, int] | None = None
+
+    def update(self, run: RunRecord) -> None:
+        """See `View`."""
+        status = status_of(run)
+        if (run.name, status.done) != self._last:
+            self._last = (run.name, status.done)
+            self._print(f"{run.name}: {sentence(status)}")
+
+    def end(self, run: RunRecord) -> None:
+        """See `View`."""
+        self.update(run)
+
+    def note(self, notice: str) -> None:
+        """See `View`."""
+        self._print(f"notice: {notice}")
+
+    def _print(self, text: str) -> None:
+        now = datetime.now(UTC).strftime("%H:%M:%S")
+        self._console.print(f"{now} {text}", markup=False)
+
+
+class LiveView:
+    """A bar, the status, the front in small and its members, as much as the terminal has room for.
+
+    below: a line under it, such as who drives the run; None for none.
+    """
+
+    def __init__(self, console: Console, waiting: str = "starting Ray …") -> None:
+        """Draw on `console`, which is a terminal. waiting: is shown until there is a run."""
+        self._live = Live(console=console, refresh_per_second=2, transient=True)
+        self._waiting = waiting
+        self.below: str | None = None
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        self._live.update(Text(self._waiting), refresh=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def update(self, run: RunRecord) -> None:
+        """See `View`."""
+        self._live.update(drawn(run, self._live.console, self.below))
+
+    def end(self, run: RunRecord) -> None:
+        """See `View`."""
+
+    def note(self, notice: str) -> None:
+        """See `View`."""
+        self._live.console.print(f"notice: {notice}", markup=False)
+
+
+def drawn(run: RunRecord, console: Console, below: str | None = None) -> Any:
+    """What `LiveView` shows, never wider or higher than the terminal."""
+    records = run.records()
+    status = status_of(run, records)
+    width, height = console.size
+    part = _part(run)
+    title = f"{run.name} (part {part} of 2)" if part else run.name
+    lines = [f"{title}: {', '.join(counts(status))}"]
+    if status.best is not None:
+        lines.append(", ".join(found(status)))
+    pace = [f"{status.trials_per_hour:.3g} trials an hour"] if status.trials_per_hour else []
+    if left := ahead(status):
+        lines.append(", ".join([*pace, *left]) + " of this part" * (part == 1))
+    if below:
+        lines.append(below)
+    parts: list[Any] = [_line(text) for text in lines]
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=status.wanted, completed=status.done, width=min(60, width)))
+    parts.insert(1, bar)
+    if status.front and height - len(parts) >= 8:
+        parts += ["", _front(run, records, width, height - len(parts) - 2, console)]
+    return Group(*parts)
+
+
+def _part(run: RunRecord) -> int:
+    """Which of the two comparisons of a verification a run is; 0 for a search."""
+    if "/" not in run.name:
+        return 0
+    from search.verification.plan import HELD_OUT, TUNING
+
+    return {TUNING: 1, HELD_OUT: 2}.get(run.name.rpartition("/")[2], 0)
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _front(run: RunRecord, records: list[Trial], width: int, height: int, console: Console) -> Any:
+    """The plot, and beside it, where there is room, the members with the highest PSNR_GT."""
+    ascii_only = not console.encoding.startswith("utf")
+    rows = min(height, 18)
+    members = front_of(records)[-(rows - 2) :]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("front", no_wrap=True, overflow="ellipsis", max_width=18)
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("dB", justify="right", no_wrap=True)
+    for trial in members:
+        score = trial.score
+        name = Text(trial.name)
+        table.add_row(name, f"{score.steps_to_max:.0f}", f"{score.max_psnr_gt_db:.2f}")
+    if width < _BESIDE:
+        return table
+    plot = sketch(records, min(width - 36, 72), rows - 1, ascii_only=ascii_only)
+    plot.append(f"\n{'':8}{legend(ascii_only=ascii_only)}", "dim")
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_row(plot, table)
+    return grid

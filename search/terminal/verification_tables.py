@@ -1,0 +1,177 @@
+"""A verification in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from dipstage.stopping import OUTPUTS, Output
+from dipstage.terminal.console import table
+from search.presentation.remarks import remarks
+from search.presentation.words import censored, interval, p_value, spread
+from search.verification.verdicts import Word
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from search.store.records import Trial
+    from search.verification.result import Verification
+    from search.verification.verdicts import Arrival, Comparison
+
+
+def print_verification(verification: Verification, print_: Callable[..., None]) -> None:
+    """All tables, then the verdict."""
+    for output in OUTPUTS:
+        print_(plain_table(verification, output))
+        print_()
+    print_(budget_table(verification))
+    print_()
+    if verification.of_role("found") and verification.plain:
+        print_(others_table(verification))
+        print_()
+    print_(verification.method, markup=False)
+    for line in [*remarks(verification), *conclusion(verification)]:
+        print_(line, markup=False)
+
+
+def conclusion(verification: Verification) -> Iterator[str]:
+    """The verdict of each schedule that was found, and of the search as a whole."""
+    found = verification.of_role("found")
+    for trial in found:
+        yield f"{trial.name}: {verification.verdict_of(trial.name)}"
+    if found:
+        yield f"the search as a whole: {verification.verdict_of_search}"
+
+
+def plain_table(verification: Verification, output: Output) -> Table:
+    """Every schedule against plain DIP, in one output."""
+    rows = []
+    for trial in verification.held_out.records():
+        if trial.outcomes:
+            comparison = verification.against_plain(trial.name, output)
+            rows.append(_plain_row(verification, trial, comparison, output))
+    columns = [
+        "schedule",
+        verification.run.objective.steps_words,
+        "max PSNR_GT\n(dB)",
+        "dB above\n[95 % interval]",
+        "higher\nin",
+        "p\n(Holm)",
+        "steps after\n[95 % interval]",
+        "sooner\nin",
+        "p\n(Holm)",
+        "PSNR",
+        "steps",
+    ]
+    plain = verification.plain.name if verification.plain else "plain DIP"
+    title = (
+        f"{verification.run.name}, verified: {output} output, mean ± standard deviation over "
+        f"replicates; differences to {plain}"
+    )
+    return table(columns, rows, title, left=(0, 9, 10))
+
+
+def _plain_row(
+    verification: Verification, trial: Trial, comparison: Comparison | None, output: Output
+) -> list[str]:
+    steps_key = verification.run.objective.steps_key
+    row = [
+        trial.name,
+        censored(trial, output) + spread(trial.measure(output, steps_key), 0),
+        spread(trial.measure(output, "max_psnr_gt_db"), 2),
+    ]
+    if comparison is None:
+        return [*row, *[""] * 8]
+    return [
+        *row,
+        interval(comparison.psnr_db, 2),
+        f"{comparison.psnr_db.above:.0%}",
+        p_value(comparison.p_holm_psnr),
+        interval(comparison.steps, 0),
+        f"{1 - comparison.steps.above:.0%}",
+        p_value(comparison.p_holm_steps),
+        _short(comparison.verdict.psnr),
+        _short(comparison.verdict.steps),
+    ]
+
+
+def _short(word: Word) -> str:
+    """Nothing where nothing was shown."""
+    return "" if word is Word.NOT_SHOWN else str(word)
+
+
+def budget_table(verification: Verification) -> Table:
+    """What is reached by which iteration, and what became of the search's own gain."""
+    output = verification.output
+    rows = []
+    for trial in verification.held_out.records():
+        if not trial.outcomes:
+            continue
+        attained = [f"{value:.2f}" for value in verification.at_budgets(trial, output)]
+        search = verification.search_gains.get(trial.name)
+        held_out, shrunk = (
+            verification.held_out_gain_db(trial.name),
+            verification.shrinkage_db(trial.name),
+        )
+        shrinkage = ["", "", ""]
+        if search is not None and held_out is not None and shrunk is not None:
+            shrinkage = [f"{search.psnr_db.mean:+.2f}", f"{held_out:+.2f}", f"{shrunk:+.2f}"]
+        rows.append(
+            [
+                trial.name,
+                *(attained or [""] * len(verification.budgets)),
+                _arrival(verification.arrival(trial.name, output)),
+                *shrinkage,
+            ]
+        )
+    whole = verification.budgets[-1]
+    columns = [
+        "schedule",
+        *(f"PSNR_GT (dB)\nby {budget}" for budget in verification.budgets),
+        "reaches plain DIP's\nmaximum at (in)",
+        f"max by {whole} less\nplain's, searched",
+        f"max by {whole} less\nplain's, held out",
+        "shrinkage\n(dB)",
+    ]
+    title = f"{verification.run.name}, verified: {output} output at fixed budgets, and shrinkage"
+    return table(columns, rows, title)
+
+
+def _arrival(arrival: Arrival | None) -> str:
+    if arrival is None or not arrival.n:
+        return ""
+    of = f"{arrival.reached} of {arrival.n}"
+    return f"never ({of})" if arrival.steps is None else f"{arrival.steps:.0f} ({of})"
+
+
+def others_table(verification: Verification) -> Table:
+    """What was found against each candidate, and plain DIP at its other rates."""
+    output = verification.output
+    found = {trial.name for trial in verification.of_role("found")}
+    tuned = verification.plain.name if verification.plain else ""
+    rows = [
+        [
+            each.schedule,
+            each.reference,
+            interval(each.psnr_db, 2),
+            p_value(each.p_holm_psnr),
+            interval(each.steps, 0),
+            p_value(each.p_holm_steps),
+            _short(each.verdict.psnr),
+            _short(each.verdict.steps),
+        ]
+        for each in verification.comparisons
+        if each.schedule in found and each.output == output and each.reference != tuned
+    ]
+    columns = [
+        "schedule",
+        "against",
+        "dB above\n[95 % interval]",
+        "p\n(Holm)",
+        "steps after\n[95 % interval]",
+        "p\n(Holm)",
+        "PSNR",
+        "steps",
+    ]
+    title = f"{verification.run.name}, verified: {output} output, against the candidates"
+    return table(columns, rows, title, left=(0, 1, 6, 7))

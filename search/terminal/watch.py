@@ -1,0 +1,52 @@
+"""Following a run that somebody else drives, in a terminal or line by line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from search.analysis.status import status_of
+from search.terminal.progress import Lines, LiveView
+from search.verification.drive import Parts
+from search.verification.plan import HELD_OUT, TUNING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.store.run import RunRecord
+
+EVERY_S = 1.0
+
+
+def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord], str]) -> None:
+    """Show a search, then what there is of its verification, until nothing is left to do.
+
+    how_to_resume: the line that is shown while nobody drives.
+    """
+    parts = Parts(run)
+    if not console.is_terminal:
+        lines = Lines(console)
+        while (current := unfinished(run, parts)) is not None:
+            lines.update(current)
+            time.sleep(EVERY_S)
+        return
+    with LiveView(console, f"{run.name} …") as view:
+        while (current := unfinished(run, parts)) is not None:
+            driver = current.driver()
+            view.below = how_to_resume(current) if driver is None else f"driver: {driver}"
+            view.update(current)
+            time.sleep(EVERY_S)
+
+
+def unfinished(run: RunRecord, parts: Parts) -> RunRecord | None:
+    """The search or the comparison of its verification that has trials to come; None if none has.
+
+    A verification that has a driver, or that has been begun and left, has.
+    """
+    for each in (run, parts.open(TUNING), parts.open(HELD_OUT)):
+        if each is not None:
+            status = status_of(each)
+            if status.done < status.wanted:
+                return each
+    return None

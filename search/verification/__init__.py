@@ -1,0 +1,1 @@
+"""Held-out verification: its plan, its runs, the statistics and the verdicts."""

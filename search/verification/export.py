@@ -1,0 +1,168 @@
+"""A trial of a run as a schedule file, and which one is worth it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipstage.documents.schedule_file import (
+    Gain,
+    Measured,
+    Provenance,
+    ScheduleFile,
+    Verified,
+    save_schedule,
+)
+from dipstage.errors import InputError
+from dipstage.presets import is_preset
+from search.analysis.front import pick
+from search.store.paths import verification_path
+
+if TYPE_CHECKING:
+    from search.store.records import Trial
+    from search.store.run import RunRecord
+    from search.verification.result import Verification
+    from search.verification.statistics import Difference
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trial, the verification that it was chosen by, if any, and what to say of it."""
+
+    trial: Trial
+    verification: Verification | None
+    note: str
+
+
+def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Choice:
+    """`Run.pick`, from the schedules that held up in verification where there are any.
+
+    Better ones go before those that are not worse. Among them the rule looks at what they did on
+    the held-out pictures. A trial that is asked for by its number is taken as it is.
+    records: as they were read, where they have just been.
+    """
+    records = run.records() if records is None else records
+    verification = _verification(run)
+    if verification is None:
+        return Choice(pick(run, which, records), None, f"not verified: dipsearch verify {run.name}")
+    if not which.isdecimal():
+        held = _best_held(verification)
+        if held:
+            from search.analysis.front import pick_of
+
+            trials = {trial.number: trial for trial in records}
+            number = list(held)[pick_of([trial.score for trial in held.values()], which)]
+            verdict = verification.verdict(number)
+            return Choice(trials[number], verification, f"verified: {verdict}")
+    trial = pick(run, which, records)
+    verdict = verification.verdict(trial.number)
+    is_plain = trial.schedule is not None and len(trial.schedule.stages) == 1
+    if is_plain:
+        note = f"{trial.name} is plain DIP, which the others are judged by"
+    else:
+        note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"
+    if not which.isdecimal():
+        note = f"no schedule was shown to be better than plain DIP, or not worse; {note}"
+    return Choice(trial, verification, note)
+
+
+def _verification(run: RunRecord) -> Verification | None:
+    if not verification_path(run.folder).exists():
+        return None
+    from search.verification.result import Verification
+
+    return Verification.open(run)
+
+
+def _best_held(verification: Verification) -> dict[int, Trial]:
+    """Trials of the best class that there is, as they did on the held-out pictures.
+
+    What was found goes before the candidates; plain DIP has no verdict and is never among them.
+    """
+    from search.verification.verdicts import Word
+
+    for word in (Word.BETTER, Word.NOT_WORSE):
+        for role in ("found", "candidate"):
+            held = {
+                number: trial
+                for trial in verification.of_role(role)
+                if (number := verification.source(trial)) is not None
+                and trial.values is not None
+                and (verdict := verification.verdict_of(trial.name)) is not None
+                and verdict.word is word
+            }
+            if held:
+                return held
+    return {}
+
+
+def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
+    """Write the chosen schedule with what it was measured and verified on; returns the path."""
+    trial, path = choice.trial, path or run.folder / "best.yaml"
+    if trial.schedule is None or trial.learning_rate is None or trial.values is None:
+        raise InputError(f"{trial.name} is {trial.state}: only complete trials can be exported")
+    experiment = run.experiment
+    point = run.point(trial)
+    content = ScheduleFile(
+        schedule=trial.schedule,
+        family=point.family if point else None,
+        preset=trial.candidate if trial.candidate and is_preset(trial.candidate) else None,
+        measured=Measured(
+            images=_names(experiment.images),
+            size=experiment.size,
+            sigma_255=experiment.task.sigma_255,
+            seeds=experiment.seeds,
+            trainer=replace(experiment.trainer, learning_rate=trial.learning_rate),
+            output=experiment.objective.output,
+            tolerance_db=experiment.objective.tolerance_db,
+            raw=trial.measures("raw"),
+            smoothed=trial.measures("smoothed"),
+        ),
+        verified=_verified(choice.verification, trial) if choice.verification else None,
+        provenance=Provenance(
+            run=run.name,
+            trial=trial.number,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=trial.versions,
+        ),
+    )
+    try:
+        save_schedule(path, content)
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def _verified(verification: Verification, trial: Trial) -> Verified | None:
+    held = verification.measured(trial.number)
+    comparison = verification.against_plain(held.name) if held else None
+    verdict = verification.verdict_of(held.name) if held else None
+    if held is None or comparison is None or verdict is None or held.values is None:
+        return None
+    plan = verification.plan
+    return Verified(
+        verdict=str(verdict),
+        iterations=plan.baseline_iterations,
+        images=_names(plan.images),
+        seeds=plan.seeds,
+        n=comparison.psnr_db.n,
+        against=comparison.reference,
+        output=comparison.output,
+        max_psnr_gt_db=_gain(comparison.psnr_db),
+        steps=_gain(comparison.steps),
+        raw=held.measures("raw"),
+        smoothed=held.measures("smoothed"),
+        method=verification.method,
+        seen=plan.seen,
+    )
+
+
+def _gain(difference: Difference) -> Gain:
+    return Gain(difference.mean, difference.low, difference.high)
+
+
+def _names(images: list[str]) -> list[str]:
+    """Names alone: a schedule file is passed on, and folders are nobody else's business."""
+    return [name if name.startswith("skimage:") else Path(name).name for name in images]
