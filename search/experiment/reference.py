@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from search.experiment.model import Experiment, FloatRange, IntRange, Within
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dipstage.documents.plain_yaml import read_yaml, write_whole, yaml_text
+from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.schedule_file import (
     Measure,
     Measured,
@@ -17,6 +17,7 @@ from dipstage.documents.schedule_file import (
     read_schedule_file,
     save_schedule,
 )
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
 from dipstage.presets import parse_preset

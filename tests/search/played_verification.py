@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from fake_runs import experiment, new_run, outcome, play
 
-from dipstage.documents.plain_yaml import write_whole, yaml_text
+from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
+from dipstage.documents.whole_files import write_whole
 from search import Run
 from search.execution.ledger import Ledger
 from search.experiment.model import Experiment

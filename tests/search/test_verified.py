@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from fake_runs import experiment, play
 from played_verification import IMAGES, gains, searched, verified
 
-from dipstage.documents.plain_yaml import write_whole, yaml_text
+from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
 from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.schedules import Schedule
 from search import Run
