@@ -61,10 +61,10 @@ def _schedule(trial: Trial, schedule: Schedule) -> list[str]:
         return [f"Plain DIP: the observation for all {schedule.iterations} iterations.{end}"]
     noised = len(stages) - 1
     targets = "one noised target" if noised == 1 else f"{noised} noised targets"
-    heaviest = max(math.sqrt(1 - stage.alpha_bar) for stage in stages)
+    maximum = max(math.sqrt(1 - stage.alpha_bar) for stage in stages)
     return [
         f"{len(stages)} stages: {targets} over a ramp of {schedule.ramp} iterations, beginning "
-        f"at noise {math.sqrt(1 - stages[0].alpha_bar):.3f} (heaviest {heaviest:.3f}), then the "
+        f"at noise {math.sqrt(1 - stages[0].alpha_bar):.3f} (maximum {maximum:.3f}), then the "
         f"observation for the other {stages[-1].iterations} of {schedule.iterations}.{end}",
         "",
         *_table(

@@ -30,7 +30,7 @@ family:
   stages: 2
   split: {kind: power, exponent: 2.06}
   ramp: 150
-  noise: {beta: sigmoid, heaviest: 0.3}
+  noise: {beta: sigmoid, max_level: 0.3}
 measured:
   images: [skimage:chelsea, a b.png]
   sigma_255: 25.0

@@ -26,7 +26,7 @@ CONTENT: dict[str, Any] = {
         "split": ["power", "log", "free"],
         "noise": {
             "beta": ["linear", "cosine", "sigmoid"],
-            "heaviest": {"low": 0.1, "high": 1.0},
+            "max_level": {"low": 0.1, "high": 1.0},
         },
     },
     "candidates": ["baseline", "log10"],

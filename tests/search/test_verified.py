@@ -180,8 +180,8 @@ def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
 
     plain = ["plain at the rate of it", "plain warmed up as it"]
     assert names(0.2) == plain
-    assert names(0.2, 0.4) == ["it reversed", "it heaviest alone", *plain]
-    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it heaviest alone", *plain]
+    assert names(0.2, 0.4) == ["it reversed", "it max level alone", *plain]
+    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it max level alone", *plain]
 
 
 @pytest.mark.parametrize("name", ["trial 7", "plain DIP"])

@@ -19,7 +19,7 @@ SMALL = {
         "exponent": {"low": 1.0, "high": 1.5},
         "ramp": {"low": 10, "high": 12},
         "split": ["power"],
-        "noise": {"beta": ["linear"], "heaviest": {"low": 0.1, "high": 0.3}},
+        "noise": {"beta": ["linear"], "max_level": {"low": 0.1, "high": 0.3}},
     },
 }
 REQUEST = Request(
