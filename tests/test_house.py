@@ -20,7 +20,6 @@ ALLOWED = {
     },
     "optuna": {
         "analysis/importance.py",
-        "dashboard/drawings.py",
         "dashboard/mirror.py",
         "execution/ledger.py",
         "execution/sampler.py",

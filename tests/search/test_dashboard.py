@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import signal
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import KEYS, experiment, new_run, outcome
-from PIL import Image
+from fake_runs import KEYS, experiment, outcome
 from played_verification import searched as searched_run
 from played_verification import verified
 from processes import dipsearch, wait_until
@@ -28,12 +26,11 @@ from servers import free_port, postgresql
 from dipstage.errors import InputError
 from search import Run
 from search.dashboard import server as dashboard
-from search.dashboard.drawings import Drawings
-from search.dashboard.mirror import Mirror
-from search.dashboard.notes import plain, run_note, trial_note
+from search.dashboard.mirror import Mirror, plain
 from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates, load_pictures
+from search.store.run import RunRecord
 
 
 @contextmanager
@@ -82,7 +79,7 @@ def study(url: str, number: int = 1) -> dict[str, Any]:
     return content
 
 
-def test_a_finished_search_is_shown_with_notes_curves_pictures_and_front(searched: Run) -> None:
+def test_a_finished_search_is_shown_with_its_scores_and_how_it_stands(searched: Run) -> None:
     digest = hashlib.sha256((searched.folder / "study.db").read_bytes()).hexdigest()
     records = searched.records()
     with served(searched, "--port", str(free_port())) as url:
@@ -98,26 +95,15 @@ def test_a_finished_search_is_shown_with_notes_curves_pictures_and_front(searche
         ]
         assert {t["number"] for t in shown["best_trials"]} == {t.number for t in searched.front()}
         assert shown["objective_names"] == ["max_psnr_gt_db", "steps_to_max"]
-        assert f"### Front of {len(searched.front())}" in shown["note"]["body"]
+        assert f"{len(records)}/{len(records)} trials" in shown["note"]["body"]
         for trial, told in zip(records, shown["trials"], strict=True):
-            note = told["note"]["body"]
+            cells = {each["key"]: each["value"] for each in told["user_attrs"]}
+            assert cells["name"] == trial.name
             assert trial.schedule is not None
-            assert f"ramp of {trial.schedule.ramp} iterations" in note or "Plain DIP" in note
-            by_name = {a["filename"]: a["artifact_id"] for a in told["artifacts"]}
-            assert set(by_name) == {"curves.png", "astronaut-seed0.png"}
-            for identity in by_name.values():
-                assert _picture(f"{url}artifacts/1/{told['trial_id']}/{identity}")
-            kept = ask(f"{url}artifacts/1/{told['trial_id']}/{by_name['astronaut-seed0.png']}")[1]
-            assert kept == searched.picture(trial, "astronaut-seed0")
-        [front] = shown["artifacts"]
-        assert _picture(f"{url}artifacts/1/{front['artifact_id']}")
-        assert ask(f"{url}artifacts/1/{'0' * 36}")[0] == 404
+            assert float(cells["ramp"]) == trial.schedule.ramp
+            mean = trial.measure("smoothed", "max_psnr_gt_db").mean
+            assert float(cells["smoothed_max_psnr_gt_db"]) == pytest.approx(mean)
     assert hashlib.sha256((searched.folder / "study.db").read_bytes()).hexdigest() == digest
-
-
-def _picture(url: str) -> bool:
-    status, body = ask(url)
-    return status == 200 and Image.open(io.BytesIO(body)).format == "PNG"
 
 
 def test_nothing_can_be_written_and_no_other_host_is_answered(played: Run) -> None:
@@ -144,6 +130,10 @@ def _go_on(ledger: Ledger, replicates: int) -> int:
     return work.number
 
 
+def _cell(trial: dict[str, Any], key: str) -> str:
+    return next((each["value"] for each in trial["user_attrs"] if each["key"] == key), "")
+
+
 def test_a_postgresql_study_is_followed_while_it_runs(tmp_path: Path) -> None:
     with postgresql() as server:
         tiny = experiment()
@@ -162,12 +152,10 @@ def test_a_postgresql_study_is_followed_while_it_runs(tmp_path: Path) -> None:
             wait_until(lambda: len(study(url)["trials"]) == 2)
             running = study(url)["trials"][1]
             assert (running["state"], running["number"]) == ("Running", number)
-            wait_until(
-                lambda: "running, 2 of 4 replicates" in study(url)["trials"][1]["note"]["body"]
-            )
+            wait_until(lambda: _cell(study(url)["trials"][1], "replicates") == "2")
             ledger.finish(number, "diverged on camera-seed1")
             wait_until(lambda: study(url)["trials"][1]["state"] == "Fail")
-            wait_until(lambda: "failed: diverged" in study(url)["trials"][1]["note"]["body"])
+            wait_until(lambda: "diverged" in _cell(study(url)["trials"][1], "failure"))
         run.storage.engine.dispose()
 
 
@@ -188,7 +176,7 @@ def test_a_port_that_is_taken_is_another_one_by_default_and_refused_when_asked_f
 def test_a_study_that_cannot_be_read_is_told_of_until_it_can(
     played: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror, ended = Mirror(played, Drawings()), threading.Event()
+    mirror, ended = Mirror(played), threading.Event()
 
     def note() -> str:
         attributes = mirror.get_study_system_attrs(1)
@@ -205,7 +193,7 @@ def test_a_study_that_cannot_be_read_is_told_of_until_it_can(
     wait_until(lambda: "Reading fails since 2" in note())
     assert "RuntimeError" in note()
     assert "hunter2" not in note()
-    assert "Front of" in note(), "what was read before"
+    assert "6/6 trials" in note(), "what was read before"
     monkeypatch.undo()
     wait_until(lambda: "Last read at 2" in note())
     ended.set()
@@ -219,14 +207,14 @@ def test_parts_of_a_verification_are_opened_once(
     run = searched_run(tmp_path)
     verified(run, lambda name, key: (25.0, 20))
     opened: list[Path] = []
-    at = Run.at
+    at = RunRecord.at
 
-    def counted(folder: Path, name: str, storage: str | None = None) -> Run:
+    def counted(folder: Path, name: str, storage: str | None = None) -> RunRecord:
         opened.append(folder)
         return at(folder, name, storage)
 
-    monkeypatch.setattr(Run, "at", counted)
-    mirror = Mirror(run, Drawings())
+    monkeypatch.setattr(RunRecord, "at", counted)
+    mirror = Mirror(run)
     mirror.refresh()
     assert [s.study_name for s in mirror.get_all_studies()][1:] == [
         "tiny/learning-rate", "tiny/verification",
@@ -257,21 +245,5 @@ def test_without_optuna_dashboard_one_sentence_says_what_to_install(played: Run)
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_names_from_files_are_text_in_notes(played: Run) -> None:
+def test_names_from_files_are_text_in_notes() -> None:
     assert plain("a|b <script> [x](y) *z*") == r"a\|b \<script\> \[x\]\(y\) \*z\*"
-    failed = played.records()[4]
-    assert "failed: diverged" in trial_note(failed, 4)
-    note = run_note(played)
-    assert note.count("\n| ") == 2 + len(played.front())
-
-
-def test_a_schedule_of_many_stages_is_told_in_few_rows(tmp_path: Path) -> None:
-    many = experiment(candidates=["uniform:stages=25"], search={"trials": 0}, space=None)
-    run = new_run(tmp_path, many)
-    _go_on(Ledger(run.study, run.experiment, KEYS), 1)
-    [trial] = run.records()
-    assert trial.schedule is not None
-    note = trial_note(trial, 4)
-    assert f"{len(trial.schedule.stages)} stages: " in note
-    assert note.count("\n| ") == 2 + 16 + 1
-    assert "running, 1 of 4 replicates done" in note
