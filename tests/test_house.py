@@ -92,6 +92,16 @@ def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
     assert not heavy & loaded(f"import {modules}")
 
 
+@pytest.mark.parametrize("package", ["dipstage", "search"])
+def test_folders_of_tests_mirror_packages(package: str) -> None:
+    folders = {
+        path.parent.relative_to(ROOT / "tests")
+        for path in (ROOT / "tests" / package).rglob("test_*.py")
+    }
+    assert len(folders) > 1
+    assert [folder for folder in folders if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
 @pytest.mark.parametrize("page", ["reliability.md", "security.md"])
 def test_tests_that_the_docs_name_exist(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
