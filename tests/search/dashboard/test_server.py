@@ -35,6 +35,8 @@ from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates, load_pictures
 
+pytestmark = pytest.mark.server
+
 
 @contextmanager
 def served(run: Run, *arguments: str, **environment: str) -> Iterator[str]:

@@ -24,6 +24,8 @@ from dipstage.documents.plain_yaml import yaml_text
 from dipstage.images import save_png
 from search import Run
 
+pytestmark = pytest.mark.ray
+
 ROOT = Path(__file__).parents[3]
 SECRET = "a-password-of-the-laptop"
 
