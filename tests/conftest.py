@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
 from needs import FIXTURES, MARKERS, Guard
+from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
 from search import Run
@@ -18,6 +20,13 @@ settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
 guard = Guard()
+
+
+@event.listens_for(Engine, "connect")
+def _write_without_waiting(connection: object, _: object) -> None:
+    """Let SQLite leave writing to the system: tests end processes, never the machine."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 def markers(item: pytest.Item) -> set[str]:
