@@ -35,8 +35,8 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-lo
 test: $(STAMP)  ## run the tests on two cores
 	$(PYTEST) -m 'not slow'
 
-test-fast: $(STAMP)  ## run the tests that need no Ray, no browser and no server
-	$(PYTEST) -m 'not slow and not ray and not browser and not server'
+test-fast: $(STAMP)  ## run the brief tests that need no Ray, no browser and no server
+	$(PYTEST) -m 'not slow and not long and not ray and not browser and not server'
 
 test-all: $(STAMP)  ## run the slow tests too
 	$(PYTEST)

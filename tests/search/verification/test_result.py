@@ -29,6 +29,8 @@ from search.verification.result import Verification
 from search.verification.schedules import controls_of
 from search.verification.verdicts import Verdict, Word
 
+pytestmark = pytest.mark.long
+
 
 def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
     run = searched(tmp_path)
