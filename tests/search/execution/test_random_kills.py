@@ -13,7 +13,7 @@ from processes import descendants, dipsearch, finish, kill, trainers
 
 from search import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 MOMENTS, TRIALS = 20, 30
 

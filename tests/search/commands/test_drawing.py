@@ -13,6 +13,8 @@ from fake_runs import experiment, new_run
 from search import Run
 from search.cli import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:

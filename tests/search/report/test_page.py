@@ -27,6 +27,8 @@ from search.report.thinning import kept
 from search.store.paths import curve_path, picture_path
 from search.verification.result import Verification
 
+pytestmark = pytest.mark.long
+
 SCORES: dict[int, tuple[float, int] | str] = {
     0: (25.0, 20), 1: (26.0, 19), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),
 }  # fmt: skip

@@ -84,6 +84,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.ray
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_cluster_s_gpu_is_probed_by_one_of_its_workers(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(_ON_A_CLUSTER)

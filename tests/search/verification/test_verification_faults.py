@@ -14,6 +14,8 @@ from verified_runs import copy, results
 from search import Run
 from search.verification.drive import part
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.mark.slow
 def test_kill_9_at_three_moments_costs_no_finished_replicate(searched: Run, tmp_path: Path) -> None:

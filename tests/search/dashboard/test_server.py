@@ -32,6 +32,8 @@ from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates, load_pictures
 from search.store.run import RunRecord
 
+pytestmark = pytest.mark.server
+
 
 @contextmanager
 def served(run: Run, *arguments: str, **environment: str) -> Iterator[str]:

@@ -19,6 +19,8 @@ from simulated_cluster import ENVIRONMENT, SimulatedCluster, simulated_cluster
 from dipstage.images import load_picture, save_png
 from search import Run
 
+pytestmark = [pytest.mark.ray, pytest.mark.server]
+
 TRIALS = 12
 
 

@@ -11,6 +11,8 @@ from search import Run
 from search.analysis.importance import MIN_TRIALS, importance_of, importances
 from search.execution.ledger import Ledger
 
+pytestmark = pytest.mark.long
+
 SPACE: dict[str, Any] = {
     "stages": {"low": 3, "high": 9},
     "exponent": {"low": 0.2, "high": 5.0},

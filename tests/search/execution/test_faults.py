@@ -305,6 +305,7 @@ def test_a_study_in_use_is_opened_without_the_right_to_write(played: Run) -> Non
     assert (played.folder / "study.db").read_bytes() == before
 
 
+@pytest.mark.ray
 def test_a_signal_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text(experiment(**SMALL).yaml())

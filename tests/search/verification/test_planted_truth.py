@@ -9,6 +9,8 @@ from search.experiment.objectives import Objective, mean_score
 from search.verification.plan import TOP, spread
 from search.verification.verdicts import Word, best_word, compare
 
+pytestmark = pytest.mark.long
+
 RAW = Objective("raw")
 REPETITIONS = 1000
 

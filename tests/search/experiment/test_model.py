@@ -11,7 +11,7 @@ from dipstage.errors import InputError
 from search.experiment.model import load_experiment, validate
 from search.experiment.prepare import load_candidates, load_pictures
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda p: p.stem)

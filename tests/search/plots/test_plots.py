@@ -26,6 +26,8 @@ from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
 from search.plots.style import STYLES, Style, drawing
 
+pytestmark = pytest.mark.long
+
 FIGURES: dict[str, Callable[[Run], Plot]] = {
     "front": lambda run: run.plot_front(),
     "paper": lambda run: run.plot_front("paper"),

@@ -14,6 +14,8 @@ from processes import dipsearch, finish, kill_tree
 
 from search import Run
 
+pytestmark = pytest.mark.ray
+
 TRIALS = 4
 
 

@@ -16,7 +16,7 @@ from dipstage.settings import TrainerSettings
 from search.experiment.model import Experiment, Task, validate
 from search.experiment.reference import groups, page
 
-PAGE = Path(__file__).parents[2] / "docs" / "experiment-file.md"
+PAGE = Path(__file__).parents[3] / "docs" / "experiment-file.md"
 
 
 def keys_of(value: Any, prefix: str = "") -> Iterator[str]:

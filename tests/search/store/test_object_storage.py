@@ -20,6 +20,8 @@ from search.store.lease import leased
 from search.store.paths import curve_path, is_there, remove_tree, run_folder, runs_path
 from search.store.run import PNG
 
+pytestmark = pytest.mark.server
+
 RUNS = "s3://runs/here"
 
 

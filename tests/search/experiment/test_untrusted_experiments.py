@@ -21,7 +21,7 @@ from search.experiment.model import Experiment, load_experiment, validate
 from search.experiment.prepare import load_pictures
 from search.store.paths import curve_path, run_folder
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 SMALL = {"name": "small", "images": ["skimage:moon"], "candidates": ["log10"]}
 CONTENTS: list[dict[str, Any]] = [CONTENT, SMALL | {"search": {"trials": 0}}]
 DOCUMENTS = [(EXPERIMENTS / "quickstart.yaml").read_bytes(), experiment().yaml().encode()]

@@ -24,7 +24,9 @@ from dipstage.documents.plain_yaml import yaml_text
 from dipstage.images import save_png
 from search import Run
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[3]
 SECRET = "a-password-of-the-laptop"
 
 

@@ -29,6 +29,8 @@ from search.verification.result import Verification
 from search.verification.schedules import controls_of
 from search.verification.verdicts import Verdict, Word
 
+pytestmark = pytest.mark.long
+
 
 def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
     run = searched(tmp_path)
@@ -191,6 +193,7 @@ def test_candidates_may_not_have_names_that_tables_give(tmp_path: Path, name: st
         load_candidates(experiment(candidates=[str(path)]))
 
 
+@pytest.mark.ray
 def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +240,7 @@ def test_a_control_that_is_there_already_is_not_trained_again(tmp_path: Path) ->
     assert "plain at the rate of trial 5" not in names
 
 
+@pytest.mark.ray
 def test_a_restart_without_a_cluster_keeps_the_verification(tmp_path: Path) -> None:
     run = searched(tmp_path)
     verified(run, gains())
