@@ -8,17 +8,15 @@ So the dashboard gets this storage: it reads, it refuses to write, and its notes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
@@ -28,6 +26,8 @@ from search.dashboard.drawings import Drawings
 from search.dashboard.notes import plain, run_note, trial_note
 from search.dashboard.trial_plot import plot_trial, png
 from search.plots import plot_front
+from search.store.attributes import StudyAttributes
+from search.store.optuna_internals import FrozenStudy, id_of_study, stand_in, system_attributes
 from search.store.paths import curve_path, picture_path, verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -54,8 +54,7 @@ class _Pad:
         from optuna_dashboard import save_note
 
         self._body = body
-        study = SimpleNamespace(_study_id=0)
-        save_note(SimpleNamespace(storage=self, study=study, _trial_id=trial_id), body)
+        save_note(stand_in(self, trial_id), body)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
@@ -124,9 +123,9 @@ class Mirror(BaseStorage):
 
     def _copy(self, study_id: int, copied: _Copied, last_read: str) -> None:
         run = copied.run
-        attributes = run.study.user_attrs
-        seeds = (attributes.get("experiment") or {}).get("seeds") or ()
-        copied.keys = len(attributes["pictures"]) * len(seeds)
+        attributes = run.attributes
+        seeds = (attributes.experiment or {}).get("seeds") or ()
+        copied.keys = len(attributes.pictures) * len(seeds)
         files: frozenset[str] | None = None
         trials = []
         for trial in run.study.get_trials(deepcopy=False):
@@ -140,7 +139,7 @@ class Mirror(BaseStorage):
         if files is not None:
             self._draw_and_note(study_id, copied)
         copied.noted = run_note(run)
-        copied.names = run.study._storage.get_study_system_attrs(run.study._study_id)
+        copied.names = system_attributes(run.study)
         copied.write(last_read)
         copied.study = FrozenStudy(
             study_name=run.name,
@@ -203,7 +202,7 @@ class Mirror(BaseStorage):
         self, run: RunRecord, trial: Trial, files: frozenset[str]
     ) -> Iterator[tuple[str, str]]:
         """As Optuna keeps them: an attribute for each, by its id."""
-        keys = trial.outcomes
+        keys = trial.replicates
         drawn: dict[str, Callable[[], bytes]] = {}
         if any(curve_path(run.folder, trial.number, key).name in files for key in keys):
             drawn["curves.png"] = lambda: png(plot_trial(run, trial))
@@ -238,7 +237,7 @@ class Mirror(BaseStorage):
         """See `BaseStorage`."""
         for study in self.get_all_studies():
             if study.study_name == study_name:
-                return int(study._study_id)
+                return id_of_study(study)
         raise KeyError(f"there is no study {study_name!r}")
 
     def get_study_name_from_id(self, study_id: int) -> str:
@@ -303,7 +302,8 @@ def _picture(run: RunRecord, trial: Trial, key: str) -> bytes:
     return found
 
 
-def _told(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _told(attributes: StudyAttributes) -> dict[str, Any]:
     """Of the study's attributes, those that a person reads."""
-    told = {key: attributes[key] for key in ("trials", "concurrent") if key in attributes}
-    return {**told, **{f"code {k}": v for k, v in attributes.get("code", {}).items()}}
+    told = {"trials": attributes.trials, "concurrent": attributes.concurrent}
+    told = {key: value for key, value in told.items() if value is not None}
+    return {**told, **{f"code {k}": v for k, v in attributes.code.items()}}

@@ -36,7 +36,7 @@ def trial_note(trial: Trial, wanted: int) -> str:
 
 
 def _standing(trial: Trial, wanted: int) -> str:
-    done = len(trial.outcomes)
+    done = len(trial.replicates)
     of_all = f"{done} of {wanted} replicates" if wanted else f"{done} replicates"
     if trial.values is not None:
         psnr, steps = trial.values
@@ -57,7 +57,7 @@ def _schedule(trial: Trial, schedule: Schedule) -> list[str]:
     warmup = f", warmed up over {trial.warmup} iterations" if trial.warmup else ""
     end = f"{rate}{warmup}." if rate else ""
     stages = schedule.stages
-    if len(stages) == 1:
+    if schedule.is_plain:
         return [f"Plain DIP: the observation for all {schedule.iterations} iterations.{end}"]
     noised = len(stages) - 1
     targets = "one noised target" if noised == 1 else f"{noised} noised targets"

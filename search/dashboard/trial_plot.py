@@ -30,7 +30,7 @@ def plot_trial(run: RunRecord, trial: Trial) -> Figure:
     axes = figure.subplots()
     for start in trial.schedule.starts[1:] if trial.schedule else ():
         axes.axvline(start, color="0.85", linewidth=0.8)
-    for i, key in enumerate(trial.outcomes):
+    for i, key in enumerate(trial.replicates):
         try:
             curve = run.curves(trial, key)[f"psnr_gt_{output}_db"]
         except (InputError, KeyError):
@@ -45,7 +45,7 @@ def plot_trial(run: RunRecord, trial: Trial) -> Figure:
     axes.set_ylabel("PSNR against ground truth (dB)")
     axes.set_title(f"{run.name}, {trial.name}: {output} output", fontsize=10, parse_math=False)
     axes.grid(alpha=0.25, axis="y")
-    if axes.lines and trial.outcomes:
+    if axes.lines and trial.replicates:
         legend = axes.legend(loc="lower right", frameon=False, fontsize=7)
         for text in legend.get_texts():
             text.set_parse_math(False)

@@ -29,7 +29,7 @@ def written(run: Run | None) -> dict[str, tuple[float, bytes]]:
     paths = [
         curve_path(run.folder, trial.number, key)
         for trial in run.records()
-        for key in trial.outcomes
+        for key in trial.replicates
     ]
     return {path.name: (path.stat().st_mtime, path.read_bytes()) for path in paths}
 
@@ -44,10 +44,10 @@ def assert_exact(run: Run) -> None:
     assert {trial.state.name for trial in run.study.get_trials()} <= {"COMPLETE", "FAIL"}
     replicates = len(experiment.images) * len(experiment.seeds)
     for trial in trials:
-        assert len(trial.outcomes) == replicates
-        for key, outcome in trial.outcomes.items():
+        assert len(trial.replicates) == replicates
+        for key, replicate in trial.replicates.items():
             psnr = run.curves(trial, key)["psnr_gt_raw_db"]
-            assert float(psnr.max()) == outcome["raw"]["max_psnr_gt_db"]
+            assert float(psnr.max()) == replicate.raw.max_psnr_gt_db
     assert {path.name for path in (run.folder / "curves").iterdir()} == set(written(run))
     assert not [path.name for path in run.folder.iterdir() if path.name.endswith(".tmp")]
     assert run.driver() is None

@@ -33,7 +33,7 @@ def curved(runs_dir: Path, **changes: Any) -> Run:
     tiny = experiment(**{**content, **changes})
     run = play(new_run(runs_dir, tiny), SCORES.__getitem__)
     for trial in run.records():
-        for k, key in enumerate(KEYS if trial.outcomes else ()):
+        for k, key in enumerate(KEYS if trial.replicates else ()):
             best, steps = trial.measure("raw", "max_psnr_gt_db").mean, SCORES[trial.number][1]
             raw = (best - np.abs(np.arange(30) - float(steps)))[: 30 - k].astype(np.float32)
             np.savez_compressed(

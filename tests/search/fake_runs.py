@@ -10,6 +10,7 @@ from search import Run
 from search.execution.ledger import Ledger
 from search.experiment.model import Experiment, validate
 from search.experiment.prepare import load_candidates, load_pictures
+from search.store.replicate import Replicate
 from search.store.storage import open_storage
 from search.store.study import create_study
 
@@ -40,8 +41,8 @@ def experiment(**changes: Any) -> Experiment:
     return validate({**CONTENT, **changes}, "test")
 
 
-def outcome(max_psnr_gt_db: float, steps_to_max: int, censored: bool = False) -> dict[str, Any]:
-    """A replicate's summary as a worker sends it."""
+def outcome(max_psnr_gt_db: float, steps_to_max: float, censored: bool = False) -> Replicate:
+    """A replicate as a worker sends it."""
     scores = {
         "max_psnr_gt_db": max_psnr_gt_db,
         "steps_to_max": steps_to_max,
@@ -53,18 +54,20 @@ def outcome(max_psnr_gt_db: float, steps_to_max: int, censored: bool = False) ->
         "final_ssim_gt": 0.6,
     }
     smoothed = {**scores, "max_psnr_gt_db": max_psnr_gt_db + 1}
-    return {
-        "stop": "budget",
-        "iterations": 30,
-        "resets": 0,
-        "wall_s": 2.5,
-        "iterations_per_s": 12.0,
-        "device": "cpu",
-        "host": "here",
-        "versions": {"torch": "2.13.0", "python": "3.11.7"},
-        "raw": scores,
-        "smoothed": smoothed,
-    }
+    return Replicate.from_plain(
+        {
+            "stop": "budget",
+            "iterations": 30,
+            "resets": 0,
+            "wall_s": 2.5,
+            "iterations_per_s": 12.0,
+            "device": "cpu",
+            "host": "here",
+            "versions": {"torch": "2.13.0", "python": "3.11.7"},
+            "raw": scores,
+            "smoothed": smoothed,
+        }
+    )
 
 
 def new_run(runs_dir: Path, tiny: Experiment) -> Run:

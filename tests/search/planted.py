@@ -1,9 +1,9 @@
 """A trainer whose truth is known: means, how pictures change them, and the noise of seeds."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from fake_runs import outcome
 
 from search.verification.verdicts import Entry
 
@@ -37,15 +37,11 @@ class Trainer:
         normal = self._generator.normal
         own_psnr = normal(0, truth.picture_psnr_db, pictures)
         own_steps = normal(0, truth.picture_steps, pictures)
-        outcomes: dict[str, dict[str, Any]] = {}
+        replicates = {}
         for key in self.keys:
             picture = int(key[1 : key.index("-")])
-            scores = {
-                "max_psnr_gt_db": truth.psnr_db
-                + self._ease[picture]
-                + own_psnr[picture]
-                + normal(0, truth.seed_psnr_db),
-                "steps_to_max": truth.steps + own_steps[picture] + normal(0, truth.seed_steps),
-            }
-            outcomes[key] = {"raw": scores, "smoothed": scores}
-        return Entry(name, outcomes)
+            psnr_db = truth.psnr_db + self._ease[picture] + own_psnr[picture]
+            psnr_db += normal(0, truth.seed_psnr_db)
+            steps = truth.steps + own_steps[picture] + normal(0, truth.seed_steps)
+            replicates[key] = outcome(psnr_db, steps)
+        return Entry(name, replicates)

@@ -12,9 +12,11 @@ from dipstage.documents.plain_yaml import write_whole, yaml_text
 from dipstage.documents.records import to_plain
 from search import Run
 from search.execution.ledger import Ledger
+from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment
-from search.experiment.prepare import Candidate, load_pictures
+from search.experiment.prepare import load_pictures
 from search.store.paths import curve_path, verification_path
+from search.store.replicate import ReplicateKey
 from search.store.storage import open_storage
 from search.store.study import create_study
 from search.verification.drive import part, tuned_trial
@@ -71,7 +73,9 @@ def compared(
     )
     made = part(run, name)
     assert made is not None
-    keys = [f"{label}-seed{seed}" for seed in named.seeds for label in load_pictures(named)]
+    keys = [
+        str(ReplicateKey(label, seed)) for seed in named.seeds for label in load_pictures(named)
+    ]
     ledger = Ledger(made.study, named, keys)
     while (work := ledger.next()) is not None:
         schedule = made.records()[work.number].name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from fake_runs import KEYS, outcome
@@ -18,6 +17,7 @@ from search.execution.ledger import Ledger, Work
 from search.experiment.model import validate
 from search.experiment.prepare import load_pictures
 from search.store.paths import curve_path, picture_path
+from search.store.replicate import Replicate, ReplicateKey
 
 Score = Callable[[int], tuple[float, int] | str]
 
@@ -37,17 +37,18 @@ def truth_of(text: str, label: str) -> Pixels:
     return load_pictures(validate(parse_yaml(text, "test"), "test"))[label].pixels
 
 
-def keep_files(run: Run, number: int, key: str, scores: dict[str, Any], picture: bool) -> None:
+def keep_files(run: Run, number: int, key: str, replicate: Replicate, picture: bool) -> None:
     """What a driver writes of a replicate; not compressed, which is as good to read."""
     length, found = run.experiment.trainer.iterations, {}
     for output in ("raw", "smoothed"):
-        best, steps = scores[output]["max_psnr_gt_db"], scores[output]["steps_to_max"]
-        found[f"psnr_gt_{output}_db"] = curve(best, steps, length, number)
+        scores = replicate.raw if output == "raw" else replicate.smoothed
+        best = curve(scores.max_psnr_gt_db, scores.steps_to_max, length, number)
+        found[f"psnr_gt_{output}_db"] = best
     buffer = io.BytesIO()
     np.savez(buffer, **found)  # type: ignore[arg-type]
     curve_path(run.folder, number, key).write_bytes(buffer.getvalue())
     if picture:
-        truth = truth_of(run.experiment.yaml(), key.rpartition("-seed")[0])
+        truth = truth_of(run.experiment.yaml(), ReplicateKey.parse(key).picture)
         noise = np.random.default_rng(number).normal(0, 0.05, truth.shape)
         path = picture_path(run.folder, number, key)
         path.parent.mkdir(exist_ok=True)
