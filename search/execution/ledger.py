@@ -23,6 +23,7 @@ from search.store.attributes import (
     is_interrupted,
     replicate_attribute,
     replicates,
+    write_to_trial,
 )
 from search.store.optuna_internals import id_of_study, id_of_trial
 from search.store.replicate import Replicate
@@ -321,5 +322,4 @@ class Ledger:
         return {key: each.score(self._objective) for key, each in replicates(trial).items()}
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
-        for key, value in attributes.items():
-            self._storage.set_trial_user_attr(self._open[number].trial_id, key, value)
+        write_to_trial(self._storage, self._open[number].trial_id, attributes)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -137,6 +138,12 @@ _TRIAL = frozenset(each.name for each in fields(TrialAttributes))
 def replicate_attribute(key: str, replicate: Replicate) -> dict[str, Any]:
     """Return the attribute that holds a finished replicate, by its name on disk."""
     return {_REPLICATE + key: replicate.to_plain()}
+
+
+def write_to_trial(storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    """Write attributes of a trial, by their names on disk."""
+    for name, value in attributes.items():
+        storage.set_trial_user_attr(trial_id, name, value)
 
 
 def replicates(trial: FrozenTrial) -> dict[str, Replicate]:
