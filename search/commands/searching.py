@@ -221,8 +221,9 @@ def _conclude(run: RunRecord, runs_dir: Path) -> None:
 @click.option(
     "--controls",
     metavar="knee|psnr|steps|NUMBER",
-    help="Also run a schedule with its staging broken: reversed, shuffled, its heaviest target "
-    "alone, and plain DIP at its learning rate, constant and warmed up over its ramp.",
+    help="Also run a schedule with its staging broken: reversed, shuffled, the target of its "
+    "maximum noise level alone, and plain DIP at its learning rate, constant and warmed up over "
+    "its ramp.",
 )
 @click.option(
     "--allow-seen",
