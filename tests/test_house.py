@@ -20,7 +20,6 @@ ALLOWED = {
     },
     "optuna": {
         "analysis/importance.py",
-        "dashboard/drawings.py",
         "dashboard/mirror.py",
         "execution/ledger.py",
         "execution/sampler.py",
@@ -92,6 +91,16 @@ def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
     assert not heavy & loaded(f"import {modules}")
 
 
+@pytest.mark.parametrize("package", ["dipstage", "search"])
+def test_folders_of_tests_mirror_packages(package: str) -> None:
+    folders = {
+        path.parent.relative_to(ROOT / "tests")
+        for path in (ROOT / "tests" / package).rglob("test_*.py")
+    }
+    assert len(folders) > 1
+    assert [folder for folder in folders if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
 @pytest.mark.parametrize("page", ["reliability.md", "security.md"])
 def test_tests_that_the_docs_name_exist(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
@@ -108,7 +117,7 @@ def test_no_file_names_a_registry_or_a_machine_s_path() -> None:
     forbidden = ("index-" + "url", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/")
     for name in tracked:
         path = ROOT / name
-        if path.suffix in (".png", ".svg") or not path.is_file():
+        if path.suffix in (".png", ".svg", ".gz") or not path.is_file():
             continue
         for word in forbidden:
             assert word not in path.read_text(), f"{name} holds {word}"
