@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all check audit bench docs
+.PHONY: help setup quickstart test test-fast test-all check audit bench docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -27,11 +27,19 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
-test: $(STAMP)  ## run the tests, 13 minutes on two cores
-	$(BIN)/python -m pytest -m 'not slow'
+# Two processes, which share out the tests by file; the tests that use one Ray stay together. One
+# thread in each process: more of them would wait for one another. The 20 slowest are printed.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+  --durations=20
 
-test-all: $(STAMP)  ## run the slow tests too, some 30 minutes on two cores
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the tests on two cores
+	$(PYTEST) -m 'not slow'
+
+test-fast: $(STAMP)  ## run the brief tests that need no Ray, no browser and no server
+	$(PYTEST) -m 'not slow and not long and not ray and not browser and not server'
+
+test-all: $(STAMP)  ## run the slow tests too
+	$(PYTEST)
 
 check: $(STAMP) audit  ## lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 Claim: headless Chromium shows its first words and its front within 2 s, and the file is below
 10 MB; when all ten charts are drawn is told as well. Median, least and most of n openings in fresh
 pages; the trials are played, not trained.
-`PYTHONPATH=.:tests/search python benchmarks/report.py`, a minute; needs playwright and Chromium.
+`PYTHONPATH=.:tests/fixtures python benchmarks/report.py`, a minute; needs playwright and Chromium.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from dipstage import (
 from dipstage.noise import noised
 from dipstage.presets import PRESETS
 from dipstage.randomness import Stream
+from dipstage.terminal.palette import BLUE, FAINT, GREEN, VERMILLION
 from dipstage.terminal.plots import save_figure
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).parent / "images"
 PICTURE, SIGMA_255, STAGED = "skimage:chelsea", 25.0, "sharp-linear"
-STYLES = [("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-.")]
+STYLES = [(BLUE, "-"), (VERMILLION, "--"), (GREEN, "-.")]
 """Told apart by colour and by dashes."""
 
 
@@ -80,7 +81,7 @@ def family(iterations: int = 600) -> Figure:
             "free": {"split": free},
         },
         "noise.beta": {b: {"noise": NoiseLevels(b, 1.0)} for b in ("linear", "cosine", "sigmoid")},
-        "noise.heaviest (t/T)": {
+        "noise.max_level (t/T)": {
             f"{h:g}": {"noise": NoiseLevels("linear", h)} for h in (0.2, 0.5, 1.0)
         },
     }
@@ -170,7 +171,7 @@ def plain_and_staged(plain: Path, staged: Path) -> Figure:
     axes = figure.subplots()
     for i, start in enumerate(parse_preset(STAGED).schedule(900).starts[1:]):
         label = "stage switch" if i == 0 else None
-        axes.axvline(start, color="0.85", linewidth=0.8, label=label)
+        axes.axvline(start, color=FAINT, linewidth=0.8, label=label)
     for (name, folder), (colour, line) in zip(
         {"plain DIP": plain, STAGED: staged}.items(), STYLES, strict=False
     ):

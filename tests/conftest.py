@@ -1,13 +1,16 @@
-"""Settings of the suite, a played run, and one Ray for the whole session."""
+"""Settings of the suite, what tests need, a played run, and one Ray for the whole session."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
+from needs import FIXTURES, MARKERS, Guard
+from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
 from search import Run
@@ -15,6 +18,47 @@ from search import Run
 # Wall time proves nothing on a busy machine, and a suite that fails must fail again.
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+guard = Guard()
+
+
+@event.listens_for(Engine, "connect")
+def _write_without_waiting(connection: object, _: object) -> None:
+    """Let SQLite leave writing to the system: tests end processes, never the machine."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+def markers(item: pytest.Item) -> set[str]:
+    """What a test needs, see `needs`."""
+    return {marker.name for marker in item.iter_markers() if marker.name in MARKERS}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, and hand them to processes file by file.
+
+    All tests that share one Ray are one group, which comes first because it takes longest: only one
+    process starts that Ray, and the others have the rest to do meanwhile.
+    """
+    shared = []
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        for name, marker in FIXTURES.items():
+            if name in used:
+                item.add_marker(marker)
+        shared.append("ray_session" in used)
+        group = "ray_session" if shared[-1] else item.path.relative_to(item.config.rootpath)
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+    order = sorted(range(len(items)), key=lambda k: (not shared[k], not markers(items[k]), k))
+    items[:] = [items[k] for k in order]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test start what it is marked for, and nothing else."""
+    with guard.over(item.nodeid, markers(item)):
+        return (yield)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ import pytest
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+pytestmark = pytest.mark.ray
+
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebooks" / "first-search.ipynb"
 MOST_BYTES = 400_000
 

@@ -6,10 +6,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from dipstage.outcome import Outcome
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS
+from dipstage.terminal.palette import BLUE, FAINT, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ SAVING: Any = {"svg.hashsalt": "dipstage", "pdf.fonttype": 42}
 """matplotlib's settings for files: the same names in an SVG each time, whole fonts in a PDF."""
 METADATA: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 """What files say of their making, by their kind: nothing that changes from day to day."""
-_STYLES = {"raw": ("#0072B2", "-"), "smoothed": ("#D55E00", "--")}
+_STYLES = {"raw": (BLUE, "-"), "smoothed": (VERMILLION, "--")}
 
 
 def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
@@ -28,7 +29,7 @@ def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for i, start in enumerate(schedule.starts[1:]):
-        axes.axvline(start, color="0.85", linewidth=0.8, label="stage switch" if i == 0 else None)
+        axes.axvline(start, color=FAINT, linewidth=0.8, label="stage switch" if i == 0 else None)
     for output in OUTPUTS:
         colour, line = _STYLES[output]
         scores = outcome.scores(output)

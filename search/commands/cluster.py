@@ -60,12 +60,14 @@ def submit(
     runs_dir: str | None,
     address: str,
 ) -> None:
-    """Start the search that the file EXPERIMENT describes on a remote Ray cluster.
+    """Start the search that EXPERIMENT describes on a remote Ray cluster.
 
-    Sends the experiment, the pictures and schedule files that it names, and this program's code;
-    prints the job's id, and does not wait for its end.
+    EXPERIMENT is a file, or the name of an experiment that comes with the package. Sends the
+    experiment, the pictures and schedule files that it names, and this program's code; prints the
+    job's id, and does not wait for its end.
     """
     from search.experiment.model import load_experiment
+    from search.experiment.packaged import experiment_file
     from search.remote.jobs import Cluster
     from search.remote.upload import RUNS_DIR, Submission, check
 
@@ -73,7 +75,7 @@ def submit(
     given = [] if name is None else [f"name={json.dumps(name)}"]
     if trials is not None and not resume:
         given.append(f"search.trials={trials}")
-    loaded = load_experiment(experiment, (*overrides, *given))
+    loaded = load_experiment(experiment_file(experiment), (*overrides, *given))
     submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
     for notice in check(loaded):
         click.echo(f"notice: {notice}", err=True)

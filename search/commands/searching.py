@@ -61,8 +61,11 @@ def launch(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Start the search that the file EXPERIMENT describes."""
+    """Start the search that EXPERIMENT describes: a file, or the name of an experiment that comes
+    with the package, such as quickstart.
+    """
     from search.experiment.model import load_experiment
+    from search.experiment.packaged import experiment_file
 
     flags = {
         "name": json.dumps(name) if name is not None else None,
@@ -71,7 +74,7 @@ def launch(
         "search.seed": seed,
     }
     given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
-    loaded = load_experiment(experiment, overrides + given)
+    loaded = load_experiment(experiment_file(experiment), overrides + given)
 
     def start(view: View) -> RunRecord:
         from search.execution.driver import launch as launch_search

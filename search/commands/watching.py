@@ -25,7 +25,7 @@ from search.commands.shared import of_a_run
 )
 @of_a_run
 def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_dir: Path) -> None:
-    """Show RUN in a browser while it runs and after: optuna-dashboard, with curves and pictures.
+    """Show RUN in a browser while it runs and after: with optuna-dashboard.
 
     It serves a copy that follows the study: nothing there can change a search. Ctrl-C ends it.
     """

@@ -1,18 +1,16 @@
 """A copy of a run's study in memory, which follows it and which a viewer cannot harm.
 
-optuna-dashboard keeps notes and artifacts as attributes of the study, and lets whoever looks at it
-rename and delete. A study here is a driver's, who holds a lease on it and compares it on a resume.
-So the dashboard gets this storage: it reads, it refuses to write, and its notes are its own.
+optuna-dashboard keeps notes as attributes of the study, and lets whoever looks at it rename and
+delete. A study here is a driver's, who holds a lease on it and compares it on a resume. So the
+dashboard gets this storage: it reads, it refuses to write, and its notes are its own.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Container, Iterator
-from contextlib import suppress
+import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, NoReturn
 
 from optuna.storages import BaseStorage
@@ -20,15 +18,16 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
-from search.analysis.front import front_of
+from search.analysis.status import sentence, status_of
 from search.analysis.trial_rows import row
-from search.dashboard.drawings import Drawings
-from search.dashboard.notes import plain, run_note, trial_note
-from search.dashboard.trial_plot import plot_trial, png
-from search.plots import plot_front
 from search.store.attributes import StudyAttributes
-from search.store.optuna_internals import FrozenStudy, id_of_study, stand_in, system_attributes
-from search.store.paths import curve_path, picture_path, verification_path
+from search.store.optuna_internals import (
+    FrozenStudy,
+    id_of_study,
+    stand_in_for_study,
+    system_attributes,
+)
+from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.drive import Parts
@@ -36,25 +35,23 @@ from search.verification.plan import HELD_OUT, TUNING
 
 _STUDY_STRIDE = 10_000_000
 """More than a study has trials, so that ids of trials are unique over studies."""
-_NOTED = 300
-"""Trials that have notes. optuna-dashboard looks through all notes of a study for each trial."""
+_ABOUT = (
+    "This is a read-only copy that follows the study. Raced trials are shown as pruned, with their "
+    "predicted values."
+)
 
 
-class _Pad:
-    """One note, kept as optuna-dashboard would keep it in a study."""
+class _Note:
+    """A study's note, kept as optuna-dashboard would keep it in a study."""
 
     def __init__(self) -> None:
         self.attributes: dict[str, Any] = {}
-        self._body = ""
 
-    def write(self, body: str, trial_id: int | None) -> None:
-        """Take up a note that has changed."""
-        if body == self._body:
-            return
+    def write(self, body: str) -> None:
+        """Replace the note."""
         from optuna_dashboard import save_note
 
-        self._body = body
-        save_note(stand_in(self, trial_id), body)
+        save_note(stand_in_for_study(self), body)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
@@ -73,28 +70,24 @@ class _Copied:
     study: FrozenStudy | None = None
     trials: list[FrozenTrial] = field(default_factory=list)
     known: dict[int, tuple[FrozenTrial, FrozenTrial]] = field(default_factory=dict)
-    pads: dict[int | None, _Pad] = field(default_factory=dict)
-    front: dict[str, str] = field(default_factory=dict)
-    keys: int = 0
+    note: _Note = field(default_factory=_Note)
     names: dict[str, Any] = field(default_factory=dict)
-    noted: str = ""
+    status: str = ""
 
     def write(self, last_read: str) -> None:
-        """The search's note, and how old it is."""
-        self.pads.setdefault(None, _Pad()).write(f"{self.noted}\n\n{last_read}", None)
+        """Say how the search stands, and how old that is."""
+        self.note.write(f"{self.status}\n\n{last_read}\n\n{_ABOUT}")
 
     def system_attrs(self) -> dict[str, Any]:
-        """Where optuna-dashboard looks for notes, names of objectives and the plot of the front."""
-        notes = {k: v for pad in self.pads.values() for k, v in pad.attributes.items()}
-        return {**self.names, **notes, **self.front}
+        """Where optuna-dashboard looks for the note and the names of objectives."""
+        return {**self.names, **self.note.attributes}
 
 
 class Mirror(BaseStorage):
     """The search as study 1, and the parts of its verification, as far as there are any."""
 
-    def __init__(self, run: RunRecord, drawings: Drawings) -> None:
+    def __init__(self, run: RunRecord) -> None:
         """Look at the run for the first time."""
-        self._drawings = drawings
         self._copies: dict[int, _Copied] = {1: _Copied(run)}
         self._parts = Parts(run)
         self._read = datetime.now().astimezone()
@@ -123,99 +116,25 @@ class Mirror(BaseStorage):
 
     def _copy(self, study_id: int, copied: _Copied, last_read: str) -> None:
         run = copied.run
-        attributes = run.attributes
-        seeds = (attributes.experiment or {}).get("seeds") or ()
-        copied.keys = len(attributes.pictures) * len(seeds)
-        files: frozenset[str] | None = None
         trials = []
         for trial in run.study.get_trials(deepcopy=False):
             # Optuna hands out the same object for a trial that has ended.
             seen = copied.known.get(trial.number)
             if seen is None or seen[0] is not trial:
-                files = _files(run) if files is None else files
-                shown = self._shown(study_id, copied, trial, files)
-                seen = copied.known[trial.number] = trial, shown
+                seen = copied.known[trial.number] = trial, _shown(study_id, run, trial)
             trials.append(seen[1])
-        if files is not None:
-            self._draw_and_note(study_id, copied)
-        copied.noted = run_note(run)
+        copied.status = f"{plain(sentence(status_of(run)))}."
         copied.names = system_attributes(run.study)
         copied.write(last_read)
         copied.study = FrozenStudy(
             study_name=run.name,
             direction=None,
             directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
-            user_attrs=_told(attributes),
+            user_attrs=_told(run.attributes),
             system_attrs=copied.system_attrs(),
             study_id=study_id,
         )
         copied.trials = trials
-
-    def _draw_and_note(self, study_id: int, copied: _Copied) -> None:
-        """What depends on all trials: the plot of the front, and who has a note."""
-        run, records = copied.run, copied.run.records()
-        members = {trial.number for trial in front_of(run.records())}
-        if members:
-            plot = self._artifact(run.name, "front.png", lambda: png(plot_front(run)))
-            copied.front = dict([plot])
-        first = [t for t in records if t.number in members or t.candidate]
-        rest = [t for t in reversed(records) if t.number not in members and not t.candidate]
-        before = copied.pads
-        copied.pads = {None: before.get(None, _Pad())}
-        for trial in (first + rest)[:_NOTED]:
-            pad = copied.pads[trial.number] = before.get(trial.number, _Pad())
-            pad.write(trial_note(trial, copied.keys), study_id * _STUDY_STRIDE + trial.number)
-
-    def _shown(
-        self, study_id: int, copied: _Copied, trial: FrozenTrial, files: frozenset[str]
-    ) -> FrozenTrial:
-        """A trial as the dashboard shows it: a row's cells as attributes, drawings as artifacts.
-
-        A raced trial is shown as pruned: as a complete one, its prediction could be on the front.
-        """
-        ours = Trial.of(trial)
-        raced = ours.state == "raced"
-        cells = {
-            key: value
-            for key, value in row(ours, copied.run.objective).items()
-            if value not in (None, "") and not key.startswith("param_")
-        }
-        # The trial's own number, state and values say these.
-        for key in ("trial", "state", "max_psnr_gt_db", copied.run.objective.steps_key):
-            cells.pop(key, None)
-        return FrozenTrial(
-            number=trial.number,
-            trial_id=study_id * _STUDY_STRIDE + trial.number,
-            state=TrialState.PRUNED if raced else trial.state,
-            value=None,
-            values=trial.values,
-            datetime_start=trial.datetime_start,
-            datetime_complete=trial.datetime_complete,
-            params=trial.params,
-            distributions=trial.distributions,
-            user_attrs=cells,
-            system_attrs=dict(self._artifacts(copied.run, ours, files)),
-            intermediate_values={},
-        )
-
-    def _artifacts(
-        self, run: RunRecord, trial: Trial, files: frozenset[str]
-    ) -> Iterator[tuple[str, str]]:
-        """As Optuna keeps them: an attribute for each, by its id."""
-        keys = trial.replicates
-        drawn: dict[str, Callable[[], bytes]] = {}
-        if any(curve_path(run.folder, trial.number, key).name in files for key in keys):
-            drawn["curves.png"] = lambda: png(plot_trial(run, trial))
-        for key in keys:
-            if picture_path(run.folder, trial.number, key).name in files:
-                drawn[f"{key}.png"] = partial(_picture, run, trial, key)
-        for filename, draw in drawn.items():
-            yield self._artifact(f"{run.name}/{trial.number}", filename, draw)
-
-    def _artifact(self, place: str, filename: str, draw: Callable[[], bytes]) -> tuple[str, str]:
-        identity = self._drawings.offer(f"{place}/{filename}", draw)
-        meta = {"artifact_id": identity, "filename": filename, "mimetype": "image/png"}
-        return f"artifacts:{identity}", json.dumps({**meta, "encoding": None})
 
     # What optuna-dashboard reads.
 
@@ -286,20 +205,33 @@ class Mirror(BaseStorage):
     set_trial_user_attr = set_trial_system_attr = _refuse
 
 
-def _files(run: RunRecord) -> frozenset[str]:
-    """Names of the curves and pictures that are there, asked for at once."""
-    names: list[str] = []
-    for folder in ("curves", "pictures"):
-        with suppress(OSError):
-            names += [path.name for path in (run.folder / folder).iterdir()]
-    return frozenset(names)
+def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial as the dashboard shows it, with the cells of its row as attributes.
 
-
-def _picture(run: RunRecord, trial: Trial, key: str) -> bytes:
-    found = run.picture(trial, key)
-    if found is None:
-        raise InputError(f"{trial.name} has no picture {key}")
-    return found
+    A raced trial is shown as pruned: as a complete one, its prediction could be on the front.
+    """
+    ours = Trial.of(trial)
+    # The trial's own number, state, values and parameters say these.
+    own = ("trial", "state", "max_psnr_gt_db", run.objective.steps_key)
+    cells = {
+        key: value
+        for key, value in row(ours, run.objective).items()
+        if value not in (None, "") and key not in own and not key.startswith("param_")
+    }
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=study_id * _STUDY_STRIDE + trial.number,
+        state=TrialState.PRUNED if ours.state == "raced" else trial.state,
+        value=None,
+        values=trial.values,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=cells,
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 def _told(attributes: StudyAttributes) -> dict[str, Any]:
@@ -307,3 +239,8 @@ def _told(attributes: StudyAttributes) -> dict[str, Any]:
     told = {"trials": attributes.trials, "concurrent": attributes.concurrent}
     told = {key: value for key, value in told.items() if value is not None}
     return {**told, **{f"code {k}": v for k, v in attributes.code.items()}}
+
+
+def plain(text: str) -> str:
+    """Escape text for Markdown: names and reasons come from files."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$:@])", r"\\\1", " ".join(text.split()))

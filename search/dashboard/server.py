@@ -71,13 +71,11 @@ def dashboard(run: RunRecord, host: str, port: int | None) -> Iterator[Server]:
         raise InputError(
             f"dipsearch dashboard needs {error.name}: pip install 'dipsearch[dashboard]'"
         ) from None
-    from search.dashboard.drawings import Drawings
     from search.dashboard.mirror import Mirror
 
     with _bound(host, port) as server:
-        drawings = Drawings()
-        mirror = Mirror(run, drawings)
-        app = optuna_dashboard.wsgi(mirror, artifact_store=drawings)
+        mirror = Mirror(run)
+        app = optuna_dashboard.wsgi(mirror)
         server.set_app(read_only(app, local=host in (LOOPBACK, "localhost", "::1")))
         ended = threading.Event()
         follower = threading.Thread(target=_follow, args=(mirror, ended), daemon=True)

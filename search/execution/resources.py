@@ -68,7 +68,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
 
 def _our_code() -> dict[str, Any]:
     """Workers elsewhere run this code, whatever they have installed."""
-    here = Path(__file__).parents[1]
+    here = Path(__file__).parents[2]
     return {"py_modules": [str(here / package) for package in ("dipstage", "search")]}
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
+from dipstage.terminal.palette import BLUE, GREY, VERMILLION
 from search.analysis.front import front_of, pick
 from search.experiment.objectives import Score
 from search.plots.labels import name_points
 from search.plots.spread import Errors, Spread, spread_of
-from search.plots.style import BLUE, GREY, SMALL, VERMILLION, Plot, Style, drawing, legend_below
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below
 from search.store.records import Trial
 from search.store.run import RunRecord
 

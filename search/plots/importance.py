@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dipstage.errors import InputError
+from dipstage.terminal.palette import BLUE, ORANGE
 from search.analysis.importance import importance_of
-from search.plots.style import BLUE, ORANGE, SMALL, Plot, Style, drawing, legend_below
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below
 from search.store.run import RunRecord
 
 _BAR = 0.38

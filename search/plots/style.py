@@ -1,8 +1,7 @@
-"""Two styles, their colours and lines, and a figure that keeps to its style wherever it is drawn.
+"""Two styles, their lines, and a figure that keeps to its style wherever it is drawn.
 
-Colours are those of Okabe and Ito (2008), which people with any of the common colour blindnesses
-tell apart; lines differ by their dashes as well, and points by shape and lightness, so that every
-figure can be read in grey.
+Lines differ by their dashes as well as by their colours, and points by shape and lightness, so that
+every figure can be read in grey.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 
 from dipstage.errors import InputError
+from dipstage.terminal.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from dipstage.terminal.plots import METADATA, SAVING
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -28,9 +28,6 @@ from search.store.run import RunRecord
 Style: TypeAlias = Literal["screen", "paper"]
 Line: TypeAlias = tuple[str, Any]
 STYLES: tuple[Style, ...] = ("screen", "paper")
-
-BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "0.72"
 
 SMALL: dict[Style, float] = {"screen": 9, "paper": 7}
 """Points of the text beside points and lines."""

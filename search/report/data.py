@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dipstage.terminal.palette import THEMES
 from search.analysis.comparison import history
 from search.analysis.front import front_of, pick_of
 from search.analysis.importance import importance_of
@@ -47,6 +48,7 @@ def gather_data(
     spread = spread_of(run, objective.output, "paired", ("max_psnr_gt_db", objective.steps_key))
     content = {
         "run": run.name,
+        "colours": list(THEMES["light"]),
         "output": objective.output,
         "steps_key": objective.steps_key,
         "steps_words": objective.steps_words,

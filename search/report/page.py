@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
 from search.report.advice import advise
 from search.report.data import gather_data
@@ -66,6 +67,7 @@ def render(run: RunRecord) -> str:
         objective=run.objective,
         data=embed(content),
         style=asset("report.css"),
+        themes=THEMES,
         scripts=scripts,
         policy=policy(scripts),
     )  # fmt: skip

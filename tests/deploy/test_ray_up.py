@@ -16,6 +16,8 @@ import pytest
 from cluster_files import CLUSTER, ON_PREMISES, ROOT, read_yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+pytestmark = pytest.mark.ray
+
 LAUNCHED = pytest.mark.parametrize("path", [CLUSTER, ON_PREMISES], ids=lambda path: path.stem)
 
 

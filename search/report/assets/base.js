@@ -28,8 +28,7 @@ const spread = (mean, std, digits) => number(mean, digits) + (std === null || st
 
 function colours() {
   const style = getComputedStyle(root);
-  const names = ["paper", "raised", "ink", "quiet", "line", "blue", "orange", "green", "purple", "grey", "faint"];
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+  return Object.fromEntries(data.colours.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
 }
 
 function axis(title, colour, more = {}) {

@@ -1,0 +1,42 @@
+"""Experiments that come with the package, named without a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dipstage.errors import InputError
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def packaged_experiments() -> dict[str, Path]:
+    """Return the experiments that come with the package by their names.
+
+    An installed package holds them itself; a checkout has them in `experiments/`.
+    """
+    folder = _PACKAGE / "experiments"
+    if not folder.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():
+        folder = _PACKAGE.parent / "experiments"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def experiment_file(given: Path) -> Path:
+    """Return the file that a person means by `given`.
+
+    Args:
+        given: the path of a file or, where no such file exists, the name of an experiment that
+            comes with the package.
+
+    Raises:
+        InputError: `given` is a bare name, and neither a file nor a packaged experiment has it.
+    """
+    if given.exists() or given.suffix or given.name != str(given):
+        return given
+    packaged = packaged_experiments()
+    if given.name not in packaged:
+        names = ", ".join(packaged) or "none"
+        raise InputError(
+            f"{given.name} is neither a file nor an experiment that comes with the package "
+            f"({names})"
+        )
+    return packaged[given.name]

@@ -1,0 +1,204 @@
+"""Any bytes are a schedule or a picture, or are refused in one short line that names the file.
+
+DIPSEARCH_EXAMPLES=N runs N times as many examples, drawn anew each time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
+
+from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, parse_yaml
+from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file, save_schedule
+from dipstage.documents.whole_files import read_regular
+from dipstage.errors import InputError
+
+SCHEDULE = """format: 1
+iterations: 600
+stages:
+- {alpha_bar: 0.25, iterations: 150, share: 0.25}
+- {alpha_bar: 1.0, iterations: 450, share: 0.75}
+family:
+  stages: 2
+  split: {kind: power, exponent: 2.06}
+  ramp: 150
+  noise: {beta: sigmoid, max_level: 0.3}
+measured:
+  images: [skimage:chelsea, a b.png]
+  sigma_255: 25.0
+  seeds: [0, 1]
+  trainer: {iterations: 600, width: 32, scales: 4, learning_rate: 0.001}
+  output: raw
+  raw: &
+  smoothed: &
+  size: 64
+verified:
+  verdict: better
+  iterations: 900
+  images: [b.png]
+  seeds: [7]
+  n: 1
+  against: plain DIP
+  output: raw
+  max_psnr_gt_db: {mean: 0.5, low: 0.1, high: 0.9}
+  steps: {mean: -30.0}
+  raw: &
+  smoothed: &
+  method: Student
+provenance:
+  run: quickstart
+  trial: 7
+  created: '2026-01-01T00:00:00+00:00'
+  versions: {torch: 2.13.0}
+""".replace(
+    "&",
+    "{max_psnr_gt_db: {mean: 27.1, n: 2, std: 0.3}, steps_to_max: {mean: 301.5, n: 2}, "
+    "max_ssim_gt: {mean: 0.8, n: 1}, steps_to_max_ssim_gt: {mean: 290.0, n: 1}, censored: 2}",
+)
+FREE = """format: 1
+iterations: 10
+stages:
+- {alpha_bar: 0.2, iterations: 1, share: 0.1}
+- {alpha_bar: 0.5, iterations: 2, share: 0.2}
+- {alpha_bar: 1, iterations: 7, share: 0.7}
+family: {stages: 3, split: {kind: free, weights: [0.3, 0.7]}, ramp: 3, noise: {beta: linear}}
+preset: log10
+"""
+DOCUMENTS = [SCHEDULE.encode(), FREE.encode()]
+CONTENTS = [YAML(typ="safe", pure=True).load(text) for text in DOCUMENTS]
+KEYS = [
+    "format",
+    "iterations",
+    "stages",
+    "alpha_bar",
+    "share",
+    "family",
+    "split",
+    "kind",
+    "weights",
+]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written anew by each example."""
+    return tmp_path_factory.mktemp("untrusted") / "schedule.yaml"
+
+
+def holds(path: Path, data: bytes) -> ScheduleFile | None:
+    """The property: a schedule file that survives a round trip, or one clear refusal."""
+    path.write_bytes(data)
+    content = result(path, read_schedule_file)
+    if content is not None:
+        save_schedule(path, content)
+        assert repr(read_schedule_file(path)) == repr(content)  # NaN is not equal to itself.
+    return content
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_documents_themselves_are_read(path: Path, document: bytes) -> None:
+    assert holds(path, document) is not None
+
+
+@examples(200)
+@given(data=st.binary(max_size=300))
+def test_any_bytes(path: Path, data: bytes) -> None:
+    holds(path, data)
+
+
+@examples(300)
+@given(text=YAML_TEXTS)
+def test_any_yaml(path: Path, text: str) -> None:
+    holds(path, text.encode(errors="replace"))
+
+
+@examples(300)
+@given(data=mutations(DOCUMENTS))
+def test_damaged_schedules(path: Path, data: bytes) -> None:
+    holds(path, data)
+
+
+@examples(150)
+@given(data=altered(CONTENTS))
+def test_schedules_with_other_values(path: Path, data: bytes) -> None:
+    holds(path, data)
+
+
+@examples(100)
+@given(content=st.dictionaries(st.sampled_from(KEYS), values(KEYS), max_size=6))
+def test_plain_data_of_any_shape(path: Path, content: dict[str, Any]) -> None:
+    import json
+
+    holds(path, json.dumps(content).encode())
+
+
+BOMBS = {
+    "billion laughs": "a: &a [x]\n"
+    + "".join(f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]\n" for i in range(1, 30)),
+    "deep": "[" * 100_000,
+    "deep keys": "? " * 100_000,
+    "a million seeds": "seeds: [" + "1," * 1_000_000 + "]",
+    "many values": "seeds: [" + "1," * (VALUES + 1) + "]",
+    "a long number": "iterations: " + "9" * 400_000,
+    "object": "!!python/object/apply:os.system [ls]",
+    "NUL": "format: 1\0",
+    "tag": "format: !!int 1",
+    "date": "format: 2020-01-01",
+    "list as key": "? [1]\n: 2",
+    "number as key": "1: 2",
+}
+
+
+@pytest.mark.parametrize("case", sorted(BOMBS))
+def test_bombs_are_refused_soon(path: Path, case: str) -> None:
+    path.write_text(BOMBS[case])
+    before = time.process_time()
+    assert result(path, read_schedule_file) is None
+    assert time.process_time() - before < 20
+
+
+def test_limits_are_named(path: Path) -> None:
+    cases = {
+        "x" * (DOCUMENT_BYTES + 1): f"more than {DOCUMENT_BYTES:,} bytes",
+        "[" * (DEPTH + 1): f"more than {DEPTH} lists",
+        "a: &x 1": "line 1: not plain YAML: anchors and aliases",
+        "a: !!set {}": "line 1: not plain YAML: tags",
+        "a: 2020-01-01": "is read as a date: put it in quotes",
+        'a: "\\e[2J"': "a control character in the text",
+    }
+    for text, words in cases.items():
+        path.write_text(text)
+        with pytest.raises(InputError, match=words):
+            read_schedule_file(path)
+    assert parse_yaml("[" * DEPTH + "]" * DEPTH, "here")
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-a-device").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("pipe", "to-a-device", "loop", ".", "x" * 300, "nul\0"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_regular(tmp_path / name, 10, "it")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "file").write_bytes(b"0123456789")
+    assert read_regular(tmp_path / "link", 10, "it") == b"0123456789"
+    with pytest.raises(InputError, match="it has more than 9 bytes"):
+        read_regular(tmp_path / "link", 9, "it")
+
+
+def test_messages_are_short_and_print() -> None:
+    message = str(InputError("start\x1b[2J\n\ud800" + "x" * 10**6 + "end"))
+    assert message.startswith(r"start\x1b[2J\n\ud800")
+    assert message.endswith("end")
+    assert len(message) == 480
+    assert str(InputError("64 × 64: fine")) == "64 × 64: fine"
+    assert message.isprintable()

@@ -1,0 +1,258 @@
+"""dipstage as a person types it."""
+
+import json
+import sys
+from pathlib import Path
+from subprocess import run as run_process
+
+import imagecodecs
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from dipstage.documents.schedule_file import (
+    Measure,
+    Measured,
+    OutputMeasures,
+    ScheduleFile,
+    save_schedule,
+)
+from dipstage.images import load_picture
+from dipstage.presets import parse_preset
+from dipstage.randomness import Streams
+from dipstage.settings import TrainerSettings
+from dipstage.terminal.cli import main
+from dipstage.trainer import fit, observe
+
+SMALL = ["--size", "32", "--width", "4", "--scales", "2", "--iterations", "30"]
+
+
+def dipstage(*arguments: str) -> Result:
+    """In this process; stderr apart."""
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_run_writes_curves_pictures_and_plot_the_same_each_time(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        result = dipstage(
+            "run",
+            "skimage:chelsea",
+            "--schedule",
+            "log10",
+            *SMALL,
+            "--output",
+            str(tmp_path / name),
+        )
+        assert result.exit_code == 0, result.output
+        assert "max PSNR_GT (dB)" in result.output
+        assert "smoothed" in result.output
+    files = {
+        "curves.csv",
+        "curves.png",
+        "ground_truth.png",
+        "observation.png",
+        "best_raw.png",
+        "best_smoothed.png",
+    }
+    assert {path.name for path in (tmp_path / "a").iterdir()} == files
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    header, *rows = (tmp_path / "a" / "curves.csv").read_text().splitlines()
+    assert header.startswith("iteration,stage,loss,psnr_raw_db")
+    assert len(rows) == 30
+    truth = load_picture(str(tmp_path / "a" / "ground_truth.png"), multiple=4)
+    expected = load_picture("skimage:chelsea", size=32, multiple=4)
+    assert truth.pixels == pytest.approx(expected.pixels, abs=0.51 / 255)
+
+
+def curves(tmp_path: Path, *options: str) -> str:
+    """curves.csv of a small run with these options."""
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"), *options)
+    assert result.exit_code == 0, result.output
+    return (tmp_path / "o" / "curves.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--sigma", "50"),
+        ("--seed", "1"),
+        ("--learning-rate", "0.001"),
+        ("--width", "5"),
+        ("--scales", "3"),
+        ("--schedule", "uniform"),
+        ("--iterations", "31"),
+        ("--size", "48"),
+    ],
+    ids=lambda options: options[0],
+)
+def test_every_option_has_an_effect(tmp_path: Path, options: tuple[str, str]) -> None:
+    assert curves(tmp_path, *options) != curves(tmp_path)
+
+
+def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
+    rows = curves(
+        tmp_path,
+        "--iterations",
+        "400",
+        "--learning-rate",
+        "0.05",
+        "--oracle-stop",
+        "raw",
+        "--patience",
+        "10",
+    ).splitlines()
+    assert len(rows) < 300
+
+
+def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    save_schedule(path, ScheduleFile(parse_preset("log10").schedule(40)))
+    small = [option for option in SMALL if option not in ("--iterations", "30")]
+    result = dipstage(
+        "run", "skimage:camera", "--schedule", str(path), *small, "--output", str(tmp_path / "o")
+    )
+    assert result.exit_code == 0, result.output
+    assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 41
+    shown = dipstage("schedules", str(path), "--iterations", "400", "--json")
+    assert json.loads(shown.stdout)["iterations"] == 400
+
+
+def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:
+    settings = TrainerSettings(
+        iterations=40, width=4, scales=2, learning_rate=0.02, ema=0.9, patience=7
+    )
+    measure = OutputMeasures(Measure(1.0, 1), Measure(1.0, 1), Measure(1.0, 1), Measure(1.0, 1), 0)
+    measured = Measured(["a.png"], 50.0, [0], settings, "raw", measure, measure)
+    path = tmp_path / "s.yaml"
+    schedule = parse_preset("log10").schedule(40)
+    save_schedule(path, ScheduleFile(schedule, measured=measured))
+
+    def curves_of(name: str, *options: str) -> str:
+        folder = tmp_path / name
+        result = dipstage(
+            "run", "skimage:camera", "--size", "32", "--schedule", str(path),
+            "--output", str(folder), *options,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "width 4, scales 2" in result.output
+        return (folder / "curves.csv").read_text()
+
+    picture = load_picture("skimage:camera", size=32, multiple=4)
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    torch.set_num_threads(1)
+    alone = fit(observe(truth, 50, streams), truth, schedule, settings, streams)
+    assert curves_of("file") == alone.trace.csv()
+    assert curves_of("told", "--learning-rate", "0.01") != alone.trace.csv()
+    assert curves_of("told", "--sigma", "25") != alone.trace.csv()
+
+
+def test_results_are_never_overwritten_unless_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for schedule in ("log10:max_level=0.5", "log10:max_level=0.5", "log10:max_level=0.7"):
+        assert dipstage("run", "skimage:camera", "--schedule", schedule, *SMALL).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "camera-log10-max_level0.5-seed0",
+        "camera-log10-max_level0.5-seed0-2",
+        "camera-log10-max_level0.7-seed0",
+    ]
+
+
+def test_a_former_name_is_read_with_one_notice(tmp_path: Path) -> None:
+    old = dipstage("schedules", "log10:heaviest=0.5", "--json")
+    new = dipstage("schedules", "log10:max_level=0.5", "--json")
+    assert json.loads(old.stdout)["stages"] == json.loads(new.stdout)["stages"]
+    assert old.stderr == (
+        "notice: the parameter heaviest of preset log10 is now called max_level\n"
+    )
+    assert new.stderr == ""
+
+
+def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dipstage.trainer.fit", interrupt)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"
+
+
+def test_transparency_is_dropped_with_a_notice(tmp_path: Path) -> None:
+    path = tmp_path / "alpha.png"
+    path.write_bytes(imagecodecs.png_encode(np.full((32, 32, 4), 99, np.uint8)))
+    result = dipstage("run", str(path), *SMALL, "--output", str(tmp_path / "o"))
+    assert result.exit_code == 0
+    assert "transparency dropped" in result.output
+
+
+def test_schedules_lists_presets_and_draws_one() -> None:
+    listed = dipstage("schedules")
+    assert all(name in listed.output for name in ("baseline", "uniform", "sharp-linear", "log10"))
+    drawn = dipstage("schedules", "log10", "--iterations", "100")
+    assert "ramp 32 of 100" in drawn.output
+    assert "█" in drawn.output
+    stages = json.loads(dipstage("schedules", "log10", "--iterations", "100", "--json").stdout)
+    assert [stage["start"] for stage in stages["stages"]] == [0, 1, 4, 32]
+
+
+def test_a_diverged_run_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.nn.functional.mse_loss", lambda x, y: (x - y).mean() * torch.nan)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path))
+    assert result.exit_code == 1
+    assert "no longer finite" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "none.png"], "picture 'none.png' does not exist"),
+        (["run", "skimage:lena"], "unknown picture 'skimage:lena'"),
+        (["run", "skimage:camera", "--schedule", "log11"], "unknown preset 'log11'"),
+        (["run", "skimage:camera", "--schedule", "none.yaml"], "none.yaml does not exist"),
+        (["run", "skimage:camera", "--schedule", "uniform:stages=0"], "stages must be"),
+        (["run", "skimage:camera", "--iterations", "0"], "iterations must be at least 1, got 0"),
+        (
+            ["run", "skimage:camera", "--schedule", "sharp-linear", "--iterations", "60"],
+            "more than the ramp of 70, got 60",
+        ),
+        (["run", "skimage:camera", "--size", "50"], "size must be a multiple of 32"),
+        (["run", "skimage:camera", "--sigma", "nan"], "--sigma must be a finite number"),
+        (["run", "skimage:camera", "--sigma", "-1"], "--sigma must be a finite number"),
+        (
+            ["run", "skimage:camera", "--learning-rate", "0"],
+            "learning_rate must be in (0, 1], got 0",
+        ),
+        (["run", "skimage:camera", "--scales", "0"], "scales must be from 1 to 8, got 0"),
+        (["run", "skimage:camera", "--seed", "-1"], "seed"),
+        (["run", "skimage:camera", "--device", "tpu9"], "--device must be auto, cpu"),
+        (["run", "skimage:camera", "--device", "cuda:99"], "--device cuda:99: this machine has"),
+        (["schedules", "log11"], "unknown preset 'log11'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_requests_get_one_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = dipstage(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_dipstage_stands_without_ray_optuna_and_pydantic(tmp_path: Path) -> None:
+    """In a process where importing any of them fails."""
+    program = f"""
+import sys
+for name in ("ray", "optuna", "pydantic"):
+    sys.modules[name] = None
+from dipstage.terminal.cli import main
+main(["run", "skimage:camera", *{SMALL}, "--output", {str(tmp_path)!r}])
+"""
+    run_process([sys.executable, "-c", program], check=True)
+    assert (tmp_path / "curves.csv").exists()

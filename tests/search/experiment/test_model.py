@@ -1,0 +1,189 @@
+"""Experiment files: what is accepted, what is refused and in which words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import CONTENT, experiment
+
+from dipstage.documents.plain_yaml import yaml_text
+from dipstage.errors import InputError
+from dipstage.renamed import FormerName
+from search.experiment.model import load_experiment, validate
+from search.experiment.prepare import load_candidates, load_pictures
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_project_s_own_experiments_are_ready_to_run(path: Path) -> None:
+    loaded = load_experiment(path)
+    assert loaded.name == path.stem
+    assert load_candidates(loaded)
+    assert load_pictures(loaded)
+    claim = path.read_text().splitlines()[0]
+    assert claim.startswith("# ")
+
+
+def test_a_frozen_experiment_reads_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(experiment().yaml())
+    assert load_experiment(path) == experiment()
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The tiny experiment's content with one key, dots allowed, set or with None removed."""
+    content: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in CONTENT.items()}
+    *parents, last = key.split(".")
+    inner = content
+    for parent in parents:
+        inner[parent] = dict(inner.get(parent, {}))
+        inner = inner[parent]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return content
+
+
+REFUSED: list[tuple[str, Any, str]] = [
+    ("colour", "red", "colour: unknown key"),
+    ("trainer.widht", 3, "trainer: unknown key widht"),
+    ("space.stages", {"low": 9, "high": 3}, r"space.stages: low must be at most high, got low 9"),
+    ("space.stages", {"low": 0, "high": 3}, "space.stages: must be at least 1, got low 0"),
+    ("space.stages", {"low": 1.5, "high": 3}, "space.stages.low: .*got 1.5"),
+    ("space.exponent", {"low": float("nan"), "high": 3.0}, "space.exponent.low: .*got nan"),
+    ("space.exponent", {"low": 0.0, "high": 3.0}, "space.exponent: must be above 0, got low 0.0"),
+    ("space.exponent", {"low": 0.0, "high": 3.0, "log": True}, "must begin above 0"),
+    ("space.exponent", None, "exponent belongs to the power split"),
+    ("space.ramp", {"low": 5, "high": 30}, "space.ramp.high must be less than"),
+    ("space.ramp", {"low": 0, "high": 3}, "space.ramp: must be at least 1, got low 0"),
+    ("space.learning_rate", {"low": 0.001, "high": 10.0}, "learning_rate: must be at most 1"),
+    ("resources.gpus_per_trial", 1.5, "gpus_per_trial must be whole above 1"),
+    ("space.split", [], "space.split: "),
+    ("space.split", ["cubic"], "space.split.0: .*got 'cubic'"),
+    ("space.noise", {"beta": ["linear"], "max_level": {"low": 0.5, "high": 2.0}}, "be at most 1"),
+    ("space", None, "space is missing"),
+    ("name", "a/b", "name: must be letters, digits, .*got 'a/b'"),
+    ("name", "", "name: must be letters"),
+    ("images", [], "images: "),
+    ("images", None, "images: is missing"),
+    ("images", ["skimage:moon", "skimage:moon"], "images holds an entry twice"),
+    ("seeds", [1, 1], "seeds holds an entry twice"),
+    ("seeds", [-1], r"seeds.0: .*got -1"),
+    ("trainer.iterations", 0, "trainer: iterations must be at least 1, got 0"),
+    ("trainer.iterations", "30", "trainer: iterations must be a whole number, got '30'"),
+    ("task.sigma_255", -1.0, "task.sigma_255: .*got -1.0"),
+    ("task.kind", "inpaint", "task.kind: .*got 'inpaint'"),
+    ("objective.output", "best", "objective: output must be raw or smoothed, got 'best'"),
+    ("search.trials", -1, "search.trials: .*got -1"),
+    ("search.sampler", "magic", "search.sampler: .*got 'magic'"),
+    ("resources.cpus_per_trial", 0, "resources.cpus_per_trial: .*got 0"),
+    ("resources.concurrent", "many", "resources.concurrent.*got 'many'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value", "words"), REFUSED, ids=lambda v: str(v)[:40])
+def test_bad_values_are_refused_by_file_and_key(key: str, value: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        validate(changed(key, value), "file.yaml")
+    assert str(caught.value).startswith("file.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_to_run_is_refused() -> None:
+    with pytest.raises(InputError, match="nothing to run"):
+        experiment(candidates=[], search={"trials": 0})
+
+
+def test_files_that_are_no_experiment_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("name: [unclosed")
+    with pytest.raises(InputError, match=r"e\.yaml, line 1: not YAML"):
+        load_experiment(path)
+    with pytest.raises(InputError, match=r"none\.yaml does not exist"):
+        load_experiment(tmp_path / "none.yaml")
+
+
+def test_overrides_reach_any_key_and_keep_their_type(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml_text(CONTENT))
+    loaded = load_experiment(path, ("trainer.learning_rate=1e-3", "seeds=[4, 5]", "size=null"))
+    assert loaded.trainer.learning_rate == 1e-3
+    assert loaded.seeds == [4, 5]
+    assert loaded.size is None
+    with pytest.raises(InputError, match=r"trainer: unknown key speed"):
+        load_experiment(path, ("trainer.speed=3",))
+    with pytest.raises(InputError, match="--set needs KEY=VALUE, got 'seeds'"):
+        load_experiment(path, ("seeds",))
+    with pytest.raises(InputError, match=r"--set seeds=\["):
+        load_experiment(path, ("seeds=[",))
+    with pytest.raises(InputError, match="name is not a group"):
+        load_experiment(path, ("name.first=a",))
+
+
+def test_former_names_of_keys_are_read_with_a_notice(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(experiment().yaml().replace("max_level", "heaviest"))
+    notice = r"space\.noise\.heaviest is now called space\.noise\.max_level"
+    with pytest.warns(FormerName, match=notice):
+        assert load_experiment(path) == experiment()
+    path.write_text(experiment().yaml())
+    for override, expected in (
+        ("space.noise.heaviest.low=0.3", (0.3, 1.0)),
+        ("space.noise.heaviest={low: 0.2, high: 0.4}", (0.2, 0.4)),
+        ("space.noise={beta: [linear], heaviest: {low: 0.2, high: 0.4}}", (0.2, 0.4)),
+    ):
+        with pytest.warns(FormerName, match=notice):
+            space = load_experiment(path, (override,)).space
+        assert space is not None
+        assert (space.noise.max_level.low, space.noise.max_level.high) == expected
+    both = experiment().model_dump(mode="json")
+    both["space"]["noise"]["heaviest"] = {"low": 0.1, "high": 1.0}
+    path.write_text(yaml_text(both))
+    with pytest.raises(InputError, match=r"space\.noise\.heaviest: unknown key"):
+        load_experiment(path)
+
+
+def test_paths_are_relative_to_the_file_and_overrides_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "deep" / "e.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml_text({**CONTENT, "images": ["a.png"], "candidates": ["s.yaml", "log10"]}))
+    monkeypatch.chdir(tmp_path)
+    loaded = load_experiment(path)
+    assert loaded.images == [str(tmp_path / "deep" / "a.png")]
+    assert loaded.candidates == [str(tmp_path / "deep" / "s.yaml"), "log10"]
+    assert load_experiment(path, ("images=[a.png]",)).images == [str(tmp_path / "a.png")]
+
+
+def test_candidates_and_pictures_are_checked_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown preset 'log11'"):
+        load_candidates(experiment(candidates=["log11"]))
+    with pytest.raises(InputError, match="more than the ramp of 70, got 30"):
+        load_candidates(experiment(candidates=["sharp-linear"]))
+    with pytest.raises(InputError, match="does not exist"):
+        load_candidates(experiment(candidates=[str(tmp_path / "s.yaml")]))
+    with pytest.raises(InputError, match="does not exist"):
+        load_pictures(experiment(images=[str(tmp_path / "a.png")]))
+
+
+def test_pictures_of_one_name_are_told_apart_and_the_same_picture_is_refused(
+    tmp_path: Path,
+) -> None:
+    import shutil
+
+    from dipstage.images import load_picture, save_png
+
+    camera, moon = (load_picture(f"skimage:{n}", size=32, multiple=2) for n in ("camera", "moon"))
+    for folder, picture in (("a", camera), ("b", moon)):
+        (tmp_path / folder).mkdir()
+        save_png(tmp_path / folder / "x.png", picture.pixels)
+    both = experiment(images=[str(tmp_path / f / "x.png") for f in ("a", "b")])
+    labels = list(load_pictures(both))
+    assert len(set(labels)) == 2
+    assert all(label.startswith("x-") for label in labels)
+    shutil.copy(tmp_path / "a" / "x.png", tmp_path / "y.png")
+    with pytest.raises(InputError, match="are the same picture"):
+        load_pictures(experiment(images=[str(tmp_path / "a/x.png"), str(tmp_path / "y.png")]))

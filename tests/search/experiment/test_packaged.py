@@ -1,0 +1,49 @@
+"""Experiments that come with the package are launched by name, from anywhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dipstage.errors import InputError
+from search.experiment.model import load_experiment
+from search.experiment.packaged import experiment_file, packaged_experiments
+
+
+def test_packaged_experiments_are_those_of_the_repository_and_are_valid() -> None:
+    there = packaged_experiments()
+    assert set(there) == {
+        path.stem for path in (Path(__file__).parents[3] / "experiments").glob("*.yaml")
+    }
+    assert "quickstart" in there
+    assert load_experiment(experiment_file(Path("quickstart"))).name == "quickstart"
+
+
+def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").write_text("name: mine\n")
+    assert experiment_file(Path("quickstart")) == Path("quickstart")
+
+
+@pytest.mark.parametrize("given", ["none.yaml", "folder/quickstart", "./a.yml"])
+def test_a_path_is_a_path(given: str) -> None:
+    assert experiment_file(Path(given)) == Path(given)
+
+
+def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"quikstart is neither a file .*quickstart"):
+        experiment_file(Path("quikstart"))
+
+
+PROGRAMS = {"dipstage": "dipstage", "search": "dipsearch"}
+
+
+@pytest.mark.parametrize("package", PROGRAMS)
+def test_packages_run_as_programs(package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", package, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"Usage: {PROGRAMS[package]} ")

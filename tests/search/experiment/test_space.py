@@ -1,0 +1,119 @@
+"""suggest and decode are inverses, and every point is a valid schedule of the budget."""
+
+from typing import Any
+
+import optuna
+import pytest
+from fake_runs import experiment
+
+from dipstage.errors import InputError
+from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit
+from search.experiment.model import Space
+from search.experiment.space import Point, decode, suggest
+
+
+def space(**changes: Any) -> Space:
+    """The tiny experiment's space with some keys replaced."""
+    full = experiment().space
+    assert full is not None
+    return Space.model_validate({**full.model_dump(), **changes})
+
+
+def sample(searched: Space, n: int = 300) -> list[tuple[dict[str, Any], Point]]:
+    """Parameters and points of n random trials."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = []
+    for _ in range(n):
+        trial = study.ask()
+        point = suggest(trial, searched)
+        drawn.append((trial.params, point))
+    return drawn
+
+
+SPACES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "with learning rate": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+    "one split": {"split": ["power"]},
+    "one beta": {"noise": {"beta": ["cosine"], "max_level": {"low": 0.2, "high": 0.2}}},
+    "fixed stages": {"stages": {"low": 4, "high": 4}},
+    "plain DIP alone": {"stages": {"low": 1, "high": 1}},
+}
+
+
+@pytest.mark.parametrize("case", sorted(SPACES))
+def test_decode_is_the_inverse_of_suggest(case: str) -> None:
+    searched = space(**SPACES[case])
+    for params, point in sample(searched):
+        assert decode(params, searched) == point
+
+
+@pytest.mark.parametrize("case", sorted(SPACES))
+def test_every_point_is_a_valid_schedule_of_the_budget(case: str) -> None:
+    for _, point in sample(space(**SPACES[case])):
+        assert point.family.schedule(30).iterations == 30
+
+
+def test_parameters_exist_only_where_they_act() -> None:
+    seen = set()
+    for params, point in sample(space()):
+        family = point.family
+        expected = {"stages"}
+        if family.stages > 1:
+            expected |= {"ramp", "beta", "max_level"}
+        if family.stages > 2:
+            expected |= {"split"}
+            if isinstance(family.split, PowerSplit):
+                expected |= {"exponent"}
+            if isinstance(family.split, FreeSplit):
+                expected |= {f"weight_{k}" for k in range(family.stages - 1)}
+        assert set(params) == expected
+        seen.add((min(family.stages, 3), type(family.split)))
+    assert {(1, type(None)), (3, PowerSplit), (3, LogSplit), (3, FreeSplit)} <= seen
+
+
+def test_a_question_with_one_answer_is_not_asked() -> None:
+    fixed = space(
+        stages={"low": 4, "high": 4},
+        split=["log"],
+        exponent=None,
+        noise={"beta": ["linear"], "max_level": {"low": 0.1, "high": 0.9}},
+    )
+    for params, _ in sample(fixed, 20):
+        assert set(params) == {"ramp", "max_level"}
+
+
+def test_the_learning_rate_is_searched_only_on_request() -> None:
+    assert all(point.learning_rate is None for _, point in sample(space(), 20))
+    searched = space(learning_rate={"low": 1e-3, "high": 1e-2, "log": True})
+    rates = {point.learning_rate for _, point in sample(searched, 20)}
+    assert len(rates) == 20
+    assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates)
+
+
+def test_a_study_that_began_with_a_former_name_keeps_it() -> None:
+    searched = space()
+    current = sample(searched)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    params, point = next(pair for pair in current if "max_level" in pair[0])
+    old = {"heaviest" if name == "max_level" else name: value for name, value in params.items()}
+    assert decode(old, searched) == point
+    study.add_trial(
+        optuna.trial.create_trial(
+            value=0.0,
+            params={"heaviest": old["heaviest"]},
+            distributions={"heaviest": optuna.distributions.FloatDistribution(0.1, 1.0)},
+        )
+    )
+    for _ in range(20):
+        trial = study.ask()
+        asked = suggest(trial, searched)
+        assert "max_level" not in trial.params
+        assert decode(trial.params, searched) == asked
+
+
+def test_decode_refuses_parameters_of_another_space() -> None:
+    assert decode({"stages": 1}, space()) == Point(Family(1))
+    with pytest.raises(InputError, match="parameters that do not act: ramp"):
+        decode({"stages": 1, "ramp": 9}, space())
+    with pytest.raises(InputError, match="parameter ramp is missing"):
+        decode({"stages": 3}, space())

@@ -1,0 +1,289 @@
+"""Searches on a real Ray head with token authentication, of which only one port is known."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import psutil
+import pytest
+from fake_runs import CONTENT
+
+from dipstage.documents.plain_yaml import yaml_text
+from dipstage.images import save_png
+from search import Run
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[3]
+SECRET = "a-password-of-the-laptop"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cluster of one node, and what a laptop knows of it."""
+
+    address: str
+    token: str
+    home: Path
+    session: Path
+
+    def dipsearch(
+        self, cwd: Path, *arguments: str, address: str | None = None, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """A command on the laptop, with the cluster's token unless told otherwise."""
+        laptop = clean_environment(self.home.parent / "laptop") | {
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            # Heeded by Ray's own client, and not by ours.
+            "RAY_ADDRESS": "http://127.0.0.1:1",
+        }
+        return subprocess.run(
+            [
+                sys.executable, "-m", "search.cli", *arguments,
+                "--address", address or self.address,
+            ],
+            cwd=cwd, env=laptop | environment, capture_output=True, text=True, timeout=200,
+            check=False,
+        )  # fmt: skip
+
+    def submit(self, cwd: Path, *arguments: str) -> str:
+        """A job's id."""
+        done = self.dipsearch(
+            cwd, "submit", "e.yaml", *arguments, DIPSEARCH_STORAGE=f"postgresql://me:{SECRET}@db/x"
+        )
+        assert done.returncode == 0, done.stderr
+        assert "DIPSEARCH_STORAGE is not forwarded" in done.stderr
+        job, *_ = done.stdout.splitlines()
+        assert f"dipsearch fetch {job} --address {self.address}" in done.stdout
+        return job
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """This process's, without what steers Ray, Python or us, and with a home of its own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RAY_", "DIPSEARCH_", "PYTHON"))
+    }
+    home.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return kept | {"HOME": str(home), "PATH": path}
+
+
+def free_ports(count: int) -> list[str]:
+    """Ports that nobody listens on."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(listener.getsockname()[1]) for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """`ray start --head` as a child; the path is short, for sockets lie below it."""
+    folder = Path(tempfile.mkdtemp(prefix="rh-", dir="/tmp"))
+    token = secrets.token_hex(32)
+    gcs, dashboard, agent, client = free_ports(4)
+    # Without PYTHONPATH: what the cluster runs is what was sent.
+    environment = clean_environment(folder / "h") | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    program = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-c", program, "start", "--head", "--block",
+            "--node-ip-address", "127.0.0.1", "--port", gcs,
+            "--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard,
+            "--dashboard-agent-listen-port", agent, "--ray-client-server-port", client,
+            "--num-cpus", "2", "--object-store-memory", "100000000",
+            "--temp-dir", str(folder / "r"), "--disable-usage-stats",
+        ],
+        env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    made = Head(f"http://127.0.0.1:{dashboard}", token, folder / "h", folder / "r")
+    try:
+        wait_for(made, process)
+        yield made
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        finally:
+            for child in psutil.wait_procs(children, timeout=20)[1]:
+                child.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(head: Head, process: "subprocess.Popen[bytes]") -> None:
+    """Until the dashboard answers."""
+    request = urllib.request.Request(
+        f"{head.address}/api/version", headers={"Authorization": f"Bearer {head.token}"}
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+        except (URLError, OSError):
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError(f"Ray's head does not answer; exit code {process.poll()}")
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny experiment and the one picture that it names."""
+    folder = tmp_path_factory.mktemp("laptop")
+    (folder / "pictures").mkdir()
+    save_png(
+        folder / "pictures" / "mine.png",
+        np.random.default_rng(0).random((3, 24, 24), dtype=np.float32),
+    )
+    content = {
+        **CONTENT,
+        "images": ["pictures/mine.png"],
+        "seeds": [0],
+        "search": {"trials": 2, "seed": 0},
+        "resources": {"concurrent": 1},
+    }
+    (folder / "e.yaml").write_text(yaml_text(content))
+    return folder
+
+
+def status(head: Head, laptop: Path, job: str) -> dict[str, str | None]:
+    """As JSON; what a script would read."""
+    done = head.dipsearch(laptop, "status", job, "--json")
+    content: dict[str, str | None] = json.loads(done.stdout)
+    assert done.returncode == (content["state"] == "failed"), done.stderr
+    return content
+
+
+def await_log(head: Head, laptop: Path, job: str, words: str) -> None:
+    """Until a job has printed some words."""
+    deadline = time.monotonic() + 120
+    while words not in (log := head.dipsearch(laptop, "logs", job).stdout):
+        assert time.monotonic() < deadline, log
+        time.sleep(0.5)
+
+
+def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, laptop: Path) -> None:
+    tiny = head.submit(laptop)
+    long = head.submit(laptop, "--name", "long", "--set", "trainer.iterations=100000")
+
+    followed = head.dipsearch(laptop, "logs", tiny, "--follow")
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+    assert "tiny: 4/4 trials" in followed.stdout
+    again = head.submit(laptop)
+    now = status(head, laptop, tiny)
+    assert (now["state"], now["run"]) == ("succeeded", "tiny")
+    assert str(now["progress"]).startswith("tiny: 4/4 trials, 0 running, best ")
+
+    fetched = head.dipsearch(laptop, "fetch", tiny)
+    assert fetched.returncode == 0, fetched.stderr
+    run = Run.open("tiny", laptop / "runs")
+    assert [trial.state for trial in run.records()] == ["complete"] * 4
+    assert len(run.curves(run.records()[3], "mine-seed0")["psnr_gt_raw_db"]) == 30
+    original = head.home / "dipsearch-runs" / "tiny"
+    for path in (run.folder / "curves").iterdir():
+        assert path.read_bytes() == (original / "curves" / path.name).read_bytes()
+    front = subprocess.run(
+        [sys.executable, "-m", "search.cli", "pareto", "tiny"],
+        cwd=laptop, env=clean_environment(head.home.parent / "l") | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "front of" in front.stdout
+
+    await_log(head, laptop, long, "1 running")
+    # Also while it runs.
+    assert head.dipsearch(laptop, "fetch", long).returncode == 0
+    assert [trial.state for trial in Run.open("long", laptop / "runs").records()] == ["running"]
+    stopped = head.dipsearch(laptop, "stop", long)
+    assert stopped.stdout.splitlines() == [
+        f"{long}: stopped",
+        f"go on with: dipsearch submit EXPERIMENT --resume --name long --address {head.address}",
+    ], stopped.stdout + stopped.stderr  # fmt: skip
+    [supervisor] = head.session.glob(f"session_2*/logs/jobs/supervisor-{long}.log")
+    assert "terminated gracefully" in supervisor.read_text()
+    assert status(head, laptop, long)["state"] == "stopped"
+    assert "stopped already" in head.dipsearch(laptop, "stop", long).stdout
+    assert "interrupted; go on with" in head.dipsearch(laptop, "logs", long).stdout
+
+    failed = head.dipsearch(laptop, "status", again)
+    while "running" in failed.stdout:
+        failed = head.dipsearch(laptop, "status", again)
+    assert failed.returncode == 1
+    assert "run 'tiny' exists in" in failed.stderr
+    assert "failed" in failed.stdout
+    refused = head.dipsearch(laptop, "fetch", again)
+    assert (refused.returncode, "--replace" in refused.stderr) == (2, True)
+
+    jobs = listed(head)
+    assert {job["submission_id"] for job in jobs if job["type"] == "SUBMISSION"} == {
+        tiny, long, again,
+    }  # fmt: skip
+    nothing_secret_was_sent(head, jobs)
+
+
+def listed(head: Head) -> list[dict[str, object]]:
+    """All jobs, as Ray shows them."""
+    request = urllib.request.Request(
+        f"{head.address}/api/jobs/", headers={"Authorization": f"Bearer {head.token}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        jobs: list[dict[str, object]] = json.load(answer)
+    return jobs
+
+
+def nothing_secret_was_sent(head: Head, jobs: list[dict[str, object]]) -> None:
+    """Neither in what Ray shows, nor in the packages, nor in logs."""
+    shown = json.dumps(jobs)
+    assert "dipsearch_runs_dir" in shown
+    assert SECRET not in shown
+    assert head.token not in shown
+    files = [path for path in head.session.rglob("*") if path.is_file()]
+    assert any(path.name == "mine.png" for path in files)
+    assert any(path.match("search/remote/jobs.py") for path in files)
+    assert not any(path.match("tests/*") or path.suffix == ".pkl" for path in files)
+    for path in files:
+        assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_wrong_requests_get_one_sentence(head: Head, laptop: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    cases: list[tuple[list[str], str | None, dict[str, str], str]] = [
+        (["status", "x-1"], None, {"RAY_AUTH_TOKEN": "0" * 64}, "the token is not the cluster's"),
+        (["stop", "x-1"], None, {"RAY_AUTH_MODE": "disabled"}, "the token is missing"),
+        (["logs", "x-1"], nobody, {}, "no Ray dashboard answers there"),
+        (["fetch", "x-1"], None, {}, "knows no job 'x-1'"),
+        (["status", "../x"], None, {}, "a job's id is such as"),
+        (["logs", "x-1"], "127.0.0.1:8265", {}, "must begin with http:// or https://"),
+        (["submit", "e.yaml", "--set", "images=[none.png]"], nobody, {}, "does not exist"),
+        (["submit", "e.yaml", "--set", "candidates=[log11]"], nobody, {}, "unknown preset"),
+        (["submit", "e.yaml", "--name", "a/b"], nobody, {}, "name: must be letters"),
+    ]
+    before = listed(head)
+    for arguments, address, environment, words in cases:
+        begun = time.monotonic()
+        done = head.dipsearch(laptop, *arguments, address=address, **environment)
+        assert (done.returncode, done.stdout) == (2, ""), (arguments, done.stderr)
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert time.monotonic() - begun < 30
+    assert listed(head) == before

@@ -1,0 +1,323 @@
+"""The report without a browser: what it says, what it thins, what it escapes."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fake_runs import KEYS, experiment, new_run, outcome
+from hypothesis import given
+from hypothesis import strategies as st
+from played_verification import gains, searched, verified
+from reported_runs import play_with_files
+
+from search import Run
+from search.analysis.status import status_of
+from search.cli import main
+from search.commands.reporting import make_report
+from search.commands.searching import _conclude
+from search.execution.ledger import Ledger
+from search.report import page, pictures
+from search.report.advice import advise
+from search.report.gains import plain_of
+from search.report.thinning import kept
+from search.store.paths import curve_path, picture_path
+from search.verification.result import Verification
+
+pytestmark = pytest.mark.long
+
+SCORES: dict[int, tuple[float, int] | str] = {
+    0: (25.0, 20), 1: (26.0, 19), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Two candidates and four sampled trials with curves and pictures; trial 4 failed."""
+    return play_with_files(new_run(tmp_path, experiment()), SCORES.__getitem__)
+
+
+def data_of(html: str) -> dict[str, object]:
+    """What the charts are drawn from."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    content: dict[str, object] = json.loads(found[1])
+    return content
+
+
+@given(
+    st.lists(st.floats(-50, 60, width=32), min_size=1, max_size=3000),
+    st.lists(st.integers(-5, 3005), max_size=20),
+    st.integers(2, 300),
+)
+def test_thinning_moves_no_maximum_and_loses_no_switch(
+    values: list[float], switches: list[int], points: int
+) -> None:
+    curve = np.array(values)
+    other = np.roll(curve, 1)
+    at = kept([curve, other], switches, points)
+    assert np.all(np.diff(at) > 0)
+    assert {0, len(curve) - 1, int(curve.argmax()), int(other.argmax())} <= set(at.tolist())
+    assert {i for i in switches if 0 <= i < len(curve)} <= set(at.tolist())
+    assert curve[at].max() == curve.max()
+    assert curve[at].min() == curve.min(), "the envelope is kept"
+    assert len(at) <= max(points, 0) + len(set(switches)) + 4 or len(at) == len(curve)
+
+
+def test_every_stretch_keeps_its_lowest_and_highest_point() -> None:
+    curve = np.random.default_rng(0).normal(0, 1, 4000)
+    at = kept([curve], points=100)
+    edges = np.linspace(0, 4000, 51).astype(int)
+    for start, end in pairwise(edges):
+        inside = at[(at >= start) & (at < end)]
+        assert curve[inside].max() == curve[start:end].max()
+        assert curve[inside].min() == curve[start:end].min()
+    assert len(at) <= 103
+
+
+def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: Run) -> None:
+    data = data_of(page.render(run))
+    trials = data["trials"]
+    assert isinstance(trials, list)
+    for trial, shown in zip(run.records(), trials, strict=True):
+        curves = [run.curves(trial, key)["psnr_gt_raw_db"] for key in trial.replicates]
+        mean = np.mean(curves, axis=0)
+        x, y = shown["curve"]["x"], shown["curve"]["raw"]
+        assert x[int(np.argmax(y))] == int(mean.argmax())
+        assert max(y) == round(100 * float(mean.max()))
+        assert shown["curve"]["attained"][-1] == round(
+            100 * float(np.mean([curve.max() for curve in curves]))
+        )
+        switches = set(trial.schedule.starts[1:]) if trial.schedule else set()
+        assert switches <= set(x)
+
+
+def headline(run: Run, driver: bool = False) -> tuple[str, str, str]:
+    """Headline, verdict and all sentences of the first screen."""
+    advice = advise(run, run.records(), status_of(run), Verification.open(run), driver)
+    return advice.headline, advice.word, " ".join(advice.sure)
+
+
+def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
+    first, word, sure = headline(run)
+    assert first == "Trial 2 looks best, but that is not verified"
+    assert word == "not verified"
+    assert "2.00 dB above plain DIP's (baseline), reached 2 iterations sooner" in sure
+    assert "interval" not in sure
+    html = page.render(run)
+    assert "+2.00" in html
+    assert "[95&nbsp;%]" not in html
+    assert "flatters itself" in sure
+
+
+def test_verdicts_decide_the_headline(tmp_path: Path) -> None:
+    better = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
+    first, word, sure = headline(Run.of(verified(searched(tmp_path / "a"), better).run))
+    assert (first, word) == ("Use trial 2: it is better than plain DIP", "better")
+    assert "0.50 dB above plain DIP's (95 % interval" in sure
+    assert "reached 10 iterations sooner" in sure
+    trade = gains(trial_2=(0.5, 10), trial_3=(-0.5, -10), trial_5=(0.5, 10), log10=(-0.5, 5))
+    first, word, sure = headline(Run.of(verified(searched(tmp_path / "b"), trade).run))
+    assert first == "Stay with plain DIP: no schedule is shown to be better"
+    assert word == "not shown"
+    assert "one objective is bought with the other" in sure
+    same = gains(trial_2=(0.02, 0), trial_3=(0.02, 0), trial_5=(0.02, 0))
+    run = Run.of(verified(searched(tmp_path / "c"), same).run)
+    first, word, _ = headline(run)
+    assert word in ("not worse", "better")
+    assert first.startswith(("Trial ", "Use trial "))
+
+
+def test_too_few_replicates_to_show_anything_are_said_on_top(tmp_path: Path) -> None:
+    verification = verified(
+        searched(tmp_path), gains(trial_2=(0.5, -10)), seeds=[2], images=["skimage:coins"]
+    )
+    assert (
+        "So few replicates can show nothing to be better" in headline(Run.of(verification.run))[2]
+    )
+
+
+def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path) -> None:
+    empty = new_run(tmp_path, experiment())
+    assert headline(empty) == (
+        "There is no schedule to use yet",
+        "",
+        "The search is not finished, and no driver is at work: 0 of 6 trials have ended. "
+        "No trial has ended.",
+    )
+    play_with_files(empty, lambda number: (25.0 + number, 20), leave=2)
+    first, _, sure = headline(empty.reread(), driver=True)
+    assert first == "Trial 3 looks best so far, but that is not verified"
+    assert "The search is running: 4/6 trials" in sure
+
+
+def test_advice_is_of_the_trials_that_the_data_have(tmp_path: Path) -> None:
+    growing = new_run(tmp_path, experiment())
+    ledger = Ledger(growing.study, growing.experiment, KEYS)
+    read = []
+    for score in ((25.0, 20), (26.0, 10)):
+        work = ledger.next()
+        assert work is not None
+        for key in KEYS:
+            ledger.record(work.number, key, outcome(*score))
+        ledger.finish(work.number, None)
+        read.append((growing.records(), status_of(growing)))
+    advised = [advise(growing, *each, None, True).number for each in read]
+    assert advised == [0, 1]
+
+
+def test_data_hold_no_html_whatever_a_text_says() -> None:
+    text = page.embed(["</script><!-- & <b>", "\u2028", "é"])
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == ["</script><!-- & <b>", "\u2028", "é"]
+
+
+def test_the_policy_lets_these_scripts_run_and_nothing_else() -> None:
+    policy = page.policy(["a()"])
+    assert "default-src 'none'" in policy
+    assert "script-src 'sha256-" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+    assert "http" not in policy
+
+
+def test_curves_and_pictures_that_are_missing_or_foreign_are_told_of(run: Run) -> None:
+    curve_path(run.folder, 1, "chelsea-seed0").write_bytes(b"PK\x03\x04cut off")
+    picture_path(run.folder, 0, "chelsea-seed0").write_bytes(b"<svg onload=alert(1)>")
+    picture_path(run.folder, 2, "chelsea-seed0").unlink()
+    html = page.render(run)
+    assert "The curves of log10 are not in the run" in html
+    assert "A picture of baseline cannot be shown" in html
+    assert "svg onload" not in html
+    groups = data_of(html)["pictures"]
+    assert isinstance(groups, list)
+    assert [group["title"] for group in groups] == ["chelsea, seed 0", "camera, seed 0"]
+    assert set(groups[0]["outputs"]) == {"1", "3", "4", "5"}
+    assert set(groups[1]["outputs"]) == {"0", "1", "2", "3", "4", "5"} - {"4"}
+
+
+def test_ground_truth_that_has_moved_or_changed_is_not_shown(run: Run, tmp_path: Path) -> None:
+    pictures = dict(run.study.user_attrs["pictures"])
+    run.study.set_user_attr("pictures", {**pictures, "chelsea": "0" * 64})
+    html = page.render(run)
+    assert "chelsea is not the picture that it was" in html
+    groups = data_of(html)["pictures"]
+    assert isinstance(groups, list)
+    assert groups[0]["truth"] is None
+    assert groups[1]["truth"]["src"].startswith("data:image/png;base64,")
+    plain = run.study.user_attrs["experiment"]
+    moved = {**plain, "images": [str(tmp_path / "gone.png"), "skimage:camera"]}
+    run.study.set_user_attr("experiment", moved)
+    html = page.render(run.reread())
+    assert "The ground truth is not where the experiment says" in html
+    assert str(tmp_path) not in html, "folders are nobody else's business"
+
+
+def test_an_observation_without_noise_has_no_psnr(tmp_path: Path) -> None:
+    tiny = experiment(task={"kind": "denoise", "sigma_255": 0.0})
+    clean = play_with_files(new_run(tmp_path, tiny), SCORES.__getitem__)
+    groups = data_of(page.render(clean))["pictures"]
+    assert isinstance(groups, list)
+    assert groups[0]["observation"]["psnr"] is None
+
+
+def test_no_picture_is_read_after_the_room_is_used_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pictures.sources(run, run.records(), plain_of(run.records()), None)
+    whole = pictures.gather(found, [2], "raw", 10**9)
+    small = sum(
+        pictures._size({**group, "outputs": {2: group["outputs"][2]}}) for group in whole.groups
+    )
+    read: list[bytes] = []
+    cut = pictures._cut
+
+    def counted(content: bytes) -> bytes:
+        read.append(content)
+        return cut(content)
+
+    monkeypatch.setattr(pictures, "_cut", counted)
+    tight = pictures.gather(found, [2], "raw", small + 1)
+    assert [list(group["outputs"]) for group in tight.groups] == [[2], [2]]
+    assert len(tight.notes) == 1
+    assert len(read) == 5, "plain DIP and the first of both pictures, and one that does not fit"
+
+
+def test_a_report_tells_nobody_where_a_search_is_logged(run: Run) -> None:
+    server, folder = "http://mlflow.internal:5000", "/home/me/secret-project/mlruns"
+    logging = {"tensorboard": True, "mlflow": server, "wandb": "our-project"}
+    plain = {**run.study.user_attrs["experiment"], "logging": logging}
+    run.study.set_user_attr("experiment", plain)
+    changes = [f"logging.mlflow {folder} → {server}", "racing.enabled True → False"]
+    run.study.set_user_attr("accepted", [{"date": "2026-01-01", "changes": changes}])
+    html = page.render(run.reread())
+    for private in (server, "mlflow.internal", folder, "our-project"):
+        assert private not in html
+    assert "logging.mlflow; racing.enabled True → False" in html
+    assert "tensorboard: true" in html
+
+
+def test_pictures_give_way_where_the_page_would_be_too_large(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = page.render(run)
+    monkeypatch.setattr(page, "MAX_BYTES", len(page.plotly()) + 20_000)
+    small = page.render(run)
+    assert len(small) < len(whole)
+    assert "Not all pictures fit this file" in small
+    assert "Not all pictures fit this file" not in whole
+
+
+def test_the_command_writes_where_it_is_told_and_names_the_path(run: Run, tmp_path: Path) -> None:
+    runs_dir = str(run.folder.parent)
+    done = CliRunner().invoke(main, ["report", "tiny", "--runs-dir", runs_dir])
+    assert done.output == f"written: {run.folder / 'report.html'}\n"
+    other = tmp_path / "r.html"
+    done = CliRunner().invoke(
+        main, ["report", "tiny", "--runs-dir", runs_dir, "--output", str(other)]
+    )
+    assert done.exit_code == 0
+    assert other.read_text().startswith("<!doctype html>")
+    done = CliRunner().invoke(
+        main, ["report", "tiny", "--runs-dir", runs_dir, "--output", str(tmp_path / "no" / "r")]
+    )
+    assert done.exit_code == 2
+    assert "cannot be written" in done.output
+
+
+def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _conclude(run, run.folder.parent)
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {run.folder / 'report.html'}"
+    failed = play_with_files(new_run(tmp_path / "f", experiment()), lambda _: "diverged")
+    with pytest.raises(SystemExit):
+        _conclude(failed, failed.folder.parent)
+    assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
+    assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
+
+
+def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(drawn: Run) -> None:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("search.plots.plot_front", broken)
+    with pytest.raises(ValueError, match="no font"):
+        _conclude(run, run.folder.parent)
+    assert (run.folder / "best.yaml").exists()
+    assert (run.folder / "pareto.csv").exists()
+
+
+def test_a_report_that_fails_costs_a_search_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> str:
+        raise RuntimeError("no\nway")
+
+    monkeypatch.setattr(page, "render", fail)
+    make_report(run)
+    said = capsys.readouterr()
+    assert said.err == "dipsearch: the report could not be made (RuntimeError: no way)\n"
+    assert not (run.folder / "report.html").exists()

@@ -1,0 +1,100 @@
+"""A run that version 0.1 made is opened, verified anew and resumed by today's code.
+
+`tests/data/run-0.1.tar.gz` holds it: two candidates and six sampled trials on pictures of 16 × 16,
+with a finished verification, without pictures and report.
+"""
+
+from __future__ import annotations
+
+import csv
+import tarfile
+from pathlib import Path
+
+import pytest
+from processes import finish
+from verified_runs import results
+
+from dipstage.documents.schedule_file import load_schedule
+from search import Run
+
+ARCHIVE = Path(__file__).parents[2] / "data" / "run-0.1.tar.gz"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Run:
+    """A copy of the run."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return Run.open("tiny-0.1", tmp_path)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """A table that version 0.1 wrote beside the study."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_trials_and_front_are_those_that_were_recorded(old: Run) -> None:
+    recorded = rows(old.folder / "pareto.csv")
+    frame = old.trials().set_index("trial")
+    assert len(frame) == 8
+    assert set(frame["state"]) == {"complete"}
+    for row in recorded:
+        number = int(row["trial"])
+        for name in ("raw_max_psnr_gt_db", "raw_steps_to_max", "smoothed_max_ssim_gt", "wall_s"):
+            assert frame[name][number] == pytest.approx(float(row[name]), rel=1e-12), (number, name)
+    on_front = [int(row["trial"]) for row in recorded if row["on_front"] == "True"]
+    assert [trial.number for trial in old.front()] == on_front
+    assert on_front
+
+
+def test_verdicts_are_those_that_were_recorded(old: Run) -> None:
+    recorded = rows(old.folder / "verification.csv")
+    today = results(old).rows()
+    names = (
+        "schedule", "role", "reference", "output", "verdict", "verdict_psnr", "verdict_steps",
+        "verdict_of_schedule",
+    )  # fmt: skip
+    assert [["" if row[name] is None else str(row[name]) for name in names] for row in today] == [
+        [row[name] for name in names] for row in recorded
+    ]
+    for row, was in zip(today, recorded, strict=True):
+        for name in ("max_psnr_gt_db_difference", "steps_to_max_difference", "max_psnr_gt_db_p"):
+            assert row[name] == pytest.approx(float(was[name]), rel=1e-9)
+
+
+def test_it_has_a_report_and_exports_schedules(old: Run, tmp_path: Path) -> None:
+    assert "tiny-0.1" in old.report(tmp_path / "report.html").read_text()
+    best = old.pick("psnr")
+    assert load_schedule(old.export("psnr", tmp_path / "mine.yaml")) == best.schedule
+    # What version 0.1 exported is read, too.
+    assert load_schedule(old.folder / "best.yaml").iterations == 30
+
+
+@pytest.mark.ray
+def test_it_resumes_once_changes_are_accepted_and_is_verified_again(old: Run) -> None:
+    folder = old.folder.parent
+    before = old.trials()
+    code, output = finish("resume", "tiny-0.1", "--trials", "8", runs_dir=folder)
+    assert code == 2, output
+    assert "dipstage" in output
+    assert "--accept-changes" in output
+    assert len(Run.open("tiny-0.1", folder).records()) == 8
+    code, output = finish(
+        "resume", "tiny-0.1", "--trials", "8", "--accept-changes", runs_dir=folder
+    )
+    assert code == 0, output
+    resumed = Run.open("tiny-0.1", folder)
+    states = [trial.state for trial in resumed.records()]
+    assert states[:8] == ["complete"] * 8
+    # The last two may be raced.
+    assert len(states) == 10
+    assert set(states[8:]) <= {"complete", "raced"}
+    assert resumed.trials()["raw_max_psnr_gt_db"][:8].equals(before["raw_max_psnr_gt_db"])
+    code, output = finish(
+        "verify", "tiny-0.1", "--restart", "--images", "skimage:rocket", "--seeds", "1", "--top",
+        "1", "--learning-rates", "[0.01]", runs_dir=folder,
+    )  # fmt: skip
+    assert code == 0, output
+    held_out = results(resumed).held_out
+    assert {key.split("-")[0] for t in held_out.records() for key in t.outcomes} == {"rocket"}

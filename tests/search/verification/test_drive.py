@@ -1,0 +1,320 @@
+"""Verification through a real Ray: what is compared, what is refused, what is said."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fake_runs import experiment, new_run
+from verified_runs import REQUEST, SMALL, copy, results
+
+from dipstage.controls import in_reverse, max_level_alone
+from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.errors import InputError
+from search import Run, launch
+from search.cli import main
+from search.execution.driver import create
+from search.execution.view import Quiet
+from search.experiment.prepare import load_candidates
+from search.store.paths import verification_path
+from search.store.records import Trial
+from search.verification.drive import verify
+from search.verification.export import choose
+from search.verification.plan import Request, spread
+from search.verification.result import Verification
+from search.verification.verdicts import Comparison, Verdict, Word
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def verified(searched: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same search, verified with controls."""
+    run = copy(searched, tmp_path_factory.mktemp("verified"))
+    verify(run, REQUEST, view=Quiet())
+    return run
+
+
+def plain_of(verification: Verification) -> Trial:
+    """Plain DIP at its tuned rate, which finished."""
+    assert verification.plain is not None
+    return verification.plain
+
+
+def test_everything_is_trained_on_the_same_held_out_replicates(verified: Run) -> None:
+    verification = results(verified)
+    records = verification.held_out.records()
+    keys = {"coffee-seed4", "rocket-seed4", "coffee-seed5", "rocket-seed5"}
+    assert {trial.state for trial in records} == {"complete"}
+    assert all(set(trial.replicates) == keys for trial in records)
+    assert verification.plan.seeds == [4, 5], "the search used 0 and 3"
+    roles = [verification.role(trial) for trial in records]
+    assert roles[0] == "plain"
+    assert roles.count("candidate") == 2
+    assert roles.count("control") == 4, "plain DIP at trial 2's rate is the baseline"
+    assert 2 in verification.plan.trials
+
+
+def test_all_have_plain_dip_s_budget_and_run_to_its_end(verified: Run) -> None:
+    verification = results(verified)
+    for trial in verification.held_out.records():
+        assert trial.schedule is not None
+        assert trial.schedule.iterations == 45
+        for key in trial.replicates:
+            assert len(verification.held_out.curves(trial, key)["loss"]) == 45
+    original = verified.records()[0]
+    baseline = verification.measured(original.number)
+    assert baseline is not None
+    assert original.schedule is not None
+    assert baseline.schedule == original.schedule.extended(45)
+
+
+def test_replicates_are_paired_in_observation_input_and_weights(verified: Run) -> None:
+    """Before its first update, every schedule has bit for bit the same output and observation."""
+    held_out = results(verified).held_out
+    trials = held_out.records()
+    for key in trials[0].replicates:
+        curves = [held_out.curves(trial, key) for trial in trials]
+        for name in ("psnr_gt_raw_db", "psnr_raw_db", "ssim_gt_raw"):
+            assert len({float(curve[name][0]) for curve in curves}) == 1
+            assert len({float(curve[name][20]) for curve in curves}) > 1
+
+
+def test_controls_break_the_staging_and_nothing_else(verified: Run) -> None:
+    verification = results(verified)
+    trials = {trial.name: trial for trial in verification.held_out.records()}
+    found, original = trials["trial 2"].schedule, verified.records()[2]
+    assert found is not None
+    assert trials["trial 2 reversed"].schedule == in_reverse(found)
+    assert trials["trial 2 max level alone"].schedule == max_level_alone(found)
+    shuffled = trials["trial 2 shuffled"].schedule
+    assert shuffled is not None
+    assert sorted(shuffled.pairs) == sorted(found.pairs)
+    assert trials["plain warmed up as trial 2"].warmup == found.ramp
+    rates = {t.learning_rate for name, t in trials.items() if "trial 2" in name}
+    assert rates == {original.learning_rate}
+
+
+def test_plain_dip_s_learning_rate_is_tuned_on_the_search_s_replicates(verified: Run) -> None:
+    verification = results(verified)
+    tuned = verification.tuned.records()
+    assert [trial.learning_rate for trial in tuned] == [0.01, 0.02]
+    assert all(set(trial.replicates) == {"astronaut-seed0", "astronaut-seed3"} for trial in tuned)
+    best = max(tuned, key=lambda trial: trial.score.max_psnr_gt_db)
+    assert plain_of(verification).learning_rate == best.learning_rate
+
+
+def test_the_csv_holds_every_comparison_and_its_verdict(verified: Run) -> None:
+    rows = results(verified).rows()
+    references = {row["reference"] for row in rows}
+    assert references == {plain_of(results(verified)).name, "baseline", "log10"}
+    assert {row["verdict"] for row in rows} <= {"better", "not worse", "not shown"}
+    for row in rows:
+        assert row["replicates"] == 4
+        assert row["max_psnr_gt_db_low"] <= row["max_psnr_gt_db_difference"]
+        assert row["psnr_gt_db_by_8"] <= row["psnr_gt_db_by_15"] <= row["psnr_gt_db_by_30"]
+        assert row["seen_by_the_search"] == ""
+    found = [r for r in rows if r["role"] == "found" and r["shrinkage_db"] is not None]
+    assert found
+    for row in found:
+        assert row["output"] == "raw"
+        gain = row["search_max_psnr_gt_db_difference"]
+        # On the held-out pictures, too, within the search's 30 of the 45 iterations.
+        within = row["shrinkage_db"] - gain + row["max_psnr_gt_db_difference"]
+        assert within >= 0
+
+
+def test_a_finished_verification_is_shown_again_without_training(verified: Run) -> None:
+    before = sorted(path.stat().st_mtime_ns for path in verified.folder.rglob("*.npz"))
+    command = ["verify", "tiny", "--runs-dir", str(verified.folder.parent)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "the search as a whole: " in done.output
+    assert "pictures held out: 2, seeds for each: 2" in done.output
+    assert "written: " in done.output
+    assert done.output.splitlines()[-1].endswith("report.html")
+    assert (verified.folder / "verification.csv").read_text().startswith("schedule,role,trial")
+    assert before == sorted(path.stat().st_mtime_ns for path in verified.folder.rglob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request(seeds=3), r"--seeds \[4, 5\], not \[4, 5, 6\]"),
+        (Request(images=("skimage:coffee",)), "--images"),
+        (Request(top=1), "--top 3, not 1"),
+        (Request(baseline_iterations=60), "--baseline-iterations 45, not 60"),
+        (Request(learning_rates=(0.5,)), "--learning-rates"),
+        (Request(controls="3"), "--controls 2, not 3"),
+    ],
+)
+def test_another_request_does_not_mix_with_one_that_has_begun(
+    verified: Run, request_: Request, words: str
+) -> None:
+    with pytest.raises(InputError, match=words + r".* or say --restart"):
+        verify(verified, request_, view=Quiet())
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request(images=("skimage:astronaut", "skimage:coffee")), "seen pictures skimage:astronau"),
+        (Request(images=("skimage:coffee",), seeds=(3, 9)), "has seen seeds 3: choose others"),
+        (Request(baseline_iterations=44), "at least 45, 1.5 times the search's 30, got 44"),
+        (Request(controls="0"), "baseline is plain DIP, which has no stages"),
+        (Request(controls="9"), "has no trial 9"),
+        (Request(top=0), "--top must be at least 1, got 0"),
+        (Request(seeds=0), "--seeds must be at least 1, got 0"),
+        (Request(seeds=(4, 4)), "--seeds must be different"),
+        (Request(learning_rates=(2.0,)), r"different numbers in \(0, 1\], got \[2.0\]"),
+        (Request(learning_rates=(0.1, 0.1)), "--learning-rates must be different numbers"),
+    ],
+)
+def test_what_is_refused_leaves_nothing_behind(
+    searched: Run, request_: Request, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        verify(searched, request_, view=Quiet())
+    assert not verification_path(searched.folder).exists()
+
+
+def test_a_search_without_a_complete_trial_has_nothing_to_verify(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment(**SMALL))
+    with pytest.raises(InputError, match="run 'tiny' has nothing to verify: no complete trial"):
+        verify(run, REQUEST, view=Quiet())
+    assert not verification_path(run.folder).exists()
+
+
+def test_a_refused_restart_keeps_the_verification_that_there_is(verified: Run) -> None:
+    with pytest.raises(InputError, match="has seen seeds 0"):
+        verify(verified, Request(seeds=(0,), restart=True), view=Quiet())
+    assert results(verified).comparisons
+
+
+@pytest.mark.slow
+def test_seen_pictures_are_taken_on_request_and_named_everywhere(
+    searched: Run, tmp_path: Path
+) -> None:
+    run = copy(searched, tmp_path)
+    request = Request(
+        images=("skimage:astronaut",), seeds=(0,), learning_rates=(0.01,), allow_seen=True
+    )
+    verify(run, request, view=Quiet())
+    words = "pictures skimage:astronaut; seeds 0"
+    verification = results(run)
+    assert words in verification.method
+    assert {row["seen_by_the_search"] for row in verification.rows()} == {words}
+    exported = read_schedule_file(run.export("2"))
+    if exported.verified is not None:
+        assert exported.verified.seen == words.split("; ")
+    done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert f"SEEN BY THE SEARCH: {words}" in done.output
+    # One picture allows no interval, and so shows nothing.
+    assert verification.verdict_of_search is Word.NOT_SHOWN
+
+
+def test_restart_discards_and_begins_anew(searched: Run, tmp_path: Path) -> None:
+    run = copy(searched, tmp_path)
+    first = Request(images=("skimage:coffee",), seeds=1, top=1, learning_rates=(0.01,))
+    verify(run, first, view=Quiet())
+    verify(run, Request(images=("skimage:rocket",), seeds=1, top=1, learning_rates=(0.02,),
+                        restart=True), view=Quiet())  # fmt: skip
+    held_out = results(run).held_out
+    assert {key for trial in held_out.records() for key in trial.replicates} == {"rocket-seed4"}
+    assert plain_of(results(run)).learning_rate == 0.02
+
+
+def test_default_pictures_are_unseen_and_have_the_search_s_channels(
+    searched: Run, tmp_path: Path
+) -> None:
+    run = copy(searched, tmp_path)
+    verify(run, Request(seeds=1, top=1, learning_rates=(0.01,)), view=Quiet())
+    plan = results(run).plan
+    assert plan.images == [f"skimage:{name}" for name in ("chelsea", "coffee", "hubble", "ihc")]
+
+
+def test_export_prefers_what_was_shown(verified: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(words: dict[str, Word]) -> None:
+        def verdict(self: Comparison) -> Verdict:
+            word = words.get(self.schedule, Word.NOT_SHOWN)
+            return Verdict(word, word)
+
+        monkeypatch.setattr("search.verification.verdicts.Comparison.verdict", property(verdict))
+
+    judge({"trial 2": Word.NOT_WORSE, "log10": Word.BETTER})
+    assert choose(verified, "knee").trial.name == "log10"
+    judge({"trial 2": Word.NOT_WORSE, "log10": Word.NOT_WORSE})
+    assert choose(verified, "knee").trial.number == 2, "what was found goes first"
+    judge({"baseline": Word.BETTER})
+    assert not choose(verified, "knee").note.startswith("verified"), "plain DIP is no find"
+    judge({"trial 2": Word.NOT_WORSE})
+    choice = choose(verified, "psnr")
+    assert (choice.trial.number, choice.note) == (2, "verified: not worse")
+    judge({})
+    note = "no schedule was shown to be better than plain DIP, or not worse"
+    assert choose(verified, "knee").note.startswith(note)
+    assert choose(verified, "3").note in ("verified: not shown", "trial 3 itself is not verified")
+
+
+def test_an_exported_schedule_carries_its_verification(verified: Run) -> None:
+    exported = read_schedule_file(verified.export("2")).verified
+    assert exported is not None
+    comparison = results(verified).against_plain("trial 2")
+    assert comparison is not None
+    assert exported.verdict == str(results(verified).verdict(2))
+    assert exported.iterations == 45
+    assert exported.max_psnr_gt_db.mean == comparison.psnr_db.mean
+    assert exported.images == ["skimage:coffee", "skimage:rocket"]
+    assert exported.seeds == [4, 5]
+    assert exported.n == 4
+    assert exported.seen is None
+
+
+def test_an_unverified_run_says_so_when_it_is_exported(searched: Run) -> None:
+    command = ["export", "tiny", "--runs-dir", str(searched.folder.parent)]
+    done = CliRunner().invoke(main, command)
+    assert "not verified: dipsearch verify tiny" in done.output
+
+
+def test_status_shows_both_comparisons(verified: Run) -> None:
+    command = ["status", "tiny", "--runs-dir", str(verified.folder.parent)]
+    shown = CliRunner().invoke(main, command).stdout
+    assert "tiny/learning-rate: 2/2 trials" in shown
+    assert "tiny/verification: " in shown
+    as_json = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert as_json["verification"]["tiny/learning-rate"]["complete"] == 2
+
+
+@pytest.mark.slow
+def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    run = launch(
+        experiment(**{**SMALL, "search": {"trials": 0}, "space": None}),
+        runs_dir=tmp_path / "runs",
+        storage=url,
+    )
+    alike = experiment(**{**SMALL, "name": "tiny.verification"})
+    create(alike, tmp_path / "runs" / alike.name, url, {}, load_candidates(alike))
+    request = Request(images=("skimage:coffee",), seeds=1, learning_rates=(0.01,))
+    verify(run, request, view=Quiet())
+    again = Request(images=("skimage:rocket",), seeds=1, learning_rates=(0.02,), restart=True)
+    verify(run, again, view=Quiet())
+    verification = Verification.open(run)
+    assert verification is not None
+    assert {row["role"] for row in verification.rows()} == {"candidate"}
+    # A run of the user's whose name looks like a part of the verification is left alone.
+    assert Run.open("tiny.verification", tmp_path / "runs", url).records() == []
+    assert verification.verdict_of_search is Word.NOT_SHOWN
+    assert not list(run.folder.rglob("*.db"))
+
+
+def test_members_are_spread_over_the_front() -> None:
+    assert spread(list(range(9)), 3) == [0, 4, 8]
+    assert spread(list(range(9)), 2) == [0, 8]
+    assert spread([5], 3) == [5]
+    assert spread(list(range(3)), 3) == [0, 1, 2]
+
+
+def test_the_verdict_s_words_are_plain_text(verified: Run) -> None:
+    """What the CSV and the file hold is no enum's repr."""
+    assert json.dumps(results(verified).rows()[0]["verdict"]).startswith('"')
