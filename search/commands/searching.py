@@ -229,9 +229,9 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
 @click.option(
     "--controls",
     metavar="knee|psnr|steps|NUMBER",
-    help="Also train controls of this schedule: its stages reversed, its stages shuffled, its "
-    "noisiest target alone, and plain DIP at its learning rate, constant and warmed up over its "
-    "ramp.",
+    help="Also train controls of this schedule: its stages reversed, its stages shuffled, the "
+    "target of its maximum noise level alone, and plain DIP at its learning rate, constant and "
+    "warmed up over its ramp.",
 )
 @click.option(
     "--allow-seen",

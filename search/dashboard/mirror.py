@@ -11,17 +11,21 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
 from search.analysis.status import sentence, status_of
 from search.analysis.trial_rows import row
+from search.store.optuna_internals import (
+    FrozenStudy,
+    id_of_study,
+    stand_in_for_study,
+    system_attributes,
+)
 from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -46,9 +50,7 @@ class _Note:
         """Replace the note."""
         from optuna_dashboard import save_note
 
-        # Without a trial's id, `save_note` writes the note of the study.
-        study = SimpleNamespace(_study_id=0)
-        save_note(SimpleNamespace(storage=self, study=study, _trial_id=None), body)
+        save_note(stand_in_for_study(self), body)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
@@ -121,7 +123,7 @@ class Mirror(BaseStorage):
                 seen = copied.known[trial.number] = trial, _shown(study_id, run, trial)
             trials.append(seen[1])
         copied.status = f"{plain(sentence(status_of(run)))}."
-        copied.names = run.study._storage.get_study_system_attrs(run.study._study_id)
+        copied.names = system_attributes(run.study)
         copied.write(last_read)
         copied.study = FrozenStudy(
             study_name=run.name,
@@ -153,7 +155,7 @@ class Mirror(BaseStorage):
         """See `BaseStorage`."""
         for study in self.get_all_studies():
             if study.study_name == study_name:
-                return int(study._study_id)
+                return id_of_study(study)
         raise KeyError(f"there is no study {study_name!r}")
 
     def get_study_name_from_id(self, study_id: int) -> str:

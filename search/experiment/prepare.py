@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
 from dipstage.presets import is_preset, parse_preset
-from dipstage.schedules import Schedule
+from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_ENTRIES, Experiment
 
 MAX_REPLICATES = 100_000
 """Maximum number of replicates of a trial: pictures times seeds."""
-
-Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A schedule that is always evaluated.
-
-    learning_rate: the learning rate that the schedule was made for; None for the trainer's.
-    warmup: iterations over which the learning rate rises; None for the trainer's.
-    role, trial: in a verification, the purpose of the schedule and the trial that it comes from.
-    """
-
-    name: str
-    schedule: Schedule
-    learning_rate: float | None = None
-    warmup: int | None = None
-    role: Role = "candidate"
-    trial: int | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """Return the candidate as it is stored in the study."""
-        return {
-            "name": self.name,
-            "stages": self.schedule.pairs,
-            "learning_rate": self.learning_rate,
-            "warmup": self.warmup,
-            "role": self.role,
-            "trial": self.trial,
-        }
 
 
 def load_pictures(experiment: Experiment) -> dict[str, Picture]:
