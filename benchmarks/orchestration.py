@@ -40,7 +40,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import insert
 
-from search.execution.resources import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+from search.execution.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
 
 from ray import tune
 

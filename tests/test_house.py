@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
 ALLOWED = {
     "ray": {
+        "execution/cluster.py",
         "execution/loggers.py",
         "execution/resources.py",
         "execution/trainable.py",

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import search.execution.resources  # noqa: F401  # isort: skip - before Ray: it sets Ray's environment
+import search.execution.cluster  # noqa: F401  # isort: skip - before Ray: it sets Ray's environment
 
 import numpy as np
 from ray import tune
