@@ -73,7 +73,7 @@ def status(
             "run": name,
             "driver": driver and {**asdict(driver), "since": driver.since.isoformat()},
             **asdict(now),
-            "accepted_changes": run.study.user_attrs.get("accepted", []),
+            "accepted_changes": [asdict(each) for each in run.attributes.accepted],
             "verification": verification,
         }
         click.echo(json.dumps(content, indent=2))
@@ -85,8 +85,8 @@ def status(
         click.echo(f"driver: {driver}")
     elif now.done < now.wanted:
         click.echo(_resume_line(run, name, runs_dir))
-    for accepted in run.study.user_attrs.get("accepted", []):
-        click.echo(f"changed {accepted['date']}: {'; '.join(accepted['changes'])}")
+    for accepted in run.attributes.accepted:
+        click.echo(f"changed {accepted.date}: {'; '.join(accepted.changes)}")
     for part, status in parts.items():
         click.echo(f"{part}: {sentence(status)}")
     if verification_path(run.folder).exists() and not (

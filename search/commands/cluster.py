@@ -69,14 +69,14 @@ def submit(
     from search.experiment.model import load_experiment
     from search.experiment.packaged import experiment_file
     from search.remote.jobs import Cluster
-    from search.remote.upload import RUNS_DIR, Request, check
+    from search.remote.upload import RUNS_DIR, Submission, check
 
     cluster = Cluster(address)
     given = [] if name is None else [f"name={json.dumps(name)}"]
     if trials is not None and not resume:
         given.append(f"search.trials={trials}")
     loaded = load_experiment(experiment_file(experiment), (*overrides, *given))
-    request = Request(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
+    submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
     for notice in check(loaded):
         click.echo(f"notice: {notice}", err=True)
     if os.environ.get("DIPSEARCH_STORAGE"):
@@ -85,7 +85,7 @@ def submit(
             "is started, or the study will be in SQLite there",
             err=True,
         )
-    job = cluster.submit(request)
+    job = cluster.submit(submission)
     click.echo(job)
     lines = (f"status {job}", f"logs {job} --follow", f"fetch {job}", f"stop {job}")
     click.echo("next:" + "".join(f"\n  dipsearch {line}{_there(address)}" for line in lines))

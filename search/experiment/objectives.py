@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
@@ -61,11 +61,6 @@ class Objective:
         return (
             f"steps to {self.tolerance_db:g} dB below max" if self.tolerance_db else "steps to max"
         )
-
-    def score(self, outcome: Mapping[str, Any]) -> Score:
-        """Of one replicate's outcome."""
-        scores = outcome[self.output]
-        return Score(float(scores["max_psnr_gt_db"]), float(scores[self.steps_key]))
 
 
 def mean_score(scores: Iterable[Score]) -> Score:

@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
 from dipstage.presets import is_preset, parse_preset
-from dipstage.schedules import Schedule
+from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_ENTRIES, Experiment
 
 MAX_REPLICATES = 100_000
 """Of a trial: pictures times seeds."""
-
-Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A schedule that is always evaluated, with the learning rate it was made for, if any.
-
-    warmup: iterations over which the learning rate rises to it, where it is not the trainer's.
-    role, trial: in a verification, what the schedule is there for, and the trial it comes from.
-    """
-
-    name: str
-    schedule: Schedule
-    learning_rate: float | None = None
-    warmup: int | None = None
-    role: Role = "candidate"
-    trial: int | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """As the study keeps it."""
-        return {
-            "name": self.name,
-            "stages": self.schedule.pairs,
-            "learning_rate": self.learning_rate,
-            "warmup": self.warmup,
-            "role": self.role,
-            "trial": self.trial,
-        }
 
 
 def load_pictures(experiment: Experiment) -> dict[str, Picture]:

@@ -200,7 +200,7 @@ def test_every_command_has_help_and_is_in_the_readme() -> None:
 
 def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Path) -> None:
     for trial in played.records():
-        for key in trial.outcomes:
+        for key in trial.replicates:
             values = np.linspace(0, 20 + trial.number, 30, dtype=np.float32)
             path = curve_path(played.folder, trial.number, key)
             np.savez_compressed(path, psnr_gt_raw_db=values)

@@ -24,7 +24,7 @@ def progress(run: Run | None) -> tuple[int, int, int]:
     trials = run.records() if run else []
     return (
         sum(trial.schedule is not None for trial in trials),
-        sum(len(trial.outcomes) for trial in trials),
+        sum(len(trial.replicates) for trial in trials),
         sum(trial.state == "complete" for trial in trials),
     )
 

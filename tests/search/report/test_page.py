@@ -83,7 +83,7 @@ def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: R
     trials = data["trials"]
     assert isinstance(trials, list)
     for trial, shown in zip(run.records(), trials, strict=True):
-        curves = [run.curves(trial, key)["psnr_gt_raw_db"] for key in trial.outcomes]
+        curves = [run.curves(trial, key)["psnr_gt_raw_db"] for key in trial.replicates]
         mean = np.mean(curves, axis=0)
         x, y = shown["curve"]["x"], shown["curve"]["raw"]
         assert x[int(np.argmax(y))] == int(mean.argmax())

@@ -65,7 +65,7 @@ def recorded(run: Run) -> set[str]:
     for name in ("learning-rate", "verification"):
         made = part(run, name)
         for trial in made.records() if made else []:
-            for key in trial.outcomes:
+            for key in trial.replicates:
                 known.add(f"{name}/curves/trial{trial.number:05d}-{key}.npz")
     return known
 
