@@ -76,7 +76,7 @@ def searched(trials: int, sampler: str = "tpe") -> Experiment:
             "split": ["power", "log", "free"],
             "noise": {
                 "beta": ["linear", "cosine", "sigmoid"],
-                "heaviest": {"low": 0.1, "high": 1.0},
+                "max_level": {"low": 0.1, "high": 1.0},
             },
         },
         "search": {"trials": trials, "seed": 0, "sampler": sampler},

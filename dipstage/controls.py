@@ -20,8 +20,8 @@ def shuffled(schedule: Schedule, generator: np.random.Generator) -> Schedule:
     return _with_noised(schedule, (schedule.stages[i] for i in order))
 
 
-def heaviest_alone(schedule: Schedule) -> Schedule:
-    """The whole ramp on the first target, then the observation; plain DIP stays as it is."""
+def max_level_alone(schedule: Schedule) -> Schedule:
+    """Spend the whole ramp on the first target, then the observation; plain DIP is unchanged."""
     if not schedule.ramp:
         return schedule
     return _with_noised(schedule, [Stage(schedule.stages[0].alpha_bar, schedule.ramp)])

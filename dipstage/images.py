@@ -201,6 +201,6 @@ def png(pixels: Pixels) -> bytes:
 
 def save_png(path: Path, pixels: Pixels) -> None:
     """Write (C, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
-    from dipstage.documents.plain_yaml import write_whole
+    from dipstage.documents.whole_files import write_whole
 
     write_whole(path, png(pixels))

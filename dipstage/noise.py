@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
@@ -55,29 +55,29 @@ ALPHA_BARS: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class NoiseLevels:
-    """Levels evenly spaced in t/T, from `heaviest` (in (0, 1]) down to the observation at 0.
+    """Levels evenly spaced in t/T, from `max_level` (in (0, 1]) down to the observation at 0.
 
     `beta` names the beta schedule: linear, cosine or sigmoid.
     """
 
     beta: str = "linear"
-    heaviest: float = 1.0
+    max_level: float = field(default=1.0, metadata={"formerly": "heaviest"})
 
     def __post_init__(self) -> None:
         """Refuse a name or a level that does not exist."""
         if self.beta not in ALPHA_BARS:
             raise InputError(f"beta must be one of {', '.join(ALPHA_BARS)}, got {self.beta!r}")
-        if not 0 < self.heaviest <= 1:
-            raise InputError(f"heaviest must be a t/T in (0, 1], got {self.heaviest}")
+        if not 0 < self.max_level <= 1:
+            raise InputError(f"max_level must be a t/T in (0, 1], got {self.max_level}")
 
     def alpha_bars(self, noised: int) -> tuple[float, ...]:
         """alpha_bar of the `noised` stages before the observation, heaviest noise first.
 
-        Stage i of m lies at t/T = heaviest · (m - i) / m, i = 0 … m - 1.
+        Stage i of m lies at t/T = max_level · (m - i) / m, i = 0 … m - 1.
         """
         alpha_bar = ALPHA_BARS[self.beta]
         return tuple(
-            min(max(alpha_bar(self.heaviest * (noised - i) / noised), 0.0), 1.0)
+            min(max(alpha_bar(self.max_level * (noised - i) / noised), 0.0), 1.0)
             for i in range(noised)
         )
 

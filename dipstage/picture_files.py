@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents.plain_yaml import read_regular
+from dipstage.documents.whole_files import read_regular
 from dipstage.errors import InputError
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")

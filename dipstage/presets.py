@@ -7,13 +7,14 @@ nine, and that is the default here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
+from dipstage.renamed import former_names, warn_former_name
 from dipstage.schedules import Schedule, Stage, from_staircase, refuse_short_budget
 
 
@@ -39,17 +40,17 @@ class Baseline:
 class _Staged:
     stages: int = 9
     beta: str = "linear"
-    heaviest: float = 1.0
+    max_level: float = field(default=1.0, metadata={"formerly": "heaviest"})
 
     def __post_init__(self) -> None:
         if not 2 <= self.stages <= 300:
             raise InputError(f"stages must be from 2 to 300, got {self.stages}")
-        NoiseLevels(self.beta, self.heaviest)
+        NoiseLevels(self.beta, self.max_level)
 
     @property
     def noise(self) -> NoiseLevels:
         """Levels of the noised stages."""
-        return NoiseLevels(self.beta, self.heaviest)
+        return NoiseLevels(self.beta, self.max_level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,13 @@ def parse_preset(text: str) -> AnyPreset:
         raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     kind = PRESETS[name]
     casts = {field.name: _CASTS[str(field.type)] for field in fields(kind)}
+    renamed = former_names(kind)
     arguments: dict[str, object] = {}
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
+        if key in renamed:
+            warn_former_name(f"the parameter {key} of preset {name}", renamed[key])
+            key = renamed[key]
         if key not in casts:
             known = ", ".join(casts) or "none"
             raise InputError(f"preset {name} has no parameter {key!r}: it has {known}")

@@ -81,7 +81,7 @@ def family(iterations: int = 600) -> Figure:
             "free": {"split": free},
         },
         "noise.beta": {b: {"noise": NoiseLevels(b, 1.0)} for b in ("linear", "cosine", "sigmoid")},
-        "noise.heaviest (t/T)": {
+        "noise.max_level (t/T)": {
             f"{h:g}": {"noise": NoiseLevels("linear", h)} for h in (0.2, 0.5, 1.0)
         },
     }

@@ -1,6 +1,7 @@
 """Nothing that is read can run: no pickles, no evaluation, no shell."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_nothing_that_is_read_can_run(path: Path) -> None:
     # Only ruamel.yaml reads YAML, and only in one file.
     if "ruamel" in source:
         assert path.relative_to(ROOT) == Path("dipstage/documents/plain_yaml.py")
-    assert "import yaml" not in source
+    assert not re.search(r"\bimport yaml\b", source)
 
 
 @pytest.mark.parametrize(

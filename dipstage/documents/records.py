@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dipstage.errors import InputError
+from dipstage.renamed import former_names, warn_former_name
 
 T = TypeVar("T")
 Kinds = Mapping[str, type]
@@ -90,6 +91,7 @@ def _read_dataclass(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     _refuse_non_mapping(value, where)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     prefix = f"{where}." if where else ""
+    value = _with_current_names(kind, value, prefix)
     for key in value:
         if key not in fields:
             raise InputError(f"unknown key {prefix}{key}: known are {', '.join(fields)}")
@@ -102,6 +104,15 @@ def _read_dataclass(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         return kind(**content)
     except InputError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from None
+
+
+def _with_current_names(kind: Any, value: dict[str, Any], prefix: str) -> dict[str, Any]:
+    renamed = {former: name for former, name in former_names(kind).items() if former in value}
+    for former, name in renamed.items():
+        if name in value:
+            raise InputError(f"{prefix}{former} is the former name of {prefix}{name}: keep one")
+        warn_former_name(f"{prefix}{former}", f"{prefix}{name}")
+    return {renamed.get(key, key): item for key, item in value.items()}
 
 
 def _refuse_non_mapping(value: Any, where: str) -> None:

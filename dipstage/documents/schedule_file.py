@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dipstage.documents.plain_yaml import read_yaml, write_whole, yaml_text
+from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit, Schedule, Stage
 from dipstage.settings import MAX_ITERATIONS, TrainerSettings

@@ -210,7 +210,7 @@ def _train(
             progress=bar.update,
         )
 
-    from dipstage.documents.plain_yaml import write_whole
+    from dipstage.documents.whole_files import write_whole
 
     write_whole(folder / "curves.csv", outcome.trace.csv())
     save_png(folder / "ground_truth.png", picture.pixels)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Container, Iterable
+import warnings
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dipstage.errors import InputError, WorkError
 from dipstage.interrupts import terminable
+from dipstage.renamed import FormerName
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -25,7 +28,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
         try:
-            with terminable():
+            with _former_names_as_notices(), terminable():
                 return super().invoke(context)
         except InputError as error:
             click.echo(f"{context.info_name}: {error}", err=True)
@@ -43,6 +46,25 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             context.exit(130)
+
+
+@contextmanager
+def _former_names_as_notices() -> Iterator[None]:
+    """Print each former name that the user gives as one line on stderr, once."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+        if not issubclass(category, FormerName):
+            show_others(message, category, *rest, **options)
+        elif str(message) not in told:
+            told.add(str(message))
+            click.echo(f"notice: {message}", err=True)
+
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+        warnings.simplefilter("always", FormerName)
+        warnings.showwarning = show
+        yield
 
 
 def make_console() -> Console:

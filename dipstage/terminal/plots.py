@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from dipstage.outcome import Outcome
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS

@@ -121,7 +121,7 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     import csv
     import io
 
-    from dipstage.documents.plain_yaml import write_whole
+    from dipstage.documents.whole_files import write_whole
 
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()

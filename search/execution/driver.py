@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable

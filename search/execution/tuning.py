@@ -20,7 +20,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
 from search.execution.resources import Shares, resources_of, trials_per_gpu, wants_probe

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +23,7 @@ from dipstage.documents.plain_yaml import forbidden_in, parse_yaml, read_yaml, y
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
 from dipstage.presets import is_preset
+from dipstage.renamed import warn_former_name
 from dipstage.schedules import MAX_STAGES
 from dipstage.settings import TrainerSettings
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
@@ -122,12 +124,16 @@ class FloatRange(_Bounds):
 
 
 class NoiseSpace(_Model):
-    """Levels of the noised stages: evenly spaced in t/T, from the heaviest down to 0."""
+    """Levels of the noised stages: evenly spaced in t/T, from the maximum level down to 0."""
 
     beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)]
     """The beta schedules to choose from."""
-    heaviest: Annotated[FloatRange, AfterValidator(Within(above=0, most=1))]
-    """The heaviest level, as t/T of DDPM's forward process."""
+    max_level: Annotated[
+        FloatRange,
+        AfterValidator(Within(above=0, most=1)),
+        Field(validation_alias=AliasChoices("max_level", "heaviest")),
+    ]
+    """The maximum noise level, as t/T of DDPM's forward process."""
 
 
 class Space(_Model):
@@ -322,13 +328,15 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
     """
     content = read_yaml(path)
     _anchor(content, path.parent)
+    _rename(content)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise InputError(f"--set needs KEY=VALUE, got {override!r}")
         patch = {key: parse_yaml(text, f"--set {override}")}
         _anchor(patch, Path())
-        _insert(content, key, patch[key])
+        _insert(content, _current_key(key), patch[key])
+        _rename(content)
     return validate(content, str(path))
 
 
@@ -387,6 +395,32 @@ def _is_name(key: str, entry: str) -> bool:
     if key == "images":
         return entry.startswith("skimage:")
     return is_preset(entry) or not ("/" in entry or "." in entry)
+
+
+_RENAMED = {"space.noise.heaviest": "space.noise.max_level"}
+"""Current names of keys by their former ones."""
+
+
+def _current_key(key: str) -> str:
+    """A key of `--set`, or of a group in it, by its current name."""
+    for former, current in _RENAMED.items():
+        if key == former or key.startswith(f"{former}."):
+            warn_former_name(f"--set {former}", current)
+            return current + key.removeprefix(former)
+    return key
+
+
+def _rename(content: dict[str, Any]) -> None:
+    """Give keys their current names; where both names stand, the validation refuses the former."""
+    for former, current in _RENAMED.items():
+        *parents, last = former.split(".")
+        group: Any = content
+        for parent in parents:
+            group = group.get(parent) if isinstance(group, dict) else None
+        name = current.rpartition(".")[2]
+        if isinstance(group, dict) and last in group and name not in group:
+            warn_former_name(former, current)
+            group[name] = group.pop(last)
 
 
 def _insert(content: dict[str, Any], key: str, value: Any) -> None:

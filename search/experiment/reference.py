@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from search.experiment.model import Experiment, FloatRange, IntRange, Within
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
@@ -51,7 +51,7 @@ space:
   exponent: {low: 0.2, high: 5.0, log: true}
   ramp: {low: 5, high: 350, log: true}
   split: [power, free]
-  noise: {beta: [linear, cosine, sigmoid], heaviest: {low: 0.1, high: 1.0}}
+  noise: {beta: [linear, cosine, sigmoid], max_level: {low: 0.1, high: 1.0}}
 candidates: [baseline, sharp-linear]
 search: {trials: 10}
 ```

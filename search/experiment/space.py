@@ -15,8 +15,11 @@ from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
 from search.experiment.model import FloatRange, IntRange, Space
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+    from optuna.trial import Trial
 
+FORMER = {"max_level": "heaviest"}
+"""Former names of parameters. A study that began with one keeps it, so that its sampler goes on
+learning from all of its trials."""
 _WEIGHT = FloatRange(low=0.01, high=1.0)
 
 
@@ -34,9 +37,10 @@ class _Asked(Protocol):
     def choice(self, name: str, options: list[Any]) -> str: ...
 
 
-def suggest(trial: BaseTrial, space: Space) -> Point:
+def suggest(trial: Trial, space: Space) -> Point:
     """Ask an Optuna trial for a point; parameters that would not act are not suggested."""
-    return _walk(_Suggestions(trial), space)
+    known = {name for each in trial.study.get_trials(deepcopy=False) for name in each.params}
+    return _walk(_Suggestions(trial, frozenset(known)), space)
 
 
 def decode(params: dict[str, Any], space: Space) -> Point:
@@ -57,7 +61,7 @@ def _walk(asked: _Asked, space: Space) -> Point:
         return Point(Family(stages=1), learning_rate)
     ramp = asked.integer("ramp", space.ramp)
     noise = NoiseLevels(
-        asked.choice("beta", [*space.noise.beta]), asked.real("heaviest", space.noise.heaviest)
+        asked.choice("beta", [*space.noise.beta]), asked.real("max_level", space.noise.max_level)
     )
     split = _walk_split(asked, space, stages - 1)
     return Point(Family(stages, split, ramp, noise), learning_rate)
@@ -78,7 +82,8 @@ def _walk_split(asked: _Asked, space: Space, noised: int) -> AnySplit:
 
 @dataclass(frozen=True, slots=True)
 class _Suggestions:
-    trial: BaseTrial
+    trial: Trial
+    known: frozenset[str]
 
     def integer(self, name: str, bounds: IntRange) -> int:
         if bounds.low == bounds.high:
@@ -88,6 +93,8 @@ class _Suggestions:
     def real(self, name: str, bounds: FloatRange) -> float:
         if bounds.low == bounds.high:
             return bounds.low
+        former = FORMER.get(name)
+        name = former if former in self.known and former is not None else name
         return self.trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
 
     def choice(self, name: str, options: list[Any]) -> str:
@@ -110,6 +117,7 @@ class _Lookup:
         return str(options[0]) if len(options) == 1 else str(self._take(name))
 
     def _take(self, name: str) -> Any:
-        if name not in self.left:
-            raise InputError(f"parameter {name} is missing")
-        return self.left.pop(name)
+        for known in (name, FORMER.get(name)):
+            if known in self.left:
+                return self.left.pop(known)
+        raise InputError(f"parameter {name} is missing")

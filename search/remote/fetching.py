@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from dipstage.documents.plain_yaml import read_yaml, write_whole, yaml_text
+from dipstage.documents.plain_yaml import read_yaml, yaml_text
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from search.remote.archive import MARK, belongs
 from search.store.paths import is_remote, run_folder, verification_path

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dipstage
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import expand
 from dipstage.presets import is_preset

@@ -16,7 +16,7 @@ def write_report(run: RunRecord, output: Path | None = None) -> Path:
 
     InputError if it cannot be written.
     """
-    from dipstage.documents.plain_yaml import write_whole
+    from dipstage.documents.whole_files import write_whole
     from dipstage.errors import InputError
     from search.report.page import render
     from search.store.paths import brief

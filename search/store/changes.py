@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dipstage.documents.plain_yaml import read_yaml, write_whole
+from dipstage.documents.plain_yaml import read_yaml
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from search.store.attributes import Accepted, write
 from search.store.versions import NUMBERS_DEPEND_ON, code_digest, versions

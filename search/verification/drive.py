@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dipstage.documents.plain_yaml import write_whole, yaml_text
+from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import Picture
 from dipstage.interrupts import terminable

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dipstage.controls import heaviest_alone, in_reverse, shuffled
+from dipstage.controls import in_reverse, max_level_alone, shuffled
 from dipstage.schedules import Schedule, Stage
 from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
@@ -83,7 +83,7 @@ def controls_of(trial: Trial, budget: int) -> list[Candidate]:
         if drawn not in (schedule, in_reverse(schedule)):
             broken[f"{name} shuffled"] = drawn
             break
-    broken[f"{name} heaviest alone"] = heaviest_alone(schedule)
+    broken[f"{name} max level alone"] = max_level_alone(schedule)
     kept = {key: each for key, each in broken.items() if each != schedule}
     return [
         *(

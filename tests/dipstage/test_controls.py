@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dipstage.trainer as trainer
-from dipstage.controls import heaviest_alone, in_reverse, shuffled
+from dipstage.controls import in_reverse, max_level_alone, shuffled
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.noise import noised
@@ -36,7 +36,7 @@ def test_order_alone_is_broken_by_reversing_and_shuffling(alpha_bars: list[float
 @given(levels)
 def test_the_heaviest_target_alone_takes_the_whole_ramp(alpha_bars: list[float]) -> None:
     schedule = schedule_of(alpha_bars)
-    control = heaviest_alone(schedule)
+    control = max_level_alone(schedule)
     assert (control.ramp, control.iterations) == (schedule.ramp, schedule.iterations)
     assert len(control.stages) == min(2, len(schedule.stages))
     assert control.stages[0].alpha_bar == schedule.stages[0].alpha_bar
@@ -94,7 +94,7 @@ def test_a_control_trains_on_the_very_targets_of_its_schedule(
     targets = targets_of(schedule, monkeypatch)
     assert len(set(targets.values())) == 3
     assert targets_of(in_reverse(schedule), monkeypatch) == targets
-    alone = targets_of(heaviest_alone(schedule), monkeypatch)
+    alone = targets_of(max_level_alone(schedule), monkeypatch)
     assert alone == {0.2: targets[0.2]}
 
 

@@ -56,9 +56,9 @@ def test_forward_process_keeps_mean_and_variance_on_the_ddpm_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("beta", "heaviest", "words"),
+    ("beta", "max_level", "words"),
     [("square", 0.5, "beta must be one of"), ("linear", 0.0, "got 0.0"), ("linear", 1.5, "1.5")],
 )
-def test_bad_levels_are_refused_with_their_value(beta: str, heaviest: float, words: str) -> None:
+def test_bad_levels_are_refused_with_their_value(beta: str, max_level: float, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        NoiseLevels(beta, heaviest)
+        NoiseLevels(beta, max_level)

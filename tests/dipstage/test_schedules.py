@@ -137,7 +137,7 @@ def test_every_preset_covers_its_budget(name: str, budget: int) -> None:
 
 def test_preset_parameters_act() -> None:
     assert parse_preset("sharp-linear:stages=5,x=20").schedule(600).starts == (0, 1, 20, 40, 60)
-    heavy = parse_preset("uniform:stages=3,beta=cosine,heaviest=0.5").schedule(100)
+    heavy = parse_preset("uniform:stages=3,beta=cosine,max_level=0.5").schedule(100)
     assert [s.alpha_bar for s in heavy.stages[:2]] == list(NoiseLevels("cosine", 0.5).alpha_bars(2))
 
 

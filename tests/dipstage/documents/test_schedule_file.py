@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dipstage.documents.plain_yaml import read_yaml, write_whole, yaml_text
+from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.schedule_file import (
     Measure,
     Measured,
@@ -17,9 +17,11 @@ from dipstage.documents.schedule_file import (
     read_schedule_file,
     save_schedule,
 )
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
 from dipstage.presets import parse_preset
+from dipstage.renamed import FormerName
 from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
 from dipstage.settings import TrainerSettings
 
@@ -117,6 +119,20 @@ stages:
 - {alpha_bar: 0.5, iterations: 2, share: 0.2}
 - {alpha_bar: 1, iterations: 7, share: 0.7}
 """
+
+
+def test_the_former_name_of_the_maximum_level_is_read(tmp_path: Path) -> None:
+    family = Family(2, PowerSplit(2.0), 40, NoiseLevels("linear", 0.6))
+    path = tmp_path / "schedule.yaml"
+    save_schedule(path, ScheduleFile(family.schedule(100), family))
+    new = path.read_text()
+    assert "max_level: 0.6" in new
+    path.write_text(new.replace("max_level", "heaviest"))
+    with pytest.warns(FormerName, match=r"family\.noise\.heaviest is now called"):
+        assert read_schedule_file(path).family == family
+    path.write_text(new.replace("max_level: 0.6", "max_level: 0.6, heaviest: 0.6"))
+    with pytest.raises(InputError, match=r"former name of family\.noise\.max_level: keep one"):
+        read_schedule_file(path)
 
 
 def test_the_good_file_is_good(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
 
-from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, parse_yaml, read_regular
+from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, parse_yaml
 from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file, save_schedule
+from dipstage.documents.whole_files import read_regular
 from dipstage.errors import InputError
 
 SCHEDULE = """format: 1
@@ -29,7 +30,7 @@ family:
   stages: 2
   split: {kind: power, exponent: 2.06}
   ramp: 150
-  noise: {beta: sigmoid, heaviest: 0.3}
+  noise: {beta: sigmoid, max_level: 0.3}
 measured:
   images: [skimage:chelsea, a b.png]
   sigma_255: 25.0

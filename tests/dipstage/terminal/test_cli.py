@@ -152,13 +152,23 @@ def test_results_are_never_overwritten_unless_a_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for schedule in ("log10:heaviest=0.5", "log10:heaviest=0.5", "log10:heaviest=0.7"):
+    for schedule in ("log10:max_level=0.5", "log10:max_level=0.5", "log10:max_level=0.7"):
         assert dipstage("run", "skimage:camera", "--schedule", schedule, *SMALL).exit_code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "camera-log10-heaviest0.5-seed0",
-        "camera-log10-heaviest0.5-seed0-2",
-        "camera-log10-heaviest0.7-seed0",
+        "camera-log10-max_level0.5-seed0",
+        "camera-log10-max_level0.5-seed0-2",
+        "camera-log10-max_level0.7-seed0",
     ]
+
+
+def test_a_former_name_is_read_with_one_notice(tmp_path: Path) -> None:
+    old = dipstage("schedules", "log10:heaviest=0.5", "--json")
+    new = dipstage("schedules", "log10:max_level=0.5", "--json")
+    assert json.loads(old.stdout)["stages"] == json.loads(new.stdout)["stages"]
+    assert old.stderr == (
+        "notice: the parameter heaviest of preset log10 is now called max_level\n"
+    )
+    assert new.stderr == ""
 
 
 def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ SPACE: dict[str, Any] = {
     "exponent": {"low": 0.2, "high": 5.0},
     "ramp": {"low": 5, "high": 25},
     "split": ["power"],
-    "noise": {"beta": ["linear", "cosine"], "heaviest": {"low": 0.1, "high": 1.0}},
+    "noise": {"beta": ["linear", "cosine"], "max_level": {"low": 0.1, "high": 1.0}},
 }
 
 
@@ -45,14 +45,14 @@ def planted(
 
 
 def test_the_parameter_that_alone_decides_has_the_highest_importance(tmp_path: Path) -> None:
-    run = planted(tmp_path, lambda p: (20 + 5 * p["heaviest"], p["ramp"]))
+    run = planted(tmp_path, lambda p: (20 + 5 * p["max_level"], p["ramp"]))
     found = importances(run)
     assert list(found) == ["max_psnr_gt_db", "steps_to_max"]
-    for key, decisive in (("max_psnr_gt_db", "heaviest"), ("steps_to_max", "ramp")):
+    for key, decisive in (("max_psnr_gt_db", "max_level"), ("steps_to_max", "ramp")):
         assert next(iter(found[key])) == decisive
         assert found[key][decisive] > 0.8
         assert sum(found[key].values()) == pytest.approx(1)
-        assert set(found[key]) == {"stages", "ramp", "beta", "heaviest", "exponent"}
+        assert set(found[key]) == {"stages", "ramp", "beta", "max_level", "exponent"}
         assert list(found[key].values()) == sorted(found[key].values(), reverse=True)
         assert all(type(share) is float for share in found[key].values())
     assert importances(run.reread()) == found
@@ -62,15 +62,15 @@ def test_the_parameter_that_alone_decides_has_the_highest_importance(tmp_path: P
 def test_parameters_of_a_branch_are_named_and_do_not_empty_the_rest(tmp_path: Path) -> None:
     run = planted(
         tmp_path,
-        lambda p: (20 + 5 * p.get("heaviest", 0), 10 + p["stages"]),
+        lambda p: (20 + 5 * p.get("max_level", 0), 10 + p["stages"]),
         stages={"low": 1, "high": 9},
         split=["power", "free"],
     )
     found = importance_of(run)
     records = [trial for trial in run.records() if not trial.candidate]
     assert any("split" not in trial.params for trial in records)
-    assert set(found.values["max_psnr_gt_db"]) == {"stages", "ramp", "beta", "heaviest", "split"}
-    assert next(iter(found.values["max_psnr_gt_db"])) == "heaviest"
+    assert set(found.values["max_psnr_gt_db"]) == {"stages", "ramp", "beta", "max_level", "split"}
+    assert next(iter(found.values["max_psnr_gt_db"])) == "max_level"
     assert next(iter(found.values["steps_to_max"])) == "stages"
     assert found.trials == sum("split" in trial.params for trial in records)
     assert list(found.left_out) == ["exponent", "weights"]

@@ -8,6 +8,7 @@ from fake_runs import CONTENT, experiment
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.errors import InputError
+from dipstage.renamed import FormerName
 from search.experiment.model import load_experiment, validate
 from search.experiment.prepare import load_candidates, load_pictures
 
@@ -61,7 +62,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("resources.gpus_per_trial", 1.5, "gpus_per_trial must be whole above 1"),
     ("space.split", [], "space.split: "),
     ("space.split", ["cubic"], "space.split.0: .*got 'cubic'"),
-    ("space.noise", {"beta": ["linear"], "heaviest": {"low": 0.5, "high": 2.0}}, "be at most 1"),
+    ("space.noise", {"beta": ["linear"], "max_level": {"low": 0.5, "high": 2.0}}, "be at most 1"),
     ("space", None, "space is missing"),
     ("name", "a/b", "name: must be letters, digits, .*got 'a/b'"),
     ("name", "", "name: must be letters"),
@@ -119,6 +120,29 @@ def test_overrides_reach_any_key_and_keep_their_type(tmp_path: Path) -> None:
         load_experiment(path, ("seeds=[",))
     with pytest.raises(InputError, match="name is not a group"):
         load_experiment(path, ("name.first=a",))
+
+
+def test_former_names_of_keys_are_read_with_a_notice(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(experiment().yaml().replace("max_level", "heaviest"))
+    notice = r"space\.noise\.heaviest is now called space\.noise\.max_level"
+    with pytest.warns(FormerName, match=notice):
+        assert load_experiment(path) == experiment()
+    path.write_text(experiment().yaml())
+    for override, expected in (
+        ("space.noise.heaviest.low=0.3", (0.3, 1.0)),
+        ("space.noise.heaviest={low: 0.2, high: 0.4}", (0.2, 0.4)),
+        ("space.noise={beta: [linear], heaviest: {low: 0.2, high: 0.4}}", (0.2, 0.4)),
+    ):
+        with pytest.warns(FormerName, match=notice):
+            space = load_experiment(path, (override,)).space
+        assert space is not None
+        assert (space.noise.max_level.low, space.noise.max_level.high) == expected
+    both = experiment().model_dump(mode="json")
+    both["space"]["noise"]["heaviest"] = {"low": 0.1, "high": 1.0}
+    path.write_text(yaml_text(both))
+    with pytest.raises(InputError, match=r"space\.noise\.heaviest: unknown key"):
+        load_experiment(path)
 
 
 def test_paths_are_relative_to_the_file_and_overrides_to_the_current_folder(

@@ -34,7 +34,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "full": {},
     "with learning rate": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
     "one split": {"split": ["power"]},
-    "one beta": {"noise": {"beta": ["cosine"], "heaviest": {"low": 0.2, "high": 0.2}}},
+    "one beta": {"noise": {"beta": ["cosine"], "max_level": {"low": 0.2, "high": 0.2}}},
     "fixed stages": {"stages": {"low": 4, "high": 4}},
     "plain DIP alone": {"stages": {"low": 1, "high": 1}},
 }
@@ -59,7 +59,7 @@ def test_parameters_exist_only_where_they_act() -> None:
         family = point.family
         expected = {"stages"}
         if family.stages > 1:
-            expected |= {"ramp", "beta", "heaviest"}
+            expected |= {"ramp", "beta", "max_level"}
         if family.stages > 2:
             expected |= {"split"}
             if isinstance(family.split, PowerSplit):
@@ -76,10 +76,10 @@ def test_a_question_with_one_answer_is_not_asked() -> None:
         stages={"low": 4, "high": 4},
         split=["log"],
         exponent=None,
-        noise={"beta": ["linear"], "heaviest": {"low": 0.1, "high": 0.9}},
+        noise={"beta": ["linear"], "max_level": {"low": 0.1, "high": 0.9}},
     )
     for params, _ in sample(fixed, 20):
-        assert set(params) == {"ramp", "heaviest"}
+        assert set(params) == {"ramp", "max_level"}
 
 
 def test_the_learning_rate_is_searched_only_on_request() -> None:
@@ -88,6 +88,27 @@ def test_the_learning_rate_is_searched_only_on_request() -> None:
     rates = {point.learning_rate for _, point in sample(searched, 20)}
     assert len(rates) == 20
     assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates)
+
+
+def test_a_study_that_began_with_a_former_name_keeps_it() -> None:
+    searched = space()
+    current = sample(searched)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    params, point = next(pair for pair in current if "max_level" in pair[0])
+    old = {"heaviest" if name == "max_level" else name: value for name, value in params.items()}
+    assert decode(old, searched) == point
+    study.add_trial(
+        optuna.trial.create_trial(
+            value=0.0,
+            params={"heaviest": old["heaviest"]},
+            distributions={"heaviest": optuna.distributions.FloatDistribution(0.1, 1.0)},
+        )
+    )
+    for _ in range(20):
+        trial = study.ask()
+        asked = suggest(trial, searched)
+        assert "max_level" not in trial.params
+        assert decode(trial.params, searched) == asked
 
 
 def test_decode_refuses_parameters_of_another_space() -> None:

@@ -262,7 +262,7 @@ def test_importance_has_a_bar_for_each_parameter_and_objective(run: Run) -> None
     figure = run.plot_importance()
     [axes] = figure.axes
     names = [text.get_text() for text in axes.get_yticklabels()]
-    assert {"stages", "ramp", "heaviest"} <= set(names)
+    assert {"stages", "ramp", "max_level"} <= set(names)
     assert len(axes.patches) == 2 * len(names)
     assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(2)  # type: ignore[attr-defined]
     assert figure.caption.startswith("fANOVA over")

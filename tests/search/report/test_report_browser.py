@@ -141,7 +141,7 @@ def large(runs: Path) -> Path:
             "exponent": {"low": 0.2, "high": 5.0, "log": True},
             "ramp": {"low": 5, "high": 350, "log": True},
             "split": ["power", "log", "free"],
-            "noise": {"beta": ["linear", "cosine"], "heaviest": {"low": 0.1, "high": 1.0}},
+            "noise": {"beta": ["linear", "cosine"], "max_level": {"low": 0.1, "high": 1.0}},
         },
         search={"trials": 500, "sampler": "random", "seed": 0},
         racing={"enabled": True, "confidence": 0.9, "min_replicates": 1},
@@ -213,7 +213,7 @@ def test_hovering_shows_parameters_and_clicking_shows_that_trial_below(
     hover = page.locator("#front .hoverlayer .hovertext")
     expect(hover).to_contain_text("trial 3")
     expect(hover).to_contain_text("ramp")
-    expect(hover).to_contain_text("heaviest")
+    expect(hover).to_contain_text("max_level")
     before = page.locator("#curves-text").text_content()
     page.mouse.click(*place_of(page, 3))
     opened.drawn()

@@ -37,6 +37,19 @@ def test_an_unchanged_run_goes_on_and_writes_nothing(run: Run) -> None:
     assert (run.folder / "experiment.yaml").stat().st_mtime_ns == before
 
 
+def test_a_renamed_key_is_no_change(run: Run) -> None:
+    """As an earlier version froze it: `heaviest` in the folder and in the study."""
+    path = run.folder / "experiment.yaml"
+    path.write_text(path.read_text().replace("max_level", "heaviest"))
+    recorded = run.study.user_attrs["experiment"]
+    noise = recorded["space"]["noise"]
+    noise["heaviest"] = noise.pop("max_level")
+    run.study.set_user_attr("experiment", recorded)
+    before = path.read_bytes()
+    assert take_up(run, None, accept=False).experiment == experiment()
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

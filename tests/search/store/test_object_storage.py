@@ -10,7 +10,7 @@ import pytest
 from fake_runs import KEYS, experiment, outcome
 from servers import object_storage
 
-from dipstage.documents.plain_yaml import write_whole
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError, WorkError
 from search import Run
 from search.execution.driver import create

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from fake_runs import experiment, new_run
 from verified_runs import REQUEST, SMALL, copy, results
 
-from dipstage.controls import heaviest_alone, in_reverse
+from dipstage.controls import in_reverse, max_level_alone
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from search import Run, launch
@@ -86,7 +86,7 @@ def test_controls_break_the_staging_and_nothing_else(verified: Run) -> None:
     found, original = trials["trial 2"].schedule, verified.records()[2]
     assert found is not None
     assert trials["trial 2 reversed"].schedule == in_reverse(found)
-    assert trials["trial 2 heaviest alone"].schedule == heaviest_alone(found)
+    assert trials["trial 2 max level alone"].schedule == max_level_alone(found)
     shuffled = trials["trial 2 shuffled"].schedule
     assert shuffled is not None
     assert sorted(shuffled.pairs) == sorted(found.pairs)

@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from fake_runs import experiment, play
 from played_verification import IMAGES, gains, searched, verified
 
-from dipstage.documents.plain_yaml import write_whole, yaml_text
+from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
 from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.schedules import Schedule
 from search import Run
@@ -181,8 +182,8 @@ def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
 
     plain = ["plain at the rate of it", "plain warmed up as it"]
     assert names(0.2) == plain
-    assert names(0.2, 0.4) == ["it reversed", "it heaviest alone", *plain]
-    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it heaviest alone", *plain]
+    assert names(0.2, 0.4) == ["it reversed", "it max level alone", *plain]
+    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it max level alone", *plain]
 
 
 @pytest.mark.parametrize("name", ["trial 7", "plain DIP"])
