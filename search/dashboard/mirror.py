@@ -21,7 +21,12 @@ from dipstage.errors import InputError
 from search.analysis.status import sentence, status_of
 from search.analysis.trial_rows import row
 from search.store.attributes import StudyAttributes
-from search.store.optuna_internals import FrozenStudy, id_of_study, stand_in, system_attributes
+from search.store.optuna_internals import (
+    FrozenStudy,
+    id_of_study,
+    stand_in_for_study,
+    system_attributes,
+)
 from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -46,7 +51,7 @@ class _Note:
         """Replace the note."""
         from optuna_dashboard import save_note
 
-        save_note(stand_in(self, None), body)
+        save_note(stand_in_for_study(self), body)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""

@@ -112,7 +112,6 @@ def content_of(trial: Trial, study: Study) -> FrozenTrial:
     return study._storage.get_trial(trial._trial_id)
 
 
-def stand_in(storage: Any, trial_id: int | None) -> SimpleNamespace:
-    """Return what optuna-dashboard's `save_note` takes for a trial or, without an id, a study."""
-    study = SimpleNamespace(_study_id=0)
-    return SimpleNamespace(storage=storage, study=study, _trial_id=trial_id)
+def stand_in_for_study(storage: Any) -> SimpleNamespace:
+    """Return what optuna-dashboard's `save_note` takes for a study: a trial without an id."""
+    return SimpleNamespace(storage=storage, study=SimpleNamespace(_study_id=0), _trial_id=None)

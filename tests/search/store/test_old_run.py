@@ -15,6 +15,7 @@ from processes import finish
 from verified_runs import results
 
 from dipstage.documents.schedule_file import load_schedule
+from dipstage.renamed import FormerName
 from search import Run
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "run-0.1.tar.gz"
@@ -68,7 +69,8 @@ def test_it_has_a_report_and_exports_schedules(old: Run, tmp_path: Path) -> None
     best = old.pick("psnr")
     assert load_schedule(old.export("psnr", tmp_path / "mine.yaml")) == best.schedule
     # What version 0.1 exported is read, too.
-    assert load_schedule(old.folder / "best.yaml").iterations == 30
+    with pytest.warns(FormerName, match="heaviest is now called"):
+        assert load_schedule(old.folder / "best.yaml").iterations == 30
 
 
 @pytest.mark.ray

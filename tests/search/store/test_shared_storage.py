@@ -28,8 +28,6 @@ from search.store.run import RunRecord
 from search.store.storage import open_storage
 from search.store.study import load_study
 
-pytestmark = [pytest.mark.ray, pytest.mark.server]
-
 SMALL = {
     "images": ["skimage:moon"],
     "search": {"trials": 4},
@@ -252,6 +250,6 @@ def test_the_password_is_nowhere_and_no_port_is_open_while_a_search_runs(
         process.terminate()
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: dipsearch resume secret" in output
+    assert "continue with: dipsearch resume secret" in output
     assert PASSWORD not in output
     assert not places_with(PASSWORD, driver, tmp_path, ray_folder)
