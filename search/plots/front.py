@@ -41,10 +41,10 @@ def plot_front(
     with drawing(style, 0.72 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
         knee = [pick(run, "knee").score] if members else []
-        beaten = [t for t in trials if not t.candidate and t not in members]
+        dominated = [t for t in trials if not t.candidate and t not in members]
         named = [t for t in trials if t.candidate or t in members]
         _bars(axes, named, run, spread)
-        _draw(axes, raced, beaten, named, _scores(members), knee)
+        _draw(axes, raced, dominated, named, _scores(members), knee)
         axes.set_xlabel(f"{objective.steps_words} (iterations)")
         axes.set_ylabel("max PSNR$_{GT}$ (dB)")
         axes.margins(0.08)
@@ -56,7 +56,7 @@ def plot_front(
         below = f"; {hidden} below {from_db:g} dB not shown" if hidden else ""
         figure.explain(f"{run.name}: {words}{below}", f"front of {len(members)}; {words}{below}")
         places = [(t.score.steps_to_max, t.score.max_psnr_gt_db, _name(t)) for t in named]
-        others = [(s.steps_to_max, s.max_psnr_gt_db) for s in [*_scores(beaten), *raced]]
+        others = [(s.steps_to_max, s.max_psnr_gt_db) for s in [*_scores(dominated), *raced]]
         name_points(figure, axes, places, others, SMALL[style])
     return figure
 
@@ -64,7 +64,7 @@ def plot_front(
 def _draw(
     axes: Axes,
     raced: Sequence[Score],
-    beaten: Sequence[Trial],
+    dominated: Sequence[Trial],
     named: Sequence[Trial],
     members: Sequence[Score],
     knee: Sequence[Score],
@@ -79,7 +79,7 @@ def _draw(
         zorder=1,
     )
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
-    _points(axes, _scores(beaten), "sampled, beaten", marker="o", color=GREY, mec="0.5")
+    _points(axes, _scores(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
     _points(axes, found, "sampled, front", marker="o", color=BLUE, mec="black")
     _points(axes, candidates, "candidate", marker="D", color=VERMILLION, mec="black")
     _points(axes, knee, "knee", marker="o", color="black", mfc="none", scale=2)

@@ -131,12 +131,12 @@ def test_the_front_shows_all_kinds_and_hides_what_lies_below(run: Run) -> None:
     figure = run.plot_front()
     [axes] = figure.axes
     shown = lines(axes)
-    assert set(shown) == {"sampled, beaten", "sampled, front", "candidate", "knee"}
+    assert set(shown) == {"sampled, dominated", "sampled, front", "candidate", "knee"}
     assert (15.0, 26.0) in shown["candidate"]
-    assert (28.0, 22.5) in shown["sampled, beaten"]
+    assert (28.0, 22.5) in shown["sampled, dominated"]
     assert sum(map(len, shown.values())) - 1 == 12
     above = run.plot_front(from_db=23.2)
-    assert (28.0, 22.5) not in lines(above.axes[0])["sampled, beaten"]
+    assert (28.0, 22.5) not in lines(above.axes[0])["sampled, dominated"]
     assert above.axes[0].get_ylim()[0] == 23.2
     assert "3 below 23.2 dB not shown" in above.caption
 
