@@ -36,7 +36,6 @@ import psutil
 from machine import machine, write
 from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import insert
 
@@ -53,7 +52,10 @@ from search.execution.tuning import tune_trials
 from search.execution.view import Quiet
 from search.experiment.model import Experiment, validate
 from search.experiment.space import suggest
+from search.store.attributes import TrialAttributes, replicate_attribute
 from search.store.lease import leased
+from search.store.optuna_internals import id_of_study, models
+from search.store.replicate import Replicate
 from search.store.run import RunRecord
 from search.terminal.progress import Lines
 
@@ -82,19 +84,19 @@ def searched(trials: int, sampler: str = "tpe") -> Experiment:
     return validate(content, "this benchmark")
 
 
-def outcome(draw: random.Random) -> dict[str, Any]:
-    """A replicate's summary as a worker sends it, with made-up scores."""
+def outcome(draw: random.Random) -> Replicate:
+    """A replicate as a worker sends it, with made-up scores."""
     psnr, steps = 20 + 10 * draw.random(), draw.randrange(20, 400)
     scores = {
         "max_psnr_gt_db": psnr, "steps_to_max": steps, "censored": False,
         "ssim_gt_at_max_psnr_gt": 0.7, "max_ssim_gt": 0.75, "steps_to_max_ssim_gt": steps + 1,
         "final_psnr_gt_db": psnr - 1, "final_ssim_gt": 0.6,
     }  # fmt: skip
-    return {
+    return Replicate.from_plain({
         "stop": "budget", "iterations": 400, "resets": 0, "wall_s": 2.0, "iterations_per_s": 200.0,
         "device": "cpu", "host": "here", "versions": {"torch": "2.13.0", "python": "3.11.7"},
         "raw": scores, "smoothed": {**scores, "max_psnr_gt_db": psnr + 1},
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 @contextmanager
@@ -279,14 +281,14 @@ def record(run: Run, trials: int) -> None:
         ended = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=number)
         key = {"trial_id": number + 1}
         trial_rows.append(
-            {**key, "number": number, "study_id": run.study._study_id,
+            {**key, "number": number, "study_id": id_of_study(run.study),
              "state": TrialState.COMPLETE, "datetime_start": ended, "datetime_complete": ended}
         )  # fmt: skip
-        outcomes = [outcome(draw) for _ in KEYS]
-        content = {
-            "learning_rate": 0.01, "stages": point.family.schedule(400).pairs, "wall_s": 8.0,
-            **{f"replicate:{name}": each for name, each in zip(KEYS, outcomes, strict=True)},
-        }  # fmt: skip
+        replicates = {name: outcome(draw) for name in KEYS}
+        pairs = point.family.schedule(400).pairs
+        content = TrialAttributes(learning_rate=0.01, stages=pairs, wall_s=8.0).to_plain()
+        for name, each in replicates.items():
+            content |= replicate_attribute(name, each)
         attributes += [{**key, "key": k, "value_json": json.dumps(v)} for k, v in content.items()]
         for name, distribution in asked.distributions.items():
             value = distribution.to_internal_repr(asked.params[name])
@@ -295,7 +297,7 @@ def record(run: Run, trials: int) -> None:
                  "distribution_json": distribution_to_json(distribution)}
             )  # fmt: skip
         for objective, score in enumerate(("max_psnr_gt_db", "steps_to_max")):
-            mean = statistics.fmean(each["raw"][score] for each in outcomes)
+            mean = statistics.fmean(getattr(each.raw, score) for each in replicates.values())
             values.append({**key, "objective": objective, "value": mean, "value_type": "FINITE"})
     with run.storage.engine.begin() as connection:
         for table, content_rows in rows.items():

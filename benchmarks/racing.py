@@ -33,6 +33,7 @@ from search import Run
 from search.analysis import pareto
 from search.analysis.racing import race
 from search.experiment.objectives import Score, mean_score
+from search.store.replicate import ReplicateKey
 
 HERE = Path(__file__).parent
 REFERENCE = Score(20.17, 400.0)
@@ -71,8 +72,8 @@ def record(name: str, runs_dir: Path) -> None:
         for trial in run.records():
             if trial.state != "complete":
                 raise SystemExit(f"{trial.name} is {trial.state}: the table needs all replicates")
-            for key, outcome in trial.outcomes.items():
-                score = run.objective.score(outcome)
+            for key, replicate in trial.replicates.items():
+                score = replicate.score(run.objective)
                 cells = [f"{score.max_psnr_gt_db:.4f}", f"{score.steps_to_max:.0f}"]
                 writer.writerow([trial.number, int(trial.candidate is not None), key, *cells])
 
@@ -88,10 +89,11 @@ def load(path: Path) -> Table:
             score = Score(float(row["max_psnr_gt_db"]), float(row["steps_to_max"]))
             scores[number][row["replicate"]] = score
     keys = list(scores[min(scores)])
-    pictures = list(dict.fromkeys(key.rpartition("-seed")[0] for key in keys))
-    seeds = list(dict.fromkeys(key.rpartition("-seed")[2] for key in keys))
+    parsed = [ReplicateKey.parse(key) for key in keys]
+    pictures = list(dict.fromkeys(key.picture for key in parsed))
+    seeds = list(dict.fromkeys(key.seed for key in parsed))
     order = [
-        f"{picture}-seed{seeds[(i + turn) % len(seeds)]}"
+        str(ReplicateKey(picture, seeds[(i + turn) % len(seeds)]))
         for turn in range(len(seeds))
         for i, picture in enumerate(pictures)
     ]

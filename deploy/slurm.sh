@@ -3,10 +3,10 @@
 #
 #   sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]
 #
-# A run that exists is resumed, so the same line continues a search that ended, and so does Slurm
-# when it starts the job again: by itself after a preemption or a dead node, and asked to by this
-# script shortly before the time limit. RUNS_DIR (default: runs) must be seen from all nodes.
-# Submit from a shell in which `dipsearch` and `ray` can be found; see docs/cluster.md.
+# A run that exists is resumed, so the same line continues a search. Slurm does so too when it starts
+# the job again: by itself after a preemption or a dead node, and on this script's request shortly
+# before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a
+# shell that finds `dipsearch` and `ray`; see docs/cluster.md.
 #SBATCH --job-name=dipsearch
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -35,12 +35,13 @@ if [[ -z ${DIPSEARCH_STORAGE:-} && $runs_dir != *://* && -d $runs_dir &&
     exit 2
 fi
 
-# A token of this job's own, in the environment of its processes and nowhere else.
+# A token for this job only, kept in the environment of its processes and nowhere else.
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 
-# The first node's own address, which the others can reach; never all interfaces.
-# Nothing here ends reading early: a program that writes on would fail, and the script with it.
+# The address at which the other nodes reach the first one; Ray must not listen on all interfaces.
+# awk reads its input to the end: if it stopped early, the program that writes would fail, and with
+# it this script.
 mapfile -t names < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 first=${names[0]}
 ip=$(getent ahostsv4 "$first" | awk '$1 !~ /^127\./ && !found++ {print $1}')
@@ -75,7 +76,7 @@ if ((nodes > 1)); then
     steps+=($!)
 fi
 
-# `auto` counts the GPUs that are there when the driver starts, so wait for all nodes.
+# `auto` counts the GPUs that exist when the driver starts, so wait for all nodes.
 count='import sys, ray
 ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
 sys.exit(sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]))'
@@ -98,12 +99,12 @@ if ! $stopping; then
             --address "$address" "$@" &
     fi
     driver=$!
-    # A signal between the question above and this line found no driver to hand it to.
+    # A signal that arrived after the check above and before this line found no driver to stop.
     if $stopping; then stop; fi
     # `wait` returns at a signal as well as at the driver's end.
     while status=0 && { wait "$driver" || status=$?; } && kill -0 "$driver" 2> /dev/null; do :; done
 fi
 
-# Only a driver that the time limit cut short has work left.
+# Requeue only if the time limit interrupted the driver, so that it has work left.
 if $requeue && ((status != 0)); then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$status"

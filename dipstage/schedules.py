@@ -82,6 +82,11 @@ class Schedule:
         return cls(tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs), any_order)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether this is plain DIP: one stage, the observation."""
+        return len(self.stages) == 1
+
+    @property
     def pairs(self) -> list[list[float]]:
         """[[alpha_bar, iterations], …], which JSON keeps exactly."""
         return [[stage.alpha_bar, stage.iterations] for stage in self.stages]

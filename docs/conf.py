@@ -1,4 +1,4 @@
-"""The documentation's site: `sphinx-build -W --keep-going -b html docs out/docs`."""
+"""Sphinx configuration: `sphinx-build -W --keep-going -b html docs out/docs` builds the site."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sphinx.application import Sphinx
 
 project = "dipsearch"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 exclude_patterns = ["figures.py"]
-default_role = "code"  # What stands in single backticks, in docstrings and help texts.
+default_role = "code"  # For text in single backticks, in docstrings and help texts.
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
@@ -25,12 +27,17 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
-# What the pages link to outside of docs/, and the page that shows it.
-_SHOWN = {"(../README.md": "(readme.md", "(../benchmarks/README.md": "(benchmarks.md"}
+# Files outside of docs/ that pages link to, and the page that shows each of them.
+_SHOWN = {
+    "README.md": "readme.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/README.md": "benchmarks.md",
+}
 
 
 def _list_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
-    """In the index, in the place of `(the rest)`: every page that it does not name."""
+    """Replace `(the rest)` in the index by every page that the index does not name."""
     if page == "index":
         named = {"index", *re.findall(r"^(?:README <)?([\w-]+)>?$", source[0], re.M)}
         rest = sorted(path.stem for path in app.srcdir.glob("*.md") if path.stem not in named)
@@ -38,12 +45,19 @@ def _list_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _link_to_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Turn links to files outside of docs/ into links to the pages that show them."""
     for outside, shown in _SHOWN.items():
-        source[0] = source[0].replace(outside, shown)
+        source[0] = source[0].replace(f"(../{outside}", f"({shown}")
+
+
+def _link_from_included(app: Sphinx, path: Path, page: str, content: list[str]) -> None:
+    """Do the same in files that a page includes, which link from the project's top folder."""
+    for outside, shown in _SHOWN.items():
+        content[0] = content[0].replace(f"]({outside}", f"](docs/{shown}")
 
 
 def _to_fields(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings here are plain text in which `name: words` tells an argument or a field."""
+    """Make a list of the lines `name: words` in docstrings, which describe arguments or fields."""
     told: list[str] = []
     in_field = False
     for line in lines:
@@ -62,15 +76,16 @@ def _to_fields(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: 
 def _help_of_fields(
     app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list[str]
 ) -> None:
-    """Of settings whose fields carry their help."""
+    """Append the help of each field, for settings whose fields have one."""
     for each in getattr(of, "__dataclass_fields__", {}).values():
         if help_text := each.metadata.get("help"):
             lines.append(f"{each.name}: {help_text.replace('`', '``')}")
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Register the event handlers; Sphinx calls this."""
     app.connect("source-read", _link_to_pages)
+    app.connect("include-read", _link_from_included)
     app.connect("source-read", _list_the_rest)
     app.connect("env-get-outdated", lambda *_: ["index"])
     app.connect("autodoc-process-docstring", _help_of_fields)

@@ -1,4 +1,4 @@
-"""The public Python interface: `launch`, `resume` and `Run`. Nothing inside imports it."""
+"""The public Python interface: `launch`, `resume` and `Run`. No module of `search` imports it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ class Run(RunRecord):
 
     @classmethod
     def of(cls, record: RunRecord) -> Run:
-        """Return the public view of a record."""
+        """Return the public object for a record."""
         return cls(record.folder, record.study, record.storage, record.address)
 
     def trials(self) -> pd.DataFrame:
-        """Return one row for each trial: state, objectives, scores, schedule and cost."""
+        """Return one row for each trial: state, objectives, scores, schedule and cost.
+
+        Returns:
+            A data frame with the columns of `dipsearch trials --csv`.
+        """
         import pandas as pd
 
         from search.analysis.trial_rows import row
@@ -47,27 +51,51 @@ class Run(RunRecord):
         """Return a trial by its number, or a member of the front by rule.
 
         Args:
-            which: a trial's number, or `knee`, `psnr` or `steps`: the front's knee, its highest
-                PSNR_GT, its fewest steps.
+            which: a trial's number, or the rule: `knee` for the knee of the front, `psnr` for its
+                highest PSNR_GT, `steps` for its fewest steps.
+
+        Returns:
+            The trial.
 
         Raises:
-            InputError: if there is no such trial, or no complete one.
+            InputError: if there is no such trial, or no complete trial.
         """
         from search.analysis.front import pick
 
         return pick(self, which)
 
     def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
-        """Write a schedule file, by default best.yaml in the run's folder; returns its path.
+        """Write the schedule of a trial to a file.
 
-        Where the run is verified, schedules that held go before the others.
+        If the run is verified, `knee`, `psnr` and `steps` prefer schedules that were shown to be
+        better than plain DIP, then those that are not worse, to the rest of the front.
+
+        Args:
+            pick: a trial's number, or `knee`, `psnr` or `steps` as in `Run.pick`.
+            output: the schedule file to write; best.yaml in the run's folder by default.
+
+        Returns:
+            The path of the schedule file.
+
+        Raises:
+            InputError: if there is no such trial, or if the file cannot be written.
         """
         from search.verification.export import choose, export
 
         return export(self, choose(self, pick), Path(output) if output else None)
 
     def report(self, output: Path | str | None = None) -> Path:
-        """Write the run's report, by default report.html in its folder; returns its path."""
+        """Write the run's report as one HTML file.
+
+        Args:
+            output: the file to write; report.html in the run's folder by default.
+
+        Returns:
+            The path of the report.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
         from search.report import write_report
 
         return write_report(self, Path(output) if isinstance(output, str) else output)
@@ -75,8 +103,19 @@ class Run(RunRecord):
     def plot_front(
         self, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
     ) -> Plot:
-        """Steps against max PSNR_GT: front, candidates, what they beat. A matplotlib figure,
-        like those below; style is screen or paper.
+        """Draw maximum PSNR_GT over steps: the front, the candidates and the dominated trials.
+
+        Args:
+            style: `screen`, or `paper` for a column of print.
+            errors: error bars: `paired` for the paired standard error, `std` for the standard
+                deviation over replicates, or `none`.
+            from_db: lower end of the PSNR_GT axis.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            InputError: if an argument is not one of its choices.
         """
         from search.plots import plot_front
 
@@ -90,7 +129,23 @@ class Run(RunRecord):
         errors: Errors = "paired",
         from_db: float | None = None,
     ) -> Plot:
-        """PSNR_GT over iterations of trials by number, name or pick; raw, smoothed or both."""
+        """Draw PSNR_GT over iterations.
+
+        Args:
+            which: trials by number, candidates by name, or `knee`, `psnr`, `steps`; by default the
+                knee and the candidates.
+            output: `raw`, `smoothed` or `both`; by default the output that is optimised.
+            style: `screen`, or `paper` for a column of print.
+            errors: bands: `paired` for the paired standard error, `std` for the standard
+                deviation over replicates, or `none`.
+            from_db: lower end of the PSNR_GT axis.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            InputError: if an argument is not one of its choices, or if a trial has no curve.
+        """
         from search.plots import plot_curves
 
         return plot_curves(self, which, output, style, errors, from_db)
@@ -98,19 +153,55 @@ class Run(RunRecord):
     def plot_schedule(
         self, *which: str | int, level: Level = "stage", style: Style = "screen"
     ) -> Plot:
-        """Staircases of trials by number, name or pick; level is stage, alpha-bar or sigma."""
+        """Draw schedules as staircases over iterations.
+
+        Args:
+            which: trials by number, candidates by name, or `knee`, `psnr`, `steps`; by default
+                those of the knee and the candidates that have more than one stage.
+            level: `stage` for the index of the stage, `alpha-bar` for the noise level, `sigma` for
+                the standard deviation of the added noise.
+            style: `screen`, or `paper` for a column of print.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            InputError: if an argument is not one of its choices, or if a trial has no schedule.
+        """
         from search.plots import plot_schedules
 
         return plot_schedules(self, which, level, style)
 
     def plot_importance(self, style: Style = "screen") -> Plot:
-        """Which parameters decide each objective."""
+        """Draw the importance of each parameter for each objective.
+
+        Args:
+            style: `screen`, or `paper` for a column of print.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            InputError: if there are too few trials, or if no parameter matters.
+        """
         from search.plots import plot_importance
 
         return plot_importance(self, style)
 
     def plot_attainment(self, budget: int | None = None, style: Style = "screen") -> Plot:
-        """The best PSNR_GT by each iteration, and which schedule attains most in a budget."""
+        """Draw the best PSNR_GT so far over iterations, for the candidates and the best schedule.
+
+        Args:
+            budget: the number of iterations for which the best schedule is chosen; by default the
+                search's own.
+            style: `screen`, or `paper` for a column of print.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            InputError: if no trial is complete, or if `style` is not one of its choices.
+        """
         from search.plots import plot_attainment
 
         return plot_attainment(self, budget=budget, style=style)
@@ -132,19 +223,19 @@ def launch(
     """Start a search and wait until it ends.
 
     Args:
-        experiment: what to run, from `load_experiment`.
-        runs_dir: the folder of runs, or an address on object storage.
-        storage: a database address for the study; SQLite in the run's folder by default.
-        address: a running Ray cluster; a local one is started by default.
-        view: what shows the progress; nothing by default.
+        experiment: the experiment, from `load_experiment`.
+        runs_dir: the folder that holds all runs, or an address on object storage.
+        storage: the address of a database for the study; SQLite in the run's folder by default.
+        address: the address of a running Ray cluster; a local one is started by default.
+        view: receives and shows the progress; nothing is shown by default.
 
     Returns:
         The finished run.
 
     Raises:
-        InputError: before anything starts, if the run exists, or if the experiment, its pictures,
-            its candidates or its resources are wrong.
-        WorkError: if something ends the search early; `resume` continues it.
+        InputError: before anything starts, if the run exists already, or if the experiment, its
+            pictures, its candidates or its resources are wrong.
+        WorkError: if the search ends early; `resume` continues it.
     """
     from search.execution import driver
 
@@ -164,26 +255,27 @@ def resume(
     experiment: Experiment | None = None,
     accept_changes: bool = False,
 ) -> Run:
-    """Continue a run, whatever ended it, and wait until it ends.
+    """Continue a run that was interrupted or should get more trials, and wait until it ends.
 
     Args:
         name: the run's name.
-        trials: total number of sampled trials; as many as the run was asked for by default.
-        runs_dir: the folder of runs, or an address on object storage.
-        storage: a database address for the study.
-        address: a running Ray cluster; a local one is started by default.
-        view: what shows the progress; nothing by default.
-        experiment: the experiment again, if its pictures have moved.
-        accept_changes: continue although resources, racing, sampling, logging or code have
-            changed since the run began.
+        trials: the total number of sampled trials; by default the number last asked for.
+        runs_dir: the folder that holds all runs, or an address on object storage.
+        storage: the address of a database for the study; SQLite in the run's folder by default.
+        address: the address of a running Ray cluster; a local one is started by default.
+        view: receives and shows the progress; nothing is shown by default.
+        experiment: the experiment with new paths, if its pictures have moved.
+        accept_changes: continue even if resources, racing, sampling, logging or code have changed
+            since the run began.
 
     Returns:
         The finished run.
 
     Raises:
-        InputError: if the run does not exist, if another driver holds it, if a picture or anything
-            that affects the results has changed, or if it already has more trials than `trials`.
-        WorkError: if something ends the search early.
+        InputError: if the run does not exist, if another driver holds it, if a picture or a setting
+            that affects the results has changed, or if the run already has more trials than
+            `trials`.
+        WorkError: if the search ends early; `resume` continues it.
     """
     from search.execution import driver
 

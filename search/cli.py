@@ -1,4 +1,4 @@
-"""dipsearch: search schedules, verify, analyse, export."""
+"""The command dipsearch: search for schedules, verify, analyse and export them."""
 
 from __future__ import annotations
 

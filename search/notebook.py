@@ -23,7 +23,7 @@ def run_html(run: RunRecord) -> str:
     """Name, status, the front with its knee, and what a verification said; names are escaped."""
     members, objective = front_of(run.records()), run.objective
     verification, verified = _verification(run)
-    n = max((len(trial.outcomes) for trial in members), default=0)
+    n = max((len(trial.replicates) for trial in members), default=0)
     about = f"{sentence(status_of(run.reread()))}; {verified}"
     parts = [f"<div><b>{escape(run.name)}</b>: {escape(about)}</div>"]
     if members:

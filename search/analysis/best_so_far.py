@@ -44,7 +44,7 @@ def envelope(trials: Sequence[Sequence[Curve]], budget: int) -> NDArray[np.float
 
 def psnr_gt_curves(run: RunRecord, trial: Trial, output: Output) -> list[Curve]:
     """PSNR_GT of a trial's replicates; InputError if a file cannot be read."""
-    return [run.curves(trial, key)[f"psnr_gt_{output}_db"] for key in trial.outcomes]
+    return [run.curves(trial, key)[f"psnr_gt_{output}_db"] for key in trial.replicates]
 
 
 def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:

@@ -118,7 +118,7 @@ def _task(run: RunRecord) -> dict[str, Any]:
         "size": experiment.size,
         "task": experiment.task.model_dump(),
         "pictures": sorted(
-            f"{label} ({digest[:8]})" for label, digest in run.study.user_attrs["pictures"].items()
+            f"{label} ({digest[:8]})" for label, digest in run.attributes.pictures.items()
         ),
         "seeds": experiment.seeds,
         **{f"objective.{key}": value for key, value in asdict(run.objective).items()},

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean, median
-from typing import Any
 
 from search.analysis.racing import MIN_COMPLETE
+from search.store.attributes import StudyAttributes
 from search.store.records import Trial
+from search.store.replicate import ReplicateKey
 
 LAST = 16
 """Trials by which the next are judged."""
@@ -27,7 +28,7 @@ _IN_TURN = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Workload:
     """What a search has to do, and with what.
 
     keys: replicates of a trial. candidates: scheduled iterations by name. sampled: trials, each of
@@ -43,24 +44,16 @@ class Plan:
     since: datetime | None
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> Plan:
-        """From a study's attributes."""
-        experiment = attributes.get("experiment") or {}
-        keys = [
-            f"{label}-seed{seed}"
-            for label in attributes.get("pictures", {})
-            for seed in experiment.get("seeds", ())
-        ]
-        since = attributes.get("driven_since")
+    def of(cls, attributes: StudyAttributes) -> Workload:
+        """From what a study says of its run."""
+        experiment, since = attributes.experiment or {}, attributes.driven_since
+        seeds, trainer = experiment.get("seeds", ()), experiment.get("trainer", {})
         return cls(
-            keys=tuple(keys),
-            candidates={
-                candidate["name"]: int(sum(count for _, count in candidate["stages"]))
-                for candidate in attributes["candidates"]
-            },
-            sampled=int(attributes["trials"]),
-            iterations=int(experiment.get("trainer", {}).get("iterations", 0)) or 1,
-            slots=int(attributes.get("concurrent", 1)),
+            keys=tuple(str(ReplicateKey(p, s)) for p in attributes.pictures for s in seeds),
+            candidates={c.name: c.schedule.iterations for c in attributes.candidates},
+            sampled=attributes.trials,
+            iterations=int(trainer.get("iterations", 0)) or 1,
+            slots=attributes.concurrent or 1,
             racing=bool(experiment.get("racing", {}).get("enabled", True)),
             since=None if since is None else _local(datetime.fromisoformat(since)),
         )
@@ -74,37 +67,37 @@ class Forecast:
     seconds_left: float | None = None
 
 
-def forecast(trials: Sequence[Trial], plan: Plan, now: datetime) -> Forecast:
+def forecast(trials: Sequence[Trial], work: Workload, now: datetime) -> Forecast:
     """Of a search that runs at `now`, which is in local time without a zone, as trials' times."""
     running = [trial for trial in trials if trial.state == "running"]
-    ended = _last([trial for trial in trials if trial.ended and trial.outcomes])
-    costs = _Costs.of([*ended, *running], plan)
+    ended = _last([trial for trial in trials if trial.ended and trial.replicates])
+    costs = _Costs.of([*ended, *running], work)
     if not running or costs is None:
         return Forecast()
-    overhead_s = _overhead_s(ended, plan)
-    shares = _shares(trials, costs, plan)
-    jobs = [costs.left_s(t, shares, plan, now) for t in sorted(running, key=lambda t: t.number)]
+    overhead_s = _overhead_s(ended, work)
+    shares = _shares(trials, costs, work)
+    jobs = [costs.left_s(t, shares, work, now) for t in sorted(running, key=lambda t: t.number)]
     named = {trial.candidate for trial in trials}
     jobs += [
         costs.trial_s(iterations) + overhead_s
-        for name, iterations in plan.candidates.items()
+        for name, iterations in work.candidates.items()
         if name not in named
     ]
     complete = sum(trial.state == "complete" for trial in trials)
-    sampled = max(0, plan.sampled - sum(trial.candidate is None for trial in trials))
+    sampled = max(0, work.sampled - sum(trial.candidate is None for trial in trials))
     # Until there are enough complete trials, none can be raced.
-    whole = min(sampled, max(0, MIN_COMPLETE - complete - len(jobs))) if plan.racing else 0
-    a_trial_s = costs.trial_s(plan.iterations)
+    whole = min(sampled, max(0, MIN_COMPLETE - complete - len(jobs))) if work.racing else 0
+    a_trial_s = costs.trial_s(work.iterations)
     jobs += [a_trial_s + overhead_s] * whole
     # Not their mean: whole trials among them are those that end last.
     some = [a_trial_s * share + overhead_s for share in shares or [1.0]]
     far = max(0, sampled - whole - _IN_TURN)
     jobs += itertools.islice(itertools.cycle(some), sampled - whole - far)
-    took = [_took_s(trial, plan) or trial.wall_s + overhead_s for trial in ended]
-    slots = min(plan.slots, len(jobs))
+    took = [_took_s(trial, work) or trial.wall_s + overhead_s for trial in ended]
+    slots = min(work.slots, len(jobs))
     return Forecast(
         slots * 3600 / fmean(took) if took else None,
-        makespan_s(jobs, plan.slots) + far * fmean(some) / max(1, plan.slots),
+        makespan_s(jobs, work.slots) + far * fmean(some) / max(1, work.slots),
     )
 
 
@@ -127,19 +120,19 @@ class _Costs:
     keys: tuple[str, ...]
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], plan: Plan) -> _Costs | None:
+    def of(cls, trials: Sequence[Trial], work: Workload) -> _Costs | None:
         """None where no replicate has ended."""
         spent, scheduled = defaultdict[str, float](float), defaultdict[str, float](float)
         for trial in trials:
-            for key, outcome in trial.outcomes.items():
-                spent[_picture(key)] += float(outcome["wall_s"])
-                scheduled[_picture(key)] += _iterations(trial, plan)
+            for key, replicate in trial.replicates.items():
+                spent[_picture(key)] += replicate.wall_s
+                scheduled[_picture(key)] += _iterations(trial, work)
         if not spent or not any(spent.values()):
             return None
         per_iteration = {picture: spent[picture] / scheduled[picture] for picture in spent}
         everywhere = sum(spent.values()) / sum(scheduled.values())
-        seen = {key for trial in trials for key in trial.outcomes}
-        return cls(per_iteration, everywhere, plan.keys or tuple(seen))
+        seen = {key for trial in trials for key in trial.replicates}
+        return cls(per_iteration, everywhere, work.keys or tuple(seen))
 
     def replicate_s(self, key: str, iterations: int) -> float:
         """One replicate; of a picture that nothing is known of, as of the others."""
@@ -149,10 +142,10 @@ class _Costs:
         """All replicates."""
         return sum(self.replicate_s(key, iterations) for key in self.keys)
 
-    def left_s(self, trial: Trial, shares: Sequence[float], plan: Plan, now: datetime) -> float:
+    def left_s(self, trial: Trial, shares: Sequence[float], work: Workload, now: datetime) -> float:
         """What is left of a trial that runs."""
-        iterations = _iterations(trial, plan)
-        undone = [self.replicate_s(k, iterations) for k in self.keys if k not in trial.outcomes]
+        iterations = _iterations(trial, work)
+        undone = [self.replicate_s(k, iterations) for k in self.keys if k not in trial.replicates]
         if not undone:
             return 0.0
         whole_s, left_s = self.trial_s(iterations), sum(undone)
@@ -160,20 +153,20 @@ class _Costs:
             done = 1 - left_s / whole_s
             later = [share for share in shares if share > done]
             left_s = max(min(undone), whole_s * (fmean(later) if later else 1.0) - whole_s * done)
-        return max(0.0, left_s - min(fmean(undone), _since_last_replicate_s(trial, plan, now)))
+        return max(0.0, left_s - min(fmean(undone), _since_last_replicate_s(trial, work, now)))
 
 
 def _picture(key: str) -> str:
-    return key.rpartition("-seed")[0]
+    return ReplicateKey.parse(key).picture
 
 
-def _shares(trials: Sequence[Trial], costs: _Costs, plan: Plan) -> list[float]:
+def _shares(trials: Sequence[Trial], costs: _Costs, work: Workload) -> list[float]:
     """Of the last sampled trials, what each took of all its replicates' training.
 
     Where trials are raced, of those that ended when there was a front to race against.
     """
     sampled = [trial for trial in trials if trial.ended and trial.candidate is None]
-    if plan.racing:
+    if work.racing:
         complete = [trial for trial in trials if trial.state == "complete"]
         first = heapq.nsmallest(MIN_COMPLETE, complete, key=_end)
         if len(first) < MIN_COMPLETE:
@@ -181,10 +174,10 @@ def _shares(trials: Sequence[Trial], costs: _Costs, plan: Plan) -> list[float]:
         sampled = [trial for trial in sampled if _end(trial) > _end(first[-1])]
     shares = []
     for trial in _last(sampled):
-        iterations = _iterations(trial, plan)
-        spent_s = sum(costs.replicate_s(key, iterations) for key in trial.outcomes)
+        iterations = _iterations(trial, work)
+        spent_s = sum(costs.replicate_s(key, iterations) for key in trial.replicates)
         if trial.state == "failed":  # Its last replicate did not end.
-            spent_s = max(spent_s, _took_s(trial, plan) or 0.0)
+            spent_s = max(spent_s, _took_s(trial, work) or 0.0)
         shares.append(min(1.0, spent_s / costs.trial_s(iterations)))
     return shares
 
@@ -197,29 +190,29 @@ def _end(trial: Trial) -> datetime:
     return trial.ended or datetime.min
 
 
-def _iterations(trial: Trial, plan: Plan) -> int:
-    return trial.schedule.iterations if trial.schedule else plan.iterations
+def _iterations(trial: Trial, work: Workload) -> int:
+    return trial.schedule.iterations if trial.schedule else work.iterations
 
 
-def _took_s(trial: Trial, plan: Plan) -> float | None:
+def _took_s(trial: Trial, work: Workload) -> float | None:
     """By the clock; None for a trial that an earlier driver began: nights may lie in between."""
     if trial.started is None or trial.ended is None:
         return None
-    if plan.since is None or trial.started < plan.since:
+    if work.since is None or trial.started < work.since:
         return None
     return (trial.ended - trial.started).total_seconds()
 
 
-def _overhead_s(ended: Sequence[Trial], plan: Plan) -> float:
+def _overhead_s(ended: Sequence[Trial], work: Workload) -> float:
     """What a trial takes beside its training. The middle one: the first of a worker starts it."""
-    took = [(_took_s(t, plan), t.wall_s) for t in ended if t.state != "failed"]
+    took = [(_took_s(t, work), t.wall_s) for t in ended if t.state != "failed"]
     beside = [seconds - wall_s for seconds, wall_s in took if seconds is not None]
     return max(0.0, median(beside)) if beside else 0.0
 
 
-def _since_last_replicate_s(trial: Trial, plan: Plan, now: datetime) -> float:
+def _since_last_replicate_s(trial: Trial, work: Workload, now: datetime) -> float:
     """How long the replicate under way has run; 0 where that cannot be told."""
-    if trial.started is None or plan.since is None or trial.started < plan.since:
+    if trial.started is None or work.since is None or trial.started < work.since:
         return 0.0
     return max(0.0, (now - trial.started).total_seconds() - trial.wall_s)
 

@@ -14,7 +14,6 @@ Candidates have no parameters and do not count.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+
+from search.store.attributes import is_candidate, without_attributes
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
@@ -97,7 +98,7 @@ def importance_of(run: RunRecord) -> Importance:
 def _sampled(run: RunRecord) -> list[FrozenTrial]:
     """Trials that a sampler made and that have a score, measured or predicted."""
     trials = run.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [t for t in trials if "candidate" not in t.user_attrs and t.distributions]
+    return [t for t in trials if not is_candidate(t) and t.distributions]
 
 
 def _fanova(trials: Sequence[FrozenTrial], names: list[str], objective: int) -> dict[str, float]:
@@ -107,9 +108,7 @@ def _fanova(trials: Sequence[FrozenTrial], names: list[str], objective: int) -> 
         return {}
     memory = optuna.create_study(directions=["maximize", "minimize"])
     for trial in trials:
-        bare = copy.copy(trial)
-        bare.user_attrs = {}  # Outcomes, which say nothing here.
-        memory.add_trial(bare)
+        memory.add_trial(without_attributes(trial))
     found = get_param_importances(
         memory,
         evaluator=FanovaImportanceEvaluator(max_depth=_MAX_DEPTH, seed=0),

@@ -16,26 +16,17 @@ beaten if the probability that no member of the front dominates that score is be
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.analysis import pareto
 from search.experiment.objectives import Score
+from search.store.attributes import Raced
 
 MIN_COMPLETE = 8
 """Complete trials that are needed to know the corrections."""
 _DRAWS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Raced:
-    """A verdict: the predicted final score, and from how many replicates."""
-
-    estimate: Score
-    replicates: int
-    chance: float
 
 
 def race(

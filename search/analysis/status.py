@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from search.analysis.forecast import Plan, forecast
+from search.analysis.forecast import Workload, forecast
 from search.analysis.front import front_of
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -49,17 +49,17 @@ def status_of(
     }
     front = front_of(trials)
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
-    plan = Plan.of(run.study.user_attrs)
-    wanted = plan.sampled + len(plan.candidates)
+    work = Workload.of(run.attributes)
+    wanted = work.sampled + len(work.candidates)
     done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
-    whole = max((len(t.outcomes) for t in by_state["complete"]), default=0)
+    whole = max((len(t.replicates) for t in by_state["complete"]), default=0)
     # Trials' times are local and without a zone: Optuna's way.
-    ahead = forecast(trials, plan, now or datetime.now())
+    ahead = forecast(trials, work, now or datetime.now())
     return Status(
         wanted=wanted,
         complete=len(by_state["complete"]),
         raced=len(by_state["raced"]),
-        replicates_saved=sum(whole - len(t.outcomes) for t in by_state["raced"]),
+        replicates_saved=sum(whole - len(t.replicates) for t in by_state["raced"]),
         failed=len(by_state["failed"]),
         running=len(by_state["running"]),
         front=len(front),

@@ -22,7 +22,7 @@ def row(trial: Trial, objective: Objective) -> dict[str, Any]:
         "state": trial.state,
         "max_psnr_gt_db": psnr,
         objective.steps_key: steps,
-        "replicates": len(trial.outcomes),
+        "replicates": len(trial.replicates),
         "stages": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,
         "learning_rate": trial.learning_rate,
@@ -30,17 +30,17 @@ def row(trial: Trial, objective: Objective) -> dict[str, Any]:
     cells.update(_score_cells(trial))
     cells.update({f"param_{key}": value for key, value in trial.params.items()})
     cells.update(
-        resets=sum(int(outcome["resets"]) for outcome in trial.outcomes.values()),
+        resets=sum(replicate.resets for replicate in trial.replicates.values()),
         wall_s=trial.wall_s,
-        hosts=" ".join(sorted({str(outcome["host"]) for outcome in trial.outcomes.values()})),
-        devices=" ".join(sorted({str(outcome["device"]) for outcome in trial.outcomes.values()})),
+        hosts=" ".join(sorted({replicate.host for replicate in trial.replicates.values()})),
+        devices=" ".join(sorted({replicate.device for replicate in trial.replicates.values()})),
         failure=trial.failure,
     )
     return cells
 
 
 def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:
-    if not trial.outcomes:
+    if not trial.replicates:
         return
     for output in OUTPUTS:
         keys = ["max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"]

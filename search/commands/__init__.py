@@ -1,1 +1,1 @@
-"""The commands of dipsearch; each file imports nothing heavy until a command runs."""
+"""The commands of dipsearch. Heavy imports wait until a command runs, so that --help is fast."""

@@ -1,4 +1,4 @@
-"""status, trials, pareto, compare, export: the commands that read what is there."""
+"""status, trials, pareto, compare, export: the commands that read a run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dipstage.terminal.console import make_console
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
+    explaining_write_errors,
     file_option,
     front_and_candidates,
-    of_a_run,
+    run_options,
+    runs_dir_flag,
     runs_dir_option,
     storage_option,
-    where,
     write_csv,
     write_rows,
-    writing,
 )
 from search.store.paths import verification_path
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 @click.option(
     "--address",
     metavar="URL",
-    help="A cluster's dashboard, such as http://HEAD:8265: RUN is then the id of a job there.",
+    help="A cluster's dashboard, such as http://HEAD:8265. RUN is then the id of a job there.",
 )
 @click.option(
-    "--watch", "watching", is_flag=True, help="Go on until nothing is left to do; Ctrl-C ends it."
+    "--watch", "watching", is_flag=True, help="Keep updating until the run is done, or Ctrl-C."
 )
-@of_a_run
+@run_options
 def status(
     name: str,
     as_json: bool,
@@ -49,9 +49,9 @@ def status(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Trials by state, best so far, pace and time left; or a submitted search's job."""
+    """Show the trials by state, the best so far, the pace and the time left, or a submitted job."""
     if watching and as_json:
-        raise InputError("--watch draws what --json prints once: give one of them")
+        raise InputError("--watch and --json cannot be combined: give one of them")
     if (cluster := job_address(name, address, runs_dir)) is not None:
         if watching:
             raise InputError(f"{name} is a job: follow it with dipsearch logs {name} --follow")
@@ -73,7 +73,7 @@ def status(
             "run": name,
             "driver": driver and {**asdict(driver), "since": driver.since.isoformat()},
             **asdict(now),
-            "accepted_changes": run.study.user_attrs.get("accepted", []),
+            "accepted_changes": [asdict(each) for each in run.attributes.accepted],
             "verification": verification,
         }
         click.echo(json.dumps(content, indent=2))
@@ -85,24 +85,29 @@ def status(
         click.echo(f"driver: {driver}")
     elif now.done < now.wanted:
         click.echo(_resume_line(run, name, runs_dir))
-    for accepted in run.study.user_attrs.get("accepted", []):
-        click.echo(f"changed {accepted['date']}: {'; '.join(accepted['changes'])}")
+    for accepted in run.attributes.accepted:
+        click.echo(f"changed {accepted.date}: {'; '.join(accepted.changes)}")
     for part, status in parts.items():
         click.echo(f"{part}: {sentence(status)}")
     if verification_path(run.folder).exists() and not (
         len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
     ):
-        click.echo(f"the verification is not finished: dipsearch verify {name}{where(runs_dir)}")
+        click.echo(
+            f"the verification is not finished; continue with: dipsearch verify {name}"
+            f"{runs_dir_flag(runs_dir)}"
+        )
 
 
 def _resume_line(run: RunRecord, name: str, runs_dir: Path) -> str:
-    """For a run that nobody drives: a search, or a comparison of its verification."""
+    """Return the line for a search, or a part of its verification, that no driver is running."""
     command = "resume" if run.name == name else "verify"
-    return f"no driver; go on with: dipsearch {command} {name}{where(runs_dir)}"
+    return (
+        f"no driver is running; continue with: dipsearch {command} {name}{runs_dir_flag(runs_dir)}"
+    )
 
 
 def _verification_parts(run: RunRecord) -> list[RunRecord]:
-    """The comparisons of a verification, as far as they have begun."""
+    """Return the parts of a verification that have begun."""
     if not verification_path(run.folder).exists():
         return []
     from search.verification.drive import part
@@ -113,9 +118,9 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 
 @click.command()
 @file_option("--csv", "Write all columns to FILE.")
-@of_a_run
+@run_options
 def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path) -> None:
-    """Every trial as a row."""
+    """List every trial as a row."""
     from search.store.run import RunRecord
     from search.terminal.tables import trials_table
 
@@ -128,16 +133,16 @@ def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@file_option("--csv", "Write front and candidates to FILE.")
-@file_option("--plot", "Draw the front: .png, .svg or .pdf.")
+@file_option("--csv", "Write the front and the candidates to FILE.")
+@file_option("--plot", "Draw the front to FILE: .png, .svg or .pdf.")
 @click.option(
     "--budget",
     type=int,
     metavar="N",
-    help="Which schedules attain most in N iterations, instead of the front; --plot then draws "
-    "attainment over iterations.",
+    help="Rank the schedules by their best PSNR_GT within N iterations, instead of showing the "
+    "front. --plot then draws the best PSNR_GT so far over iterations.",
 )
-@of_a_run
+@run_options
 def pareto(
     name: str,
     as_json: bool,
@@ -147,7 +152,7 @@ def pareto(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """The front beside the candidates."""
+    """Show the front and the candidates."""
     from search.store.run import RunRecord
 
     run = RunRecord.open(name, runs_dir, storage)
@@ -171,7 +176,7 @@ def pareto(
         from dipstage.terminal.plots import save_figure
         from search.plots import plot_front
 
-        with writing(plot_file):
+        with explaining_write_errors(plot_file):
             save_figure(plot_front(run), plot_file)
 
 
@@ -204,21 +209,23 @@ def _best_for_budget(
 
         make_console().print(budget_table(run, budget, ranked))
         best = ranked[0][0]
-        click.echo(f"best for {budget} iterations: {best.name}; export it by --pick {best.number}")
+        click.echo(
+            f"best for {budget} iterations: {best.name}; export it with --pick {best.number}"
+        )
     if csv_file is not None:
         write_rows(rows, csv_file)
     if plot_file is not None:
         from dipstage.terminal.plots import save_figure
         from search.plots import plot_attainment
 
-        with writing(plot_file):
+        with explaining_write_errors(plot_file):
             save_figure(plot_attainment(run, ranked, budget), plot_file)
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="RUN RUN…")
 @file_option("--csv", "Write hypervolume over trials and hours to FILE.")
-@file_option("--plot", "Draw hypervolume over trials and hours: .png, .svg or .pdf.")
+@file_option("--plot", "Draw hypervolume over trials and hours to FILE: .png, .svg or .pdf.")
 @storage_option
 @runs_dir_option
 def compare(
@@ -228,10 +235,10 @@ def compare(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Set searches of one task side by side: hypervolume over trials and hours.
+    """Compare searches of one task by their hypervolume over trials and over hours.
 
-    Runs that differ in nothing but the sampler's seed are repetitions of one search: for them it
-    also says what a quarter, half and three quarters of them found.
+    Runs that differ only in the sampler's seed are repetitions of one search. For them the command
+    also shows the PSNR_GT that a quarter, half and three quarters of the searches reached.
     """
     from search.analysis.comparison import refuse_unlike
     from search.store.run import RunRecord
@@ -247,7 +254,7 @@ def compare(
     if plot_file is not None:
         from dipstage.terminal.plots import save_figure
 
-        with writing(plot_file):
+        with explaining_write_errors(plot_file):
             save_figure(plot_comparison(runs), plot_file)
 
 
@@ -257,20 +264,20 @@ def compare(
     default="knee",
     show_default=True,
     metavar="knee|psnr|steps|NUMBER",
-    help="The front's knee, its highest PSNR, its fewest steps, or a trial's number.",
+    help="The knee of the front, its highest PSNR, its fewest steps, or a trial's number.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to [default: best.yaml in the run's folder].",
+    help="File to write [default: best.yaml in the run's folder].",
 )
-@of_a_run
+@run_options
 def export(name: str, pick: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
-    """Write a trial's schedule to a file that dipstage run trains with.
+    """Write the schedule of a trial to a file that dipstage run can train with.
 
-    In a verified run, schedules that were shown to be better than plain DIP go before those that
-    are not worse, and both before the rest of the front.
+    In a verified run, schedules that were shown to be better than plain DIP are preferred, then
+    those that are not worse, then the rest of the front.
     """
     from search.store.run import RunRecord
     from search.verification.export import choose

@@ -1,4 +1,4 @@
-"""submit, logs, stop, fetch, and a job's status: searches on a cluster that is somewhere else."""
+"""submit, logs, stop, fetch, and the status of a job: searches on a remote cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.shared import accept_changes_option, runs_dir_option, where
+from search.commands.shared import accept_changes_option, runs_dir_flag, runs_dir_option
 from search.store.paths import run_folder
 
 if TYPE_CHECKING:
@@ -25,28 +25,30 @@ cluster_option = click.option(
     envvar=ADDRESS,
     required=True,
     metavar="URL",
-    help="The cluster's dashboard, such as http://HEAD:8265; or in the environment as "
-    f"{ADDRESS}. A token comes from RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.",
+    help="The cluster's dashboard, such as http://HEAD:8265 [default: the environment variable "
+    f"{ADDRESS}]. If the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.",
 )
 
 
 @click.command()
 @click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the run [default: the experiment's].")
-@click.option("--trials", type=int, help="Schedules to sample, candidates not counted.")
+@click.option("--name", help="Name of the run [default: the name in the experiment].")
+@click.option(
+    "--trials", type=int, help="Number of schedules to sample, not counting the candidates."
+)
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key of the experiment. Can be given again.",
+    help="Override a key of the experiment. Can be repeated.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run of that name on the cluster.")
+@click.option("--resume", is_flag=True, help="Continue the run of that name on the cluster.")
 @accept_changes_option
 @click.option(
     "--runs-dir",
     metavar="DIR|URL",
-    help="Where runs live on the cluster: a folder of its head, from its user's home, or s3://… "
+    help="Folder of runs on the cluster's head, relative to its user's home, or s3://… "
     "[default: dipsearch-runs].",
 )
 @cluster_option
@@ -62,41 +64,43 @@ def submit(
 ) -> None:
     """Start the search that EXPERIMENT describes on a remote Ray cluster.
 
-    EXPERIMENT is a file, or the name of an experiment that comes with the package. Sends the
-    experiment, the pictures and schedule files that it names, and this program's code; prints the
-    job's id, and does not wait for its end.
+    EXPERIMENT is a file, or the name of an experiment that comes with the package. The command
+    sends the experiment, the pictures and schedule files that it names, and the code of this
+    program. It prints the id of the job and does not wait for the job to end.
     """
     from search.experiment.model import load_experiment
     from search.experiment.packaged import experiment_file
     from search.remote.jobs import Cluster
-    from search.remote.upload import RUNS_DIR, Request, check
+    from search.remote.upload import RUNS_DIR, Submission, check
 
     cluster = Cluster(address)
     given = [] if name is None else [f"name={json.dumps(name)}"]
     if trials is not None and not resume:
         given.append(f"search.trials={trials}")
     loaded = load_experiment(experiment_file(experiment), (*overrides, *given))
-    request = Request(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
+    submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
     for notice in check(loaded):
         click.echo(f"notice: {notice}", err=True)
     if os.environ.get("DIPSEARCH_STORAGE"):
         click.echo(
-            "notice: DIPSEARCH_STORAGE is not forwarded: set it on the cluster's head, where Ray "
-            "is started, or the study will be in SQLite there",
+            "notice: DIPSEARCH_STORAGE is not forwarded: set it where Ray is started on the "
+            "cluster's head, or the study will be stored in SQLite there",
             err=True,
         )
-    job = cluster.submit(request)
+    job = cluster.submit(submission)
     click.echo(job)
     lines = (f"status {job}", f"logs {job} --follow", f"fetch {job}", f"stop {job}")
-    click.echo("next:" + "".join(f"\n  dipsearch {line}{_there(address)}" for line in lines))
+    click.echo("next:" + "".join(f"\n  dipsearch {line}{_address_flag(address)}" for line in lines))
 
 
 @click.command()
 @click.argument("job", metavar="ID")
-@click.option("--follow", is_flag=True, help="Go on until the job ends; Ctrl-C leaves it alone.")
+@click.option(
+    "--follow", is_flag=True, help="Keep printing until the job ends. Ctrl-C does not affect it."
+)
 @cluster_option
 def logs(job: str, follow: bool, address: str) -> None:
-    """What the driver of a submitted search printed."""
+    """Show what the driver of a submitted search has printed."""
     from search.remote.jobs import Cluster
 
     cluster = Cluster(address)
@@ -118,58 +122,61 @@ def logs(job: str, follow: bool, address: str) -> None:
 @click.argument("job", metavar="ID")
 @cluster_option
 def stop(job: str, address: str) -> None:
-    """Ask a submitted search to end, and wait until it has.
+    """Stop a submitted search, and wait until it has ended.
 
-    Replicates that were recorded are kept, and the line that goes on with the search is printed.
+    All recorded replicates are kept. The command that continues the search is printed.
     """
     from search.remote.jobs import GRACE_S, Cluster
 
     cluster = Cluster(address)
     if (before := cluster.state(job)).ended:
-        click.echo(f"{job}: {before.state} already")
+        click.echo(f"{job}: already {before.state}")
         return
     after = cluster.stop(job)
     if not after.ended:
-        click.echo(f"dipsearch: {job} was asked to end but is {after.state} still", err=True)
+        click.echo(f"dipsearch: {job} was asked to end but is still {after.state}", err=True)
         raise SystemExit(1)
     log = cluster.log(job)
     if after.state == "stopped" and before.state == "running" and "interrupted" not in log:
-        how = f"killed: it had not ended by itself, for which it has {GRACE_S} s"
+        how = f"killed, because it did not end within {GRACE_S} s"
     else:
         how = after.state
     click.echo(f"{job}: {how}")
     if "interrupted before the run was made" not in log and after.state != "succeeded":
-        click.echo(f"go on with: {_resume_line(after, address)}")
+        click.echo(f"continue with: {_resume_line(after, address)}")
 
 
 @click.command()
 @click.argument("job", metavar="ID")
 @click.option(
-    "--replace", is_flag=True, help="Put it in the place of a run that another job left here."
+    "--replace", is_flag=True, help="Replace a run here that was fetched from another job."
 )
 @cluster_option
 @runs_dir_option
 def fetch(job: str, replace: bool, address: str, runs_dir: Path) -> None:
-    """Bring the run of a submitted search here, also while it runs; again, to refresh it."""
+    """Copy the run of a submitted search to this machine.
+
+    The search can still be running. Fetch the run again to refresh the copy.
+    """
     from search.remote.fetching import DamagedError
     from search.remote.jobs import Cluster
 
     try:
         folder = Cluster(address).fetch(job, runs_dir, replace=replace)
     except DamagedError as error:
-        click.echo(f"dipsearch: the run of {job} did not arrive: {error}", err=True)
+        click.echo(f"dipsearch: the run of {job} could not be fetched: {error}", err=True)
         raise SystemExit(1) from None
     click.echo(f"written: {folder}")
     if not (folder / "study.db").exists():
         click.echo("its study is in a database: set DIPSEARCH_STORAGE to its address here too")
-    click.echo(f"next:\n  dipsearch pareto {folder.name}{where(runs_dir)}")
+    click.echo(f"next:\n  dipsearch pareto {folder.name}{runs_dir_flag(runs_dir)}")
 
 
 def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
-    """Where `status NAME` looks for a job; None if NAME is a run on this machine.
+    """Return the cluster on which `status NAME` looks for a job; None if NAME is a run here.
 
-    It is a job with --address, or if it looks like a job's id, is no run here, and the
-    environment names a cluster.
+    NAME is a job if --address is given. It is also one if it looks like a job's id, no run here
+    has that name, and the environment names a cluster.
     """
     if address is not None:
         return address
@@ -179,7 +186,7 @@ def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
 
 
 def show_job(job: str, address: str, *, as_json: bool) -> None:
-    """A job's state and the search's last line; SystemExit(1) for one that failed."""
+    """Print the state of a job and the last line of its search; exit with 1 if the job failed."""
     from search.remote.jobs import Cluster
 
     cluster = Cluster(address)
@@ -207,13 +214,13 @@ def show_job(job: str, address: str, *, as_json: bool) -> None:
         if failed:
             click.echo(_reason(state, log), err=True)
         if failed or state.state == "stopped":
-            click.echo(f"go on with: {_resume_line(state, address)}")
+            click.echo(f"continue with: {_resume_line(state, address)}")
     if failed:
         raise SystemExit(1)
 
 
 def _reason(state: State, log: str) -> str:
-    """The last lines of a failed job's log, or what Ray says where it printed nothing."""
+    """Return the last lines of a failed job's log, or Ray's message if the log is empty."""
     own = [line for line in log.splitlines() if not line.startswith("Running entrypoint for job")]
     return "\n".join((own or state.reason.splitlines())[-_TAIL:])
 
@@ -224,9 +231,11 @@ def _resume_line(state: State, address: str) -> str:
     origin = state.origin
     runs_dir = origin.runs_dir
     folder = "" if runs_dir == RUNS_DIR else f" --runs-dir {shlex.quote(runs_dir)}"
-    return f"dipsearch submit EXPERIMENT --resume --name {origin.name}{folder}{_there(address)}"
+    return (
+        f"dipsearch submit EXPERIMENT --resume --name {origin.name}{folder}{_address_flag(address)}"
+    )
 
 
-def _there(address: str) -> str:
-    """` --address …`, for a line that a user types next."""
+def _address_flag(address: str) -> str:
+    """Return ` --address …` for a suggested command, unless the environment has that address."""
     return "" if os.environ.get(ADDRESS) == address else f" --address {shlex.quote(address)}"

@@ -1,4 +1,4 @@
-"""plot: a run's figures, for a screen or for print."""
+"""plot: the figures of a run, for a screen or for print."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from search.commands.shared import of_a_run, writing
+from search.commands.shared import explaining_write_errors, run_options
 
 if TYPE_CHECKING:
     from search.plots import Plot
     from search.store.run import RunRecord
 
 SUFFIXES = (".svg", ".pdf", ".png")
-_OF = {
+_FIGURES_OF_OPTION = {
     "trials": ("curves", "schedules"),
     "curves_of": ("curves",),
     "from_db": ("front", "curves"),
@@ -24,12 +24,12 @@ _OF = {
     "errors": ("front", "curves"),
     "budget": ("attainment",),
 }
-"""The figures that an option is for."""
-_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
+"""The figures that each option applies to."""
+_OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 
 
 @click.command()
-@of_a_run  # Here, as RUN comes before the figure.
+@run_options  # Placed first, so that RUN comes before the figure.
 @click.argument(
     "figure", type=click.Choice(["front", "curves", "schedules", "importance", "attainment"])
 )
@@ -38,31 +38,31 @@ _NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to: .svg, .pdf or .png.",
+    help="File to write: .svg, .pdf or .png.",
 )
 @click.option(
     "--style",
     type=click.Choice(["screen", "paper"]),
     default="screen",
     show_default=True,
-    help="paper is as wide as a column (3.4 in), in 8 pt, without a title.",
+    help="paper fits a column of print: 3.4 in wide, text in 8 pt, no title.",
 )
 @click.option(
     "--trials",
     metavar="NAME,NAME…",
     help="For curves and schedules: trials by number, candidates by name, or knee, psnr, steps "
-    "[default: the front's knee and the candidates].",
+    "[default: the knee of the front and the candidates].",
 )
 @click.option(
     "--curves-of",
     type=click.Choice(["raw", "smoothed", "both"]),
-    help="For curves: which output's [default: the one that is optimised].",
+    help="For curves: the output to draw [default: the output that is optimised].",
 )
 @click.option(
     "--from-db",
     type=float,
     metavar="DB",
-    help="For front and curves: where the axis of PSNR_GT begins.",
+    help="For front and curves: lower end of the PSNR_GT axis.",
 )
 @click.option(
     "--level",
@@ -72,15 +72,15 @@ _NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 @click.option(
     "--errors",
     type=click.Choice(["paired", "std", "none"]),
-    help="For front and curves: bars and bands of the paired standard error, of the standard "
-    "deviation over replicates, or none [default: paired].",
+    help="For front and curves: show the paired standard error or the standard deviation over "
+    "replicates as bars and bands, or no bars [default: paired].",
 )
 @click.option(
     "--budget",
     type=int,
     metavar="N",
-    help="For attainment: the schedule that attains most in N iterations is drawn beside the "
-    "candidates [default: the search's budget].",
+    help="For attainment: draw the candidates and the schedule with the best PSNR_GT within N "
+    "iterations [default: the search's budget].",
 )
 def plot(
     name: str,
@@ -92,16 +92,18 @@ def plot(
     **options: Any,
 ) -> None:
     """Draw a figure of a run: its front, PSNR_GT curves, schedules as staircases, the importance of
-    its parameters, or attainment over iterations.
+    its parameters, or the best PSNR_GT so far (attainment).
 
-    Prints what a caption has to say of it. The same run gives the same file, byte for byte.
+    The command prints a caption. The same run always gives the same file, byte for byte.
     """
     given = {key: value for key, value in options.items() if value is not None}
     check_suffix(output, "--output")
     for key in given:
-        if figure not in _OF[key]:
-            option = _NAMES.get(key, f"--{key}")
-            raise InputError(f"{option} is for {' and '.join(_OF[key])}, not for {figure}")
+        if figure not in _FIGURES_OF_OPTION[key]:
+            option = _OPTION_NAMES.get(key, f"--{key}")
+            raise InputError(
+                f"{option} applies to {' and '.join(_FIGURES_OF_OPTION[key])}, not to {figure}"
+            )
     from search.store.run import RunRecord
 
     run = RunRecord.open(name, runs_dir, storage)
@@ -112,13 +114,13 @@ def plot(
     drawn = _FIGURES[figure](run, style, given)
     from dipstage.terminal.plots import save_figure
 
-    with writing(output):
+    with explaining_write_errors(output):
         save_figure(drawn, output)
     click.echo(f"{output} written: {drawn.caption}")
 
 
 def check_suffix(path: Path, option: str) -> None:
-    """InputError for a file that is none of the formats."""
+    """Raise InputError unless the file has the suffix of a known format."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{option} must end in .png, .svg or .pdf, got {path.name!r}")
 

@@ -1,4 +1,4 @@
-"""report: one HTML file about a run, which every search and verification ends with."""
+"""report: one HTML file about a run, also written at the end of a search or verification."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.commands.shared import of_a_run
+from search.commands.shared import run_options
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to [default: report.html in the run's folder].",
+    help="File to write [default: report.html in the run's folder].",
 )
-@of_a_run
+@run_options
 def report(name: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
-    """Write all about RUN, as it is now, into one HTML file that works offline.
+    """Write a report on RUN in its present state: one HTML file that works offline.
 
-    launch, resume and verify do so at their end.
+    launch, resume and verify write the same report when they end.
     """
     from search.report import write_report
     from search.store.run import RunRecord
@@ -33,13 +33,13 @@ def report(name: str, output: Path | None, storage: str | None, runs_dir: Path) 
 
 
 def make_report(run: RunRecord) -> None:
-    """Write the report at the end of a search and name it; a search without one is no less done."""
+    """Write the report at the end of a command and print its path; a failure is only reported."""
     from search.report import write_report
 
     try:
         click.echo(f"report: {write_report(run)}")
-    except Exception as error:  # Whatever it is, it must not fail the search.
+    except Exception as error:  # A missing report must not fail a finished search.
         from search.store.paths import brief
 
         reason = f"{type(error).__name__}: {brief(error)}"
-        click.echo(f"dipsearch: the report could not be made ({reason})", err=True)
+        click.echo(f"dipsearch: the report could not be written ({reason})", err=True)

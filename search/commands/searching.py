@@ -17,10 +17,10 @@ from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
     address_option,
-    of_a_run,
+    run_options,
+    runs_dir_flag,
     runs_dir_option,
     storage_option,
-    where,
     write_csv,
     write_rows,
 )
@@ -35,17 +35,18 @@ N = TypeVar("N", int, float)
 
 @click.command()
 @click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the run [default: the experiment's].")
-@click.option("--trials", type=int, help="Schedules to sample, candidates not counted.")
-@click.option("--concurrent", type=int, help="Trials at a time.")
+@click.option("--name", help="Name of the run [default: the name in the experiment].")
+@click.option(
+    "--trials", type=int, help="Number of schedules to sample, not counting the candidates."
+)
+@click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key of the experiment, for example trainer.iterations=300. "
-    "Can be given again.",
+    help="Override a key of the experiment, for example trainer.iterations=300. Can be repeated.",
 )
 @address_option
 @storage_option
@@ -61,8 +62,10 @@ def launch(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Start the search that EXPERIMENT describes: a file, or the name of an experiment that comes
-    with the package, such as quickstart.
+    """Start the search that EXPERIMENT describes.
+
+    EXPERIMENT is a file, or the name of an experiment that comes with the package, such as
+    quickstart.
     """
     from search.experiment.model import load_experiment
     from search.experiment.packaged import experiment_file
@@ -81,20 +84,20 @@ def launch(
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
-    _drive(start, loaded.name, runs_dir)
+    _run_search(start, loaded.name, runs_dir)
 
 
 @click.command()
-@click.option("--trials", type=int, help="Go on to this many sampled trials in all.")
+@click.option("--trials", type=int, help="Total number of sampled trials to continue to.")
 @click.option(
     "--experiment",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The experiment again, where its pictures have moved.",
+    help="The experiment with new paths, if its pictures have moved.",
 )
 @accept_changes_option
 @address_option
-@of_a_run
+@run_options
 def resume(
     name: str,
     trials: int | None,
@@ -104,7 +107,7 @@ def resume(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Go on with RUN after any end, also to more trials than first asked."""
+    """Continue RUN after an interruption, or with more trials than first asked for."""
     from search.experiment.model import load_experiment
 
     given = None if experiment is None else load_experiment(experiment)
@@ -117,20 +120,20 @@ def resume(
             experiment=given, accept_changes=accept_changes,
         )  # fmt: skip
 
-    _drive(start, name, runs_dir)
+    _run_search(start, name, runs_dir)
 
 
-def _drive(start: Callable[[View], RunRecord], name: str, runs_dir: Path) -> None:
-    """Run a search under a view, then show what it found and what to type next."""
+def _run_search(start: Callable[[View], RunRecord], name: str, runs_dir: Path) -> None:
+    """Run a search under a view, then show its results and suggest the next commands."""
     try:
-        run = _watched(start)
+        run = _run_with_view(start)
     except KeyboardInterrupt:
-        _interrupted("resume", name, runs_dir)
-    _conclude(run, runs_dir)
+        _exit_interrupted("resume", name, runs_dir)
+    _show_results(run, runs_dir)
 
 
-def _watched(start: Callable[[View], T]) -> T:
-    """Do something long under the view that suits the console."""
+def _run_with_view(start: Callable[[View], T]) -> T:
+    """Run a long task under the view that suits the console."""
     from search.terminal.progress import Lines, LiveView
 
     console = make_console()
@@ -141,17 +144,17 @@ def _watched(start: Callable[[View], T]) -> T:
             return start(live)
 
 
-def _interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
-    """Say how to go on."""
+def _exit_interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
+    """Print how to continue, and exit with 130."""
     if (runs_dir / name / "experiment.yaml").exists():
-        there = where(runs_dir)
-        click.echo(f"interrupted; go on with: dipsearch {command} {name}{there}", err=True)
+        there = runs_dir_flag(runs_dir)
+        click.echo(f"interrupted; continue with: dipsearch {command} {name}{there}", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
     raise SystemExit(130)
 
 
-def _conclude(run: RunRecord, runs_dir: Path) -> None:
+def _show_results(run: RunRecord, runs_dir: Path) -> None:
     from dipstage.terminal.plots import save_figure
     from search.plots import plot_front
     from search.terminal.tables import print_findings
@@ -170,10 +173,10 @@ def _conclude(run: RunRecord, runs_dir: Path) -> None:
         raise SystemExit(1)
     print_findings(run, console.print)
     write_csv(run, run.folder / "pareto.csv", front_only=True)
-    # A drawing is worth less than what it shows, and goes last.
+    # The figure comes last: if it fails, the schedule is written already.
     best = export_choice(run, choose(run, "knee"))
     save_figure(plot_front(run), run.folder / "front.png")
-    here = where(runs_dir)
+    here = runs_dir_flag(runs_dir)
     console.print(
         f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
     )
@@ -197,45 +200,50 @@ def _conclude(run: RunRecord, runs_dir: Path) -> None:
     "--images",
     multiple=True,
     metavar="IMAGE",
-    help="A picture that the search has not seen: skimage:NAME, a file or a quoted glob. Can be "
-    "given again [default: four of scikit-image's].",
+    help="A picture that the search has not used: skimage:NAME, a file or a quoted glob. Can be "
+    "repeated [default: four pictures of scikit-image].",
 )
 @click.option(
     "--seeds",
     metavar="N|[A, B, …]",
-    help="How many seeds, or which [default: 4 that the search has not used].",
+    help="Number of seeds, or a list of them [default: 4 that the search has not used].",
 )
-@click.option("--top", type=int, metavar="K", help="Members of the front, spread [default: 3].")
+@click.option(
+    "--top",
+    type=int,
+    metavar="K",
+    help="Number of members of the front to verify, spread along it [default: 3].",
+)
 @click.option(
     "--baseline-iterations",
     type=int,
     metavar="N",
-    help="Plain DIP's budget [default: 1.5 times the search's, which is the least].",
+    help="Budget of plain DIP [default and minimum: 1.5 times that of the search].",
 )
 @click.option(
     "--learning-rates",
     metavar="[A, B, …]",
-    help="Plain DIP's are tuned among these, on the search's pictures "
+    help="Learning rates to choose plain DIP's from, by training on the search's pictures "
     "[default: 0.02, 0.01, 0.005, 0.003, 0.002 and the experiment's].",
 )
 @click.option(
     "--controls",
     metavar="knee|psnr|steps|NUMBER",
-    help="Also run a schedule with its staging broken: reversed, shuffled, the target of its "
-    "maximum noise level alone, and plain DIP at its learning rate, constant and warmed up over "
-    "its ramp.",
+    help="Also train controls of this schedule: its stages reversed, its stages shuffled, the "
+    "target of its maximum noise level alone, and plain DIP at its learning rate, constant and "
+    "warmed up over its ramp.",
 )
 @click.option(
     "--allow-seen",
     is_flag=True,
-    help="Take pictures and seeds that the search has seen; every output then says so.",
+    help="Allow pictures and seeds that the search has used. Every output then says so.",
 )
 @click.option(
-    "--restart", is_flag=True, help="Discard the verification that there is, and begin another."
+    "--restart", is_flag=True, help="Discard the existing verification, and begin a new one."
 )
 @accept_changes_option
 @address_option
-@of_a_run
+@run_options
 def verify(
     name: str,
     images: tuple[str, ...],
@@ -251,10 +259,11 @@ def verify(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Train the front and the candidates of RUN on pictures and seeds that it has not seen.
+    """Compare the front and the candidates of RUN with plain DIP on held-out pictures and seeds.
 
-    Each is compared with plain DIP, replicate by replicate. dipsearch
-    verify RUN goes on with one that was interrupted, and shows a finished one again.
+    All are trained on pictures and seeds that the search has not used, and compared replicate by
+    replicate. dipsearch verify RUN continues an interrupted verification, and shows the results of
+    a finished one again.
     """
     from search.store.paths import verification_path
     from search.store.run import RunRecord
@@ -275,43 +284,43 @@ def verify(
         allow_seen=allow_seen,
         restart=restart,
     )
-    planned = _changed_at(verification_path(run.folder))
+    planned = _written_at(verification_path(run.folder))
     try:
-        _watched(
+        _run_with_view(
             lambda view: verify_run(
                 run, request, address=address, view=view, accept_changes=accept_changes
             )
         )
     except KeyboardInterrupt:
-        now = _changed_at(verification_path(run.folder))
+        now = _written_at(verification_path(run.folder))
         if now is None or (restart and now == planned):
             click.echo("interrupted before the verification began; nothing has changed", err=True)
             raise SystemExit(130) from None
-        _interrupted("verify", name, runs_dir)
+        _exit_interrupted("verify", name, runs_dir)
     verification = Verification.open(run)
     assert verification is not None
     print_verification(verification, make_console().print)
     path = run.folder / "verification.csv"
     write_rows(verification.rows(), path)
     click.echo(f"written: {path}")
-    click.echo(f"next:\n  dipsearch export {name}{where(runs_dir)}")
+    click.echo(f"next:\n  dipsearch export {name}{runs_dir_flag(runs_dir)}")
     make_report(run)
 
 
-def _changed_at(path: Path) -> float | None:
-    """When a file was written; None where there is none."""
+def _written_at(path: Path) -> float | None:
+    """Return when a file was written; None if it does not exist."""
     return path.stat().st_mtime if path.exists() else None
 
 
 def _seeds(text: str | None) -> int | tuple[int, ...] | None:
-    """A number of seeds, or a list of them."""
+    """Parse a number of seeds, or a list of seeds."""
     if text is not None and text.strip().isdecimal():
         return int(text)
     return _numbers("--seeds", text, int)
 
 
 def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | None:
-    """A list in YAML, brackets optional."""
+    """Parse a list of numbers in YAML; brackets are optional."""
     from dipstage.documents.plain_yaml import parse_yaml
 
     if text is None:
@@ -323,5 +332,5 @@ def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | No
         if isinstance(value, bool) or not isinstance(value, allowed):
             raise InputError(f"{option} must be a list of numbers such as {example}, got {text!r}")
     if not values:
-        raise InputError(f"{option} names none")
+        raise InputError(f"{option} must not be empty")
     return tuple(kind(value) for value in values)

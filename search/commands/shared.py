@@ -1,4 +1,4 @@
-"""What the commands share: options, the line that a user types next, files."""
+"""Options, files and suggested command lines that the commands share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _runs_dir(context: click.Context, parameter: click.Parameter, value: str) ->
 
 
 def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """InputError for a password that was typed, where every process list shows it."""
+    """Refuse a password on the command line, where every process list shows it."""
     if value is not None and value != os.environ.get("DIPSEARCH_STORAGE"):
         from search.store.storage import refuse_password
 
@@ -40,7 +40,7 @@ runs_dir_option = click.option(
     default="runs",
     show_default=True,
     metavar="DIR",
-    help="Where runs live: a folder, or an address on object storage such as s3://BUCKET/PREFIX.",
+    help="Folder of runs, or an address on object storage such as s3://BUCKET/PREFIX.",
 )
 
 storage_option = click.option(
@@ -49,24 +49,26 @@ storage_option = click.option(
     envvar="DIPSEARCH_STORAGE",
     metavar="URL",
     help="Database of the study, such as postgresql://USER@HOST/NAME [default: SQLite in the run's "
-    "folder]. An address with a password goes into the environment as DIPSEARCH_STORAGE.",
+    "folder]. Give an address with a password in the environment, as DIPSEARCH_STORAGE.",
 )
 
 address_option = click.option(
-    "--address", metavar="ADDRESS", help="A running Ray cluster [default: start a local one]."
+    "--address",
+    metavar="ADDRESS",
+    help="Address of a running Ray cluster [default: start one here].",
 )
 
 
 accept_changes_option = click.option(
     "--accept-changes",
     is_flag=True,
-    help="Go on with other resources, racing, sampling, logging or code than the run began with, "
-    "and note it in the run.",
+    help="Continue even if resources, racing, sampling, logging or code have changed since the run "
+    "began. The change is recorded in the run.",
 )
 
 
 def file_option(name: str, words: str) -> Callable[[F], F]:
-    """An option that names a file to write; `--csv` is handed on as `csv_file`."""
+    """Make an option for a file to write. The value of `--csv` is passed as `csv_file`."""
     return click.option(
         name,
         f"{name.removeprefix('--')}_file",
@@ -76,18 +78,18 @@ def file_option(name: str, words: str) -> Callable[[F], F]:
     )
 
 
-def of_a_run(command: F) -> F:
-    """The argument and options of every command that reads a run."""
+def run_options(command: F) -> F:
+    """Add the argument and the options of every command that reads a run."""
     return click.argument("name", metavar="RUN")(runs_dir_option(storage_option(command)))
 
 
-def where(runs_dir: Path) -> str:
-    """` --runs-dir …`, for a line that a user types next."""
+def runs_dir_flag(runs_dir: Path) -> str:
+    """Return ` --runs-dir …` for a suggested command, or nothing for the default."""
     return "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
-    """The front, then the candidates behind it, as rows."""
+    """Return the front, then the candidates that are not on it, as rows."""
     from search.analysis.trial_rows import row
     from search.presentation.front import relation
 
@@ -107,7 +109,7 @@ def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def write_csv(run: RunRecord, path: Path, *, front_only: bool) -> None:
-    """All trials of a run, or its front and candidates."""
+    """Write all trials of a run, or its front and candidates."""
     from search.analysis.trial_rows import row
 
     rows = (
@@ -117,7 +119,7 @@ def write_csv(run: RunRecord, path: Path, *, front_only: bool) -> None:
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Rows as CSV, whole or not at all."""
+    """Write rows as CSV, completely or not at all."""
     import csv
     import io
 
@@ -128,13 +130,13 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with writing(path):
+    with explaining_write_errors(path):
         write_whole(path, text.getvalue())
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns what the system refuses into one sentence."""
+def explaining_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError while writing a file into an InputError."""
     try:
         yield
     except OSError as error:

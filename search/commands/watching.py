@@ -1,4 +1,4 @@
-"""dashboard: a study in a browser."""
+"""dashboard: show a study in a browser."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from pathlib import Path
 
 import click
 
-from search.commands.shared import of_a_run
+from search.commands.shared import run_options
 
 
 @click.command()
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Port to listen on [default: 8080, or a free one where that is taken].",
+    help="Port to listen on [default: 8080, or a free port if that is taken].",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address to listen on. Whoever reaches another than loopback sees the study: there is "
-    "no password.",
+    help="Address to listen on. There is no password: anyone who can reach an address other than "
+    "loopback can see the study.",
 )
-@of_a_run
+@run_options
 def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_dir: Path) -> None:
-    """Show RUN in a browser while it runs and after: with optuna-dashboard.
+    """Show RUN in a browser with optuna-dashboard, while it runs and afterwards.
 
-    It serves a copy that follows the study: nothing there can change a search. Ctrl-C ends it.
+    The dashboard serves a copy that follows the study, so nothing in it can change a search. Ctrl-C
+    stops the dashboard.
     """
     from search.dashboard.server import LOOPBACK
     from search.dashboard.server import dashboard as served
@@ -37,10 +38,11 @@ def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_
     with served(run, host, port) as server:
         if host not in (LOOPBACK, "localhost", "::1"):
             click.echo(
-                f"notice: whoever reaches {host} sees this study, without a password", err=True
+                f"notice: anyone who can reach {host} can see this study without a password",
+                err=True,
             )
-        click.echo(f"{name}: {server.url}  (Ctrl-C ends it)")
+        click.echo(f"{name}: {server.url}  (Ctrl-C stops it)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            click.echo("ended; the study is as it was")
+            click.echo("stopped; the study is unchanged")

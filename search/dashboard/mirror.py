@@ -8,20 +8,25 @@ dashboard gets this storage: it reads, it refuses to write, and its notes are it
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.errors import InputError
 from search.analysis.status import sentence, status_of
 from search.analysis.trial_rows import row
+from search.store.attributes import StudyAttributes
+from search.store.optuna_internals import (
+    FrozenStudy,
+    id_of_study,
+    stand_in_for_study,
+    system_attributes,
+)
 from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -46,9 +51,7 @@ class _Note:
         """Replace the note."""
         from optuna_dashboard import save_note
 
-        # Without a trial's id, `save_note` writes the note of the study.
-        study = SimpleNamespace(_study_id=0)
-        save_note(SimpleNamespace(storage=self, study=study, _trial_id=None), body)
+        save_note(stand_in_for_study(self), body)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
@@ -121,13 +124,13 @@ class Mirror(BaseStorage):
                 seen = copied.known[trial.number] = trial, _shown(study_id, run, trial)
             trials.append(seen[1])
         copied.status = f"{plain(sentence(status_of(run)))}."
-        copied.names = run.study._storage.get_study_system_attrs(run.study._study_id)
+        copied.names = system_attributes(run.study)
         copied.write(last_read)
         copied.study = FrozenStudy(
             study_name=run.name,
             direction=None,
             directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
-            user_attrs=_told(run.study.user_attrs),
+            user_attrs=_told(run.attributes),
             system_attrs=copied.system_attrs(),
             study_id=study_id,
         )
@@ -153,7 +156,7 @@ class Mirror(BaseStorage):
         """See `BaseStorage`."""
         for study in self.get_all_studies():
             if study.study_name == study_name:
-                return int(study._study_id)
+                return id_of_study(study)
         raise KeyError(f"there is no study {study_name!r}")
 
     def get_study_name_from_id(self, study_id: int) -> str:
@@ -231,10 +234,11 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
     )
 
 
-def _told(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _told(attributes: StudyAttributes) -> dict[str, Any]:
     """Of the study's attributes, those that a person reads."""
-    told = {key: attributes[key] for key in ("trials", "concurrent") if key in attributes}
-    return {**told, **{f"code {k}": v for k, v in attributes.get("code", {}).items()}}
+    told = {"trials": attributes.trials, "concurrent": attributes.concurrent}
+    told = {key: value for key, value in told.items() if value is not None}
+    return {**told, **{f"code {k}": v for k, v in attributes.code.items()}}
 
 
 def plain(text: str) -> str:

@@ -15,14 +15,16 @@ from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
+from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment
-from search.experiment.prepare import Candidate, load_candidates, load_pictures
+from search.experiment.prepare import load_candidates, load_pictures
+from search.store.attributes import write
 from search.store.changes import taken_up, write_down
 from search.store.lease import Lease, leased
 from search.store.paths import brief, is_remote, run_folder, runs_path
 from search.store.run import RunRecord
 from search.store.storage import PatientStorage, open_storage, storage_address
-from search.store.study import MADE, clear_leftover, create_study, load_study
+from search.store.study import clear_leftover, create_study, load_study
 
 if TYPE_CHECKING:
     from search.execution.trainable import Setting
@@ -107,7 +109,7 @@ def create(
             with _folder_aside(experiment, folder):
                 pass
             # A study without this mark is a leftover, which the next launch clears away.
-            load_study(opened, name).set_user_attr(MADE, True)
+            write(load_study(opened, name), made=True)
         opened.engine.dispose()
     except OSError as error:
         raise InputError(f"--runs-dir {folder.parent} cannot be written: {brief(error)}") from None
@@ -178,9 +180,9 @@ def drive(
         refuse_missing_loggers(experiment, run.folder)
         write_down(run, experiment, changes)
         run = run.reread()
-        run.study.set_user_attr("trials", trials)
-        if not run.study.user_attrs.get(MADE):
-            run.study.set_user_attr(MADE, True)
+        write(run.study, trials=trials)
+        if not run.attributes.made:
+            write(run.study, made=True)
         _work(run, lease, setting, address, view)
         view.end(run)
         return run
@@ -232,7 +234,7 @@ def _setting(run: RunRecord, experiment: Experiment) -> Setting:
 def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Picture]:
     """The pictures of a run; InputError if one is not what it was when the run began."""
     pictures = load_pictures(experiment)
-    digests = run.study.user_attrs["pictures"]
+    digests = run.attributes.pictures
     if list(pictures) != list(digests):
         raise InputError(
             f"run {run.name!r} began with the pictures {', '.join(digests)}, not "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from optuna.study import Study
@@ -16,20 +16,23 @@ from dipstage.schedules import Schedule
 from search.analysis.racing import race
 from search.execution.sampler import SAMPLERS, SearchedTrials
 from search.experiment.objectives import Score, mean_score
-from search.store.study import (
-    RACED,
-    REPLICATE,
+from search.store.attributes import (
+    StudyAttributes,
+    TrialAttributes,
+    is_candidate,
     is_interrupted,
-    objective_of,
+    replicate_attribute,
     replicates,
-    storage_of,
+    write_to_trial,
 )
+from search.store.optuna_internals import id_of_study, id_of_trial
+from search.store.replicate import Replicate
+from search.store.study import storage_of
 
 if TYPE_CHECKING:
+    from search.experiment.candidate import Candidate
     from search.experiment.model import Experiment
 
-ALONE = "alone"
-"""Attribute of a trial that ran out of memory once, with the reason."""
 MAX_DEATHS = 3
 WINDOW = 10
 """Trials that ended last; when too large a share of them failed, the search ends."""
@@ -52,14 +55,16 @@ class Work:
     @classmethod
     def of(cls, trial: FrozenTrial) -> Work:
         """What is left of a trial that a driver handed out."""
-        attributes = trial.user_attrs
+        attributes = TrialAttributes.of(trial)
+        assert attributes.schedule is not None
+        assert attributes.learning_rate is not None
         return cls(
             trial.number,
-            Schedule.from_pairs(attributes["stages"], any_order=True),
-            attributes["learning_rate"],
-            attributes.get("warmup"),
+            attributes.schedule,
+            attributes.learning_rate,
+            attributes.warmup,
             tuple(replicates(trial)),
-            ALONE in attributes,
+            attributes.alone is not None,
         )
 
 
@@ -84,11 +89,11 @@ class Ledger:
     def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
         """`keys` name the replicates that make a trial complete."""
         self._study, self._experiment, self._keys = study, experiment, keys
-        self._objective, self._storage = objective_of(study), storage_of(study)
+        attributes = StudyAttributes.of(study)
+        self._objective, self._storage = attributes.objective, storage_of(study)
         trials = study.get_trials(deepcopy=False)
         seed = experiment.search.seed + len(trials)
-        wanted = int(study.user_attrs["trials"])
-        sampler = SAMPLERS[experiment.search.sampler](seed, wanted)
+        sampler = SAMPLERS[experiment.search.sampler](seed, attributes.trials)
         self._searched = SearchedTrials(sampler, study, trials)
         self._queue: deque[Work] = deque()
         # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
@@ -101,25 +106,26 @@ class Ledger:
         self._endings: deque[str | None] = deque(maxlen=WINDOW)
         self._adopt()
         trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
+        known = [TrialAttributes.of(trial) for trial in trials]
         self._complete = [
-            self._score_all(t)
-            for t in trials
-            if t.state is TrialState.COMPLETE and RACED not in t.user_attrs
+            self._score_all(trial)
+            for trial, each in zip(trials, known, strict=True)
+            if trial.state is TrialState.COMPLETE and each.raced is None
         ]
-        named = {t.user_attrs.get("candidate") for t in trials}
-        self._candidates = deque(
-            c for c in study.user_attrs["candidates"] if c["name"] not in named
-        )
-        sampled = sum("candidate" not in t.user_attrs for t in trials)
-        self._to_sample = max(0, wanted - sampled)
+        named = {each.candidate for each in known}
+        self._candidates = deque(c for c in attributes.candidates if c.name not in named)
+        sampled = sum(not is_candidate(trial) for trial in trials)
+        self._to_sample = max(0, attributes.trials - sampled)
 
     def _adopt(self) -> None:
         """Take up what a dead driver left RUNNING."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            taken = self._open[trial.number] = self._taken_up(trial)
-            if "stages" not in trial.user_attrs:
+            attributes = TrialAttributes.of(trial)
+            taken = self._open[trial.number] = self._taken_up(trial, attributes)
+            if attributes.stages is None:
                 reason = "the driver ended before the trial had a schedule"
-                self._end(trial.number, TrialState.FAIL, interrupted=True, failure=reason)
+                last = TrialAttributes(interrupted=True, failure=reason)
+                self._end(trial.number, TrialState.FAIL, last)
                 continue
             work = Work.of(trial)
             self._running[trial.number] = work
@@ -127,21 +133,19 @@ class Ledger:
                 self._tell(trial.number, taken.estimate)
                 continue
             if taken.deaths >= MAX_DEATHS:
-                self._give_up(trial.number, MAX_DEATHS, trial.user_attrs.get("death", ""))
+                self._give_up(trial.number, MAX_DEATHS, attributes.death or "")
                 continue
             if not self._finish_if_all_done(trial.number):
                 self._put_back(self._running.pop(trial.number))
 
-    def _taken_up(self, trial: FrozenTrial) -> _Open:
-        attributes = trial.user_attrs
-        raced = attributes.get(RACED)
+    def _taken_up(self, trial: FrozenTrial, attributes: TrialAttributes) -> _Open:
         return _Open(
-            trial._trial_id,
-            "candidate" in attributes,
+            id_of_trial(trial),
+            attributes.candidate is not None,
             self._score_all(trial),
-            {key: float(outcome["wall_s"]) for key, outcome in replicates(trial).items()},
-            Score(*raced["estimate"]) if raced else None,
-            int(attributes.get("deaths", 0)),
+            {key: replicate.wall_s for key, replicate in replicates(trial).items()},
+            attributes.raced.estimate if attributes.raced else None,
+            attributes.deaths or 0,
         )
 
     @property
@@ -169,14 +173,9 @@ class Ledger:
     def _put_back(self, work: Work) -> None:
         (self._alone if work.alone else self._queue).append(work)
 
-    def _new_candidate(self, candidate: Mapping[str, Any]) -> Work:
-        schedule = Schedule.from_pairs(candidate["stages"], any_order=True)
-        warmup = candidate.get("warmup")
-        attributes = {"candidate": candidate["name"]}
-        if warmup is not None:
-            attributes["warmup"] = warmup
-        work = self._dispatchable(schedule, candidate["learning_rate"], attributes)
-        return replace(work, warmup=warmup)
+    def _new_candidate(self, candidate: Candidate) -> Work:
+        attributes = TrialAttributes(candidate=candidate.name, warmup=candidate.warmup)
+        return self._dispatchable(candidate.schedule, candidate.learning_rate, attributes)
 
     def _sample(self) -> Work:
         from search.experiment.space import suggest
@@ -186,7 +185,7 @@ class Ledger:
         point = suggest(trial, self._experiment.space)
         schedule = point.family.schedule(self._experiment.trainer.iterations)
         sampled = self._searched.content(trial)
-        work = self._dispatchable(schedule, point.learning_rate, {}, sampled)
+        work = self._dispatchable(schedule, point.learning_rate, TrialAttributes(), sampled)
         self._searched.enter(trial, work.number)
         return work
 
@@ -194,7 +193,7 @@ class Ledger:
         self,
         schedule: Schedule,
         learning_rate: float | None,
-        attributes: dict[str, Any],
+        attributes: TrialAttributes,
         sampled: FrozenTrial | None = None,
     ) -> Work:
         """Write a new trial down, at once with all that a later driver needs to take it up."""
@@ -204,20 +203,20 @@ class Ledger:
             params=sampled.params if sampled else {},
             distributions=sampled.distributions if sampled else {},
             system_attrs=sampled.system_attrs if sampled else {},
-            user_attrs={**attributes, "learning_rate": rate, "stages": schedule.pairs},
+            user_attrs=replace(attributes, learning_rate=rate, stages=schedule.pairs).to_plain(),
         )
-        created = self._storage.add_trial(self._study._study_id, template)
-        self._open[created.number] = _Open(created._trial_id, "candidate" in attributes)
-        return Work(created.number, schedule, rate)
+        created = self._storage.add_trial(id_of_study(self._study), template)
+        self._open[created.number] = _Open(id_of_trial(created), attributes.candidate is not None)
+        return Work(created.number, schedule, rate, attributes.warmup)
 
-    def record(self, number: int, key: str, outcome: Mapping[str, Any]) -> None:
+    def record(self, number: int, key: str, replicate: Replicate) -> None:
         """Write down a finished replicate."""
-        self._set(number, REPLICATE + key, dict(outcome))
+        self._set(number, replicate_attribute(key, replicate))
         work = self._running[number]
         self._running[number] = replace(work, done=(*work.done, key))
         taken = self._open[number]
-        taken.scores[key] = self._objective.score(outcome)
-        taken.wall_s[key] = float(outcome["wall_s"])
+        taken.scores[key] = replicate.score(self._objective)
+        taken.wall_s[key] = replicate.wall_s
 
     def race(self, number: int) -> bool:
         """Whether the front has beaten a trial under way; it is then marked, to be finished.
@@ -236,7 +235,7 @@ class Ledger:
         )
         if raced is None:
             return False
-        self._set(number, RACED, {**asdict(raced), "estimate": list(raced.estimate)})
+        self._set(number, TrialAttributes(raced=raced).to_plain())
         taken.estimate = raced.estimate
         return True
 
@@ -246,7 +245,7 @@ class Ledger:
         if work.alone:
             self.finish(number, f"{reason}, alone on its device")
             return
-        self._set(number, ALONE, reason)
+        self._set(number, TrialAttributes(alone=reason).to_plain())
         self._put_back(replace(self._running.pop(number), alone=True))
 
     def refuse_to_burn(self) -> None:
@@ -281,8 +280,7 @@ class Ledger:
             return
         work, taken = self._running.pop(number), self._open[number]
         taken.deaths += 1
-        self._set(number, "death", reason)
-        self._set(number, "deaths", taken.deaths)
+        self._set(number, TrialAttributes(death=reason, deaths=taken.deaths).to_plain())
         if taken.deaths >= MAX_DEATHS:
             self._give_up(number, taken.deaths, reason)
         else:
@@ -305,23 +303,23 @@ class Ledger:
             self._fail(number, "an objective is not a number")
             return
         wall_s = sum(self._open[number].wall_s.values())
-        self._end(number, TrialState.COMPLETE, score, wall_s=wall_s)
+        self._end(number, TrialState.COMPLETE, TrialAttributes(wall_s=wall_s), score)
         self._endings.append(None)
 
     def _fail(self, number: int, reason: str) -> None:
-        self._end(number, TrialState.FAIL, failure=reason)
+        self._end(number, TrialState.FAIL, TrialAttributes(failure=reason))
         self._endings.append(reason)
 
     def _end(
-        self, number: int, state: TrialState, values: Score | None = None, **attributes: Any
+        self, number: int, state: TrialState, last: TrialAttributes, values: Score | None = None
     ) -> None:
-        self._storage.end_trial(self._open[number].trial_id, state, values, attributes)
+        self._storage.end_trial(self._open[number].trial_id, state, values, last.to_plain())
         self._searched.tell(number, state, values)
         self._running.pop(number, None)
         del self._open[number]
 
     def _score_all(self, trial: FrozenTrial) -> dict[str, Score]:
-        return {key: self._objective.score(outcome) for key, outcome in replicates(trial).items()}
+        return {key: each.score(self._objective) for key, each in replicates(trial).items()}
 
-    def _set(self, number: int, key: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(self._open[number].trial_id, key, value)
+    def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
+        write_to_trial(self._storage, self._open[number].trial_id, attributes)

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import search.execution.resources  # noqa: F401  # isort: skip - before Ray: it sets Ray's environment
+# Before Ray, whose environment it sets.
+from search.execution.ray_internals import mlflow_client, set_mlflow_run  # isort: skip
 
 import numpy as np
 from ray import tune
@@ -30,6 +31,7 @@ from ray.tune.logger import LoggerCallback
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS
 from search.experiment.objectives import mean_score
+from search.store.attributes import write
 from search.store.paths import brief, is_remote
 
 if TYPE_CHECKING:
@@ -37,10 +39,11 @@ if TYPE_CHECKING:
     from search.experiment.model import Logging
     from search.experiment.objectives import Objective
     from search.store.records import Trial
+    from search.store.replicate import Replicate
     from search.store.run import RunRecord
 
 LOGGED = "logged_as"
-"""Attribute of a study: by what name loggers know it, as runs of one name may share a server."""
+"""MLflow's tag for the name that loggers know a study by."""
 _EXTRAS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _POINTS = 200
 """Of a replicate's curve in TensorBoard."""
@@ -118,11 +121,11 @@ class Logger(tune.Callback):  # type: ignore[misc]
         self._name, self._number_of, self._make = name, number_of, make
         self._curves, self._take_up = curves, take_up
         self._run = run.reread()
-        self.known_as = str(run.study.user_attrs[LOGGED])
+        self.known_as = str(run.attributes.logged_as)
         self._numbers: dict[str, int] = {}
         self._starts = Counter[int]()
         self._open: dict[int, Told] = {}
-        self._scores: dict[int, dict[str, Any]] = {}
+        self._scores: dict[int, dict[str, Replicate]] = {}
         self._events: queue.Queue[tuple[Any, ...]] = queue.Queue(_PENDING)
         self._thread = threading.Thread(target=self._work, name=f"log to {name}", daemon=True)
         self._thread.start()
@@ -145,9 +148,9 @@ class Logger(tune.Callback):  # type: ignore[misc]
         """A replicate ended. Its curves are in the result where nobody has written them yet."""
         number = self._numbers.get(trial.trial_id)
         if result.get("replicate") and number is not None:
-            [key], [outcome] = result["replicate"], result["outcome"]
+            [key], [replicate] = result["replicate"], result["outcome"]
             packed = result["curves"][0] if self._curves and result["curves"] else None
-            self._put("result", number, key, outcome, packed)
+            self._put("result", number, key, replicate, packed)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended, or is to run again: the study knows."""
@@ -200,7 +203,7 @@ class Logger(tune.Callback):  # type: ignore[misc]
     def _log_start(self, callback: LoggerCallback, number: int, done: list[str]) -> None:
         trial = self.record(number)
         told = self._open[number] = self.told(trial)
-        self._scores[number] = {key: trial.outcomes[key] for key in done}
+        self._scores[number] = {key: trial.replicates[key] for key in done}
         callback.log_trial_start(told)
 
     def _log_result(
@@ -208,15 +211,15 @@ class Logger(tune.Callback):  # type: ignore[misc]
         callback: LoggerCallback,
         number: int,
         key: str,
-        outcome: dict[str, Any],
+        replicate: Replicate,
         packed: bytes | None,
     ) -> None:
         told, scores = self._open[number], self._scores[number]
-        scores[key] = outcome
+        scores[key] = replicate
         if self._curves:
             for i, point in _points(packed, lambda: self._run.curves(self.record(number), key)):
                 callback.log_trial_result(i, told, {"training_iteration": i, key: point})
-        numbers = {"training_iteration": len(scores), **_numbers(outcome)}
+        numbers = {"training_iteration": len(scores), **_numbers(replicate)}
         numbers["mean"] = _means(scores, self._run.objective)
         callback.log_trial_result(len(scores), told, numbers)
 
@@ -253,20 +256,18 @@ class Logger(tune.Callback):  # type: ignore[misc]
         )
 
 
-def _numbers(outcome: dict[str, Any]) -> dict[str, Any]:
-    """What a replicate's outcome holds in numbers."""
-    kept: dict[str, Any] = {
-        key: outcome[key] for key in ("iterations", "resets", "wall_s", "iterations_per_s")
-    }
+def _numbers(replicate: Replicate) -> dict[str, Any]:
+    """What is known of a replicate in numbers."""
+    plain = replicate.to_plain()
+    kept = {key: plain[key] for key in ("iterations", "resets", "wall_s", "iterations_per_s")}
     for output in OUTPUTS:
-        scores = outcome[output] or {}
-        kept[output] = {key: float(value) for key, value in scores.items() if value is not None}
+        kept[output] = {key: float(value) for key, value in plain[output].items()}
     return kept
 
 
-def _means(scores: dict[str, Any], objective: Objective) -> dict[str, float]:
+def _means(scores: dict[str, Replicate], objective: Objective) -> dict[str, float]:
     """Both objectives, over the replicates so far."""
-    mean = mean_score(objective.score(outcome) for outcome in scores.values())
+    mean = mean_score(replicate.score(objective) for replicate in scores.values())
     return {"max_psnr_gt_db": mean.max_psnr_gt_db, objective.steps_key: mean.steps_to_max}
 
 
@@ -290,8 +291,8 @@ def logged(run: RunRecord, number_of: Callable[[str], int], view: View) -> Itera
 
     number_of: the study's number of a trial by Tune's id. view: told of a logger that gives up.
     """
-    if LOGGED not in run.study.user_attrs:
-        run.study.set_user_attr(LOGGED, uuid.uuid4().hex)
+    if run.attributes.logged_as is None:
+        write(run.study, logged_as=uuid.uuid4().hex)
     found, within_s = _loggers(run, run.experiment.logging, number_of), INTERRUPTED_S
     try:
         yield found
@@ -338,7 +339,7 @@ def _mlflow(run: RunRecord, address: str, number_of: Callable[[str], int]) -> Lo
 
 def _take_up(callback: Any, logger: Logger) -> None:
     """MLflow runs that a dead driver left open: one for each trial is enough."""
-    client = callback.mlflow_util._get_client()
+    client = mlflow_client(callback)
     left = client.search_runs(
         [callback.mlflow_util.experiment_id],
         f"tags.{LOGGED} = '{logger.known_as}' and attributes.status = 'RUNNING'",
@@ -346,7 +347,7 @@ def _take_up(callback: Any, logger: Logger) -> None:
     for found in left:
         trial = logger.record(int(found.data.tags["trial_name"].split()[0]))
         if trial.state == "running":
-            callback._trial_runs[logger.told(trial)] = found.info.run_id
+            set_mlflow_run(callback, logger.told(trial), found.info.run_id)
         else:
             status = "FAILED" if trial.state == "failed" else "FINISHED"
             client.set_terminated(found.info.run_id, status)

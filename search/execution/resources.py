@@ -1,4 +1,3 @@
-# ruff: noqa: E402 - Ray reads the environment when it is imported.
 """The cluster: a local Ray or one that runs already, and how it is shared among trials."""
 
 from __future__ import annotations
@@ -13,20 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Read by Ray when it is imported. Loggers and snapshots of Tune are switched off: the study holds
-# all there is, and a snapshot would hold the storage's address.
-_RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-    "TUNE_RESULT_BUFFER_LENGTH": "1",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
-os.environ.update({k: v for k, v in _RAY_ENVIRONMENT.items() if k not in os.environ})
-# In a notebook Ray asks for widgets that nothing here shows.
-logging.getLogger("ray.widgets.util").setLevel(logging.CRITICAL)
+# Before Ray, whose environment it sets.
+from search.execution.ray_internals import on_loopback  # isort: skip
 
 import ray
 from ray import tune
@@ -54,7 +41,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     if address is not None:
         _refuse_silence(address)
     try:
-        with _secrets_hidden(), _on_loopback() if address is None else nullcontext():
+        with _secrets_hidden(), on_loopback() if address is None else nullcontext():
             ray.init(
                 address=address or "local",
                 num_cpus=cpus,
@@ -89,23 +76,6 @@ _SECRETS = (
     ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY",
 )  # fmt: skip
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Ray's servers listen on all interfaces of a machine that may become part of a cluster.
-
-    By this switch, which is there for systems whose firewalls ask, it may not.
-    """
-    from ray._private import ray_constants
-
-    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+
+from search.store.attributes import is_candidate, without_attributes
+from search.store.optuna_internals import content_of
 
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     # Optuna's ten random trials, or a third of a search that is shorter than thirty.
@@ -35,11 +37,9 @@ class SearchedTrials:
         self._memory = optuna.create_study(directions=study.directions, sampler=sampler)
         self._here: dict[int, int] = {}
         for trial in trials:
-            if "candidate" not in trial.user_attrs:
+            if not is_candidate(trial):
                 self._here[trial.number] = len(self._here)
-                known = copy.copy(trial)
-                known.user_attrs = {}  # Outcomes, which no sampler looks at.
-                self._memory.add_trial(known)
+                self._memory.add_trial(without_attributes(trial))
 
     def ask(self) -> optuna.Trial:
         """A trial to suggest parameters with; the study knows nothing of it yet."""
@@ -47,7 +47,7 @@ class SearchedTrials:
 
     def content(self, trial: optuna.Trial) -> FrozenTrial:
         """What was made of a trial that was asked for: parameters, and the sampler's own notes."""
-        return self._memory._storage.get_trial(trial._trial_id)
+        return content_of(trial, self._memory)
 
     def enter(self, trial: optuna.Trial, number: int) -> None:
         """The study has a trial that was asked for under this number."""

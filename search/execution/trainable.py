@@ -20,6 +20,7 @@ from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
 from dipstage.trainer import fit, observe
 from search.experiment.objectives import Objective
+from search.store.replicate import Replicate, ReplicateKey
 from search.store.versions import versions
 
 MAX_REASON = 500
@@ -39,18 +40,18 @@ class Setting:
     device: str
 
     @property
-    def replicates(self) -> dict[str, tuple[str, int]]:
-        """Picture label and seed of each replicate by its key, in the order of training.
+    def replicates(self) -> dict[str, ReplicateKey]:
+        """The replicates of a trial by their keys as text, in the order of training.
 
         Pictures vary fastest, and each round pairs them with other seeds, so that the first few
         replicates say as much as they can.
         """
-        pairs = [
-            (label, self.seeds[(i + turn) % len(self.seeds)])
+        keys = [
+            ReplicateKey(label, self.seeds[(i + turn) % len(self.seeds)])
             for turn in range(len(self.seeds))
             for i, label in enumerate(self.pictures)
         ]
-        return {f"{label}-seed{seed}": (label, seed) for label, seed in pairs}
+        return {str(key): key for key in keys}
 
 
 def train_replicate(
@@ -60,10 +61,10 @@ def train_replicate(
 
     warmup: None for the trainer's own.
     """
-    label, seed = setting.replicates[key]
-    picture = setting.pictures[label]
+    replicate = setting.replicates[key]
+    picture = setting.pictures[replicate.picture]
     truth = picture.tensor()
-    streams = Streams(picture.digest, seed)
+    streams = Streams(picture.digest, replicate.seed)
     warmup = setting.trainer.warmup if warmup is None else warmup
     trainer = replace(setting.trainer, learning_rate=learning_rate, warmup=warmup)
     return fit(
@@ -77,15 +78,15 @@ def train_replicate(
     )
 
 
-def summarise(outcome: Outcome, objective: Objective) -> dict[str, Any]:
-    """What the study keeps of a replicate, as plain data."""
+def summarise(outcome: Outcome, objective: Objective) -> Replicate:
+    """What the study keeps of a replicate."""
     summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
     if objective.tolerance_db:
         for output in OUTPUTS:
             summary[output][objective.steps_key] = steps_within(
                 outcome.trace.psnr_gt_db(output), objective.tolerance_db
             )
-    return summary
+    return Replicate.from_plain(summary)
 
 
 def pack_curves(outcome: Outcome) -> bytes:
@@ -99,8 +100,7 @@ def keep_picture(setting: Setting, key: str, outcome: Outcome) -> list[bytes]:
     """The output at its maximum as a PNG, of the first seed alone: one picture to look at for each
     ground truth. In a list, as curves are.
     """
-    _, seed = setting.replicates[key]
-    if seed != setting.seeds[0]:
+    if setting.replicates[key].seed != setting.seeds[0]:
         return []
     is_raw = setting.objective.output == "raw"
     return [png(outcome.best_raw if is_raw else outcome.best_smoothed)]

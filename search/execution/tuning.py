@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before Ray, whose environment it sets.
-from search.execution.resources import Shares, resources_of, trials_per_gpu, wants_probe  # isort: skip
+from search.execution.ray_internals import end_workers  # isort: skip
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -23,7 +23,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
+from search.execution.resources import Shares, resources_of, trials_per_gpu, wants_probe
 from search.execution.trainable import ScheduleTrial
+from search.store.attributes import write
 from search.store.paths import brief, curve_path, is_remote, picture_path
 from search.store.storage import PATIENCE_S
 
@@ -144,7 +146,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._lease.check()
         if not result.get("curves"):
             return
-        [key], [outcome] = result["replicate"], result["outcome"]
+        [key], [replicate] = result["replicate"], result["outcome"]
         path, curves = curve_path(self._run.folder, number, key), result["curves"].pop()
         _UNTIL_THERE(write_whole, path, curves) if is_remote(path) else write_whole(path, curves)
         if result.get("pictures"):
@@ -153,7 +155,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
                 path = picture_path(self._run.folder, number, key)
                 path.parent.mkdir(exist_ok=True)
                 write_whole(path, result["pictures"].pop())
-        self._ledger.record(number, key, outcome)
+        self._ledger.record(number, key, replicate)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is the source of truth."""
@@ -177,7 +179,7 @@ class Racer(FIFOScheduler):  # type: ignore[misc]
     def let_go(self) -> None:
         """End the workers at once, where Tune was cut off and left them."""
         if self._controller is not None:
-            self._controller._actor_manager.cleanup()
+            end_workers(self._controller)
 
     def __getstate__(self) -> dict[str, Any]:
         """As in `StudySearcher`."""
@@ -243,17 +245,13 @@ def _logged(run: RunRecord, searcher: StudySearcher, view: View) -> Iterator[lis
         yield loggers
 
 
-CORES = "cores"
-"""Attribute of a study: what `cpus_per_trial: auto` came to, as sums depend on it."""
-
-
 def _shares(run: RunRecord, setting: Setting, view: View, *, can_grow: bool) -> Shares:
     """How the cluster is shared, as when the run began where the numbers depend on it."""
-    experiment, cores = run.experiment, run.study.user_attrs.get(CORES)
+    experiment, cores = run.experiment, run.attributes.cores
     shares = resources_of(experiment, can_grow=can_grow, cores=cores)
     if cores is None:
         cores = int(shares.trial["cpu"])
-        run.study.set_user_attr(CORES, cores)
+        write(run.study, cores=cores)
     if not wants_probe(experiment, shares):
         return shares
     view.note("measuring how many trials a GPU holds best …")
@@ -278,8 +276,8 @@ def tune_trials(
     """
     shares = _shares(run, setting, view, can_grow=can_grow)
     setting = replace(setting, device=shares.device, cpus=int(shares.trial["cpu"]))
-    run.study.set_user_attr("concurrent", shares.concurrent)
-    run.study.set_user_attr("driven_since", datetime.now(UTC).isoformat(timespec="milliseconds"))
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    write(run.study, concurrent=shares.concurrent, driven_since=now)
     searcher = StudySearcher(run, ledger, lease)
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")

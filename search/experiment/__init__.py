@@ -1,1 +1,1 @@
-"""The experiment file: its model, objectives, search space, and the pictures it names."""
+"""The experiment file: its model, objectives, search space, pictures and candidates."""

@@ -1,4 +1,4 @@
-"""experiments/*.yaml as a validated model: what a search runs."""
+"""Experiment files as a validated model."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 from search.experiment.objectives import Objective
 
 MAX_ENTRIES = 1000
-"""Of images and of candidates."""
+"""Maximum number of pictures, and of candidates."""
 MAX_SEEDS = 10_000
 MAX_SIDE = 10_000
-"""A square of it is the largest picture that is read."""
+"""Maximum side length of a picture, in pixels."""
 MAX_TRIALS = 1_000_000
 MAX_SAMPLER_SEED = 2**31 - 1
-"""Samplers take 32 bits, and the trials there are at a resume are added to it."""
+"""Samplers take a 32-bit seed, and a resumed run adds its number of trials to this one."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -49,13 +49,13 @@ def _objective(value: Any) -> Objective:
     return value if isinstance(value, Objective) else from_plain(Objective, value, {})
 
 
-# Read as a schedule file reads it, so that both refuse the same things.
+# Schedule files read settings the same way, so both refuse the same values.
 Trainer = Annotated[TrainerSettings, BeforeValidator(_trainer)]
 Objectives = Annotated[Objective, BeforeValidator(_objective)]
 
 
 class _Model(BaseModel):
-    """A group of keys. What stands below a key is its meaning: docs/experiment-file.md has it."""
+    """A group of keys. The text below a key is its description in docs/experiment-file.md."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
@@ -64,14 +64,14 @@ class _Model(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """What both ends of a range must keep to."""
+    """Limits that both ends of a range must respect."""
 
     above: float | None = None
     least: float | None = None
     most: float | None = None
 
     def __call__(self, bounds: Any) -> Any:
-        """The range again; ValueError names the end that lies outside."""
+        """Return the range, or raise ValueError naming the end that is outside the limits."""
         if bounds is None:
             return None
         if self.above is not None and bounds.low <= self.above:
@@ -84,19 +84,19 @@ class Within:
 
     @property
     def words(self) -> str:
-        """The rule, for people."""
+        """The limits in words."""
         rules = {"above": self.above, "at least": self.least, "at most": self.most}
         return ", ".join(f"{rule} {value:g}" for rule, value in rules.items() if value is not None)
 
 
 class _Bounds(_Model):
-    """Both ends included; `log` samples evenly in the logarithm."""
+    """A range that includes both of its ends."""
 
     log: bool = False
-    """Sample evenly in the logarithm; `low` must then be above 0."""
+    """Sample uniformly in the logarithm. `low` must then be above 0."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> _Bounds:
+    def _check_order(self) -> _Bounds:
         low, high = self.low, self.high  # type: ignore[attr-defined]
         if low > high:
             raise ValueError(f"low must be at most high, got low {low} > high {high}")
@@ -106,53 +106,58 @@ class _Bounds(_Model):
 
 
 class IntRange(_Bounds):
-    """Whole numbers from low to high."""
+    """A range of whole numbers."""
 
     low: int
-    """The least, included."""
+    """Lower end, included."""
     high: int
-    """The most, included."""
+    """Upper end, included."""
 
 
 class FloatRange(_Bounds):
-    """Numbers from low to high."""
+    """A range of numbers."""
 
     low: Finite
-    """The least, included."""
+    """Lower end, included."""
     high: Finite
-    """The most, included."""
+    """Upper end, included."""
 
 
 class NoiseSpace(_Model):
-    """Levels of the noised stages: evenly spaced in t/T, from the maximum level down to 0."""
+    """Noise levels of the stages: evenly spaced in t/T, from the maximum level in the first stage
+    down to 0, the observation, in the last.
+    """
 
     beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)]
-    """The beta schedules to choose from."""
+    """Beta schedules of the forward process to choose from."""
     max_level: Annotated[
         FloatRange,
         AfterValidator(Within(above=0, most=1)),
         Field(validation_alias=AliasChoices("max_level", "heaviest")),
     ]
-    """The maximum noise level, as t/T of DDPM's forward process."""
+    """Maximum noise level, as t/T of DDPM's forward process."""
 
 
 class Space(_Model):
-    """What is searched: the parameters of the family that generates schedules."""
+    """The search space: the parameters of the family that generates schedules."""
 
     stages: Annotated[IntRange, AfterValidator(Within(least=1, most=MAX_STAGES))]
-    """Targets, the observation included; 1 is plain DIP."""
+    """Number of stages, including the last one, whose target is the observation. 1 is plain DIP."""
     ramp: Annotated[IntRange, AfterValidator(Within(least=1))]
-    """Iterations before the last stage; less than `trainer.iterations`."""
+    """Number of iterations before the last stage. It must be less than `trainer.iterations`."""
     split: Annotated[list[Literal["power", "log", "free"]], Field(min_length=1)]
-    """How the ramp is divided among the noised stages; `free` gives each a weight of its own."""
+    """Rules to choose from for dividing the ramp among the n noised stages. `power`: stage k ends
+    at ramp · (k / n)^exponent. `log`: each stage is ten times as long as the one before. `free`: a
+    sampled weight for each stage."""
     noise: NoiseSpace
     exponent: Annotated[FloatRange | None, AfterValidator(Within(above=0))] = None
-    """Of the power split, and needed for it; above 1, heavy stages are brief."""
+    """Exponent of the power split. It is required if `split` contains `power`, and must be left out
+    otherwise. Above 1, the noisiest stages are the shortest."""
     learning_rate: Annotated[FloatRange | None, AfterValidator(Within(above=0, most=1))] = None
-    """Searched beside the schedule; without it every trial has the trainer's."""
+    """Learning rates to search. With `null`, every sampled trial uses `trainer.learning_rate`."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Space:
+    def _check_choices(self) -> Space:
         if ("power" in self.split) != (self.exponent is not None):
             raise ValueError("exponent belongs to the power split: give both or neither")
         for key, names in (("split", self.split), ("noise.beta", self.noise.beta)):
@@ -162,55 +167,64 @@ class Space(_Model):
 
 
 class Task(_Model):
-    """What is restored."""
+    """The restoration task."""
 
     kind: Literal["denoise"] = "denoise"
-    """Ground truth plus Gaussian noise."""
+    """Kind of task. `denoise` adds Gaussian noise to the ground truth and clips it to [0, 1]."""
     sigma_255: Annotated[Finite, Field(ge=0, le=1000)] = 25.0
-    """Standard deviation of the observation's noise, on the 0 to 255 scale."""
+    """Standard deviation of the noise in the observation, on the scale from 0 to 255."""
 
 
 class Search(_Model):
-    """How many schedules are sampled beside the candidates, and how."""
+    """Number of sampled schedules, and the sampler that proposes them."""
 
     trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] = 24
-    """Schedules to sample, candidates not counted; 0 compares the candidates alone."""
+    """Number of schedules to sample, not counting the candidates. With 0, only the candidates are
+    compared."""
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    """Optuna's sampler that proposes them."""
+    """The Optuna sampler that proposes schedules."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
-    """Of the sampler; searches that differ in nothing else are repetitions."""
+    """Seed of the sampler. Searches that differ only in this seed are repetitions of each other."""
     max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
-    """Of the last ten trials that ended; the search ends when more than this have failed."""
+    """Maximum fraction of failed trials among the last ten that ended. The search ends when more
+    have failed."""
 
 
 class Racing(_Model):
-    """Whether trials that the front has beaten are stopped early: [racing](method.md#racing)."""
+    """Early stopping of trials that are unlikely to reach the front, before all their replicates
+    are trained: see [racing](method.md#racing).
+    """
 
     enabled: bool = True
-    """Stop them; `false` trains all replicates of every trial."""
+    """Stop such trials. With `false`, every trial trains all its replicates."""
     confidence: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
-    """How sure it must be, over all looks at a trial, that it can no longer reach the front."""
+    """Required confidence that a trial cannot reach the front, jointly over all checks of that
+    trial."""
     min_replicates: Annotated[int, Field(ge=1)] = 2
-    """Replicates that every trial gets; no less than all of them means that nothing is raced."""
+    """Number of replicates that every trial trains before it can be stopped. Nothing is stopped if
+    this is at least the number of replicates of a trial."""
 
 
 class Resources(_Model):
-    """What one trial takes, and how many run at a time."""
+    """Hardware that one trial uses, and the number of trials that run at a time."""
 
     concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
-    """Trials at a time; `auto` fills the machine, or the cluster as it is when a search begins."""
+    """Number of trials that run at a time. `auto` fills the machine, or the cluster as it is when
+    the search begins."""
     cpus_per_trial: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
-    """CPU cores that a trial holds, and threads that it computes with. `auto` is one, as trials
-    side by side get more done; with `size` above 128 and fewer trials at a time than cores, as many
-    as let all run at once. A run keeps what it began with."""
+    """Number of CPU cores that a trial reserves, and of threads that it computes with. `auto` is 1,
+    because trials that run side by side make better use of the cores. If `size` is above 128
+    or `null`, and fewer trials run at a time than there are cores, `auto` divides the cores among
+    the trials. A run keeps its first value when it is resumed."""
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
-    """GPUs that a trial holds: a share of one, or whole ones; `auto` is the share that gets most
-    done in a short probe before the search, and none where there is no GPU."""
+    """Number of GPUs that a trial reserves: a fraction of one, or a whole number. `auto` runs a
+    short probe before the search and takes the fraction with the highest throughput; it is 0 if
+    there is no GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it trains; `auto` is the GPU that it was given, if any."""
+    """Device that a trial trains on. `auto` is the GPU that the trial reserves, or else the CPU."""
 
     @model_validator(mode="after")
-    def _schedulable(self) -> Resources:
+    def _check_gpus(self) -> Resources:
         gpus = self.gpus_per_trial
         if gpus != "auto" and gpus > 1 and gpus != int(gpus):
             raise ValueError(f"gpus_per_trial must be whole above 1, got {gpus}")
@@ -218,46 +232,46 @@ class Resources(_Model):
 
 
 class Logging(_Model):
-    """Where a search is logged to beside its study, through Ray's callbacks.
+    """Experiment trackers that a search reports to, in addition to its study.
 
-    None of it may hold a password or a token; those come from the environment.
+    No address may contain a password or a token; those come from the environment.
     """
 
     tensorboard: bool = False
-    """Event files in the run's folder, `tensorboard/`."""
+    """Write TensorBoard event files to the folder `tensorboard` of the run."""
     mlflow: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    """A tracking server's address, a database such as `sqlite:////path/mlflow.db`, or a folder,
-    relative to the experiment's."""
+    """Where MLflow logs to: the address of a tracking server, a database such as
+    `sqlite:////path/mlflow.db`, or a folder relative to that of the experiment file."""
     wandb: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    """A project of Weights & Biases."""
+    """Name of a Weights & Biases project to log to."""
 
     @model_validator(mode="after")
-    def _without_secrets(self) -> Logging:
+    def _check_secrets(self) -> Logging:
         if self.mlflow is not None and holds_secret(self.mlflow):
             raise ValueError(
-                "mlflow holds a password or a token, which files and process lists would show: "
-                "give it in the environment as MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or as MLFLOW_TRACKING_TOKEN"
+                "mlflow contains a password or a token, which files and process lists would show: "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+                "MLFLOW_TRACKING_TOKEN, in the environment instead"
             )
         for key, value in (("mlflow", self.mlflow), ("wandb", self.wandb)):
             if value is not None and (found := forbidden_in(value)) is not None:
-                raise ValueError(f"{key} has {found} in {value!r}")
+                raise ValueError(f"{key} contains {found}: {value!r}")
         return self
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is logged."""
+        """Whether any tracker is enabled."""
         return bool(self.tensorboard or self.mlflow or self.wandb)
 
 
 def holds_secret(address: str) -> bool:
-    """Whether an address has a password or a token in it, or cannot be told not to have."""
+    """Return whether an address may contain a password or a token; true if it cannot be parsed."""
     try:
         parts = urlsplit(address)
         if parts.password is not None:
             return True
         if parts.scheme in ("http", "https") and parts.username is not None:
-            return True  # Servers take a token for a user.
+            return True  # Some servers accept a token as the user name.
     except ValueError:
         return True
     if "://" in address and "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
@@ -267,36 +281,40 @@ def holds_secret(address: str) -> bool:
 
 
 class Experiment(_Model):
-    """A search, or with `search.trials: 0` a comparison of the candidates."""
+    """An experiment: a search, or a comparison of the candidates if `search.trials` is 0."""
 
     name: Annotated[str, Field(pattern=RUN_NAME)]
     """Name of the run and of its folder."""
     images: Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES)]
-    """Ground truths: `skimage:NAME`, files, globs; files relative to the experiment's folder."""
+    """Ground-truth pictures: `skimage:NAME`, file names or glob patterns. File names are relative
+    to the folder of the experiment file."""
     task: Task = Task()
     size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
-    """Side of the pictures after a centre crop and resize; `null` keeps them, cropped to the
-    network's multiple."""
+    """Side length in pixels to which each picture is resized after a square centre crop. `null`
+    keeps the size of a picture, except that its sides are cropped to multiples of 2 to the power of
+    `trainer.scales`."""
     seeds: Annotated[
         list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MAX_SEEDS)
     ] = [0]
-    """One replicate for each picture and seed."""
+    """Random seeds. A trial trains its schedule once for each picture and seed; such a training run
+    is called a replicate."""
     trainer: Trainer = TrainerSettings()
     objective: Objectives = Objective()
     space: Space | None = None
-    """Needed unless `search.trials` is 0."""
+    """Required unless `search.trials` is 0."""
     candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
-    """Evaluated first, whatever is sampled: presets, such as `sharp-linear:stages=50,x=10`, and
-    schedule files, relative to the experiment's folder."""
+    """Schedules that are evaluated before any is sampled: presets such as
+    `sharp-linear:stages=50,x=10`, and schedule files. File names are relative to the folder of the
+    experiment file."""
     search: Search = Search()
     racing: Racing = Racing()
     resources: Resources = Resources()
     logging: Logging = Logging()
 
     @model_validator(mode="after")
-    def _coherent(self) -> Experiment:
+    def _check_consistency(self) -> Experiment:
         if self.search.trials and self.space is None:
-            raise ValueError("space is missing: say what is searched, or set search.trials to 0")
+            raise ValueError("space is missing: give a search space, or set search.trials to 0")
         if not self.search.trials and not self.candidates:
             raise ValueError("nothing to run: search.trials is 0 and there are no candidates")
         if self.space is not None and self.space.ramp.high >= self.trainer.iterations:
@@ -316,41 +334,53 @@ class Experiment(_Model):
         return self
 
     def yaml(self) -> str:
-        """As a file that `load_experiment` reads back to an equal model."""
+        """Return the text of a file that `load_experiment` reads back as an equal experiment."""
         return yaml_text(self.model_dump(mode="json"))
 
 
 def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
-    """Read and validate a file; `overrides` are KEY=VALUE with dots in KEY and YAML in VALUE.
+    """Read and validate an experiment file.
 
-    Paths of pictures and schedule files in the file are relative to its folder, those in
-    overrides to the current folder; all come out absolute. InputError names file and key.
+    Args:
+        path: the experiment file. Paths in it are relative to its folder.
+        overrides: values that replace those of the file, as KEY=VALUE with dots between the groups
+            of KEY and YAML in VALUE. Paths in them are relative to the current folder.
+
+    Returns:
+        The experiment, with absolute paths.
+
+    Raises:
+        InputError: if the file cannot be read, or if a key or value is wrong. The message names
+            the file and the key.
     """
     content = read_yaml(path)
-    _anchor(content, path.parent)
-    _rename(content)
+    _make_paths_absolute(content, path.parent)
+    _rename_keys(content)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise InputError(f"--set needs KEY=VALUE, got {override!r}")
+            raise InputError(f"--set must be KEY=VALUE, got {override!r}")
         patch = {key: parse_yaml(text, f"--set {override}")}
-        _anchor(patch, Path())
-        _insert(content, _current_key(key), patch[key])
-        _rename(content)
+        _make_paths_absolute(patch, Path())
+        _set_key(content, _current_key(key), patch[key])
+        _rename_keys(content)
     return validate(content, str(path))
 
 
 def validate(content: dict[str, Any], where: str) -> Experiment:
-    """The model, or InputError with the first thing that is wrong and how many more there are."""
+    """Return the model, or raise InputError with the first error and the number of others.
+
+    where: the file that `content` comes from, for the message.
+    """
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error)}") from None
+        raise InputError(f"{where}: {_describe_error(error)}") from None
 
 
-def _sentence(error: ValidationError) -> str:
+def _describe_error(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False, include_context=False)
-    # Pydantic names the members of a union and of validators in the location; keys say enough.
+    # The location also has the names of union members and validators, which mean nothing to users.
     key = ".".join(
         str(part) for part in first["loc"] if not str(part).startswith(("literal", "constrained"))
     )
@@ -367,8 +397,8 @@ def _sentence(error: ValidationError) -> str:
     return f"{key}: {message}{more}" if key else f"{message}{more}"
 
 
-def _anchor(content: dict[str, Any], folder: Path) -> None:
-    """Make paths absolute, leaving wrong types to the validation."""
+def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
+    """Make paths absolute. Values of a wrong type are left for validation to refuse."""
     for key in ("images", "candidates"):
         entries = content.get(key)
         if isinstance(entries, list):
@@ -378,31 +408,31 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
                 else str((folder / entry).absolute())
                 for entry in entries
             ]
-    _anchor_mlflow(content, "logging.mlflow", folder)
+    _make_mlflow_absolute(content, "logging.mlflow", folder)
     if isinstance(logging := content.get("logging"), dict):
-        _anchor_mlflow(logging, "mlflow", folder)
+        _make_mlflow_absolute(logging, "mlflow", folder)
 
 
-def _anchor_mlflow(content: dict[str, Any], key: str, folder: Path) -> None:
-    """A tracking address without a scheme is a folder; `databricks` is a name that MLflow knows."""
+def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
+    """Make a folder absolute. An address without a scheme is a folder, except `databricks`."""
     address = content.get(key)
     if isinstance(address, str) and address and ":" not in address and address != "databricks":
         content[key] = str((folder / address).absolute())
 
 
 def _is_name(key: str, entry: str) -> bool:
-    """Whether an entry is no path: a picture of scikit-image, a preset, or a preset mistyped."""
+    """Return whether an entry is a picture of scikit-image or a preset, even a mistyped one."""
     if key == "images":
         return entry.startswith("skimage:")
     return is_preset(entry) or not ("/" in entry or "." in entry)
 
 
 _RENAMED = {"space.noise.heaviest": "space.noise.max_level"}
-"""Current names of keys by their former ones."""
+"""Current names of keys, by their former names."""
 
 
 def _current_key(key: str) -> str:
-    """A key of `--set`, or of a group in it, by its current name."""
+    """Return the current name of a key given by `--set`."""
     for former, current in _RENAMED.items():
         if key == former or key.startswith(f"{former}."):
             warn_former_name(f"--set {former}", current)
@@ -410,8 +440,8 @@ def _current_key(key: str) -> str:
     return key
 
 
-def _rename(content: dict[str, Any]) -> None:
-    """Give keys their current names; where both names stand, the validation refuses the former."""
+def _rename_keys(content: dict[str, Any]) -> None:
+    """Give keys their current names. If both names are present, validation refuses the former."""
     for former, current in _RENAMED.items():
         *parents, last = former.split(".")
         group: Any = content
@@ -423,7 +453,7 @@ def _rename(content: dict[str, Any]) -> None:
             group[name] = group.pop(last)
 
 
-def _insert(content: dict[str, Any], key: str, value: Any) -> None:
+def _set_key(content: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         content = content.setdefault(parent, {})

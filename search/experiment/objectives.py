@@ -1,12 +1,12 @@
-"""What a search optimises: max_psnr_gt_db (up) and steps (down) of one output."""
+"""The objectives of a search: max_psnr_gt_db is maximised, steps are minimised."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
@@ -20,29 +20,35 @@ class Score(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether both are numbers that can be compared."""
+        """Whether both objectives are finite numbers."""
         return math.isfinite(self.max_psnr_gt_db) and math.isfinite(self.steps_to_max)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is optimised: max PSNR_GT and the steps to it, means over a trial's replicates."""
+    """The two objectives: the maximum PSNR_GT, and the number of iterations (steps) until it is
+    reached. Both are means over a trial's replicates.
+    """
 
     output: Output = field(
         default="raw",
-        metadata={"help": "Whose max_psnr_gt_db and steps are optimised; both are recorded."},
+        metadata={
+            "help": "Output whose scores are optimised: the network's output itself, or its moving "
+            "average. The scores of both are recorded."
+        },
     )
     tolerance_db: float = field(
         default=0.0,
         metadata={
-            "help": "Steps count to the first iteration within this of the maximum "
-            "(`steps_to_tolerance`); 0 means the maximum itself.",
+            "help": "Tolerance in dB. Above 0, steps are counted to the first iteration within "
+            "this tolerance of the maximum (`steps_to_tolerance`); with 0, to the maximum itself "
+            "(`steps_to_max`).",
             "rule": "finite and not negative",
         },
     )
 
     def __post_init__(self) -> None:
-        """Refuse outputs that do not exist and tolerances that are none."""
+        """Check both fields."""
         if self.output not in OUTPUTS:
             raise InputError(f"output must be raw or smoothed, got {self.output!r}")
         if not (math.isfinite(self.tolerance_db) and self.tolerance_db >= 0):
@@ -52,23 +58,18 @@ class Objective:
 
     @property
     def steps_key(self) -> str:
-        """The steps' name in an outcome, in tables and in files."""
+        """Name of the steps objective in outcomes, tables and files."""
         return "steps_to_tolerance" if self.tolerance_db else "steps_to_max"
 
     @property
     def steps_words(self) -> str:
-        """The steps in words."""
+        """Description of the steps objective."""
         return (
             f"steps to {self.tolerance_db:g} dB below max" if self.tolerance_db else "steps to max"
         )
 
-    def score(self, outcome: Mapping[str, Any]) -> Score:
-        """Of one replicate's outcome."""
-        scores = outcome[self.output]
-        return Score(float(scores["max_psnr_gt_db"]), float(scores[self.steps_key]))
-
 
 def mean_score(scores: Iterable[Score]) -> Score:
-    """The mean in both objectives; ValueError for none."""
+    """Return the mean of both objectives; raise ValueError if there are no scores."""
     both = list(scores)
     return Score(fmean(s.max_psnr_gt_db for s in both), fmean(s.steps_to_max for s in both))

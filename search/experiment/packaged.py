@@ -1,4 +1,4 @@
-"""Experiments that come with the package, named without a file."""
+"""Experiments that come with the package, which can be named instead of a file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def packaged_experiments() -> dict[str, Path]:
-    """Return the experiments that come with the package by their names.
+    """Return the files of the experiments that come with the package, by name.
 
-    An installed package holds them itself; a checkout has them in `experiments/`.
+    They are part of an installed package; in a checkout they are in the folder `experiments`.
     """
     folder = _PACKAGE / "experiments"
     if not folder.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():
@@ -21,14 +21,17 @@ def packaged_experiments() -> dict[str, Path]:
 
 
 def experiment_file(given: Path) -> Path:
-    """Return the file that a person means by `given`.
+    """Return the file of an experiment that a user named.
 
     Args:
         given: the path of a file or, where no such file exists, the name of an experiment that
             comes with the package.
 
+    Returns:
+        The path of a packaged experiment, or `given` itself.
+
     Raises:
-        InputError: `given` is a bare name, and neither a file nor a packaged experiment has it.
+        InputError: if `given` is a bare name that neither a file nor a packaged experiment has.
     """
     if given.exists() or given.suffix or given.name != str(given):
         return given

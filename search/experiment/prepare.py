@@ -1,54 +1,23 @@
-"""Everything that a launch checks and loads before anything starts."""
+"""Load and check the pictures and candidates of an experiment before anything starts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
 from dipstage.presets import is_preset, parse_preset
-from dipstage.schedules import Schedule
+from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_ENTRIES, Experiment
 
 MAX_REPLICATES = 100_000
-"""Of a trial: pictures times seeds."""
-
-Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A schedule that is always evaluated, with the learning rate it was made for, if any.
-
-    warmup: iterations over which the learning rate rises to it, where it is not the trainer's.
-    role, trial: in a verification, what the schedule is there for, and the trial it comes from.
-    """
-
-    name: str
-    schedule: Schedule
-    learning_rate: float | None = None
-    warmup: int | None = None
-    role: Role = "candidate"
-    trial: int | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """As the study keeps it."""
-        return {
-            "name": self.name,
-            "stages": self.schedule.pairs,
-            "learning_rate": self.learning_rate,
-            "warmup": self.warmup,
-            "role": self.role,
-            "trial": self.trial,
-        }
+"""Maximum number of replicates of a trial: pictures times seeds."""
 
 
 def load_pictures(experiment: Experiment) -> dict[str, Picture]:
-    """The pictures by label, in the experiment's order; labels are unique."""
+    """Load the pictures, keyed by unique label, in the order of the experiment."""
     names = expand(experiment.images)
     replicates = len(names) * len(experiment.seeds)
     if len(names) > MAX_ENTRIES or replicates > MAX_REPLICATES:
@@ -72,13 +41,13 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
         if counts[label] > 1:
             label = f"{label}-{picture.digest[:8]}"
         if label in labelled:
-            raise InputError(f"images: two pictures would be called {label}: rename a file")
+            raise InputError(f"images: two pictures would have the label {label}: rename a file")
         labelled[label] = picture
     return labelled
 
 
 def load_candidates(experiment: Experiment) -> list[Candidate]:
-    """The candidates as schedules of the experiment's budget."""
+    """Load the candidates, with their schedules scaled to the experiment's budget."""
     budget = experiment.trainer.iterations
     candidates = []
     for entry in experiment.candidates:
@@ -89,7 +58,7 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
                 raise InputError(f"candidates: {entry}: {error}") from None
             continue
         if not Path(entry).is_absolute():
-            # A name without a path: let the preset reader list what there is.
+            # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
             parse_preset(entry)
         file = read_schedule_file(Path(entry))
         learning_rate = file.measured.trainer.learning_rate if file.measured else None
@@ -97,9 +66,9 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
     for candidate in candidates:
         if candidate.name.startswith(("trial ", "plain ")):
             raise InputError(
-                f"candidates: {candidate.name!r} is a name that tables give: rename the file"
+                f"candidates: the name {candidate.name!r} is reserved for trials: rename the file"
             )
     doubled = [name for name, n in Counter(c.name for c in candidates).items() if n > 1]
     if doubled:
-        raise InputError(f"candidates: two are called {doubled[0]}: rename a file")
+        raise InputError(f"candidates: two have the name {doubled[0]}: rename a file")
     return candidates

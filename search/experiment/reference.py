@@ -1,8 +1,8 @@
-"""docs/experiment-file.md, made from the model, so that the page cannot say what is not so.
+"""Generate docs/experiment-file.md from the model, so that the page always agrees with the code.
 
-`python -m search.experiment.reference docs/experiment-file.md` writes it again. A key's meaning is
-the text below it in `search.experiment.model`, or the `help` of its field where a group is a
-dataclass.
+`python -m search.experiment.reference docs/experiment-file.md` writes the page. The description of
+a key is the text below it in `search.experiment.model`, or the `help` of its field if the group is
+a dataclass.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _RANGES = {IntRange: "range of whole numbers", FloatRange: "range of numbers"}
 _INTRO = """\
 # The experiment file
 
-<!-- Written by `python -m search.experiment.reference docs/experiment-file.md`: edit the model. -->
+<!-- Made by `python -m search.experiment.reference docs/experiment-file.md`: edit the model. -->
 
-An experiment file says what a search runs: `dipsearch launch EXPERIMENT` reads it, checks all of it
-before anything starts, and keeps it with the run. It is YAML, plain data. A key that is not on this
-page, or a value out of its range, is refused with one sentence that names the file and the key.
+An experiment file is a YAML file that describes a search. `dipsearch launch EXPERIMENT` checks the
+whole file before anything starts, and keeps a copy with the run. An unknown key or a value that is
+out of range is refused with an error that names the file and the key.
 
 ```yaml
-# What is claimed, on what hardware, how long it takes.
+# The question that this search answers, its hardware and its duration.
 name: first
 images: [skimage:astronaut, skimage:chelsea]
 size: 64
@@ -56,23 +56,24 @@ candidates: [baseline, sharp-linear]
 search: {trials: 10}
 ```
 
-On the command line `--set KEY=VALUE` replaces a key, with dots between the groups:
+On the command line, `--set KEY=VALUE` replaces the value of a key. Dots separate groups and keys:
 `dipsearch launch first.yaml --set trainer.iterations=900 --set 'seeds=[0, 1]'`. Paths in the file
-are relative to its folder, paths in `--set` to the current one. What a file may hold at most is in
-[files](files.md#limits); ready ones are in the folder `experiments`.
+are relative to the folder of the file; paths in `--set` are relative to the current folder. The
+maximum sizes are listed under [limits](files.md#limits). The folder `experiments` contains ready
+experiment files.
 
 ## All keys
 """
 
 _AFTER_RANGES = """\
-`stages: {low: 2, high: 30, log: true}` is a range. Where `low` and `high` are the same, nothing is
-searched.
+A range such as `stages: {low: 2, high: 30, log: true}` gives the values that a parameter can take.
+If `low` equals `high`, the parameter is fixed and not searched.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A row: Markdown, but for the name, which has dots between the groups."""
+    """A row of a table, in Markdown; in `name`, dots separate groups and keys."""
 
     name: str
     values: str
@@ -82,7 +83,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A mapping of the file; the outermost has no name."""
+    """A group of keys in the file; the outermost group has no name."""
 
     name: str
     meaning: str
@@ -90,9 +91,9 @@ class Group:
 
 
 def groups(kind: type = Experiment, name: str = "") -> Iterator[Group]:
-    """The outermost mapping, then each that stands in it, in the model's order.
+    """Yield the outermost group, then each group in it, in the order of the model.
 
-    ValueError names a key or a group whose meaning is nowhere told.
+    ValueError if a key or a group has no description.
     """
     found = list(_fields(kind))
     keys = tuple(_key(name, each) for each in found)
@@ -103,7 +104,7 @@ def groups(kind: type = Experiment, name: str = "") -> Iterator[Group]:
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [_INTRO]
     for group in groups():
         if group.name:
@@ -126,7 +127,7 @@ class _Field:
 
 
 def _fields(kind: Any) -> Iterator[_Field]:
-    """Of a model or of a dataclass, alike."""
+    """Yield the fields of a model or of a dataclass."""
     if issubclass(kind, BaseModel):
         for name, info in kind.model_fields.items():
             default = info.get_default(call_default_factory=True)
@@ -156,7 +157,7 @@ def _key(group: str, field: _Field) -> Key:
 
 
 def _group(kind: Any) -> type | None:
-    """The mapping that a key's value is; None for a value, and for a range, which has a name."""
+    """Return the group that a key holds; None for a plain value or a range."""
     for member in get_args(kind) or (kind,):
         if (
             isinstance(member, type)
@@ -169,15 +170,15 @@ def _group(kind: Any) -> type | None:
 
 def _meaning_of(kind: type, name: str) -> str:
     text = (kind.__doc__ or "").partition("\n\n")[0]
-    if not text or text.startswith(f"{kind.__name__}("):  # What a dataclass says of itself.
+    if not text or text.startswith(f"{kind.__name__}("):  # The default docstring of a dataclass.
         raise ValueError(f"the group {name} of an experiment has no description")
     return " ".join(text.split())
 
 
 def _values(kind: Any, notes: tuple[Any, ...]) -> str:
-    """A type and its limits in words."""
+    """Describe a type and its limits."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:  # Limits stand in it one by one, or together in a Field.
+    if origin is Annotated:  # Limits are given one by one, or together in a Field.
         inside = [n.metadata if isinstance(n, FieldInfo) else [n] for n in arguments[1:]]
         return _values(arguments[0], tuple(chain(*inside)))
     if origin is Literal:
@@ -216,7 +217,7 @@ def _limits(notes: tuple[Any, ...], unit: str = "") -> Iterator[str]:
 
 
 def _number(value: Any) -> str:
-    """With thousands apart, and what is near a power of two as that."""
+    """Format a number: thousands separated, large ones relative to a power of two."""
     if isinstance(value, int) and value > 2**30:
         power = round(math.log2(value))
         rest = value - 2**power
@@ -237,7 +238,7 @@ def _join(group: str, name: str) -> str:
 
 
 def _anchor(heading: str) -> str:
-    """As GitHub and MyST make it: dots are dropped."""
+    """Return the anchor that GitHub and MyST give a heading: dots are dropped."""
     return heading.replace(".", "").lower()
 
 

@@ -1,7 +1,7 @@
 """The search space: suggest(trial) and decode(params) are inverses by construction.
 
-Both walk the same questions in the same order; one asks an Optuna trial, the other looks up
-what the trial was told. A question with a single answer is not asked.
+Both visit the parameters in the same order: `suggest` asks an Optuna trial for each value, and
+`decode` looks it up among the recorded ones. A parameter with a single possible value is skipped.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 FORMER = {"max_level": "heaviest"}
-"""Former names of parameters. A study that began with one keeps it, so that its sampler goes on
-learning from all of its trials."""
+"""Former names of parameters. A study that began with a former name keeps using it, so that its
+sampler learns from all of its trials."""
 _WEIGHT = FloatRange(low=0.01, high=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the space; `learning_rate` is None where it is not searched."""
+    """A point of the search space; `learning_rate` is None if it is not searched."""
 
     family: Family
     learning_rate: float | None = None
@@ -38,17 +38,20 @@ class _Asked(Protocol):
 
 
 def suggest(trial: Trial, space: Space) -> Point:
-    """Ask an Optuna trial for a point; parameters that would not act are not suggested."""
+    """Ask an Optuna trial for a point; inactive parameters are not suggested."""
     known = {name for each in trial.study.get_trials(deepcopy=False) for name in each.params}
     return _walk(_Suggestions(trial, frozenset(known)), space)
 
 
 def decode(params: dict[str, Any], space: Space) -> Point:
-    """The point of a trial's parameters; InputError if they are not the space's."""
+    """Return the point that a trial's parameters describe.
+
+    InputError if a parameter is missing, or is inactive at that point.
+    """
     lookup = _Lookup(dict(params))
     point = _walk(lookup, space)
     if lookup.left:
-        raise InputError(f"parameters that do not act: {', '.join(sorted(lookup.left))}")
+        raise InputError(f"inactive parameters: {', '.join(sorted(lookup.left))}")
     return point
 
 
@@ -68,7 +71,7 @@ def _walk(asked: _Asked, space: Space) -> Point:
 
 
 def _walk_split(asked: _Asked, space: Space, noised: int) -> AnySplit:
-    # With one noised stage all splits are the same: it takes the whole ramp.
+    # A single noised stage takes the whole ramp, whatever the split.
     if noised == 1:
         return PowerSplit()
     kind = asked.choice("split", [*space.split])

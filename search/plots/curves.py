@@ -53,7 +53,7 @@ def plot_curves(
     if output not in (None, "both", *OUTPUTS):
         raise InputError(f"output must be raw, smoothed or both, got {output!r}")
     outputs: tuple[Output, ...] = OUTPUTS if output == "both" else (output or run.objective.output,)
-    trials = choose(run, which, lambda trial: bool(trial.outcomes))
+    trials = choose(run, which, lambda trial: bool(trial.replicates))
     height = (0.7 if style == "screen" else 1.0) * (1 if len(outputs) == 1 else 1.5)
     with drawing(style, height) as figure:
         panels = figure.subplots(len(outputs), 1, sharex=True, squeeze=False)[:, 0]
@@ -65,7 +65,7 @@ def plot_curves(
         panels[-1].set_xlabel("iterations")
         panels[-1].set_xlim(left=0)
         legend_below(figure, panels[-1], columns=2)
-        n = max(len(trial.outcomes) for trial in trials)
+        n = max(len(trial.replicates) for trial in trials)
         words = f"{' and '.join(outputs)} output, mean over {n} replicates"
         band = f"; band: {spreads[0].words}" if spreads[0].words and n > 1 else ""
         figure.explain(
@@ -115,6 +115,6 @@ def mean_curve(run: RunRecord, trial: Trial, output: Output, spread: Spread) -> 
     table = np.array([curve[:shared] for curve in curves], np.float64)
     if spread.kind == "none" or len(curves) < 2:
         return Curve(table.mean(axis=0), np.zeros(shared))
-    offsets = [spread.adjusted(_SCORE, name, 0.0) for name in trial.outcomes]
+    offsets = [spread.adjusted(_SCORE, name, 0.0) for name in trial.replicates]
     std = np.std(table + np.array(offsets)[:, None], axis=0, ddof=1)
     return Curve(table.mean(axis=0), std * spread.factor(len(curves)))

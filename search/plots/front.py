@@ -50,7 +50,7 @@ def plot_front(
         axes.margins(0.08)
         axes.set_ylim(bottom=from_db)
         legend_below(figure, axes, columns=2 if style == "paper" else 3)
-        n = max((len(t.outcomes) for t in everything), default=0)
+        n = max((len(t.replicates) for t in everything), default=0)
         bars = f" {spread.words}" if spread.words and n > 1 else ""
         words = f"{objective.output} output, mean{bars} over {n} replicates"
         below = f"; {hidden} below {from_db:g} dB not shown" if hidden else ""

@@ -64,7 +64,7 @@ def plot_schedules(
 def _staged(run: RunRecord) -> list[int]:
     """Of the knee and the candidates those that have a staircase; all where none has."""
     trials = choose(run, (), lambda trial: trial.schedule is not None)
-    return [t.number for t in trials if t.schedule and len(t.schedule.stages) > 1]
+    return [t.number for t in trials if t.schedule and not t.is_plain]
 
 
 def _levels(run: RunRecord, trial: Trial, schedule: Schedule, level: Level) -> list[float]:

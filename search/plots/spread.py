@@ -47,8 +47,8 @@ class Spread:
     def of(self, trial: Trial, output: Output, key: str) -> float:
         """Half the length of a trial's bar in one score; 0 where there is none to show."""
         values = [
-            self.adjusted(key, name, float(outcome[output][key]))
-            for name, outcome in trial.outcomes.items()
+            self.adjusted(key, name, float(getattr(replicate.scores(output), key)))
+            for name, replicate in trial.replicates.items()
         ]
         return stdev(values) * self.factor(len(values)) if len(values) > 1 else 0.0
 
@@ -65,11 +65,12 @@ def spread_of(run: RunRecord, output: Output, kind: Errors, keys: Sequence[str])
     if kind != "paired" or len(complete) < 2:
         return Spread("std" if kind == "paired" else kind)
     # Complete trials have all replicates.
-    replicates = list(complete[0].outcomes)
+    replicates = list(complete[0].replicates)
     offsets = {}
     for key in keys:
         means = {
-            name: fmean(t.outcomes[name][output][key] for t in complete) for name in replicates
+            name: fmean(getattr(t.replicates[name].scores(output), key) for t in complete)
+            for name in replicates
         }
         whole = fmean(means.values())
         offsets[key] = {name: mean - whole for name, mean in means.items()}

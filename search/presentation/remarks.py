@@ -16,12 +16,12 @@ def remarks(verification: Verification) -> Iterator[str]:
     for trial in records:
         if trial.failure:
             yield (
-                f"{trial.name} failed after {len(trial.outcomes)} of {replicates} replicates, so "
+                f"{trial.name} failed after {len(trial.replicates)} of {replicates} replicates, so "
                 f"nothing is shown of it: {trial.failure}"
             )
     for output in OUTPUTS:
         cut = [
-            f"{trial.name} {n} of {len(trial.outcomes)}"
+            f"{trial.name} {n} of {len(trial.replicates)}"
             for trial in records
             if (n := trial.censored(output))
         ]

@@ -7,7 +7,6 @@ nothing secret goes into them: a study's address comes from the environment of t
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import secrets
@@ -25,7 +24,7 @@ from dipstage.errors import InputError
 from search.experiment.names import RUN_NAME
 from search.remote import fetching, upload
 from search.remote.fetching import Origin
-from search.remote.upload import Request, on_head
+from search.remote.upload import Submission, on_head
 
 GRACE_S = 60
 """How long a driver that was asked to end may take; Ray's own 3 s are less than it needs."""
@@ -61,21 +60,10 @@ class Cluster:
 
     @cached_property
     def _client(self) -> Any:
-        from ray.job_submission import JobSubmissionClient
+        from search.execution.ray_internals import job_client
 
-        class Client(JobSubmissionClient):  # type: ignore[misc]
-            """Ray's, which would wait for minutes where nobody answers."""
-
-            def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-                first = endpoint == "/api/version"
-                options.setdefault("timeout", (_CONNECT_S, _ANSWER_S if first else _TRANSFER_S))
-                return super()._do_request(method, endpoint, **options)
-
-        for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk"):
-            logging.getLogger(f"ray.{name}").setLevel(logging.CRITICAL)
-        logging.getLogger("ray._private").setLevel(logging.CRITICAL)
         with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-            return Client(self._address)
+            return job_client(self._address, _CONNECT_S, _ANSWER_S, _TRANSFER_S)
 
     @contextmanager
     def _answering(self, job: str = "") -> Iterator[Any]:
@@ -106,15 +94,15 @@ class Cluster:
             *_, last = ["it failed", *str(error).strip().splitlines()]
             raise InputError(f"--address {self._address}: {last[:400]}") from None
 
-    def submit(self, request: Request) -> str:
+    def submit(self, submission: Submission) -> str:
         """Send a search that `upload.check` passed, and start it; its id."""
-        name = request.experiment.name
+        name = submission.experiment.name
         job = f"{name}-{secrets.token_hex(4)}"
-        origin = Origin(job, name, request.runs_dir)
+        origin = Origin(job, name, submission.runs_dir)
         self._start(
             job,
-            request.entrypoint,
-            lambda folder: upload.pack_search(request.experiment, folder),
+            submission.entrypoint,
+            lambda folder: upload.pack_search(submission.experiment, folder),
             {key: getattr(origin, field) for field, key in _METADATA.items()},
         )
         return job
@@ -210,7 +198,7 @@ class Cluster:
             raise fetching.DamagedError(f"{error}: {message.splitlines()[-1][:400]}") from None
 
     def _forget(self, packer: str) -> None:
-        """Take the packing job off the cluster's list, whatever became of it."""
+        """Take the archiving job off the cluster's list, whatever became of it."""
         with self._answering(packer) as ray:
             ray.stop_job(packer)
             deadline = time.monotonic() + _CONNECT_S

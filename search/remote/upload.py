@@ -23,7 +23,7 @@ _LEFT_HERE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Submission:
     """What is asked of a cluster. trials: with `resume`, how many to go on to."""
 
     experiment: Experiment

@@ -65,7 +65,7 @@ def advise(
     trial = choice.trial
     rows = standings(run, records, verification)
     if verification is None:
-        name = "Plain DIP" if is_plain(trial) else _capital(trial.name)
+        name = "Plain DIP" if trial.is_plain else _capital(trial.name)
         headline = f"{name} looks best{' so far' * unfinished}, but that is not verified"
         sure = [*state, *_unverified(run, trial, records)]
         commands.append((f"dipsearch verify {run.name}", "tells whether it holds on new pictures"))
@@ -88,7 +88,7 @@ def _plain_commands(
     plain = verification.plain
     rate = f" --learning-rate {plain.learning_rate:g}" if plain and plain.learning_rate else ""
     yield f"dipstage run IMAGE --schedule baseline{rate}", "trains plain DIP, as it was tuned"
-    if not is_plain(trial):
+    if not trial.is_plain:
         yield f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml nevertheless"
 
 
@@ -109,22 +109,17 @@ def _no_trial(status: Status) -> Iterator[str]:
 
 
 def _word(trial: Trial, verification: Verification | None) -> str:
-    if is_plain(trial):
+    if trial.is_plain:
         return "plain DIP"
     verdict = verification.verdict(trial.number) if verification else None
     return str(verdict.word) if verdict else NOT_VERIFIED
 
 
-def is_plain(trial: Trial) -> bool:
-    """Whether a trial is plain DIP: one stage, the observation itself."""
-    return trial.schedule is not None and len(trial.schedule.stages) == 1
-
-
 def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[str]:
     """What the search itself saw, and why that is not enough."""
     plain = plain_of(records)
-    n = len(trial.outcomes)
-    if is_plain(trial):
+    n = len(trial.replicates)
+    if trial.is_plain:
         yield (
             f"{_capital(trial.name)} is the front's knee: on the search's own numbers no staging "
             "is a better trade between PSNR_GT and steps."
@@ -135,8 +130,8 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
             "with: what staging gains is not known."
         )
     else:
-        entries = [Entry(trial.name, trial.outcomes)]
-        for each in compare(entries, Entry(plain.name, plain.outcomes), run.objective):
+        entries = [Entry(trial.name, trial.replicates)]
+        for each in compare(entries, Entry(plain.name, plain.replicates), run.objective):
             if each.output == run.objective.output:
                 yield (
                     f"It is the front's knee. On the search's own "
@@ -171,7 +166,7 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     verdict = verification.verdict(trial.number)
     held = verification.measured(trial.number)
     name = _capital(trial.name)
-    if is_plain(trial) or verdict is None:
+    if trial.is_plain or verdict is None:
         headline = "Stay with plain DIP: no schedule is shown to be better"
     elif verdict.word is Word.BETTER:
         headline = f"Use {trial.name}: it is better than plain DIP"
@@ -189,7 +184,7 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
         )
         said = str(verdict)
         sure.append(f"{said[:1].upper()}{said[1:]}: {_meaning(verdict)}.")
-    elif not is_plain(trial):
+    elif not trial.is_plain:
         sure.append(f"{name}, the front's knee, is itself not verified.")
     sure += _others_that_count(trial, verification)
     if verification.best_p >= SIGNIFICANCE:

@@ -62,7 +62,7 @@ def _read(
     """PSNR_GT of each trial's replicates by output; None where a file cannot be read."""
     with ThreadPoolExecutor(_READERS) as pool:
         for trial in trials:
-            if not trial.outcomes:
+            if not trial.replicates:
                 continue
 
             def one(key: str, trial: Trial = trial) -> list[Any]:
@@ -70,7 +70,7 @@ def _read(
                 return [curves[f"psnr_gt_{output}_db"] for output in OUTPUTS]
 
             try:
-                found = list((pool.map if is_remote(run.folder) else map)(one, trial.outcomes))
+                found = list((pool.map if is_remote(run.folder) else map)(one, trial.replicates))
             except (InputError, KeyError):
                 yield trial, None
                 continue

@@ -53,7 +53,7 @@ def gather_data(
         "steps_key": objective.steps_key,
         "steps_words": objective.steps_words,
         "budget": run.experiment.trainer.iterations,
-        "replicates": len(run.study.user_attrs["pictures"]) * len(run.experiment.seeds),
+        "replicates": len(run.attributes.pictures) * len(run.experiment.seeds),
         "chosen": advice.number,
         "plain": plain.number if plain else None,
         "knee": knee.number if knee else None,
@@ -91,7 +91,7 @@ def _trial(
         "candidate": trial.candidate is not None,
         "psnr": _rounded(values[0], 3) if values else None,
         "steps": _rounded(values[1], 1) if values else None,
-        "replicates": len(trial.outcomes),
+        "replicates": len(trial.replicates),
         "stages": _staircase(trial),
         "switches": list(trial.schedule.starts[1:])[:MAX_STAGES] if trial.schedule else [],
         "count": len(trial.schedule.stages) if trial.schedule else None,
@@ -105,7 +105,7 @@ def _trial(
     }
     if trial.values is not None and (trial in members or trial.candidate):
         cells["relation"] = relation(trial, records, members)
-    if trial.outcomes:
+    if trial.replicates:
         cells |= _measures(trial, objective.output, objective.steps_key)
         for bar, key in (("psnr_bar", "max_psnr_gt_db"), ("steps_bar", objective.steps_key)):
             cells[bar] = _rounded(spread.of(trial, objective.output, key), 3)
@@ -125,8 +125,9 @@ def _measures(trial: Trial, output: Any, steps_key: str) -> dict[str, Any]:
         "other_psnr": _rounded(other.mean, 3),
         "censored": trial.censored(output),
         "maxima": [
-            [outcome[output]["steps_to_max"], _rounded(outcome[output]["max_psnr_gt_db"], 3)]
-            for outcome in list(trial.outcomes.values())[:MAX_STAGES]
+            [scores.steps_to_max, _rounded(scores.max_psnr_gt_db, 3)]
+            for replicate in list(trial.replicates.values())[:MAX_STAGES]
+            for scores in (replicate.scores(output),)
         ],
     }
 

@@ -55,7 +55,7 @@ class Versus:
 def plain_of(records: list[Trial]) -> Trial | None:
     """The search's own plain DIP: a complete candidate of one stage."""
     for trial in records:
-        if trial.candidate and trial.values and trial.schedule and len(trial.schedule.stages) == 1:
+        if trial.candidate and trial.values and trial.is_plain:
             return trial
     return None
 
@@ -105,8 +105,7 @@ def _what(trial: Trial, records: list[Trial]) -> str:
     if not words and trial in members:
         words.append("on the front")
     if trial.candidate:
-        is_plain = trial.schedule is not None and len(trial.schedule.stages) == 1
-        words.append("plain DIP" if is_plain else "candidate")
+        words.append("plain DIP" if trial.is_plain else "candidate")
     return ", ".join(words)
 
 
@@ -127,8 +126,8 @@ def _by_name(run: RunRecord, trials: list[Trial], reference: Trial | None) -> di
     """The search's own paired differences, in the output that was optimised."""
     if reference is None:
         return {}
-    entries = [Entry(trial.name, trial.outcomes) for trial in trials]
-    compared = compare(entries, Entry(reference.name, reference.outcomes), run.objective)
+    entries = [Entry(trial.name, trial.replicates) for trial in trials]
+    compared = compare(entries, Entry(reference.name, reference.replicates), run.objective)
     return {c.schedule: c for c in compared if c.output == run.objective.output}
 
 
@@ -137,7 +136,7 @@ def _verified(
 ) -> Iterator[Standing]:
     by_number = {trial.number: trial for trial in records}
     order = {"found": 0, "plain": 1, "candidate": 2, "control": 3}
-    held = [trial for trial in verification.held_out.records() if trial.outcomes]
+    held = [trial for trial in verification.held_out.records() if trial.replicates]
     for trial in sorted(held, key=lambda t: order[verification.role(t)]):
         role, number = verification.role(trial), verification.source(trial)
         own = by_number.get(number) if number is not None else None

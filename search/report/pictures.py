@@ -19,6 +19,7 @@ from dipstage.errors import InputError
 from dipstage.images import Picture, png
 from dipstage.stopping import Output
 from search.store.records import Trial
+from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def sources(
     run: RunRecord, records: list[Trial], plain: Trial | None, verification: Verification | None
 ) -> list[Source]:
     """The search's pictures, then those of its verification."""
-    trials = {trial.number: trial for trial in records if trial.outcomes}
+    trials = {trial.number: trial for trial in records if trial.replicates}
     found = [Source(run, "", trials, plain)]
     if verification is not None:
         held = {
@@ -121,13 +122,13 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
     run = source.run
     experiment = run.experiment
     seed = experiment.seeds[0]
-    digests: dict[str, str] = run.study.user_attrs["pictures"]
+    digests = run.attributes.pictures
     loaded = _loaded(run, gallery)
     groups = []
     for label in loaded or digests:
         group: dict[str, Any] = {
             "title": ", ".join(filter(None, [label, source.title, f"seed {seed}"])),
-            "key": f"{label}-seed{seed}",
+            "key": str(ReplicateKey(label, seed)),
             "truth": None, "observation": None, "plain": None, "outputs": {},
         }  # fmt: skip
         picture = loaded.get(label)
@@ -187,21 +188,21 @@ def _output(
     source: Source, trial: Trial, group: dict[str, Any], output: Output, gallery: Gallery
 ) -> dict[str, Any] | None:
     """A trial's output at its maximum; None where the run kept none."""
-    outcome = trial.outcomes.get(group["key"])
+    replicate = trial.replicates.get(group["key"])
     try:
         content = source.run.picture(trial, group["key"])
-        if content is None or outcome is None:
+        if content is None or replicate is None:
             return None
         shown = _cut(content)
     except (InputError, OSError, ValueError, SyntaxError, Warning) as error:
         gallery.notes.append(f"A picture of {trial.name} cannot be shown: {type(error).__name__}.")
         return None
-    scores = outcome[output]
+    scores = replicate.scores(output)
     return {
         "src": _url(shown),
         "name": trial.name,
-        "psnr": scores["max_psnr_gt_db"],
-        "steps": scores["steps_to_max"],
+        "psnr": scores.max_psnr_gt_db,
+        "steps": scores.steps_to_max,
     }
 
 

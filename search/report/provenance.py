@@ -89,9 +89,9 @@ def _hours(records: list[Trial], verification: Verification | None) -> str:
 
 def _hardware(records: list[Trial]) -> str:
     """Devices and how many machines; their names stay at home."""
-    outcomes = [outcome for trial in records for outcome in trial.outcomes.values()]
-    devices = sorted({str(outcome.get("device", "")) for outcome in outcomes} - {""})
-    hosts = len({str(outcome.get("host", "")) for outcome in outcomes})
+    replicates = [replicate for trial in records for replicate in trial.replicates.values()]
+    devices = sorted({replicate.device for replicate in replicates})
+    hosts = len({replicate.host for replicate in replicates})
     if not devices:
         return "none yet"
     return f"{', '.join(devices)} on {hosts} machine{'' if hosts == 1 else 's'}"
@@ -103,7 +103,7 @@ def provenance(
     """All of it."""
     from search.experiment.model import Logging
 
-    attributes = run.study.user_attrs
+    attributes = run.attributes
     experiment = run.experiment
     plain: dict[str, Any] = experiment.model_dump(mode="json")
     shared = experiment.model_copy(
@@ -117,12 +117,12 @@ def provenance(
     digests = [
         ("experiment", hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
     ]
-    digests += [(f"picture {label}", digest) for label, digest in attributes["pictures"].items()]
-    code = dict(attributes.get("code", {}))
+    digests += [(f"picture {label}", digest) for label, digest in attributes.pictures.items()]
+    code = dict(attributes.code)
     if "dipstage" in code:
         digests.append(("code of dipstage", str(code.pop("dipstage"))))
     if verification is not None:
-        held = verification.held_out.study.user_attrs["pictures"]
+        held = verification.held_out.attributes.pictures
         digests += [(f"held-out picture {label}", digest) for label, digest in held.items()]
     found: Facts = [
         ("run", run.name),
@@ -133,8 +133,8 @@ def provenance(
         ("versions, driver", _versions({k: str(v) for k, v in code.items()})),
         ("versions, workers", _versions(_worker_versions(records))),
     ]
-    for change in attributes.get("accepted", []):
-        found.append((f"changed {change['date']}", "; ".join(map(_change, change["changes"]))))
+    for accepted in attributes.accepted:
+        found.append((f"changed {accepted.date}", "; ".join(map(_change, accepted.changes))))
     return Provenance(found, digests, _commands(run, verification), shared.yaml())
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
+from search.store.attributes import Accepted, write
 from search.store.versions import NUMBERS_DEPEND_ON, code_digest, versions
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def taken_up(
     from search.experiment.model import validate
 
     path = run.folder / "experiment.yaml"
-    recorded = run.study.user_attrs.get("experiment")
+    recorded = run.attributes.experiment
     now = validate(read_yaml(path), str(path)) if given is None else run.experiment
     if recorded is None:
         return now, []
@@ -92,7 +93,7 @@ def _experiment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[Cha
 
 
 def _code_changes(run: RunRecord) -> list[Change]:
-    before = run.study.user_attrs.get("code", {})
+    before = run.attributes.code
     now = {**versions(), "dipstage": code_digest()}
     return [
         Change(f"code {name}", str(before[name]), str(now.get(name)), acceptable=True)
@@ -103,16 +104,19 @@ def _code_changes(run: RunRecord) -> list[Change]:
 
 def write_down(run: RunRecord, now: Experiment, changes: list[Change]) -> None:
     """Note what was taken up, in the study first: it is what counts."""
-    recorded = run.study.user_attrs.get("experiment")
+    attributes = run.attributes
+    recorded = attributes.experiment
     if recorded is None or (not changes and now.images == recorded["images"]):
         return
-    set_attr = run.study.set_user_attr
     if changes:
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        accepted = run.study.user_attrs.get("accepted", [])
-        set_attr("accepted", [*accepted, {"date": date, "changes": [str(c) for c in changes]}])
-        set_attr("code", {**versions(), "dipstage": code_digest()})
-    set_attr("experiment", now.model_dump(mode="json"))
+        accepted = Accepted(date, [str(change) for change in changes])
+        write(
+            run.study,
+            accepted=[*attributes.accepted, accepted],
+            code={**versions(), "dipstage": code_digest()},
+        )
+    write(run.study, experiment=now.model_dump(mode="json"))
     write_whole(run.folder / "experiment.yaml", now.yaml())
 
 

@@ -14,7 +14,8 @@ from dipstage.documents.schedule_file import Measure, OutputMeasures
 from dipstage.schedules import Schedule
 from dipstage.stopping import Output
 from search.experiment.objectives import Score
-from search.store.study import RACED, replicates
+from search.store.attributes import TrialAttributes, replicates
+from search.store.replicate import Replicate
 
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
 _STATES: dict[TrialState, State] = {
@@ -40,7 +41,7 @@ class Trial:
     learning_rate: float | None
     warmup: int | None
     params: dict[str, Any]
-    outcomes: dict[str, dict[str, Any]]
+    replicates: dict[str, Replicate]
     values: tuple[float, float] | None
     estimate: tuple[float, float] | None
     failure: str | None
@@ -50,23 +51,22 @@ class Trial:
     @classmethod
     def of(cls, trial: FrozenTrial) -> Trial:
         """From Optuna's record."""
-        attributes = trial.user_attrs
-        stages = attributes.get("stages")
+        attributes = TrialAttributes.of(trial)
         state = _STATES.get(trial.state, "failed")
-        if state == "complete" and RACED in attributes:
+        if state == "complete" and attributes.raced is not None:
             state = "raced"
         return cls(
             number=trial.number,
             state=state,
-            candidate=attributes.get("candidate"),
-            schedule=Schedule.from_pairs(stages, any_order=True) if stages else None,
-            learning_rate=attributes.get("learning_rate"),
-            warmup=attributes.get("warmup"),
+            candidate=attributes.candidate,
+            schedule=attributes.schedule,
+            learning_rate=attributes.learning_rate,
+            warmup=attributes.warmup,
             params=dict(trial.params),
-            outcomes=replicates(trial),
+            replicates=replicates(trial),
             values=(trial.values[0], trial.values[1]) if state == "complete" else None,
             estimate=(trial.values[0], trial.values[1]) if state == "raced" else None,
-            failure=attributes.get("failure") if trial.state is TrialState.FAIL else None,
+            failure=attributes.failure if trial.state is TrialState.FAIL else None,
             started=trial.datetime_start,
             ended=trial.datetime_complete,
         )
@@ -77,6 +77,16 @@ class Trial:
         return self.candidate or f"trial {self.number}"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the schedule is plain DIP: one stage, the observation."""
+        return self.schedule is not None and self.schedule.is_plain
+
+    @property
+    def outcomes(self) -> dict[str, dict[str, Any]]:
+        """The replicates as plain data, as version 0.1 had them."""
+        return {key: replicate.to_plain() for key, replicate in self.replicates.items()}
+
+    @property
     def score(self) -> Score:
         """Both objectives; ValueError for a trial that is not complete."""
         if self.values is None:
@@ -85,7 +95,7 @@ class Trial:
 
     def measure(self, output: Output, key: str) -> Measure:
         """Mean and spread of one score over the finished replicates."""
-        values = [float(outcome[output][key]) for outcome in self.outcomes.values()]
+        values = [float(getattr(r.scores(output), key)) for r in self.replicates.values()]
         mean = fmean(values)
         if len(values) == 1:
             return Measure(mean, 1, None)
@@ -109,18 +119,18 @@ class Trial:
     @property
     def has_tolerance(self) -> bool:
         """Whether steps to within a tolerance of the maximum were recorded."""
-        return any("steps_to_tolerance" in o["raw"] for o in self.outcomes.values())
+        return any(r.raw.steps_to_tolerance is not None for r in self.replicates.values())
 
     def censored(self, output: Output) -> int:
         """Replicates whose maximum the end of the run may have cut off."""
-        return sum(bool(outcome[output]["censored"]) for outcome in self.outcomes.values())
+        return sum(bool(r.scores(output).censored) for r in self.replicates.values())
 
     @property
     def versions(self) -> dict[str, str]:
         """Of the packages that the workers ran with; several are joined by a comma."""
         seen: dict[str, list[str]] = {}
-        for outcome in self.outcomes.values():
-            for package, version in outcome["versions"].items():
+        for replicate in self.replicates.values():
+            for package, version in replicate.versions.items():
                 found = seen.setdefault(package, [])
                 if version not in found:
                     found.append(version)
@@ -129,4 +139,4 @@ class Trial:
     @property
     def wall_s(self) -> float:
         """Seconds of training over the finished replicates."""
-        return sum(float(outcome["wall_s"]) for outcome in self.outcomes.values())
+        return sum(float(replicate.wall_s) for replicate in self.replicates.values())

@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, Select, func, insert, select, text
 
-_SCHEMA = "v3.2.0.a"
-"""Of Optuna's tables, as this module knows them."""
+from search.store.optuna_internals import SCHEMA, models
+
 _trials, _params, _values, _steps, _user, _system = (
     model.__table__
     for model in (
@@ -36,7 +35,7 @@ _distribution = functools.lru_cache(maxsize=1000)(json_to_distribution)
 def is_known(connection: Connection) -> bool:
     """Whether the tables are of the schema that this module reads."""
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return bool(found == _SCHEMA)
+    return bool(found == SCHEMA)
 
 
 def read_trials(
@@ -44,7 +43,7 @@ def read_trials(
 ) -> list[FrozenTrial]:
     """A study's trials whose id is above `after` or in `besides`, by their ids.
 
-    The same as `RDBStorage._get_trials` returns, except that equal distributions are one object.
+    The same as `RDBStorage` returns, except that equal distributions are one object.
     """
     wanted = _trials.c.study_id == study_id
     if after > -1:
@@ -100,7 +99,7 @@ def read_trials(
 def write_trial(connection: Connection, study_id: int, content: FrozenTrial) -> tuple[int, int]:
     """Insert a trial that is under way; returns its number and id.
 
-    The same as `RDBStorage._get_prepared_new_trial` writes. Nobody else may add a trial to the
+    The same as `RDBStorage` writes. Nobody else may add a trial to the
     study at that moment, as its number is their count.
     """
     count = select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)

@@ -20,10 +20,11 @@ from optuna.trial import FrozenTrial
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
 from search.experiment.objectives import Objective
+from search.store.attributes import StudyAttributes, is_interrupted
 from search.store.paths import brief, curve_path, is_there, picture_path, run_folder, runs_path
 from search.store.records import Trial
 from search.store.storage import PatientStorage, open_storage, storage_address
-from search.store.study import is_interrupted, load_study, objective_of
+from search.store.study import load_study
 
 if TYPE_CHECKING:
     from search.experiment.model import Experiment
@@ -67,19 +68,24 @@ class RunRecord:
         """The same run, with what has been written since it was opened."""
         return type(self)(self.folder, self.study, self.storage, self.address)
 
+    @property
+    def attributes(self) -> StudyAttributes:
+        """What the study says of the run now."""
+        return StudyAttributes.of(self.study)
+
     @cached_property
     def experiment(self) -> Experiment:
         """What is run, as the study has it. Read when asked for: it takes time to import."""
         from search.experiment.model import validate
 
-        recorded = self.study.user_attrs.get("experiment")
+        recorded = self.attributes.experiment
         path = self.folder / "experiment.yaml"
         return validate(read_yaml(path) if recorded is None else recorded, str(path))
 
     @cached_property
     def objective(self) -> Objective:
         """What is optimised."""
-        return objective_of(self.study)
+        return self.attributes.objective
 
     @property
     def name(self) -> str:
@@ -89,12 +95,12 @@ class RunRecord:
     @property
     def trials_wanted(self) -> int:
         """Sampled trials asked for; candidates come on top."""
-        return int(self.study.user_attrs["trials"])
+        return self.attributes.trials
 
     @property
     def candidates_wanted(self) -> int:
         """Candidates of the experiment."""
-        return len(self.study.user_attrs["candidates"])
+        return len(self.attributes.candidates)
 
     def records(self) -> list[Trial]:
         """All trials but those that a dead driver left without a schedule."""

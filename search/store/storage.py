@@ -22,8 +22,6 @@ from typing import Any, TypeVar
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import (
@@ -39,6 +37,7 @@ from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
+from search.store.optuna_internals import HookedStorage, models, set_trial_id
 from search.store.paths import is_remote
 from search.store.rows import is_known, read_trials, write_trial
 
@@ -164,7 +163,7 @@ def _patient(method: Callable[..., R]) -> Callable[..., R]:
     return call
 
 
-class PatientStorage(RDBStorage):
+class PatientStorage(HookedStorage):
     """Optuna's storage, whose calls wait for a server that is away.
 
     A call whose answer got lost is made again, so each must bear that: attributes and parameters
@@ -259,20 +258,21 @@ class PatientStorage(RDBStorage):
 
         def create() -> FrozenTrial:
             nonlocal called
-            with _create_scoped_session(self.scoped_session) as session:
+            with self.session() as session:
                 # Held until the end, so that a call which is still under way is waited for.
                 models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
                 found = _created(session, study_id, token) if called else None
                 called = True
                 if found is not None:
-                    created.number, created._trial_id = found.number, found.trial_id
+                    number, identity = found.number, found.trial_id
                 elif rows_are_known:
-                    written = write_trial(session.connection(), study_id, created)
-                    created.number, created._trial_id = written
+                    number, identity = write_trial(session.connection(), study_id, created)
                 else:
-                    trial: Any = self._get_prepared_new_trial(study_id, created, session)
+                    trial = self.insert_trial(session, study_id, created)
                     session.flush()
-                    created.number, created._trial_id = trial.number, trial.trial_id
+                    number, identity = trial.number, trial.trial_id
+            created.number = number
+            set_trial_id(created, identity)
             return created
 
         return self.wait_out(create)
@@ -292,7 +292,7 @@ class PatientStorage(RDBStorage):
 
         def end() -> None:
             nonlocal called
-            with _create_scoped_session(self.scoped_session) as session:
+            with self.session() as session:
                 trial: Any = models.TrialModel.find_or_raise_by_id(
                     trial_id, session, for_update=True
                 )
@@ -300,34 +300,24 @@ class PatientStorage(RDBStorage):
                     return
                 called = True
                 for key, value in attributes.items():
-                    self._set_trial_attr_without_commit(
-                        session, models.TrialUserAttributeModel, trial_id, key, value
-                    )
+                    self.insert_attribute(session, trial_id, key, value)
                 for objective, value in enumerate(values or ()):
-                    self._set_trial_value_without_commit(session, trial, objective, value)
+                    self.insert_value(session, trial, objective, value)
                 self.check_trial_is_updatable(trial_id, trial.state)
                 trial.state, trial.datetime_complete = state, datetime.now()
 
         self.wait_out(end)
 
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
+    def find_trials(
+        self, study_id: int, states: Container[TrialState] | None, besides: set[int], after: int
     ) -> list[FrozenTrial]:
-        """See `RDBStorage`; the same in fewer and cheaper queries."""
+        """See `HookedStorage`; the same in fewer and cheaper queries."""
 
         def get() -> list[FrozenTrial]:
             if states is None and self._rows_are_known:
                 with self.engine.connect() as connection:
-                    return read_trials(
-                        connection, study_id, trial_id_greater_than, included_trial_ids
-                    )
-            return RDBStorage._get_trials(
-                self, study_id, states, included_trial_ids, trial_id_greater_than
-            )
+                    return read_trials(connection, study_id, after, besides)
+            return HookedStorage.find_trials(self, study_id, states, besides, after)
 
         return self.wait_out(get)
 
@@ -347,9 +337,8 @@ class PatientStorage(RDBStorage):
     set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
     set_trial_system_attr = _patient(RDBStorage.set_trial_system_attr)
     get_trial = _patient(RDBStorage.get_trial)
-    _create_new_trial = _patient(RDBStorage._create_new_trial)
-    # Optuna's cache, which stands before every such storage, calls these.
-    _set_trial_param = _patient(RDBStorage._set_trial_param)
+    create_trial = _patient(HookedStorage.create_trial)
+    write_param = _patient(HookedStorage.write_param)
 
 
 def _created(session: Session, study_id: int, token: str) -> Any:

@@ -40,7 +40,7 @@ def front_table(run: RunRecord) -> Table:
         _row(trial, objective, relation(trial, trials, members), trial == knee) for trial in members
     ]
     rows += [_row(trial, objective, relation(trial, trials, members), False) for trial in behind]
-    n = max((len(trial.outcomes) for trial in members), default=0)
+    n = max((len(trial.replicates) for trial in members), default=0)
     title = (
         f"{run.name}: front of {len(members)}"
         + (f", then {len(behind)} candidates behind it" if behind else "")
@@ -69,7 +69,7 @@ def comparison_table(run: RunRecord, output: Output) -> Table:
     Steps are iterations. Differences are taken replicate by replicate.
     """
     candidates = [t for t in run.records() if t.candidate and t.values is not None]
-    plain = next((t for t in candidates if t.schedule and len(t.schedule.stages) == 1), None)
+    plain = next((t for t in candidates if t.is_plain), None)
     rows = []
     for trial in candidates:
         row = [
@@ -81,7 +81,7 @@ def comparison_table(run: RunRecord, output: Output) -> Table:
             f"{trial.measure(output, 'final_psnr_gt_db').mean:.2f}",
         ]
         rows.append([*row, *_against(trial, plain, output)])
-    n = max((len(trial.outcomes) for trial in candidates), default=0)
+    n = max((len(trial.replicates) for trial in candidates), default=0)
     columns = [
         "schedule",
         "steps to\nmax PSNR_GT",
@@ -101,16 +101,18 @@ def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
     """Paired difference of max PSNR_GT, how often it is above 0, and the ratio of mean steps."""
     if plain is None or trial is plain:
         return ["", "", ""]
-    keys = [key for key in trial.outcomes if key in plain.outcomes]
+    keys = [key for key in trial.replicates if key in plain.replicates]
     gains = [
-        trial.outcomes[key][output]["max_psnr_gt_db"]
-        - plain.outcomes[key][output]["max_psnr_gt_db"]
+        trial.replicates[key].scores(output).max_psnr_gt_db
+        - plain.replicates[key].scores(output).max_psnr_gt_db
         for key in keys
     ]
     if not gains:
         return ["", "", ""]
     gain = Measure(fmean(gains), len(gains), stdev(gains) if len(gains) > 1 else None)
-    steps = [fmean(t.outcomes[k][output]["steps_to_max"] for k in keys) for t in (trial, plain)]
+    steps = [
+        fmean(t.replicates[k].scores(output).steps_to_max for k in keys) for t in (trial, plain)
+    ]
     ratio = f"{steps[0] / steps[1]:.2f}" if steps[1] else ""
     return [spread(gain, 2, "+"), f"{sum(g > 0 for g in gains)} of {len(gains)}", ratio]
 
@@ -146,7 +148,7 @@ def trials_table(run: RunRecord) -> LongTable:
         rows.append(
             [
                 trial.name,
-                f"raced after {len(trial.outcomes)}" if trial.state == "raced" else trial.state,
+                f"raced after {len(trial.replicates)}" if trial.state == "raced" else trial.state,
                 *_objectives(trial, objective),
                 str(len(trial.schedule.stages)) if trial.schedule else "",
                 str(trial.schedule.ramp) if trial.schedule else "",

@@ -47,7 +47,7 @@ def plain_table(verification: Verification, output: Output) -> Table:
     """Every schedule against plain DIP, in one output."""
     rows = []
     for trial in verification.held_out.records():
-        if trial.outcomes:
+        if trial.replicates:
             comparison = verification.against_plain(trial.name, output)
             rows.append(_plain_row(verification, trial, comparison, output))
     columns = [
@@ -105,7 +105,7 @@ def budget_table(verification: Verification) -> Table:
     output = verification.output
     rows = []
     for trial in verification.held_out.records():
-        if not trial.outcomes:
+        if not trial.replicates:
             continue
         attained = [f"{value:.2f}" for value in verification.at_budgets(trial, output)]
         search = verification.search_gains.get(trial.name)

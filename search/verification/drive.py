@@ -16,7 +16,7 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import Picture
 from dipstage.interrupts import terminable
-from search.experiment.prepare import Candidate
+from search.experiment.candidate import Candidate
 from search.store.lease import leased
 from search.store.paths import is_there, remove_tree, verification_path
 from search.store.records import Trial

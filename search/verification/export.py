@@ -58,8 +58,7 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
             return Choice(trials[number], verification, f"verified: {verdict}")
     trial = pick(run, which, records)
     verdict = verification.verdict(trial.number)
-    is_plain = trial.schedule is not None and len(trial.schedule.stages) == 1
-    if is_plain:
+    if trial.is_plain:
         note = f"{trial.name} is plain DIP, which the others are judged by"
     else:
         note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"

@@ -147,11 +147,7 @@ def _names(images: tuple[str, ...]) -> list[str]:
 
 def staged_front(run: RunRecord) -> list[Trial]:
     """The front without plain DIP, which everything else is compared with."""
-    return [
-        trial
-        for trial in front_of(run.records())
-        if trial.schedule and len(trial.schedule.stages) > 1
-    ]
+    return [trial for trial in front_of(run.records()) if trial.schedule and not trial.is_plain]
 
 
 def _control_of(run: RunRecord, which: str) -> int:
@@ -167,7 +163,7 @@ def _control_of(run: RunRecord, which: str) -> int:
             trial = staged[pick_of([each.score for each in staged], which)]
         except InputError as error:
             raise InputError(f"--controls: {error}") from None
-    if trial.schedule is None or len(trial.schedule.stages) < 2:
+    if trial.schedule is None or trial.is_plain:
         raise InputError(f"--controls {which}: {trial.name} is plain DIP, which has no stages")
     return trial.number
 
@@ -217,7 +213,7 @@ def _held_out_images(run: RunRecord) -> list[str]:
 
 
 def _seen(run: RunRecord, plan: Plan, pictures: dict[str, Picture]) -> list[str]:
-    known = set(run.study.user_attrs["pictures"].values())
+    known = set(run.attributes.pictures.values())
     names = [picture.name for picture in pictures.values() if picture.digest in known]
     seeds = sorted(set(plan.seeds) & set(run.experiment.seeds))
     words = [f"pictures {', '.join(names)}"] if names else []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dipstage.stopping import Output
 from search.analysis.front import pick_of
-from search.experiment.prepare import Role
+from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.drive import is_finished, part, tuned_trial
@@ -58,7 +58,7 @@ class Verification:
     def plain(self) -> Trial | None:
         """Plain DIP at its tuned learning rate; None if it finished no replicate."""
         tuned = next(t for t in self.held_out.records() if self.role(t) == "plain")
-        return tuned if tuned.outcomes else None
+        return tuned if tuned.replicates else None
 
     @cached_property
     def plains(self) -> list[Trial]:
@@ -70,25 +70,26 @@ class Verification:
         if self.plain is None:
             return []
         others = [t for role in ("plain", "candidate") for t in self.of_role(role)]
-        return [self.plain, *(t for t in others if t.name != self.plain.name and _is_plain(t))]
+        return [
+            self.plain,
+            *(t for t in others if t.name != self.plain.name and t.is_plain and not t.warmup),
+        ]
 
     @cached_property
-    def _about(self) -> dict[str, dict[str, Any]]:
-        return {entry["name"]: entry for entry in self.held_out.study.user_attrs["candidates"]}
+    def _about(self) -> dict[str, Candidate]:
+        return {candidate.name: candidate for candidate in self.held_out.attributes.candidates}
 
     def role(self, trial: Trial) -> Role:
         """What a held-out schedule is there for."""
-        role: Role = self._about[trial.name]["role"]
-        return role
+        return self._about[trial.name].role
 
     def source(self, trial: Trial) -> int | None:
         """The search's trial that a held-out schedule comes from."""
-        number: int | None = self._about[trial.name]["trial"]
-        return number
+        return self._about[trial.name].trial
 
     def of_role(self, role: Role) -> list[Trial]:
         """The held-out schedules that are there for this and finished a replicate."""
-        return [t for t in self.held_out.records() if self.role(t) == role and t.outcomes]
+        return [t for t in self.held_out.records() if self.role(t) == role and t.replicates]
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
@@ -104,7 +105,7 @@ class Verification:
                 cache[key, "smoothed"] = read["psnr_gt_smoothed_db"]
             return cache[key, output]
 
-        return Entry(trial.name, trial.outcomes, curves)
+        return Entry(trial.name, trial.replicates, curves)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -173,11 +174,11 @@ class Verification:
         tuned = tuned_trial(self.tuned)
         originals = {trial.number: trial for trial in self.run.records()}
         entries = [
-            Entry(trial.name, originals[number].outcomes)
+            Entry(trial.name, originals[number].replicates)
             for trial in self.of_role("found") + self.of_role("candidate")
             if (number := self.source(trial)) in originals
         ]
-        compared = compare(entries, Entry(tuned.name, tuned.outcomes), self.run.objective)
+        compared = compare(entries, Entry(tuned.name, tuned.replicates), self.run.objective)
         output = self.run.objective.output
         return {each.schedule: each for each in compared if each.output == output}
 
@@ -191,7 +192,7 @@ class Verification:
         """PSNR_GT that a held-out schedule attained by each budget, mean over the replicates that
         every schedule finished; empty where there is none.
         """
-        finished = [set(t.outcomes) for t in self.held_out.records() if t.outcomes]
+        finished = [set(t.replicates) for t in self.held_out.records() if t.replicates]
         shared = sorted(set.intersection(*finished))
         if not shared:
             return []
@@ -208,11 +209,11 @@ class Verification:
         if self.plain is None:
             return None
         entry, plain, output = self._entries[name], self._entries[self.plain.name], self.output
-        keys = [key for key in plain.outcomes if key in entry.outcomes]
+        keys = [key for key in plain.replicates if key in entry.replicates]
         if not keys:
             return None
         [ours] = at_budgets(entry, output, self.budgets[-1:], keys)
-        return ours - fmean(plain.outcomes[key][output]["max_psnr_gt_db"] for key in keys)
+        return ours - fmean(plain.replicates[key].scores(output).max_psnr_gt_db for key in keys)
 
     def shrinkage_db(self, name: str) -> float | None:
         """The search's gain over plain DIP less the gain on the held-out pictures."""
@@ -307,7 +308,3 @@ class Verification:
         cells["iterations"] = self.plan.baseline_iterations
         cells["seen_by_the_search"] = "; ".join(self.plan.seen or [])
         return cells
-
-
-def _is_plain(trial: Trial) -> bool:
-    return trial.schedule is not None and len(trial.schedule.stages) == 1 and not trial.warmup

@@ -8,7 +8,7 @@ import numpy as np
 
 from dipstage.controls import in_reverse, max_level_alone, shuffled
 from dipstage.schedules import Schedule, Stage
-from search.experiment.prepare import Candidate, Role
+from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.plan import Plan

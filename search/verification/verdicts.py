@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dipstage.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import attained
 from search.experiment.objectives import Objective
+from search.store.replicate import Replicate, ReplicateKey
 from search.verification.statistics import Difference, difference, holm
 
 PSNR_MARGIN_DB = 0.05
@@ -139,17 +140,16 @@ def _negative(value: float | None) -> float | None:
     return None if value is None else -value
 
 
-Outcomes = Mapping[str, Mapping[str, Any]]
 Curves = Callable[[str, Output], NDArray[np.floating[Any]]]
 """PSNR_GT of one replicate (by its key) and output, (iterations,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A schedule's outcomes by replicate, and its curves where they can be read."""
+    """A schedule's replicates by their keys, and its curves where they can be read."""
 
     name: str
-    outcomes: Outcomes
+    replicates: Mapping[str, Replicate]
     curves: Curves | None = None
 
 
@@ -164,12 +164,12 @@ def compare(
     replicates: that each should have, by default as many as the reference has. Entries that share
     no finished replicate with the reference are left out.
     """
-    wanted = len(reference.outcomes) if replicates is None else replicates
+    wanted = len(reference.replicates) if replicates is None else replicates
     found = [
         _compare(entry, reference, output, objective, wanted)
         for output in OUTPUTS
         for entry in entries
-        if set(entry.outcomes) & set(reference.outcomes)
+        if set(entry.replicates) & set(reference.replicates)
     ]
     return _adjust(found)
 
@@ -191,17 +191,17 @@ def _adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def _compare(
     entry: Entry, reference: Entry, output: Output, objective: Objective, wanted: int
 ) -> Comparison:
-    keys = [key for key in reference.outcomes if key in entry.outcomes]
+    keys = [key for key in reference.replicates if key in entry.replicates]
     psnr: dict[str, list[float]] = defaultdict(list)
     steps: dict[str, list[float]] = defaultdict(list)
     by_output = replace(objective, output=output)
     for key in keys:
-        ours, theirs = (by_output.score(e.outcomes[key]) for e in (entry, reference))
-        picture = key.rpartition("-seed")[0]
+        ours, theirs = (e.replicates[key].score(by_output) for e in (entry, reference))
+        picture = ReplicateKey.parse(key).picture
         psnr[picture].append(ours.max_psnr_gt_db - theirs.max_psnr_gt_db)
         steps[picture].append(ours.steps_to_max - theirs.steps_to_max)
     censored, reference_censored = (
-        fmean(bool(e.outcomes[key][output].get("censored")) for key in keys)
+        fmean(bool(e.replicates[key].scores(output).censored) for key in keys)
         for e in (entry, reference)
     )
     return Comparison(
@@ -211,7 +211,7 @@ def _compare(
         psnr_db=difference(psnr),
         steps=difference(steps),
         reference_steps=fmean(
-            by_output.score(reference.outcomes[key]).steps_to_max for key in keys
+            reference.replicates[key].score(by_output).steps_to_max for key in keys
         ),
         missing=wanted - len(keys),
         censored=censored,
@@ -232,7 +232,7 @@ class Arrival:
 
 def arrival(entry: Entry, reference: Entry, output: Output) -> Arrival:
     """Read off the entry's curves, replicate by replicate."""
-    keys = [key for key in reference.outcomes if key in entry.outcomes]
+    keys = [key for key in reference.replicates if key in entry.replicates]
     first = [_first_at(entry, reference, key, output) for key in keys]
     reached = [step for step in first if step is not None]
     return Arrival(len(reached), len(keys), fmean(reached) if reached else None)
@@ -240,7 +240,7 @@ def arrival(entry: Entry, reference: Entry, output: Output) -> Arrival:
 
 def _first_at(entry: Entry, reference: Entry, key: str, output: Output) -> int | None:
     assert entry.curves is not None
-    goal = np.float32(reference.outcomes[key][output]["max_psnr_gt_db"])
+    goal = np.float32(reference.replicates[key].scores(output).max_psnr_gt_db)
     there = np.flatnonzero(entry.curves(key, output) >= goal)
     return int(there[0]) if len(there) else None
 

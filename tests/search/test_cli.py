@@ -37,7 +37,7 @@ def test_status_says_what_is_done_and_how_to_go_on(played: Run, tmp_path: Path) 
     as_json = json.loads(on(played, "status", "--json").stdout)
     assert (as_json["complete"], as_json["failed"], as_json["driver"]) == (5, 1, None)
     waiting = on(new_run(tmp_path / "new", experiment()), "status")
-    assert "no driver; go on with: dipsearch resume tiny" in waiting.stdout
+    assert "no driver is running; continue with: dipsearch resume tiny" in waiting.stdout
 
 
 def test_trials_lists_every_trial_and_writes_every_column(played: Run, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["launch", "e.yaml", "--name", "../up"], "name: must be letters"),
         (["launch", "e.yaml", "--name", "x", "--trials", "-1"], "search.trials: "),
         (["launch", "e.yaml", "--name", "x", "--concurrent", "0"], "resources.concurrent"),
-        (["launch", "e.yaml", "--name", "x", "--set", "size"], "--set needs KEY=VALUE"),
+        (["launch", "e.yaml", "--name", "x", "--set", "size"], "--set must be KEY=VALUE"),
         (["resume", "none"], "run 'none' does not exist in runs"),
         (["resume", "../tiny"], "run name must be letters"),
         (["resume", "tiny", "--trials", "1"], "--trials must be at least the 4"),
@@ -200,12 +200,12 @@ def test_every_command_has_help_and_is_in_the_readme() -> None:
 
 def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Path) -> None:
     for trial in played.records():
-        for key in trial.outcomes:
+        for key in trial.replicates:
             values = np.linspace(0, 20 + trial.number, 30, dtype=np.float32)
             path = curve_path(played.folder, trial.number, key)
             np.savez_compressed(path, psnr_gt_raw_db=values)
     shown = on(played, "pareto", "--budget", "10").stdout
-    assert "best for 10 iterations: trial 5; export it by --pick 5" in shown
+    assert "best for 10 iterations: trial 5; export it with --pick 5" in shown
     rows = json.loads(on(played, "pareto", "--budget", "10", "--json").stdout)
     assert [row["trial"] for row in rows] == [5, 3, 2, 1, 0]
     assert rows[0]["attained_psnr_gt_db"] == pytest.approx(25 * 9 / 29, abs=1e-5)

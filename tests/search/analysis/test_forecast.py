@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from statistics import fmean
 
 import pytest
+from fake_runs import outcome
 
 from dipstage.schedules import Schedule, Stage
-from search.analysis.forecast import Forecast, Plan, forecast, makespan_s
+from search.analysis.forecast import Forecast, Workload, forecast, makespan_s
 from search.store.records import Trial
 
 START = datetime(2026, 1, 1)
 KEYS = ("a-seed0", "b-seed0", "a-seed1", "b-seed1")
-PLAN = Plan(
+PLAN = Workload(
     keys=KEYS, candidates={"baseline": 100, "log10": 100}, sampled=60, iterations=100, slots=2,
     racing=True, since=START,
 )  # fmt: skip
@@ -30,7 +31,7 @@ class Simulation:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Workload,
         raced: float = 0.6,
         failed: float = 0.0,
         overhead_s: float = 0.1,
@@ -63,17 +64,17 @@ class Simulation:
         self.end = max(slots)
 
     def _trial(
-        self, number: int, name: str | None, plan: Plan, state: str, begin: float, end: float
+        self, number: int, name: str | None, plan: Workload, state: str, begin: float, end: float
     ) -> Trial:
         iterations = plan.candidates[name] if name else plan.iterations
         return Trial(
             number=number, state=state, candidate=name,  # type: ignore[arg-type]
             schedule=Schedule((Stage(1.0, iterations),)), learning_rate=0.01, warmup=None,
-            params={}, outcomes={}, values=None, estimate=None, failure=None,
+            params={}, replicates={}, values=None, estimate=None, failure=None,
             started=START + timedelta(seconds=begin), ended=START + timedelta(seconds=end),
         )  # fmt: skip
 
-    def at(self, now_s: float, plan: Plan) -> list[Trial]:
+    def at(self, now_s: float, plan: Workload) -> list[Trial]:
         """The study at a moment."""
         now, seen = START + timedelta(seconds=now_s), []
         for trial, costs in zip(self.trials, self.replicates, strict=True):
@@ -84,18 +85,18 @@ class Simulation:
             over = trial.ended <= now
             since = (now - trial.started).total_seconds()
             done = {
-                key: {"wall_s": cost}
+                key: replace(outcome(25.0, 10), wall_s=cost)
                 for i, (key, cost) in enumerate(zip(plan.keys, costs, strict=False))
                 if over or sum(costs[: i + 1]) <= since
             }
             state = trial.state if over else "running"
             seen.append(
-                replace(trial, outcomes=done, state=state, ended=trial.ended if over else None)
+                replace(trial, replicates=done, state=state, ended=trial.ended if over else None)
             )
         return seen
 
 
-def errors(simulation: Simulation, plan: Plan, begin: float, end: float) -> list[float]:
+def errors(simulation: Simulation, plan: Workload, begin: float, end: float) -> list[float]:
     """Predicted over true time left, minus 1, at moments between two shares of the search."""
     found = []
     for i in range(20):

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from dipstage.errors import InputError
+from dipstage.schedules import Schedule, Stage
 from search import Run
 from search.analysis.pareto import dominates
 from search.analysis.racing import MIN_COMPLETE, race
 from search.analysis.status import sentence, status_of
 from search.cli import main
 from search.execution.ledger import Ledger, Work
+from search.experiment.candidate import Candidate
 from search.experiment.objectives import Score
-from search.store.study import RACED
+from search.store.attributes import TrialAttributes, write
 
 REPLICATES = [f"p{i % 4}-seed{i // 4}" for i in range(8)]
 EASE = np.array([3.0, -2.0, 0.5, -1.5] * 2)
@@ -138,12 +140,14 @@ def test_raced_trials_are_told_as_such_and_are_not_on_the_front(tmp_path: Path) 
     records = run.records()
     raced = [trial for trial in records if trial.state == "raced"]
     assert [trial.number for trial in raced] == [9, 11], "as soon as eight are complete"
-    assert all(len(trial.outcomes) == 2 and trial.values is None for trial in raced)
+    assert all(len(trial.replicates) == 2 and trial.values is None for trial in raced)
     assert all(trial not in run.front() for trial in raced)
     assert all(trial.estimate is not None for trial in raced)
     told = run.study.get_trials()[9]
     assert told.state is TrialState.COMPLETE
-    assert told.user_attrs[RACED]["estimate"] == told.values
+    noted = TrialAttributes.of(told).raced
+    assert noted is not None
+    assert list(noted.estimate) == told.values
     assert told.number not in [trial.number for trial in run.study.best_trials]
     assert told.values[0] == pytest.approx(20.1, abs=0.1)
     status = status_of(run)
@@ -154,11 +158,8 @@ def test_raced_trials_are_told_as_such_and_are_not_on_the_front(tmp_path: Path) 
 def test_a_candidate_is_never_raced(tmp_path: Path) -> None:
     run = racing_run(tmp_path)
     drive(run)
-    run.study.set_user_attr(
-        "candidates",
-        [*run.study.user_attrs["candidates"],
-         {"name": "poor", "stages": [[1.0, 30]], "learning_rate": None}],
-    )  # fmt: skip
+    poor = Candidate("poor", Schedule((Stage(1.0, 30),)))
+    write(run.study, candidates=[*run.attributes.candidates, poor])
     ledger = Ledger(run.study, run.experiment, KEYS)
     work = ledger.next()
     assert work is not None
@@ -190,7 +191,7 @@ def test_a_driver_that_dies_after_the_verdict_leaves_a_raced_trial(tmp_path: Pat
     drive(run)
     states = [trial.state for trial in run.records()]
     assert states[work.number] == "raced"
-    assert len(run.records()[work.number].outcomes) == 2
+    assert len(run.records()[work.number].replicates) == 2
     assert len(states) == 13
     assert "running" not in states
 

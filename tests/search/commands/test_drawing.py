@@ -105,15 +105,15 @@ REFUSALS = {
     "a folder that is not there": (["front", "--output", "none/a.svg"], "cannot be written"),
     "an option of another figure": (
         ["front", "--output", "a.svg", "--level", "sigma"],
-        "--level is for schedules, not for front",
+        "--level applies to schedules, not to front",
     ),
     "trials of a front": (
         ["front", "--output", "a.svg", "--trials", "1"],
-        "--trials is for curves and schedules, not for front",
+        "--trials applies to curves and schedules, not to front",
     ),
     "curves of a schedule": (
         ["schedules", "--output", "a.svg", "--curves-of", "raw"],
-        "--curves-of is for curves, not for schedules",
+        "--curves-of applies to curves, not to schedules",
     ),
     "no such trial": (["curves", "--output", "a.svg", "--trials", "99"], "has no trial '99'"),
     "an empty name": (["curves", "--output", "a.svg", "--trials", ""], "has no trial ''"),

@@ -50,7 +50,7 @@ def served(run: Run, *arguments: str, **environment: str) -> Iterator[str]:
         yield line.split()[1]
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
-        assert output == "ended; the study is as it was\n"
+        assert output == "stopped; the study is unchanged\n"
         assert process.returncode == 0
     finally:
         if process.poll() is None:

@@ -147,7 +147,7 @@ def test_driver_worker_and_node_are_lost_in_one_search_on_shared_storage(
     driver.kill()
     driver.communicate()
     kept = {p.name: p.stat().st_mtime for p in (run.folder / "curves").iterdir()}
-    recorded = sum(len(trial.outcomes) for trial in run.records())
+    recorded = sum(len(trial.replicates) for trial in run.records())
 
     driver = dipsearch(
         "resume", "tiny", "--address", cluster.address, runs_dir=runs_dir, environment=environment

@@ -16,7 +16,7 @@ from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
-from dipstage.stopping import FullBudget
+from dipstage.stopping import OUTPUTS, FullBudget
 from dipstage.trainer import fit, observe
 from search import Run, launch, resume
 from search.execution.view import Quiet
@@ -44,13 +44,13 @@ def test_a_search_ends_with_candidates_and_trials_complete(run: Run) -> None:
 
 def test_every_replicate_s_curves_are_readable_and_agree_with_its_scores(run: Run) -> None:
     for trial in run.records():
-        assert sorted(trial.outcomes) == sorted(KEYS)
-        for key, outcome in trial.outcomes.items():
+        assert sorted(trial.replicates) == sorted(KEYS)
+        for key, replicate in trial.replicates.items():
             curves = run.curves(trial, key)
-            for output in ("raw", "smoothed"):
+            for output in OUTPUTS:
                 psnr = curves[f"psnr_gt_{output}_db"]
-                assert float(psnr.max()) == outcome[output]["max_psnr_gt_db"]
-                assert int(psnr.argmax()) == outcome[output]["steps_to_max"]
+                assert float(psnr.max()) == replicate.scores(output).max_psnr_gt_db
+                assert int(psnr.argmax()) == replicate.scores(output).steps_to_max
     assert len(list((run.folder / "curves").iterdir())) == 24
 
 
@@ -63,9 +63,7 @@ def test_the_first_seed_s_outputs_at_their_maxima_are_kept_as_pictures(run: Run)
         pixels = np.asarray(Image.open(io.BytesIO(content)), np.float32) / 255
         psnr = -10 * np.log10(np.mean((pixels.transpose(2, 0, 1) - truth) ** 2))
         # Rounded to 8 bits, and clipped to what a picture can show.
-        assert psnr == pytest.approx(
-            trial.outcomes["chelsea-seed0"]["raw"]["max_psnr_gt_db"], abs=0.2
-        )
+        assert psnr == pytest.approx(trial.replicates["chelsea-seed0"].raw.max_psnr_gt_db, abs=0.2)
     assert len(list((run.folder / "pictures").iterdir())) == 12
 
 
@@ -171,7 +169,7 @@ class KillOneWorker(Quiet):
 
     def update(self, run: RunRecord) -> None:
         """See `View`."""
-        if self.killed or not any(trial.outcomes for trial in run.records()):
+        if self.killed or not any(trial.replicates for trial in run.records()):
             return
         import psutil
 
@@ -260,12 +258,12 @@ def test_a_race_through_ray_stops_trials_between_replicates(tmp_path: Path) -> N
     assert len(records) == 25
     assert {trial.state for trial in records} == {"complete", "raced"}
     assert raced
-    assert all(1 <= len(trial.outcomes) < 4 for trial in raced)
+    assert all(1 <= len(trial.replicates) < 4 for trial in raced)
     # A replicate that was recorded is whole, and none was begun after the verdict.
     for trial in records:
-        for key in trial.outcomes:
+        for key in trial.replicates:
             assert len(run.curves(trial, key)["loss"]) == 30
-    assert len(list((run.folder / "curves").iterdir())) == sum(len(t.outcomes) for t in records)
+    assert len(list((run.folder / "curves").iterdir())) == sum(len(t.replicates) for t in records)
 
 
 def test_steps_to_a_tolerance_are_read_off_the_curves(tmp_path: Path) -> None:
@@ -297,4 +295,4 @@ def test_the_experiment_s_warm_up_reaches_the_trainer(tmp_path: Path) -> None:
     small = {"images": ["skimage:moon"], "seeds": [0], "search": {"trials": 0}}
     plain = launch(experiment(**small), runs_dir=tmp_path / "plain").records()[0]
     warm = launch(experiment(**small, trainer=trainer), runs_dir=tmp_path / "warm").records()[0]
-    assert plain.outcomes["moon-seed0"]["raw"] != warm.outcomes["moon-seed0"]["raw"]
+    assert plain.replicates["moon-seed0"].raw != warm.replicates["moon-seed0"].raw

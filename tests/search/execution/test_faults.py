@@ -87,7 +87,7 @@ def test_a_full_disk_ends_the_search_and_a_resume_goes_on(small_disk: Path) -> N
     run = resume("tiny", runs_dir=small_disk)
     assert_exact(run)
     now = {p.name: p.stat().st_mtime_ns for p in (run.folder / "curves").iterdir()}
-    finished = sum(len(trial.outcomes) for trial in before)
+    finished = sum(len(trial.replicates) for trial in before)
     assert sum(now[name] == kept[name] for name in kept) >= finished > 0
 
 

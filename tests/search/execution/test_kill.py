@@ -24,7 +24,7 @@ def progress(run: Run | None) -> tuple[int, int, int]:
     trials = run.records() if run else []
     return (
         sum(trial.schedule is not None for trial in trials),
-        sum(len(trial.outcomes) for trial in trials),
+        sum(len(trial.replicates) for trial in trials),
         sum(trial.state == "complete" for trial in trials),
     )
 
@@ -114,4 +114,4 @@ def test_a_signal_ends_a_search_with_130_and_the_line_that_resumes_it(
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     resume = f"dipsearch resume tiny --runs-dir {tmp_path / 'r'}"
-    assert (process.returncode, errors) == (130, f"interrupted; go on with: {resume}\n")
+    assert (process.returncode, errors) == (130, f"interrupted; continue with: {resume}\n")

@@ -19,8 +19,9 @@ from search import Run
 from search.execution.ledger import MAX_DEATHS, Ledger, Work
 from search.execution.sampler import SAMPLERS, SearchedTrials
 from search.experiment.space import decode, suggest
+from search.store.attributes import replicates
 from search.store.storage import open_storage
-from search.store.study import load_study, replicates
+from search.store.study import load_study
 
 
 @pytest.fixture

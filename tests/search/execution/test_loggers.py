@@ -84,7 +84,7 @@ def mlflow_runs(where: Path, run: Run) -> dict[int, Any]:
 def test_tensorboard_has_each_replicate_and_its_curves(run: Run) -> None:
     for trial in run.records():
         shown = scalars(run, trial.number)
-        expected = [trial.outcomes[key]["raw"]["max_psnr_gt_db"] for key in TRAINED]
+        expected = [trial.replicates[key].raw.max_psnr_gt_db for key in TRAINED]
         told = shown["raw/max_psnr_gt_db"]
         assert [step for step, _ in told] == [1, 2, 3, 4]
         assert [value for _, value in told] == pytest.approx(expected, rel=1e-6)

@@ -114,7 +114,7 @@ def test_overrides_reach_any_key_and_keep_their_type(tmp_path: Path) -> None:
     assert loaded.size is None
     with pytest.raises(InputError, match=r"trainer: unknown key speed"):
         load_experiment(path, ("trainer.speed=3",))
-    with pytest.raises(InputError, match="--set needs KEY=VALUE, got 'seeds'"):
+    with pytest.raises(InputError, match="--set must be KEY=VALUE, got 'seeds'"):
         load_experiment(path, ("seeds",))
     with pytest.raises(InputError, match=r"--set seeds=\["):
         load_experiment(path, ("seeds=[",))

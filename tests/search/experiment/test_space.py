@@ -113,7 +113,7 @@ def test_a_study_that_began_with_a_former_name_keeps_it() -> None:
 
 def test_decode_refuses_parameters_of_another_space() -> None:
     assert decode({"stages": 1}, space()) == Point(Family(1))
-    with pytest.raises(InputError, match="parameters that do not act: ramp"):
+    with pytest.raises(InputError, match="inactive parameters: ramp"):
         decode({"stages": 1, "ramp": 9}, space())
     with pytest.raises(InputError, match="parameter ramp is missing"):
         decode({"stages": 3}, space())

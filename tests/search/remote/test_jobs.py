@@ -217,13 +217,13 @@ def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, lapto
     stopped = head.dipsearch(laptop, "stop", long)
     assert stopped.stdout.splitlines() == [
         f"{long}: stopped",
-        f"go on with: dipsearch submit EXPERIMENT --resume --name long --address {head.address}",
+        f"continue with: dipsearch submit EXPERIMENT --resume --name long --address {head.address}",
     ], stopped.stdout + stopped.stderr  # fmt: skip
     [supervisor] = head.session.glob(f"session_2*/logs/jobs/supervisor-{long}.log")
     assert "terminated gracefully" in supervisor.read_text()
     assert status(head, laptop, long)["state"] == "stopped"
-    assert "stopped already" in head.dipsearch(laptop, "stop", long).stdout
-    assert "interrupted; go on with" in head.dipsearch(laptop, "logs", long).stdout
+    assert "already stopped" in head.dipsearch(laptop, "stop", long).stdout
+    assert "interrupted; continue with" in head.dipsearch(laptop, "logs", long).stdout
 
     failed = head.dipsearch(laptop, "status", again)
     while "running" in failed.stdout:

@@ -17,7 +17,7 @@ from search.commands.cluster import job_address
 from search.experiment.model import Experiment, load_experiment
 from search.experiment.prepare import load_candidates, load_pictures
 from search.remote import upload
-from search.remote.upload import Request
+from search.remote.upload import Submission
 
 
 def picture(path: Path, seed: int) -> None:
@@ -107,7 +107,7 @@ def as_the_head_reads(line: str, tmp_path: Path, home: str) -> list[str]:
 def test_the_entrypoint_is_one_command_whatever_the_folder_is_called(
     tmp_path: Path, runs_dir: str, there: str
 ) -> None:
-    line = Request(experiment(), runs_dir).entrypoint
+    line = Submission(experiment(), runs_dir).entrypoint
     assert as_the_head_reads(line, tmp_path, "/home/some one") == [
         "-m", "search.cli", "launch", "experiment.yaml", "--address", "auto",
         "--runs-dir", there,
@@ -115,7 +115,7 @@ def test_the_entrypoint_is_one_command_whatever_the_folder_is_called(
 
 
 def test_a_resume_names_the_run_and_the_experiment_that_was_sent(tmp_path: Path) -> None:
-    line = Request(experiment(), resume=True, trials=9).entrypoint
+    line = Submission(experiment(), resume=True, trials=9).entrypoint
     assert as_the_head_reads(line, tmp_path, "/h") == [
         "-m", "search.cli", "resume", "tiny", "--experiment", "experiment.yaml",
         "--trials", "9", "--address", "auto", "--runs-dir", "/h/dipsearch-runs",
@@ -124,7 +124,7 @@ def test_a_resume_names_the_run_and_the_experiment_that_was_sent(tmp_path: Path)
 
 def test_a_folder_that_holds_credentials_is_refused() -> None:
     with pytest.raises(InputError, match="holds credentials") as refused:
-        Request(experiment(), "s3://key:hidden@bucket/runs")
+        Submission(experiment(), "s3://key:hidden@bucket/runs")
     assert "hidden" not in str(refused.value)
 
 

@@ -18,7 +18,7 @@ from search import Run
 from search.analysis.status import status_of
 from search.cli import main
 from search.commands.reporting import make_report
-from search.commands.searching import _conclude
+from search.commands.searching import _show_results
 from search.execution.ledger import Ledger
 from search.report import page, pictures
 from search.report.advice import advise
@@ -83,7 +83,7 @@ def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: R
     trials = data["trials"]
     assert isinstance(trials, list)
     for trial, shown in zip(run.records(), trials, strict=True):
-        curves = [run.curves(trial, key)["psnr_gt_raw_db"] for key in trial.outcomes]
+        curves = [run.curves(trial, key)["psnr_gt_raw_db"] for key in trial.replicates]
         mean = np.mean(curves, axis=0)
         x, y = shown["curve"]["x"], shown["curve"]["raw"]
         assert x[int(np.argmax(y))] == int(mean.argmax())
@@ -290,11 +290,11 @@ def test_the_command_writes_where_it_is_told_and_names_the_path(run: Run, tmp_pa
 def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _conclude(run, run.folder.parent)
+    _show_results(run, run.folder.parent)
     assert capsys.readouterr().out.splitlines()[-1] == f"report: {run.folder / 'report.html'}"
     failed = play_with_files(new_run(tmp_path / "f", experiment()), lambda _: "diverged")
     with pytest.raises(SystemExit):
-        _conclude(failed, failed.folder.parent)
+        _show_results(failed, failed.folder.parent)
     assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
     assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
 
@@ -305,7 +305,7 @@ def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("search.plots.plot_front", broken)
     with pytest.raises(ValueError, match="no font"):
-        _conclude(run, run.folder.parent)
+        _show_results(run, run.folder.parent)
     assert (run.folder / "best.yaml").exists()
     assert (run.folder / "pareto.csv").exists()
 

@@ -128,7 +128,7 @@ def test_foreign_files_in_a_run_s_folder_are_passed_over(played: Run) -> None:
     for name in ("notes.txt", "curves/trial00000-chelsea-seed9.npz", "curves/x", "study.db-x"):
         (played.folder / name).write_bytes(b"foreign")
     again = Run.open("tiny", played.folder.parent)
-    assert [t.outcomes for t in again.records()] == [t.outcomes for t in played.records()]
+    assert [t.replicates for t in again.records()] == [t.replicates for t in played.records()]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut off", b"\x80\x04pickled"])

@@ -120,4 +120,4 @@ def test_curves_wait_for_a_server_that_is_away(
         assert curve_path(run.folder, 0, KEYS[0]).read_bytes() == b"curves"
         assert run.picture(run.records()[0], KEYS[0]) == PNG + b"picture"
         assert result["curves"] == result["pictures"] == []
-        assert run.records()[0].outcomes == {KEYS[0]: scores}
+        assert run.records()[0].replicates == {KEYS[0]: scores}

@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 
 from search import Run
 from search.execution.ledger import Ledger
+from search.store.attributes import replicate_attribute
 from search.store.storage import CREATION
 
 
@@ -88,7 +89,8 @@ def test_reading_all_trials_takes_as_few_queries_however_many_there_are(run: Run
 def test_records_are_made_once_of_trials_that_have_ended_and_anew_of_others(run: Run) -> None:
     first = run.records()
     [under_way] = [t for t in run.study.get_trials() if t.state is TrialState.RUNNING]
-    run.storage.set_trial_user_attr(under_way._trial_id, f"replicate:{KEYS[0]}", outcome(1, 2))
+    [(name, value)] = replicate_attribute(KEYS[0], outcome(1, 2)).items()
+    run.storage.set_trial_user_attr(under_way._trial_id, name, value)
     again = run.records()
     changed = [a.number for a, b in zip(first, again, strict=True) if a != b]
     assert changed == [under_way.number]

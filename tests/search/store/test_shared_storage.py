@@ -22,12 +22,11 @@ from dipstage.errors import InputError, WorkError
 from search import Run, launch, resume
 from search.execution.driver import create
 from search.execution.view import Quiet
+from search.store.attributes import write
 from search.store.lease import Lease
 from search.store.run import RunRecord
 from search.store.storage import open_storage
-from search.store.study import MADE, load_study
-
-pytestmark = [pytest.mark.ray, pytest.mark.server]
+from search.store.study import load_study
 
 SMALL = {
     "images": ["skimage:moon"],
@@ -87,7 +86,7 @@ def test_a_server_that_stays_away_ends_the_search_and_a_resume_goes_on(
     server.start()
     before = Run.open("gone", tmp_path, server.url)
     kept = {p.name: p.stat().st_mtime_ns for p in (before.folder / "curves").iterdir()}
-    finished = sum(len(trial.outcomes) for trial in before.records())
+    finished = sum(len(trial.replicates) for trial in before.records())
     run = resume("gone", runs_dir=tmp_path, storage=server.url)
     assert_exact(run)
     now = {p.name: p.stat().st_mtime_ns for p in (run.folder / "curves").iterdir()}
@@ -112,7 +111,7 @@ def test_a_launch_that_died_before_its_folder_was_there_does_not_block_the_name(
     with pytest.raises(InputError, match="has a study 'orphan' already"):
         create(tiny, tmp_path / "b" / "orphan", server.url, {}, [])
     # As the driver leaves it that dies between the study and the folder.
-    study.set_user_attr(MADE, False)
+    write(study, made=False)
     create(tiny, tmp_path / "b" / "orphan", server.url, {}, [])
     assert load_study(storage, "orphan")._study_id != study._study_id
 
@@ -251,6 +250,6 @@ def test_the_password_is_nowhere_and_no_port_is_open_while_a_search_runs(
         process.terminate()
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: dipsearch resume secret" in output
+    assert "continue with: dipsearch resume secret" in output
     assert PASSWORD not in output
     assert not places_with(PASSWORD, driver, tmp_path, ray_folder)

@@ -46,7 +46,7 @@ def test_everything_is_trained_on_the_same_held_out_replicates(verified: Run) ->
     records = verification.held_out.records()
     keys = {"coffee-seed4", "rocket-seed4", "coffee-seed5", "rocket-seed5"}
     assert {trial.state for trial in records} == {"complete"}
-    assert all(set(trial.outcomes) == keys for trial in records)
+    assert all(set(trial.replicates) == keys for trial in records)
     assert verification.plan.seeds == [4, 5], "the search used 0 and 3"
     roles = [verification.role(trial) for trial in records]
     assert roles[0] == "plain"
@@ -60,7 +60,7 @@ def test_all_have_plain_dip_s_budget_and_run_to_its_end(verified: Run) -> None:
     for trial in verification.held_out.records():
         assert trial.schedule is not None
         assert trial.schedule.iterations == 45
-        for key in trial.outcomes:
+        for key in trial.replicates:
             assert len(verification.held_out.curves(trial, key)["loss"]) == 45
     original = verified.records()[0]
     baseline = verification.measured(original.number)
@@ -73,7 +73,7 @@ def test_replicates_are_paired_in_observation_input_and_weights(verified: Run) -
     """Before its first update, every schedule has bit for bit the same output and observation."""
     held_out = results(verified).held_out
     trials = held_out.records()
-    for key in trials[0].outcomes:
+    for key in trials[0].replicates:
         curves = [held_out.curves(trial, key) for trial in trials]
         for name in ("psnr_gt_raw_db", "psnr_raw_db", "ssim_gt_raw"):
             assert len({float(curve[name][0]) for curve in curves}) == 1
@@ -99,7 +99,7 @@ def test_plain_dip_s_learning_rate_is_tuned_on_the_search_s_replicates(verified:
     verification = results(verified)
     tuned = verification.tuned.records()
     assert [trial.learning_rate for trial in tuned] == [0.01, 0.02]
-    assert all(set(trial.outcomes) == {"astronaut-seed0", "astronaut-seed3"} for trial in tuned)
+    assert all(set(trial.replicates) == {"astronaut-seed0", "astronaut-seed3"} for trial in tuned)
     best = max(tuned, key=lambda trial: trial.score.max_psnr_gt_db)
     assert plain_of(verification).learning_rate == best.learning_rate
 
@@ -220,7 +220,7 @@ def test_restart_discards_and_begins_anew(searched: Run, tmp_path: Path) -> None
     verify(run, Request(images=("skimage:rocket",), seeds=1, top=1, learning_rates=(0.02,),
                         restart=True), view=Quiet())  # fmt: skip
     held_out = results(run).held_out
-    assert {key for trial in held_out.records() for key in trial.outcomes} == {"rocket-seed4"}
+    assert {key for trial in held_out.records() for key in trial.replicates} == {"rocket-seed4"}
     assert plain_of(results(run)).learning_rate == 0.02
 
 

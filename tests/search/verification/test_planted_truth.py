@@ -38,7 +38,7 @@ def search_and_verify(generator: np.random.Generator, truth: Truth) -> Word:
     """200 schedules of one truth, the front of four replicates each, three verified on 4 × 4."""
     searched = Trainer(generator, pictures=4, seeds=1)
     scores = [
-        mean_score(RAW.score(outcome) for outcome in searched.train("", truth).outcomes.values())
+        mean_score(each.score(RAW) for each in searched.train("", truth).replicates.values())
         for _ in range(200)
     ]
     chosen = spread(front(scores), TOP)

@@ -1,7 +1,10 @@
 """Differences, corrections and words, against closed forms and SciPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from fake_runs import outcome
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -74,15 +77,14 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> Non
 
 
 def entry(name: str, scores: dict[str, tuple[float, float]]) -> Entry:
-    """Outcomes with the same scores in both outputs."""
+    """Replicates with the same scores in both outputs."""
     return Entry(
         name,
         {
-            key: {output: {"max_psnr_gt_db": psnr, "steps_to_max": steps}
-                  for output in ("raw", "smoothed")}
+            key: replace(both := outcome(psnr, steps), smoothed=both.raw)
             for key, (psnr, steps) in scores.items()
         },
-    )  # fmt: skip
+    )
 
 
 KEYS = [f"p{i}-seed{s}" for i in range(4) for s in range(4)]
@@ -129,8 +131,6 @@ def test_the_margins_are_where_the_docs_say() -> None:
 
 
 def test_better_needs_the_corrected_test_as_well_as_the_interval() -> None:
-    from dataclasses import replace
-
     sure = judged(0.3, 0)
     assert sure.verdict.psnr is Word.BETTER
     assert replace(sure, p_holm_psnr=0.06).verdict.psnr is Word.NOT_WORSE
@@ -175,7 +175,7 @@ def test_curves_tell_when_the_reference_s_maximum_is_reached_and_what_a_budget_b
     scores = {key: (max(curve), 0.0) for key, curve in curves.items()}
     staged = Entry(
         "staged",
-        entry("staged", scores).outcomes,
+        entry("staged", scores).replicates,
         lambda key, output: np.asarray(curves[key], np.float32),
     )
     reference = entry("plain", {"a-seed0": (3.0, 1.0), "b-seed0": (4.0, 1.0)})
@@ -208,11 +208,11 @@ def test_numbers_that_the_budget_cut_off_show_nothing_good(
     reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
 
     def cut(whole: Entry) -> Entry:
-        outcomes = {
-            key: {o: {**scores, "censored": i < share * len(KEYS)} for o, scores in both.items()}
-            for i, (key, both) in enumerate(whole.outcomes.items())
-        }
-        return Entry(whole.name, outcomes)
+        replicates = {}
+        for i, (key, each) in enumerate(whole.replicates.items()):
+            scores = replace(each.raw, censored=i < share * len(KEYS))
+            replicates[key] = replace(each, raw=scores, smoothed=scores)
+        return Entry(whole.name, replicates)
 
     assert compare([ours], cut(reference), Objective())[0].verdict.psnr == psnr
     assert compare([ours], cut(reference), Objective())[0].verdict.steps == "better"

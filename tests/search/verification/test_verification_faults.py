@@ -65,7 +65,7 @@ def recorded(run: Run) -> set[str]:
     for name in ("learning-rate", "verification"):
         made = part(run, name)
         for trial in made.records() if made else []:
-            for key in trial.outcomes:
+            for key in trial.replicates:
                 known.add(f"{name}/curves/trial{trial.number:05d}-{key}.npz")
     return known
 
@@ -85,5 +85,5 @@ def test_an_interrupted_verification_says_how_to_go_on(searched: Run, tmp_path: 
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == (
-        f"interrupted; go on with: dipsearch verify tiny --runs-dir {tmp_path}"
+        f"interrupted; continue with: dipsearch verify tiny --runs-dir {tmp_path}"
     )

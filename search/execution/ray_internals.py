@@ -1,0 +1,72 @@
+"""Everything private or undocumented of Ray that is used here, as read in Ray 2.60.0.
+
+An upgrade of Ray has this file to look at; a test says what of it has moved. Ray reads its
+environment when it is imported, so this module is imported first and imports Ray only when called.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Loggers and snapshots of Tune are switched off: the study holds all there is, and a snapshot would
+# hold the storage's address.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+# In a notebook Ray asks for widgets that nothing here shows.
+logging.getLogger("ray.widgets.util").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Disable clustering so that Ray, which starts in the block, binds to loopback only."""
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+
+
+def end_workers(tune_controller: Any) -> None:
+    """End the workers of Tune's controller at once."""
+    tune_controller._actor_manager.cleanup()
+
+
+def job_client(address: str, connect_s: float, answer_s: float, transfer_s: float) -> Any:
+    """Return Ray's client of its Jobs API, which alone would wait for minutes without an answer."""
+    from ray.job_submission import JobSubmissionClient
+
+    class Client(JobSubmissionClient):  # type: ignore[misc]
+        def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
+            first = endpoint == "/api/version"
+            options.setdefault("timeout", (connect_s, answer_s if first else transfer_s))
+            return super()._do_request(method, endpoint, **options)
+
+    for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.CRITICAL)
+    return Client(address)
+
+
+def mlflow_client(callback: Any) -> Any:
+    """Return the client of MLflow that Ray's callback logs with."""
+    return callback.mlflow_util._get_client()
+
+
+def set_mlflow_run(callback: Any, trial: Any, run_id: str) -> None:
+    """Make Ray's callback log a trial to a run of MLflow that is there."""
+    callback._trial_runs[trial] = run_id
