@@ -1,4 +1,4 @@
-"""The front: steps to max against max PSNR_GT."""
+"""The front: maximum PSNR_GT over steps to the maximum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from dipstage.terminal.palette import BLUE, GREY, VERMILLION
 from search.analysis.front import front_of, pick
 from search.experiment.objectives import Score
-from search.plots.labels import name_points
+from search.plots.labels import label_points
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below
 from search.store.records import Trial
@@ -24,11 +24,13 @@ def plot_front(
     errors: Errors = "paired",
     from_db: float | None = None,
 ) -> Plot:
-    """Sampled trials, the front by number, candidates by name, with bars over replicates.
+    """Draw the sampled trials, the front by number and the candidates by name, with error bars.
 
-    Kinds differ by shape and lightness. A trial that is raced stands where it was predicted.
-    errors: see `search.plots.spread`. from_db: where the axis begins; what lies below is counted in
-    the caption.
+    Kinds of trials differ in shape and lightness. A raced trial, which was stopped early, is drawn
+    at its predicted score.
+
+    errors: see `search.plots.spread`. from_db: lower end of the axis; the caption says how many
+    trials are below it.
     """
     records, objective = run.records(), run.objective
     everything = [trial for trial in records if trial.values is not None]
@@ -41,10 +43,10 @@ def plot_front(
     with drawing(style, 0.72 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
         knee = [pick(run, "knee").score] if members else []
-        beaten = [t for t in trials if not t.candidate and t not in members]
+        dominated = [t for t in trials if not t.candidate and t not in members]
         named = [t for t in trials if t.candidate or t in members]
         _bars(axes, named, run, spread)
-        _draw(axes, raced, beaten, named, _scores(members), knee)
+        _draw(axes, raced, dominated, named, _scores(members), knee)
         axes.set_xlabel(f"{objective.steps_words} (iterations)")
         axes.set_ylabel("max PSNR$_{GT}$ (dB)")
         axes.margins(0.08)
@@ -56,15 +58,15 @@ def plot_front(
         below = f"; {hidden} below {from_db:g} dB not shown" if hidden else ""
         figure.explain(f"{run.name}: {words}{below}", f"front of {len(members)}; {words}{below}")
         places = [(t.score.steps_to_max, t.score.max_psnr_gt_db, _name(t)) for t in named]
-        others = [(s.steps_to_max, s.max_psnr_gt_db) for s in [*_scores(beaten), *raced]]
-        name_points(figure, axes, places, others, SMALL[style])
+        others = [(s.steps_to_max, s.max_psnr_gt_db) for s in [*_scores(dominated), *raced]]
+        label_points(figure, axes, places, others, SMALL[style])
     return figure
 
 
 def _draw(
     axes: Axes,
     raced: Sequence[Score],
-    beaten: Sequence[Trial],
+    dominated: Sequence[Trial],
     named: Sequence[Trial],
     members: Sequence[Score],
     knee: Sequence[Score],
@@ -79,7 +81,7 @@ def _draw(
         zorder=1,
     )
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
-    _points(axes, _scores(beaten), "sampled, beaten", marker="o", color=GREY, mec="0.5")
+    _points(axes, _scores(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
     _points(axes, found, "sampled, front", marker="o", color=BLUE, mec="black")
     _points(axes, candidates, "candidate", marker="D", color=VERMILLION, mec="black")
     _points(axes, knee, "knee", marker="o", color="black", mfc="none", scale=2)
