@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from internals import private_attributes, private_imports
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
 ALLOWED = {
     "ray": {
+        "execution/cluster.py",
         "execution/loggers.py",
+        "execution/ray_internals.py",
         "execution/resources.py",
         "execution/trainable.py",
         "execution/tuning.py",
@@ -24,6 +27,8 @@ ALLOWED = {
         "execution/ledger.py",
         "execution/sampler.py",
         "experiment/space.py",
+        "store/attributes.py",
+        "store/optuna_internals.py",
         "store/records.py",
         "store/rows.py",
         "store/run.py",
@@ -31,6 +36,18 @@ ALLOWED = {
         "store/study.py",
     },
 }
+
+ADAPTERS = {
+    "optuna": ROOT / "search" / "store" / "optuna_internals.py",
+    "ray": ROOT / "search" / "execution" / "ray_internals.py",
+}
+ATTRIBUTES = {
+    "store/attributes.py": "names and reads them all",
+    "store/rows.py": "copies the rows of all attributes, whatever they are",
+    "store/storage.py": "makes Optuna's own methods wait for a server",
+    "dashboard/mirror.py": "answers the dashboard with what it put into its own copy",
+}
+"""Modules that may touch user attributes, and why."""
 
 
 def imports(path: Path) -> set[str]:
@@ -56,6 +73,43 @@ def test_ray_and_optuna_stay_in_their_rooms(package: str) -> None:
         path.relative_to(ROOT / "search").as_posix() for path in SOURCES if package in imports(path)
     }
     assert importers == ALLOWED[package]
+
+
+@pytest.mark.parametrize("package", sorted(ADAPTERS))
+def test_what_is_private_of_ray_and_optuna_stands_behind_one_adapter(package: str) -> None:
+    adapter = ADAPTERS[package].relative_to(ROOT)
+    for path in SOURCES:
+        if path not in ADAPTERS.values():
+            used = [*private_imports(path, package), *private_attributes(path, own=False)]
+            assert not used, (
+                f"{path.relative_to(ROOT)} uses {', '.join(used)}: what is private of {package} "
+                f"belongs into {adapter}"
+            )
+
+
+def test_user_attributes_are_read_and_written_in_one_module() -> None:
+    for path in sorted((ROOT / "search").rglob("*.py")):
+        name = path.relative_to(ROOT / "search").as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            used = node.attr if isinstance(node, ast.Attribute) else ""
+            assert "user_attr" not in used or name in ATTRIBUTES, (
+                f"search/{name} uses .{used}: read and write attributes of studies and trials "
+                "through search/store/attributes.py"
+            )
+
+
+def test_replicate_keys_are_built_and_parsed_in_one_module() -> None:
+    for path in sorted((ROOT / "search").rglob("*.py")):
+        if path.name != "replicate.py":
+            texts = {
+                node.value
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
+            assert not {"-seed", "replicate:"} & texts or path.name == "attributes.py", (
+                f"{path.relative_to(ROOT)} builds or parses a replicate's key: use "
+                "search.store.replicate.ReplicateKey"
+            )
 
 
 def loaded(program: str) -> set[str]:

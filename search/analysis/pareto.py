@@ -8,12 +8,12 @@ from search.experiment.objectives import Score
 
 
 def dominates(a: Score, b: Score) -> bool:
-    """At least as good in both objectives and better in one."""
+    """Return whether `a` is at least as good in both objectives and better in one."""
     return a.max_psnr_gt_db >= b.max_psnr_gt_db and a.steps_to_max <= b.steps_to_max and a != b
 
 
-def beats_in_both(a: Score, b: Score) -> bool:
-    """Strictly better in both objectives."""
+def strictly_dominates(a: Score, b: Score) -> bool:
+    """Return whether `a` is strictly better in both objectives."""
     return a.max_psnr_gt_db > b.max_psnr_gt_db and a.steps_to_max < b.steps_to_max
 
 

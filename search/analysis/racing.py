@@ -1,4 +1,4 @@
-"""Racing: a trial that the front has beaten is stopped before its last replicate.
+"""Racing: a trial that the front is expected to dominate is stopped before its last replicate.
 
 A trial with n of its R replicates has a mean over those n. What the other replicates will change
 is read off the trials that are complete: each had a mean over the same n pictures and seeds, and a
@@ -8,7 +8,7 @@ they share, pair by pair, and no curve that is not finished is looked at.
 
 The trial's final score is predicted as its mean plus a correction, bivariate t with the complete
 trials' mean and covariance (the usual predictive distribution, T - 1 degrees of freedom). It is
-beaten if the probability that no member of the front dominates that score is below
+stopped if the probability that no member of the front dominates that score is below
 (1 - confidence) / looks, where looks = R - min_replicates is how often the question is asked
 (Bonferroni).
 """
@@ -36,7 +36,7 @@ def race(
     confidence: float,
     min_replicates: int,
 ) -> Raced | None:
-    """Whether the front of the complete trials has beaten a trial that has these replicates.
+    """Return whether the front is expected to dominate a trial that has these replicates.
 
     scores: of the trial's finished replicates. complete: of the complete trials' replicates,
     all `keys` each. Returns None where the trial should go on.

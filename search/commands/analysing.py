@@ -241,8 +241,9 @@ def compare(
     also shows the PSNR_GT that a quarter, half and three quarters of the searches reached.
     """
     from search.analysis.comparison import refuse_unlike
+    from search.plots.comparison import plot_comparison
     from search.store.run import RunRecord
-    from search.terminal.comparison_tables import comparison_rows, plot_comparison, print_comparison
+    from search.terminal.comparison_tables import comparison_rows, print_comparison
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
     refuse_unlike(runs)

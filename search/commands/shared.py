@@ -91,20 +91,11 @@ def runs_dir_flag(runs_dir: Path) -> str:
 def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
     """Return the front, then the candidates that are not on it, as rows."""
     from search.analysis.trial_rows import row
-    from search.presentation.front import relation
+    from search.presentation.front import front_rows
 
-    records, objective = run.records(), run.objective
-    from search.analysis.front import front_of
-
-    members = front_of(run.records())
-    shown = members + [t for t in records if t.candidate and t.values and t not in members]
     return [
-        {
-            "on_front": t in members,
-            "against": relation(t, records, members),
-            **row(t, objective),
-        }
-        for t in shown
+        {"on_front": each.on_front, "against": each.relation, **row(each.trial, run.objective)}
+        for each in front_rows(run.records(), run.objective)
     ]
 
 

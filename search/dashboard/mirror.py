@@ -8,7 +8,7 @@ dashboard gets this storage: it reads, it refuses to write, and its notes are it
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dipstage.errors import InputError
 from search.analysis.status import sentence, status_of
 from search.analysis.trial_rows import row
+from search.store.attributes import StudyAttributes
 from search.store.optuna_internals import (
     FrozenStudy,
     id_of_study,
@@ -129,7 +130,7 @@ class Mirror(BaseStorage):
             study_name=run.name,
             direction=None,
             directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
-            user_attrs=_told(run.study.user_attrs),
+            user_attrs=_told(run.attributes),
             system_attrs=copied.system_attrs(),
             study_id=study_id,
         )
@@ -233,10 +234,11 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
     )
 
 
-def _told(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _told(attributes: StudyAttributes) -> dict[str, Any]:
     """Of the study's attributes, those that a person reads."""
-    told = {key: attributes[key] for key in ("trials", "concurrent") if key in attributes}
-    return {**told, **{f"code {k}": v for k, v in attributes.get("code", {}).items()}}
+    told = {"trials": attributes.trials, "concurrent": attributes.concurrent}
+    told = {key: value for key, value in told.items() if value is not None}
+    return {**told, **{f"code {k}": v for k, v in attributes.code.items()}}
 
 
 def plain(text: str) -> str:

@@ -1,29 +1,98 @@
-"""The front and its candidates, each beside what dominates it."""
+"""The front and the candidates behind it as rows, and every trial in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from search.analysis.pareto import beats_in_both, dominates
+from dipstage.stopping import Output
+from search.analysis.front import front_of, pick_of
+from search.analysis.pareto import dominates, strictly_dominates
+from search.experiment.objectives import Objective
+from search.presentation.words import spread
 from search.store.records import Trial
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """One trial in words, in one output; a score that the trial lacks is empty.
+
+    steps: with `≥` where the end of a run may have cut off a replicate's maximum. steps, psnr_db:
+    with `~` where they are the prediction for a raced trial.
+    """
+
+    name: str
+    steps: str
+    psnr_db: str
+    ssim: str
+    stages: str
+    ramp: str
+
+    @classmethod
+    def of(cls, trial: Trial, output: Output, steps_key: str) -> Cells:
+        """Return the cells of a trial, from the replicates that it has finished."""
+        steps = psnr = ssim = ""
+        if trial.estimate is not None:
+            steps, psnr = f"~ {trial.estimate[1]:.0f}", f"~ {trial.estimate[0]:.2f}"
+        elif trial.replicates:
+            cut = "≥ " if trial.censored(output) else ""
+            steps = cut + spread(trial.measure(output, steps_key), 0)
+            psnr = spread(trial.measure(output, "max_psnr_gt_db"), 2)
+            ssim = spread(trial.measure(output, "max_ssim_gt"), 3)
+        stages = str(len(trial.schedule.stages)) if trial.schedule else ""
+        ramp = str(trial.schedule.ramp) if trial.schedule else ""
+        return cls(trial.name, steps, psnr, ssim, stages, ramp)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontRow:
+    """A member of the front, or a candidate behind it.
+
+    relation: what the trial dominates, or what dominates it, in words.
+    """
+
+    trial: Trial
+    cells: Cells
+    on_front: bool
+    is_knee: bool
+    relation: str
+
+    @property
+    def name(self) -> str:
+        """The trial's name, with a mark on the knee."""
+        return self.cells.name + " (knee)" * self.is_knee
+
+
+def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
+    """Return the front, fewest steps first, then the candidates behind it."""
+    members = front_of(trials)
+    behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
+    knee = members[pick_of([t.score for t in members], "knee")] if members else None
+    return [
+        FrontRow(
+            trial,
+            Cells.of(trial, objective.output, objective.steps_key),
+            on_front=trial in members,
+            is_knee=trial is knee,
+            relation=relation(trial, trials, members),
+        )
+        for trial in members + behind
+    ]
+
+
 def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str:
-    """Dominance in words: which candidates a trial beats, or which front members beat it."""
-    others = [other for other in trials if other.values is not None and other is not trial]
+    """Say which candidates a member of the front dominates, or which members dominate a trial."""
     if trial in members:
-        beaten = [
-            other for other in others if other.candidate and dominates(trial.score, other.score)
+        below = [
+            other
+            for other in trials
+            if other.candidate and other.values is not None and dominates(trial.score, other.score)
         ]
-        strictly = [o.name for o in beaten if beats_in_both(trial.score, o.score)]
-        partly = [o.name for o in beaten if not beats_in_both(trial.score, o.score)]
-        words = [f"beats {_names(strictly)} in both"] if strictly else []
-        words += [f"beats {_names(partly)} in one, equal in the other"] if partly else []
+        strictly = [o.name for o in below if strictly_dominates(trial.score, o.score)]
+        partly = [o.name for o in below if not strictly_dominates(trial.score, o.score)]
+        words = [f"dominates {', '.join(strictly)} in both"] if strictly else []
+        words += [f"dominates {', '.join(partly)} in one, equal in the other"] if partly else []
         return ", ".join(words)
-    above = [m.name for m in members if dominates(m.score, trial.score)]
-    strictly_above = all(beats_in_both(m.score, trial.score) for m in members if m.name in above)
-    return f"beaten {'in both ' if strictly_above else ''}by {_names(above)}"
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(names)
+    above = [m for m in members if dominates(m.score, trial.score)]
+    in_both = "in both " * all(strictly_dominates(m.score, trial.score) for m in above)
+    return f"dominated {in_both}by {', '.join(m.name for m in above)}"

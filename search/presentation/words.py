@@ -5,26 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dipstage.documents.schedule_file import Measure
-from dipstage.stopping import Output
-from search.store.records import Trial
 
 if TYPE_CHECKING:
     from search.verification.statistics import Difference
 
 
-def censored(trial: Trial, output: Output) -> str:
-    """`≥` where the end of a run may have cut off a replicate's maximum."""
-    return "≥ " if trial.censored(output) else ""
-
-
 def spread(measure: Measure, digits: int, sign: str = "") -> str:
-    """`mean ± std`, or the value alone where there is one replicate."""
+    """Return `mean ± std`, or the value alone where there is one replicate."""
     mean = f"{measure.mean:{sign}.{digits}f}"
     return mean if measure.std is None else f"{mean} ± {measure.std:.{digits}f}"
 
 
 def interval(difference: Difference, digits: int) -> str:
-    """`mean [low, high]`; the mean alone where there is one picture."""
+    """Return `mean [low, high]`, or the mean alone where there is one picture."""
     mean = f"{difference.mean:+.{digits}f}"
     if difference.low is None or difference.high is None:
         return mean
@@ -32,5 +25,5 @@ def interval(difference: Difference, digits: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """Three digits."""
+    """Return p with three digits."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from search.analysis.front import pick
 from search.analysis.status import Status, sentence
-from search.report.gains import Standing, plain_of, standings
+from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.export import choose
@@ -24,7 +24,6 @@ from search.verification.verdicts import (
     compare,
 )
 
-NOT_VERIFIED = "not verified"
 HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 
 
@@ -42,7 +41,7 @@ class Advice:
     number: int | None
     sure: list[str]
     commands: list[tuple[str, str]]
-    standings: list[Standing] = field(default_factory=list)
+    standings: list[VerdictRow] = field(default_factory=list)
 
 
 def advise(
@@ -78,7 +77,7 @@ def advise(
         commands.append(("dipstage run IMAGE --schedule best.yaml", "trains with it"))
     else:
         commands += _plain_commands(run, trial, verification)
-    rows.sort(key=lambda row: row.trial != trial.number)
+    rows.sort(key=lambda row: row.number != trial.number)
     return Advice(headline, word, trial.number, sure, commands, rows)
 
 

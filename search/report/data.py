@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dipstage.terminal.palette import THEMES
 from search.analysis.comparison import history
-from search.analysis.front import front_of, pick_of
 from search.analysis.importance import importance_of
 from search.plots.spread import Spread, spread_of
-from search.presentation.front import relation
+from search.presentation.front import front_rows
+from search.presentation.verdicts import plain_of
 from search.report.curves import Curves, gather
-from search.report.gains import plain_of
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -39,12 +38,14 @@ def gather_data(
     run: RunRecord, records: list[Trial], advice: Advice, verification: Verification | None
 ) -> Gathered:
     """Everything but pictures."""
-    members = front_of(records)
     plain = plain_of(records)
-    knee = members[pick_of([t.score for t in members], "knee")] if members else None
     curves, decided = gather(run, records), importance_of(run)
     moments = history(run)
     objective = run.objective
+    rows = front_rows(records, objective)
+    members = [row.trial for row in rows if row.on_front]
+    knee = next((row.trial for row in rows if row.is_knee), None)
+    relations = {row.trial.number: row.relation for row in rows}
     spread = spread_of(run, objective.output, "paired", ("max_psnr_gt_db", objective.steps_key))
     content = {
         "run": run.name,
@@ -60,7 +61,7 @@ def gather_data(
         "bars": spread.words,
         "front": [trial.number for trial in members],
         "trials": [
-            _trial(trial, run, records, members, curves, verification, spread) for trial in records
+            _trial(trial, run, relations, curves, verification, spread) for trial in records
         ],
         "params": _params(run, records),
         "envelope": curves.envelope,
@@ -79,7 +80,7 @@ def gather_data(
 
 
 def _trial(
-    trial: Trial, run: RunRecord, records: list[Trial], members: list[Trial], curves: Curves,
+    trial: Trial, run: RunRecord, relations: dict[int, str], curves: Curves,
     verification: Verification | None, spread: Spread,
 ) -> dict[str, Any]:  # fmt: skip
     objective = run.objective
@@ -103,8 +104,8 @@ def _trial(
         "curve": curves.by_trial.get(trial.number),
         "verdict": _verdict(trial, verification),
     }
-    if trial.values is not None and (trial in members or trial.candidate):
-        cells["relation"] = relation(trial, records, members)
+    if trial.number in relations:
+        cells["relation"] = relations[trial.number]
     if trial.replicates:
         cells |= _measures(trial, objective.output, objective.steps_key)
         for bar, key in (("psnr_bar", "max_psnr_gt_db"), ("steps_bar", objective.steps_key)):

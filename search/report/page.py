@@ -12,12 +12,12 @@ from typing import Any
 
 from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
+from search.presentation.provenance import facts, provenance
+from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
 from search.report.advice import advise
 from search.report.data import gather_data
-from search.report.gains import Standing, over_presets, plain_of
 from search.report.pictures import gather as gather_pictures
 from search.report.pictures import sources
-from search.report.provenance import facts, provenance
 from search.store.run import RunRecord
 
 SCRIPTS = (
@@ -53,7 +53,7 @@ def render(run: RunRecord) -> str:
         bars=content["bars"].removeprefix("± "),
         facts=facts(run, records, status, verification),
         standings=advice.standings,
-        versus=over_presets(run, records, verification),
+        versus=rows_against_presets(run, records, verification),
         method=verification.method if verification else "",
         remarks=list(remarks(verification)) if verification else [],
         verified=verification is not None and verification.plain is not None,
@@ -74,11 +74,12 @@ def render(run: RunRecord) -> str:
     return text
 
 
-def _scale(standings: list[Standing]) -> Callable[[float], float]:
+def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
     """Gains in dB as places on a strip 120 wide; all schedules and 0 are on it."""
     ends = [0.0]
     for row in standings:
-        ends += [end for end in (row.low_db, row.mean_db, row.high_db) if end is not None]
+        ends += [row.comparison.psnr_db.mean] if row.comparison else []
+        ends += row.bounds_db or ()
     low, width = min(ends), max(ends) - min(ends) or 1.0
     return lambda gain_db: round(6 + 108 * (gain_db - low) / width, 1)
 

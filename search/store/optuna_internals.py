@@ -113,9 +113,5 @@ def content_of(trial: Trial, study: Study) -> FrozenTrial:
 
 
 def stand_in_for_study(storage: Any) -> SimpleNamespace:
-    """Return what optuna-dashboard's `save_note` takes for a study.
-
-    Without a trial's id it writes the note of the study.
-    """
-    study = SimpleNamespace(_study_id=0)
-    return SimpleNamespace(storage=storage, study=study, _trial_id=None)
+    """Return what optuna-dashboard's `save_note` takes for a study: a trial without an id."""
+    return SimpleNamespace(storage=storage, study=SimpleNamespace(_study_id=0), _trial_id=None)

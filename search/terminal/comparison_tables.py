@@ -1,4 +1,4 @@
-"""Searches side by side in tables and a plot."""
+"""Searches side by side in tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from search.analysis.front import front_of
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.table import Table
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -116,28 +115,3 @@ def comparison_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
         for run in runs
         for moment in history(run)
     ]
-
-
-def plot_comparison(runs: Sequence[RunRecord]) -> Figure:
-    """Hypervolume over trials and over hours of training."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    styles = ["-", "--", "-.", ":"]
-    for i, run in enumerate(runs):
-        moments = history(run)
-        areas = [moment.hypervolume for moment in moments]
-        style = styles[i % len(styles)]
-        left.step(
-            [m.trials for m in moments], areas, style, where="post", color=f"C{i}", label=run.name
-        )
-        hours = [moment.training_hours for moment in moments]
-        right.step(hours, areas, style, where="post", color=f"C{i}", label=run.name)
-    left.set_xlabel("trials")
-    right.set_xlabel("hours of training, all workers together")
-    left.set_ylabel("hypervolume (dB · iterations)")
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
-    left.legend(frameon=False, fontsize=8)
-    return figure

@@ -9,8 +9,12 @@ from rich.text import Text
 from search.analysis.front import front_of
 from search.store.records import Trial
 
-_MARKS = {"beaten": ("·", "."), "candidate": ("◇", "c"), "front": ("●", "o"), "both": ("◆", "C")}
-_STYLES = {"beaten": "dim", "candidate": "yellow", "front": "bold cyan", "both": "bold yellow"}
+_MARKS = {
+    "dominated": ("·", "."), "candidate": ("◇", "c"), "front": ("●", "o"), "both": ("◆", "C")
+}  # fmt: skip
+_STYLES = {
+    "dominated": "dim", "candidate": "yellow", "front": "bold cyan", "both": "bold yellow"
+}  # fmt: skip
 _LABEL = 6
 
 
@@ -35,7 +39,7 @@ def sketch(trials: Sequence[Trial], width: int, height: int, *, ascii_only: bool
     for trial in sorted(shown, key=lambda trial: (trial.number in numbers, bool(trial.candidate))):
         on_front = trial.number in numbers
         kind = "both" if on_front and trial.candidate else "candidate" if trial.candidate else ""
-        kind = kind or ("front" if on_front else "beaten")
+        kind = kind or ("front" if on_front else "dominated")
         column = _place(trial.score.steps_to_max, steps, columns)
         row = rows - 1 - _place(trial.score.max_psnr_gt_db, psnr, rows)
         cells[row][column] = _MARKS[kind][ascii_only], _STYLES[kind]

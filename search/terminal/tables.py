@@ -1,4 +1,4 @@
-"""What a search found, in words and tables."""
+"""Tables of what a search found."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from dipstage.documents.schedule_file import Measure
 from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import LongTable, table
-from search.analysis.front import front_of, pick
-from search.experiment.objectives import Objective
-from search.presentation.front import relation
-from search.presentation.words import censored, spread
+from search.presentation.front import Cells, front_rows
+from search.presentation.verdicts import plain_of
+from search.presentation.words import spread
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -30,52 +29,40 @@ _COLUMNS = [
 
 
 def front_table(run: RunRecord) -> Table:
-    """The front, fewest steps first, and the candidates that are not on it."""
-    trials = run.records()
-    members = front_of(trials)
-    behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
-    knee = pick(run, "knee") if members else None
+    """Return the front, fewest steps first, and the candidates that are not on it."""
     objective = run.objective
+    shown = front_rows(run.records(), objective)
+    members = [row for row in shown if row.on_front]
+    behind = len(shown) - len(members)
     rows = [
-        _row(trial, objective, relation(trial, trials, members), trial == knee) for trial in members
+        [row.name, c.steps, c.psnr_db, c.ssim, c.stages, c.ramp, row.relation]
+        for row in shown
+        for c in (row.cells,)
     ]
-    rows += [_row(trial, objective, relation(trial, trials, members), False) for trial in behind]
-    n = max((len(trial.replicates) for trial in members), default=0)
+    n = max((len(row.trial.replicates) for row in members), default=0)
     title = (
         f"{run.name}: front of {len(members)}"
-        + (f", then {len(behind)} candidates behind it" if behind else "")
+        + (f", then {behind} candidates behind it" if behind else "")
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
     )
     columns = [_COLUMNS[0], objective.steps_words, *_COLUMNS[1:]]
     return table(columns, rows, title, left=(0, 6))
 
 
-def _row(trial: Trial, objective: Objective, words: str, is_knee: bool) -> list[str]:
-    schedule, output = trial.schedule, objective.output
-    return [
-        trial.name + (" (knee)" if is_knee else ""),
-        censored(trial, output) + spread(trial.measure(output, objective.steps_key), 0),
-        spread(trial.measure(output, "max_psnr_gt_db"), 2),
-        spread(trial.measure(output, "max_ssim_gt"), 3),
-        str(len(schedule.stages)) if schedule else "",
-        str(schedule.ramp) if schedule else "",
-        words,
-    ]
-
-
 def comparison_table(run: RunRecord, output: Output) -> Table:
-    """Candidates in the form of the report's table, with paired differences to plain DIP.
+    """Return the candidates in one output, with paired differences to plain DIP.
 
-    Steps are iterations. Differences are taken replicate by replicate.
+    Differences are taken replicate by replicate.
     """
     candidates = [t for t in run.records() if t.candidate and t.values is not None]
-    plain = next((t for t in candidates if t.is_plain), None)
+    plain = plain_of(candidates)
     rows = []
     for trial in candidates:
+        cells = Cells.of(trial, output, "steps_to_max")
         row = [
-            trial.name,
-            censored(trial, output) + spread(trial.measure(output, "steps_to_max"), 0),
-            spread(trial.measure(output, "max_psnr_gt_db"), 2),
+            cells.name,
+            cells.steps,
+            cells.psnr_db,
             f"{trial.measure(output, 'steps_to_max_ssim_gt').mean:.0f}",
             f"{trial.measure(output, 'max_ssim_gt').mean:.3f}",
             f"{trial.measure(output, 'final_psnr_gt_db').mean:.2f}",
@@ -98,7 +85,7 @@ def comparison_table(run: RunRecord, output: Output) -> Table:
 
 
 def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
-    """Paired difference of max PSNR_GT, how often it is above 0, and the ratio of mean steps."""
+    """Return the mean gain in max PSNR_GT, how often it is above 0, and the ratio of steps."""
     if plain is None or trial is plain:
         return ["", "", ""]
     keys = [key for key in trial.replicates if key in plain.replicates]
@@ -118,7 +105,7 @@ def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
 
 
 def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]]) -> Table:
-    """The best schedules for a budget, and the candidates, with what they attain."""
+    """Return the best schedules for a budget, and the candidates, with what they attain."""
     shown = [pair for i, pair in enumerate(ranked) if i < 5 or pair[0].candidate]
     best = ranked[0][1].mean
     rows = [
@@ -141,17 +128,20 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
 
 
 def trials_table(run: RunRecord) -> LongTable:
-    """Every trial as a row."""
+    """Return every trial as a row."""
     objective = run.objective
     rows = []
     for trial in run.records():
+        cells = Cells.of(trial, objective.output, objective.steps_key)
+        has_scores = trial.state in ("complete", "raced")
         rows.append(
             [
                 trial.name,
                 f"raced after {len(trial.replicates)}" if trial.state == "raced" else trial.state,
-                *_objectives(trial, objective),
-                str(len(trial.schedule.stages)) if trial.schedule else "",
-                str(trial.schedule.ramp) if trial.schedule else "",
+                cells.steps if has_scores else "",
+                cells.psnr_db if has_scores else "",
+                cells.stages,
+                cells.ramp,
                 f"{trial.wall_s:.0f}",
                 trial.failure or _words(trial),
             ]
@@ -169,21 +159,8 @@ def trials_table(run: RunRecord) -> LongTable:
     return LongTable(columns, rows, run.name, left=(0, 1, 7))
 
 
-def _objectives(trial: Trial, objective: Objective) -> list[str]:
-    """Steps and PSNR_GT; `~` marks what a raced trial was predicted to reach."""
-    if trial.estimate is not None:
-        return [f"~ {trial.estimate[1]:.0f}", f"~ {trial.estimate[0]:.2f}"]
-    if trial.values is None:
-        return ["", ""]
-    output = objective.output
-    return [
-        spread(trial.measure(output, objective.steps_key), 0),
-        spread(trial.measure(output, "max_psnr_gt_db"), 2),
-    ]
-
-
 def _words(trial: Trial) -> str:
-    """The parameters in short; weights are only counted."""
+    """Return the parameters in short; weights are only counted."""
     weights = sum(name.startswith("weight_") for name in trial.params)
     parts = [
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
@@ -194,7 +171,7 @@ def _words(trial: Trial) -> str:
 
 
 def print_findings(run: RunRecord, print_: Callable[..., None]) -> None:
-    """All tables that the end of a search shows."""
+    """Print all tables that the end of a search shows."""
     if run.trials_wanted:
         print_(front_table(run))
         print_()

@@ -1,4 +1,4 @@
-"""A verification in words and tables."""
+"""Tables of a verification, and its conclusion in words."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import table
 from search.presentation.remarks import remarks
-from search.presentation.words import censored, interval, p_value, spread
+from search.presentation.verdicts import VerdictRow, rows_against_others, verified_rows
+from search.presentation.words import p_value
 from search.verification.verdicts import Word
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from search.store.records import Trial
     from search.verification.result import Verification
-    from search.verification.verdicts import Arrival, Comparison
+    from search.verification.verdicts import Arrival
 
 
 def print_verification(verification: Verification, print_: Callable[..., None]) -> None:
-    """All tables, then the verdict."""
+    """Print all tables, then the verdict."""
     for output in OUTPUTS:
         print_(plain_table(verification, output))
         print_()
@@ -35,7 +35,7 @@ def print_verification(verification: Verification, print_: Callable[..., None]) 
 
 
 def conclusion(verification: Verification) -> Iterator[str]:
-    """The verdict of each schedule that was found, and of the search as a whole."""
+    """Yield the verdict of each schedule that was found, and of the search as a whole."""
     found = verification.of_role("found")
     for trial in found:
         yield f"{trial.name}: {verification.verdict_of(trial.name)}"
@@ -44,12 +44,8 @@ def conclusion(verification: Verification) -> Iterator[str]:
 
 
 def plain_table(verification: Verification, output: Output) -> Table:
-    """Every schedule against plain DIP, in one output."""
-    rows = []
-    for trial in verification.held_out.records():
-        if trial.replicates:
-            comparison = verification.against_plain(trial.name, output)
-            rows.append(_plain_row(verification, trial, comparison, output))
+    """Return every schedule against plain DIP, in one output."""
+    rows = [_plain_row(row) for row in verified_rows(verification, output)]
     columns = [
         "schedule",
         verification.run.objective.steps_words,
@@ -71,23 +67,16 @@ def plain_table(verification: Verification, output: Output) -> Table:
     return table(columns, rows, title, left=(0, 9, 10))
 
 
-def _plain_row(
-    verification: Verification, trial: Trial, comparison: Comparison | None, output: Output
-) -> list[str]:
-    steps_key = verification.run.objective.steps_key
-    row = [
-        trial.name,
-        censored(trial, output) + spread(trial.measure(output, steps_key), 0),
-        spread(trial.measure(output, "max_psnr_gt_db"), 2),
-    ]
+def _plain_row(row: VerdictRow) -> list[str]:
+    first, comparison = [row.name, row.cells.steps, row.cells.psnr_db], row.comparison
     if comparison is None:
-        return [*row, *[""] * 8]
+        return [*first, *[""] * 8]
     return [
-        *row,
-        interval(comparison.psnr_db, 2),
+        *first,
+        row.gain_db,
         f"{comparison.psnr_db.above:.0%}",
         p_value(comparison.p_holm_psnr),
-        interval(comparison.steps, 0),
+        row.later,
         f"{1 - comparison.steps.above:.0%}",
         p_value(comparison.p_holm_steps),
         _short(comparison.verdict.psnr),
@@ -96,12 +85,12 @@ def _plain_row(
 
 
 def _short(word: Word) -> str:
-    """Nothing where nothing was shown."""
+    """Return the word, or nothing where nothing was shown."""
     return "" if word is Word.NOT_SHOWN else str(word)
 
 
 def budget_table(verification: Verification) -> Table:
-    """What is reached by which iteration, and what became of the search's own gain."""
+    """Return PSNR_GT by fixed budgets, and how much of the search's own gain was lost."""
     output = verification.output
     rows = []
     for trial in verification.held_out.records():
@@ -145,23 +134,21 @@ def _arrival(arrival: Arrival | None) -> str:
 
 
 def others_table(verification: Verification) -> Table:
-    """What was found against each candidate, and plain DIP at its other rates."""
+    """Return what was found against each candidate, and against plain DIP at its other rates."""
     output = verification.output
-    found = {trial.name for trial in verification.of_role("found")}
-    tuned = verification.plain.name if verification.plain else ""
     rows = [
         [
-            each.schedule,
-            each.reference,
-            interval(each.psnr_db, 2),
-            p_value(each.p_holm_psnr),
-            interval(each.steps, 0),
-            p_value(each.p_holm_steps),
-            _short(each.verdict.psnr),
-            _short(each.verdict.steps),
+            row.name,
+            row.reference,
+            row.gain_db,
+            p_value(comparison.p_holm_psnr),
+            row.later,
+            p_value(comparison.p_holm_steps),
+            _short(comparison.verdict.psnr),
+            _short(comparison.verdict.steps),
         ]
-        for each in verification.comparisons
-        if each.schedule in found and each.output == output and each.reference != tuned
+        for row in rows_against_others(verification)
+        if (comparison := row.comparison)
     ]
     columns = [
         "schedule",

@@ -54,7 +54,7 @@ def test_trials_lists_every_trial_and_writes_every_column(played: Run, tmp_path:
 def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Path) -> None:
     shown = on(played, "pareto").stdout
     assert "front of 3" in shown
-    assert "beaten in both by log10, trial 2" in shown
+    assert "dominated in both by log10, trial 2" in shown
     members = json.loads(on(played, "pareto", "--json").stdout)
     assert [(m["name"], m["on_front"]) for m in members] == [
         ("trial 3", True), ("log10", True), ("trial 2", True), ("baseline", False),

@@ -58,7 +58,7 @@ function bars(trials, colour) {
 chart("front", (colour) => {
   const is = (state) => placed.filter((trial) => trial.state === state);
   const complete = is("complete");
-  const beaten = complete.filter((trial) => !trial.candidate && !onFront.has(trial.n));
+  const dominated = complete.filter((trial) => !trial.candidate && !onFront.has(trial.n));
   const front = complete.filter((trial) => !trial.candidate && onFront.has(trial.n));
   const candidates = complete.filter((trial) => trial.candidate);
   const stairs = data.front.map((n) => byNumber.get(n));
@@ -70,7 +70,7 @@ chart("front", (colour) => {
     points(is("raced"), "raced (predicted)", { symbol: "x-thin", size: 8, color: colour.grey, line: outline(1.5, colour.grey) }),
     points(is("failed"), "failed", { symbol: "triangle-down", size: 10, color: colour.purple }),
     points(is("running"), "running", { symbol: "star-triangle-up-open", size: 10, color: colour.green, line: outline(1.5, colour.green) }),
-    points(beaten, "sampled, beaten", { symbol: "circle-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
+    points(dominated, "sampled, dominated", { symbol: "circle-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(front, "sampled, on the front", { symbol: "circle", size: 10, color: colour.blue, line: outline(1, colour.paper) }, spreads ? bars(front, faded(colour.blue)) : {}),
     points(candidates, "candidates", { symbol: "diamond", size: 11, color: colour.orange, line: outline(1, colour.paper) }, spreads ? bars(candidates, faded(colour.orange)) : {}),
     points(chosen, "shown below", { symbol: "square-open", size: 19, color: colour.ink, line: outline(2, colour.ink) }, spreads ? bars(chosen, colour.ink) : {}),

@@ -27,7 +27,7 @@ SIGMA_255 = {"kind": "denoise", "sigma_255": 255.0}  # A reference at 0 dB, 30 i
 
 
 def search(runs_dir: Path, name: str, seed: int = 0, **changes: Any) -> Run:
-    """Trials 0 … 5 at (n + 1) dB and 20 - n steps: each beats all before."""
+    """Trials 0 … 5 at (n + 1) dB and 20 - n steps: each dominates all before."""
     settings = {"search": {"trials": 4, "seed": seed}, "task": SIGMA_255, **changes}
     tiny = experiment(name=name, **settings)
     return play(new_run(runs_dir, tiny), lambda number: (number + 1.0 + seed, 20 - number))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from search.analysis.pareto import beats_in_both, dominates, front, hypervolume, knee
+from search.analysis.pareto import dominates, front, hypervolume, knee, strictly_dominates
 from search.experiment.objectives import Score
 
 scores = st.lists(
@@ -39,8 +39,8 @@ def test_ties_duplicates_one_point_no_point_and_non_finite_values() -> None:
 
 def test_dominance_is_told_from_beating_in_both() -> None:
     assert dominates(Score(2, 1), Score(1, 1))
-    assert not beats_in_both(Score(2, 1), Score(1, 1))
-    assert beats_in_both(Score(2, 1), Score(1, 2))
+    assert not strictly_dominates(Score(2, 1), Score(1, 1))
+    assert strictly_dominates(Score(2, 1), Score(1, 2))
     assert not dominates(Score(1, 1), Score(1, 1))
 
 
@@ -75,7 +75,7 @@ def test_hypervolume_of_duplicates_ties_and_values_that_are_not_finite() -> None
     assert hypervolume(odd, reference) == 30
 
 
-def test_a_knee_is_never_a_value_that_is_not_finite_nor_one_that_is_beaten() -> None:
+def test_a_knee_is_never_a_value_that_is_not_finite_nor_one_that_is_dominated() -> None:
     odd = [Score(math.inf, 0), Score(20, 100), Score(26, 120), Score(27, 300), Score(25, 290)]
     assert knee([*odd, Score(math.nan, 1)]) == 2
     assert knee([Score(20, 100), Score(26, 120), Score(26, 120), Score(27, 300)]) == 1

@@ -20,9 +20,9 @@ from search.cli import main
 from search.commands.reporting import make_report
 from search.commands.searching import _show_results
 from search.execution.ledger import Ledger
+from search.presentation.verdicts import plain_of
 from search.report import page, pictures
 from search.report.advice import advise
-from search.report.gains import plain_of
 from search.report.thinning import kept
 from search.store.paths import curve_path, picture_path
 from search.verification.result import Verification

@@ -236,7 +236,9 @@ def test_the_front_tells_kinds_apart_by_shape_and_marks_the_knee(large: Path, sh
         "Object.fromEntries(document.getElementById('front').data.filter((t) => t.marker)"
         ".map((t) => [t.name, t.marker.symbol + t.marker.size]))"
     )
-    assert {"raced (predicted)", "failed", "sampled, beaten", "knee", "candidates"} <= set(shapes)
+    assert {"raced (predicted)", "failed", "sampled, dominated", "knee", "candidates"} <= set(
+        shapes
+    )
     assert len(set(shapes.values())) == len(shapes)
     bars = opened.page.evaluate(
         "document.getElementById('front').data.find((t) => t.name === 'sampled, on the front')"

@@ -1,0 +1,203 @@
+"""Schedules against plain DIP and against the presets, verified or not, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dipstage.stopping import Output
+from search.analysis.front import front_of, pick_of
+from search.presentation.front import Cells
+from search.presentation.words import interval
+from search.store.records import Trial
+from search.store.run import RunRecord
+from search.verification.verdicts import Comparison, Entry, compare
+
+if TYPE_CHECKING:
+    from search.verification.result import Verification
+
+NOT_VERIFIED = "not verified"
+_ORDER = {"found": 0, "plain": 1, "candidate": 2, "control": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """A schedule against a reference.
+
+    number: the search's number for the schedule, if it has one. role: what the schedule is, in
+    words. comparison: None for the reference itself. verdict: the whole verdict in words,
+    `NOT_VERIFIED` where only the search has compared the two.
+    """
+
+    name: str
+    number: int | None
+    role: str
+    reference: str
+    cells: Cells
+    comparison: Comparison | None
+    verdict: str
+
+    @property
+    def gain_db(self) -> str:
+        """The difference of max PSNR_GT, with its interval where it is verified."""
+        if self.comparison is None:
+            return ""
+        if self.verdict == NOT_VERIFIED:
+            return f"{self.comparison.psnr_db.mean:+.2f}"
+        return interval(self.comparison.psnr_db, 2)
+
+    @property
+    def later(self) -> str:
+        """The difference of steps, with its interval where it is verified."""
+        if self.comparison is None:
+            return ""
+        if self.verdict == NOT_VERIFIED:
+            return f"{self.comparison.steps.mean:+.0f}"
+        return interval(self.comparison.steps, 0)
+
+    @property
+    def bounds_db(self) -> tuple[float, float] | None:
+        """The interval of the difference of max PSNR_GT; None where there is none to show."""
+        if self.comparison is None or self.verdict == NOT_VERIFIED:
+            return None
+        low, high = self.comparison.psnr_db.low, self.comparison.psnr_db.high
+        return None if low is None or high is None else (low, high)
+
+
+def plain_of(records: list[Trial]) -> Trial | None:
+    """Return the search's own plain DIP: a complete candidate of one stage."""
+    for trial in records:
+        if trial.candidate and trial.values and trial.is_plain:
+            return trial
+    return None
+
+
+def verified_rows(verification: Verification, output: Output | None = None) -> list[VerdictRow]:
+    """Return every held-out schedule that finished a replicate, against tuned plain DIP."""
+    output = output or verification.output
+    plain = verification.plain.name if verification.plain else ""
+    rows = []
+    for trial in verification.held_out.records():
+        if trial.replicates:
+            verdict = verification.verdict_of(trial.name, output)
+            compared = verification.against_plain(trial.name, output)
+            words = str(verdict) if verdict and compared else ""
+            rows.append(_verified_row(verification, trial, plain, output, compared, words))
+    return rows
+
+
+def rows_against_others(verification: Verification) -> list[VerdictRow]:
+    """Return what was found against each candidate, and against plain DIP at its other rates."""
+    found = {trial.name: trial for trial in verification.of_role("found")}
+    tuned, output = verification.plain, verification.output
+    return [
+        _verified_row(
+            verification, found[each.schedule], each.reference, output, each, str(each.verdict)
+        )
+        for each in verification.comparisons
+        if each.schedule in found
+        and each.output == output
+        and each.reference != (tuned.name if tuned else "")
+    ]
+
+
+def _verified_row(
+    verification: Verification, trial: Trial, reference: str, output: Output,
+    comparison: Comparison | None, verdict: str,
+) -> VerdictRow:  # fmt: skip
+    cells = Cells.of(trial, output, verification.run.objective.steps_key)
+    role = verification.role(trial)
+    number = None if role == "control" else verification.source(trial)
+    return VerdictRow(trial.name, number, role, reference, cells, comparison, verdict)
+
+
+def standings(
+    run: RunRecord, records: list[Trial], verification: Verification | None
+) -> list[VerdictRow]:
+    """Return the schedules that matter, against plain DIP.
+
+    They are the verified ones where there are any, else the front's ends and knee with the
+    candidates.
+    """
+    if verification is not None and verification.plain is not None:
+        by_number: dict[int | None, Trial] = {trial.number: trial for trial in records}
+        tuned = verification.plain.name
+        rows = sorted(verified_rows(verification), key=lambda row: _ORDER[row.role])
+        words = {"plain": "plain DIP", "control": "control"}
+        return [
+            replace(
+                row,
+                role="plain DIP, tuned"
+                if row.name == tuned
+                else _role(by_number[row.number], records)
+                if row.number in by_number
+                else words.get(row.role, ""),
+            )
+            for row in rows
+        ]
+    members, plain = _notable(records), plain_of(records)
+    shown = [*members, *(t for t in records if t.candidate and t.values and t not in members)]
+    return list(_searched_rows(run, records, shown, plain))
+
+
+def rows_against_presets(
+    run: RunRecord, records: list[Trial], verification: Verification | None
+) -> list[VerdictRow]:
+    """Return what was found against each candidate that is not plain DIP."""
+    if verification is not None:
+        plains = {trial.name for trial in verification.plains}
+        return [r for r in rows_against_others(verification) if r.reference not in plains]
+    plain = plain_of(records)
+    found = [trial for trial in _notable(records) if not trial.candidate]
+    presets = [t for t in records if t.candidate and t.values and t is not plain]
+    return [r for p in presets for r in _searched_rows(run, records, found, p) if r.comparison]
+
+
+def _searched_rows(
+    run: RunRecord, records: list[Trial], trials: list[Trial], reference: Trial | None
+) -> Iterator[VerdictRow]:
+    """Yield the search's own paired differences, in the output that was optimised."""
+    objective, compared = run.objective, {}
+    if reference is not None:
+        entries = [Entry(trial.name, trial.replicates) for trial in trials]
+        against = Entry(reference.name, reference.replicates)
+        compared = {
+            each.schedule: each
+            for each in compare(entries, against, objective)
+            if each.output == objective.output
+        }
+    for trial in trials:
+        each = None if trial is reference else compared.get(trial.name)
+        yield VerdictRow(
+            trial.name,
+            trial.number,
+            _role(trial, records),
+            reference.name if reference else "",
+            Cells.of(trial, objective.output, objective.steps_key),
+            each,
+            NOT_VERIFIED if each else "",
+        )
+
+
+def _notable(records: list[Trial]) -> list[Trial]:
+    """Return the front's knee, highest PSNR_GT and fewest steps, each once, in this order."""
+    members = front_of(records)
+    if not members:
+        return []
+    picked = [members[pick_of([t.score for t in members], w)] for w in ("knee", "psnr", "steps")]
+    return list({trial.number: trial for trial in picked}.values())
+
+
+def _role(trial: Trial, records: list[Trial]) -> str:
+    """Say what a trial is on the front, and whether it is a candidate."""
+    members = front_of(records)
+    words = []
+    for which, name in (("knee", "knee"), ("psnr", "highest PSNR"), ("steps", "fewest steps")):
+        if members and members[pick_of([t.score for t in members], which)] is trial:
+            words.append(f"front's {name}")
+    if not words and trial in members:
+        words.append("on the front")
+    if trial.candidate:
+        words.append("plain DIP" if trial.is_plain else "candidate")
+    return ", ".join(words)

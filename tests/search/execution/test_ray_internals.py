@@ -1,0 +1,46 @@
+"""What `search.execution.ray_internals` uses of Ray still exists."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import search.execution.ray_internals  # noqa: F401  # isort: skip - before Ray: its environment
+
+import ray
+from internals import lost_imports, private_attributes
+from ray._private import ray_constants
+from ray.air._internal.mlflow import _MLflowLoggerUtil
+from ray.air.integrations.mlflow import MLflowLoggerCallback
+from ray.job_submission import JobSubmissionClient
+from ray.tune.execution.tune_controller import TuneController
+
+ADAPTER = Path(__file__).parents[3] / "search" / "execution" / "ray_internals.py"
+
+
+def test_ray_still_has_what_is_imported() -> None:
+    assert not lost_imports(ADAPTER, "ray"), (
+        f"Ray {ray.__version__} moved {', '.join(lost_imports(ADAPTER, 'ray'))}, which "
+        "search/execution/ray_internals.py uses: change it there"
+    )
+
+
+def test_ray_still_has_the_private_attributes() -> None:
+    text = inspect.getsource
+    there = {
+        "_actor_manager": "self._actor_manager" in text(TuneController),
+        "_do_request": hasattr(JobSubmissionClient, "_do_request"),
+        "_get_client": hasattr(_MLflowLoggerUtil, "_get_client"),
+        "_trial_runs": "self._trial_runs" in text(MLflowLoggerCallback),
+    }
+    assert private_attributes(ADAPTER) == set(there), "this test names what the adapter uses"
+    for name, is_there in there.items():
+        assert is_there, (
+            f"Ray {ray.__version__} moved {name}, which search/execution/ray_internals.py uses: "
+            "change it there"
+        )
+    for name in ("ENABLE_RAY_CLUSTER", "ENABLE_RAY_CLUSTERS_ENV_VAR"):
+        assert hasattr(ray_constants, name), (
+            f"Ray {ray.__version__} moved {name}, without which its servers listen on all "
+            "interfaces: search/execution/ray_internals.py uses it"
+        )
