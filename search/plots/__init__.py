@@ -1,7 +1,7 @@
-"""The figures of a run, each a function that returns a matplotlib figure.
+"""The figures of a run. Each function returns a matplotlib figure.
 
-They use no pyplot and leave matplotlib's settings as they were; `search.plots.style` has the two
-styles. Each is imported when first used, as matplotlib takes its time.
+The functions do not use pyplot and do not change matplotlib's settings; `search.plots.style`
+defines the two styles. They are imported when first used, because importing matplotlib is slow.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Attainment: the best PSNR_GT so far, over iterations."""
+"""The best PSNR_GT so far, over iterations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from dipstage.documents.schedule_file import Measure
 from search.analysis.best_so_far import attainment, envelope, psnr_gt_curves, rank_by_budget
-from search.plots.chosen import MOST
-from search.plots.style import SMALL, Plot, Style, drawing, legend_below, lines_of
+from search.plots.chosen import MAX_LINES
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_styles
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -18,10 +18,11 @@ def plot_attainment(
     budget: int | None = None,
     style: Style = "screen",
 ) -> Plot:
-    """Best PSNR_GT by iteration: of any schedule (the envelope), of the best one for the budget,
-    and of the candidates. Mean over replicates.
+    """Draw the best PSNR_GT so far of the best schedule for a budget and of the candidates, each as
+    a mean over replicates, and the envelope of all schedules.
 
-    ranked: of `rank_by_budget`, where it is known already. budget: the search's own by default.
+    ranked: the result of `rank_by_budget`, if it is known already. budget: the search's own by
+    default.
     """
     output, whole = run.objective.output, run.experiment.trainer.iterations
     budget = whole if budget is None else budget
@@ -29,13 +30,13 @@ def plot_attainment(
     curves = {trial.number: psnr_gt_curves(run, trial, output) for trial, _ in ranked}
     best, measure = ranked[0]
     candidates = [trial for trial, _ in ranked if trial.candidate and trial is not best]
-    shown = [best, *sorted(candidates, key=lambda trial: trial.number)][:MOST]
+    shown = [best, *sorted(candidates, key=lambda trial: trial.number)][:MAX_LINES]
     words = f"{output} output, mean over {measure.n} replicates"
     with drawing(style, 0.66 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
         around = envelope(list(curves.values()), whole)
         axes.plot(around, color="0.8", linewidth=5, label="envelope", solid_capstyle="butt")
-        for trial, line in zip(shown, lines_of(run, shown), strict=True):
+        for trial, line in zip(shown, line_styles(run, shown), strict=True):
             axes.plot(attainment(curves[trial.number], whole), label=trial.name, **line)
         if budget < whole:
             axes.axvline(budget - 1, color="black", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Which trials a figure shows, and what they are called in it."""
+"""The trials that a figure shows, and their names in it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from search.analysis.front import pick
 from search.store.records import Trial
 from search.store.run import RunRecord
 
-MOST = 8
-"""Lines that a figure shows unless more are asked for by name."""
+MAX_LINES = 8
+"""Maximum number of lines in a figure, unless more are asked for by name."""
 _PICKS = ("knee", "psnr", "steps")
 
 
 def split_names(run: RunRecord, text: str) -> list[str]:
-    """`12,baseline,sharp-linear:stages=50,x=10` in its parts: names may hold commas."""
+    """Split a list such as `12,baseline,sharp-linear:stages=50,x=10`, whose names can have
+    commas.
+    """
     parts, names = text.split(","), {trial.name for trial in run.records()}
     found: list[str] = []
     while parts:
@@ -28,16 +30,16 @@ def split_names(run: RunRecord, text: str) -> list[str]:
 def choose(
     run: RunRecord, which: Sequence[str | int], usable: Callable[[Trial], bool]
 ) -> list[Trial]:
-    """Trials by number, by candidate's name, or by knee, psnr, steps; each once, in that order.
+    """Return the trials to draw, each once, in the order given.
 
-    By default the front's knee and the candidates, as far as `usable`; InputError for a trial
-    that was asked for and is not, and where there is none at all.
+    which: numbers, names of candidates, or knee, psnr, steps; by default the knee of the front and
+    the usable candidates. InputError for a trial that is not usable, or if there is none at all.
     """
     trials = run.records()
     if not which:
         knee = [pick(run, "knee")] if any(t.values is not None for t in trials) else []
         candidates = [t for t in trials if t.candidate and usable(t) and t not in knee]
-        found = [*knee, *candidates][:MOST]
+        found = [*knee, *candidates][:MAX_LINES]
     else:
         found = [_named(run, trials, str(name)) for name in which]
         for trial in found:
@@ -61,7 +63,7 @@ def _named(run: RunRecord, trials: list[Trial], name: str) -> Trial:
     )
 
 
-def labels_of(run: RunRecord, trials: Sequence[Trial]) -> list[str]:
-    """The trials' names; the knee is marked where a search had a front to have one on."""
+def legend_labels(run: RunRecord, trials: Sequence[Trial]) -> list[str]:
+    """Return the names of the trials; the knee is marked if there is a front."""
     knee = pick(run, "knee").number if any(t.values is not None for t in trials) else None
     return [trial.name + (" (knee)" if trial.number == knee else "") for trial in trials]

@@ -1,4 +1,4 @@
-"""PSNR_GT over iterations, of several schedules on one axis."""
+"""PSNR_GT over iterations, for several schedules on one axis."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import psnr_gt_curves
-from search.plots.chosen import choose, labels_of
+from search.plots.chosen import choose, legend_labels
 from search.plots.spread import Errors, Spread, spread_of
-from search.plots.style import Plot, Style, drawing, legend_below, lines_of
+from search.plots.style import Plot, Style, drawing, legend_below, line_styles
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -26,9 +26,10 @@ _SCORE = "max_psnr_gt_db"
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A trial's PSNR_GT in one output: mean over replicates, and half of the band, (iterations,).
+    """PSNR_GT of a trial in one output: mean over replicates and half width of the band,
+    (iterations,).
 
-    Both end where the first replicate ended: beyond, the mean would be one over other pictures.
+    Both end where the first replicate ended; beyond, the mean would be over fewer pictures.
     """
 
     mean: NDArray[np.float64]
@@ -43,12 +44,13 @@ def plot_curves(
     errors: Errors = "paired",
     from_db: float | None = None,
 ) -> Plot:
-    """Mean over replicates with a band, stage switches as ticks, maxima as points.
+    """Draw the mean over replicates with a band, stage switches as ticks and maxima as points.
 
-    which: numbers, candidates' names, knee, psnr, steps; by default the knee and the candidates.
-    output: by default the one that is optimised. A point is the mean of the replicates' maxima at
-    the mean of their steps, as in the tables: it lies a little above the curve, as replicates reach
-    their maxima at different iterations. from_db: where the axis begins.
+    A point is the mean of the replicates' maxima at the mean of their steps, as in the tables. It
+    is a little above the curve, because replicates reach their maxima at different iterations.
+
+    which: numbers, names of candidates, or knee, psnr, steps; by default the knee and the
+    candidates. output: by default the output that is optimised. from_db: lower end of the axis.
     """
     if output not in (None, "both", *OUTPUTS):
         raise InputError(f"output must be raw, smoothed or both, got {output!r}")
@@ -84,8 +86,8 @@ def _draw(
     spread: Spread,
     maxima: bool,
 ) -> None:
-    """One output. maxima: whether the names say where they are."""
-    names, lines = labels_of(run, trials), lines_of(run, trials)
+    """Draw one output. maxima: whether the legend gives the maximum of each schedule."""
+    names, lines = legend_labels(run, trials), line_styles(run, trials)
     for trial, name, line in zip(trials, names, lines, strict=True):
         curve = mean_curve(run, trial, output, spread)
         best = trial.measure(output, _SCORE).mean
@@ -109,7 +111,7 @@ def _draw(
 
 
 def mean_curve(run: RunRecord, trial: Trial, output: Output, spread: Spread) -> Curve:
-    """Of a trial's finished replicates; InputError if a file cannot be read."""
+    """Return the mean over a trial's finished replicates; InputError if a file cannot be read."""
     curves = psnr_gt_curves(run, trial, output)
     shared = min(len(curve) for curve in curves)
     table = np.array([curve[:shared] for curve in curves], np.float64)

@@ -1,4 +1,4 @@
-"""The front: steps to max against max PSNR_GT."""
+"""The front: maximum PSNR_GT over steps to the maximum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from dipstage.terminal.palette import BLUE, GREY, VERMILLION
 from search.analysis.front import front_of, pick
 from search.experiment.objectives import Score
-from search.plots.labels import name_points
+from search.plots.labels import label_points
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below
 from search.store.records import Trial
@@ -24,11 +24,13 @@ def plot_front(
     errors: Errors = "paired",
     from_db: float | None = None,
 ) -> Plot:
-    """Sampled trials, the front by number, candidates by name, with bars over replicates.
+    """Draw the sampled trials, the front by number and the candidates by name, with error bars.
 
-    Kinds differ by shape and lightness. A trial that is raced stands where it was predicted.
-    errors: see `search.plots.spread`. from_db: where the axis begins; what lies below is counted in
-    the caption.
+    Kinds of trials differ in shape and lightness. A raced trial, which was stopped early, is drawn
+    at its predicted score.
+
+    errors: see `search.plots.spread`. from_db: lower end of the axis; the caption says how many
+    trials are below it.
     """
     records, objective = run.records(), run.objective
     everything = [trial for trial in records if trial.values is not None]
@@ -57,7 +59,7 @@ def plot_front(
         figure.explain(f"{run.name}: {words}{below}", f"front of {len(members)}; {words}{below}")
         places = [(t.score.steps_to_max, t.score.max_psnr_gt_db, _name(t)) for t in named]
         others = [(s.steps_to_max, s.max_psnr_gt_db) for s in [*_scores(dominated), *raced]]
-        name_points(figure, axes, places, others, SMALL[style])
+        label_points(figure, axes, places, others, SMALL[style])
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Importance of the parameters for both objectives."""
+"""The importance of the parameters for both objectives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BAR = 0.38
 
 
 def plot_importance(run: RunRecord, style: Style = "screen") -> Plot:
-    """Two bars for each parameter, the most important on top; InputError where there are none."""
+    """Draw two bars for each parameter, the most important on top; InputError if there are none."""
     found = importance_of(run)
     if not found.values:
         raise InputError(found.reason)
@@ -23,7 +23,7 @@ def plot_importance(run: RunRecord, style: Style = "screen") -> Plot:
         for name, share in shares.items():
             totals[name] = totals.get(name, 0.0) + share
     if not totals:
-        raise InputError(f"all trials of {run.name} are equal: no parameter matters")
+        raise InputError(f"all trials of {run.name} have equal scores: no parameter matters")
     names = sorted(totals, key=lambda name: (totals[name], name))
     labels = ("max PSNR$_{GT}$", run.objective.steps_words)
     looks: tuple[Any, ...] = ({"color": BLUE}, {"facecolor": ORANGE, "hatch": "///"})

@@ -1,4 +1,4 @@
-"""Names beside points, placed so that they hide neither points nor one another."""
+"""Names beside points, placed so that they cover neither points nor each other."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ _PLACES = tuple(
     for far in (1, 2, 3)
     for dx, dy in ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 )  # fmt: skip
-"""Where a name may stand, in units of its distance: how far right and up, and its alignment."""
+"""Possible places of a name: offsets to the right and up, in units of its distance, and
+alignment."""
 _MARKER = 0.6
-"""Half of a marker's side, as a share of the text's size, that a name keeps clear of."""
+"""Half the side of a marker that names must not cover, as a fraction of the text size."""
 
 
-_NEAR = 8
-"""Places that are near enough to need no line to the point."""
+_PLACES_WITHOUT_LINE = 8
+"""Number of places that are so near that no line to the point is needed."""
 
 
-def name_points(
+def label_points(
     figure: Figure,
     axes: Axes,
     named: Sequence[tuple[float, float, str]],
     others: Sequence[tuple[float, float]],
     size: float,
 ) -> None:
-    """Write a name at each point (x, y, name) where it covers least of the points and names.
+    """Write a name beside each point (x, y, name), where it covers the least of points and names.
 
-    size: of the text, in points. The axes' limits must be final.
+    The limits of the axes must be final.
+
+    others: points without a name. size: text size in points.
     """
     figure.draw_without_rendering()
     scale = figure.dpi / 72
@@ -49,7 +52,7 @@ def name_points(
             textcoords="offset points",
             fontsize=size,
             annotation_clip=False,
-            parse_math=False,  # Names of files may hold dollars.
+            parse_math=False,  # File names can contain dollar signs.
             zorder=5,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.5, "shrinkA": 0,
@@ -62,7 +65,7 @@ def name_points(
             box = text.get_window_extent()
             cost = sum(_shared(box, other) for other in taken)
             cost += 4 * (box.width * box.height - _shared(box, inside))
-            # Of places that are as free, the first, which is the nearest.
+            # Among equally free places the first wins, because it is the nearest.
             if best is None or cost < best[0] - 1e-6:
                 best = cost, i, box
         assert best is not None
@@ -70,12 +73,12 @@ def name_points(
         text.set(horizontalalignment=ha, verticalalignment=va)
         text.xyann = (dx * distance, dy * distance)
         assert text.arrow_patch is not None
-        text.arrow_patch.set_visible(best[1] >= _NEAR)
+        text.arrow_patch.set_visible(best[1] >= _PLACES_WITHOUT_LINE)
         taken.append(best[2].padded(0.15 * size * scale))
 
 
 def _shared(one: Bbox, other: Bbox) -> float:
-    """Area that two boxes share, in pixels."""
+    """Return the area that two boxes share, in square pixels."""
     width = min(one.x1, other.x1) - max(one.x0, other.x0)
     height = min(one.y1, other.y1) - max(one.y0, other.y0)
     return float(max(width, 0.0) * max(height, 0.0))

@@ -1,4 +1,4 @@
-"""Schedules as staircases over iterations, several on one axis."""
+"""Schedules as staircases over iterations, for several schedules on one axis."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
 from dipstage.presets import Baseline, is_preset, parse_preset
 from dipstage.schedules import Schedule
-from search.plots.chosen import choose, labels_of
-from search.plots.style import Plot, Style, drawing, legend_below, lines_of
+from search.plots.chosen import choose, legend_labels
+from search.plots.style import Plot, Style, drawing, legend_below, line_styles
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -33,19 +33,19 @@ def plot_schedules(
     level: Level = "stage",
     style: Style = "screen",
 ) -> Plot:
-    """What each iteration trains on, by default in the knee and the candidates that have
-    more than one stage.
+    """Draw the target of each iteration, by default for the knee and the candidates that have more
+    than one stage.
 
-    level: the stage's index from 1, the observation last (stages that got no iteration keep their
-    index, as in the report); or alpha_bar; or the standard deviation of the noise that the target
-    has on top of the observation, 127.5 · sqrt(1 - alpha_bar), on the scale of 0 to 255.
+    level: stage, for the index of the stage from 1, counting stages without iterations, as in the
+    report; alpha-bar, for the noise level; or sigma, for the standard deviation of the noise that
+    the target adds to the observation, 127.5 · sqrt(1 - alpha_bar), on the scale from 0 to 255.
     """
     if level not in LEVELS:
         raise InputError(f"level must be {', '.join(LEVELS)}, got {level!r}")
-    trials = choose(run, which or _staged(run), lambda trial: trial.schedule is not None)
+    trials = choose(run, which or _multi_stage(run), lambda trial: trial.schedule is not None)
     with drawing(style, 0.62 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
-        names, lines = labels_of(run, trials), lines_of(run, trials)
+        names, lines = legend_labels(run, trials), line_styles(run, trials)
         for trial, name, line in zip(trials, names, lines, strict=True):
             assert trial.schedule is not None
             values = _levels(run, trial, trial.schedule, level)
@@ -61,8 +61,10 @@ def plot_schedules(
     return figure
 
 
-def _staged(run: RunRecord) -> list[int]:
-    """Of the knee and the candidates those that have a staircase; all where none has."""
+def _multi_stage(run: RunRecord) -> list[int]:
+    """Return the trials among the knee and the candidates with several stages; if none, all are
+    drawn.
+    """
     trials = choose(run, (), lambda trial: trial.schedule is not None)
     return [t.number for t in trials if t.schedule and not t.is_plain]
 
@@ -77,12 +79,12 @@ def _levels(run: RunRecord, trial: Trial, schedule: Schedule, level: Level) -> l
 
 
 def stage_indices(run: RunRecord, trial: Trial, schedule: Schedule) -> list[int]:
-    """Index of each stage, from 1, among all that the schedule's recipe has.
+    """Return the index of each stage, from 1, among all stages of the family or preset.
 
-    A schedule drops the stages that got no iteration; where its recipe is not known, as for one
-    from a file, its stages are counted as they are.
+    A schedule omits stages without iterations. If its family or preset is not known, as for a
+    schedule from a file, only its own stages are counted.
     """
-    whole = _recipe(run, trial)
+    whole = _origin(run, trial)
     if whole is None:
         return list(range(1, len(schedule.stages) + 1))
     noise, noised = whole
@@ -93,8 +95,8 @@ def stage_indices(run: RunRecord, trial: Trial, schedule: Schedule) -> list[int]
     return [nearest(stage.alpha_bar) + 1 for stage in schedule.stages]
 
 
-def _recipe(run: RunRecord, trial: Trial) -> tuple[NoiseLevels, int] | None:
-    """Noise levels and number of noised stages that a schedule was made from."""
+def _origin(run: RunRecord, trial: Trial) -> tuple[NoiseLevels, int] | None:
+    """Return the noise levels and the number of noised stages that a schedule was made from."""
     if trial.candidate is None:
         point = run.point(trial)
         family = point.family if point else None
@@ -103,7 +105,7 @@ def _recipe(run: RunRecord, trial: Trial) -> tuple[NoiseLevels, int] | None:
         return None
     preset = parse_preset(trial.candidate)
     if isinstance(preset, Baseline) or trial.schedule != preset.schedule(_iterations(trial)):
-        return None  # A schedule file may have a preset's name.
+        return None  # A schedule file can have the name of a preset.
     return preset.noise, preset.stages - 1
 
 

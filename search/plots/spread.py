@@ -1,9 +1,9 @@
-"""The spread of a trial over its replicates, as bars and bands show it.
+"""The spread of a trial over its replicates, which error bars and bands show.
 
-All trials are trained on the same pictures and seeds, so pictures that are easy and seeds that are
-lucky move all trials alike, and say nothing of their difference. The paired spread takes off what a
-replicate is above the others on average over all complete trials (Cousineau 2005, with Morey's 2008
-correction), and gives the standard error of what is left.
+All trials are trained on the same pictures and seeds. An easy picture or a lucky seed therefore
+moves all trials alike, and says nothing about their differences. The paired spread subtracts the
+mean offset of each replicate over all complete trials (Cousineau 2005, with the correction of Morey
+2008), and is the standard error of the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ ERRORS: tuple[Errors, ...] = ("paired", "std", "none")
 
 @dataclass(frozen=True)
 class Spread:
-    """How bars are taken; `offsets` is what each replicate lies above the mean, by score."""
+    """How error bars are computed.
+
+    offsets: for each score, the mean offset of each replicate from the mean of all.
+    """
 
     kind: Errors
     offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -33,7 +36,7 @@ class Spread:
 
     @property
     def words(self) -> str:
-        """For a caption."""
+        """Description for a caption."""
         return {
             "paired": "± paired standard error",
             "std": "± standard deviation",
@@ -41,11 +44,11 @@ class Spread:
         }[self.kind]
 
     def adjusted(self, key: str, replicate: str, value: float) -> float:
-        """A replicate's score without what the replicate itself adds."""
+        """Return the score of a replicate without the mean offset of that replicate."""
         return value - self.offsets.get(key, {}).get(replicate, 0.0)
 
     def of(self, trial: Trial, output: Output, key: str) -> float:
-        """Half the length of a trial's bar in one score; 0 where there is none to show."""
+        """Return half the length of a trial's error bar in one score; 0 if there is no bar."""
         values = [
             self.adjusted(key, name, float(getattr(replicate.scores(output), key)))
             for name, replicate in trial.replicates.items()
@@ -53,18 +56,21 @@ class Spread:
         return stdev(values) * self.factor(len(values)) if len(values) > 1 else 0.0
 
     def factor(self, n: int) -> float:
-        """Half the length of a bar in standard deviations of n adjusted replicates."""
+        """Return half the length of a bar, in standard deviations of n adjusted replicates."""
         return {"paired": self.scale / math.sqrt(n), "std": 1.0, "none": 0.0}[self.kind]
 
 
 def spread_of(run: RunRecord, output: Output, kind: Errors, keys: Sequence[str]) -> Spread:
-    """Of a run's trials in some scores. Paired needs two complete trials, and else is `std`."""
+    """Return the spread of a run's trials for some scores.
+
+    `paired` needs two complete trials; with fewer it becomes `std`.
+    """
     if kind not in ERRORS:
         raise InputError(f"errors must be paired, std or none, got {kind!r}")
     complete = [trial for trial in run.records() if trial.values is not None]
     if kind != "paired" or len(complete) < 2:
         return Spread("std" if kind == "paired" else kind)
-    # Complete trials have all replicates.
+    # Every complete trial has all replicates.
     replicates = list(complete[0].replicates)
     offsets = {}
     for key in keys:

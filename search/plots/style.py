@@ -1,6 +1,6 @@
-"""Two styles, their lines, and a figure that keeps to its style wherever it is drawn.
+"""Two styles, their lines, and a figure that keeps its style wherever it is drawn.
 
-Lines differ by their dashes as well as by their colours, and points by shape and lightness, so that
+Lines differ in their dashes as well as in their colours, and points in shape and lightness, so that
 every figure can be read in grey.
 """
 
@@ -30,14 +30,14 @@ Line: TypeAlias = tuple[str, Any]
 STYLES: tuple[Style, ...] = ("screen", "paper")
 
 SMALL: dict[Style, float] = {"screen": 9, "paper": 7}
-"""Points of the text beside points and lines."""
+"""Size of the text beside points and lines, in points."""
 FOUND: tuple[Line, ...] = (
     (BLUE, "-"),
     (ORANGE, (0, (8, 2))),
     (SKY, (0, (8, 1.5, 3, 1.5))),
     (BLACK, (0, (1, 2))),
 )
-"""Colour and dashes of the first, second, … sampled schedule of a figure."""
+"""Colour and dashes of the first, second, … sampled schedule in a figure."""
 CANDIDATES: tuple[Line, ...] = (
     (BLACK, (0, (4, 1.5))),
     (VERMILLION, (0, (6, 1.5, 1, 1.5))),
@@ -46,12 +46,12 @@ CANDIDATES: tuple[Line, ...] = (
     (ORANGE, (0, (2, 1))),
     (SKY, (0, (3, 2, 1, 2))),
 )
-"""Of a run's first, second, … candidate, which is the same in all figures of the run."""
+"""Colour and dashes of the first, second, … candidate, the same in all figures of a run."""
 
 _WIDTH = {"screen": 7.0, "paper": 3.4}
-"""In inches; 3.4 is a column of a paper in two columns."""
+"""Width in inches; 3.4 is one column of a two-column paper."""
 _TITLE = 84
-"""Characters of a title that fit in a line."""
+"""Number of characters of a title that fit in a line."""
 _SHARED: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -94,7 +94,7 @@ _OWN: dict[Style, Any] = {
 
 @contextmanager
 def settings(style: Style) -> Iterator[None]:
-    """matplotlib's own settings but for the style's, whatever the user's are; then back again."""
+    """Use the style on top of matplotlib's defaults, and restore the user's settings afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SHARED | _OWN[style])
@@ -102,31 +102,31 @@ def settings(style: Style) -> Iterator[None]:
 
 
 class Plot(Figure):
-    """A figure of a run. A notebook shows it; `savefig` gives the same bytes each time.
+    """A figure of a run. Notebooks display it; `savefig` writes the same bytes each time.
 
-    style: that it keeps, as matplotlib looks its settings up again when it draws and saves.
-    caption: what it shows and what it rests on, for the text that goes with it.
+    style: the style of the figure, which is applied again when it is drawn or saved, because
+    matplotlib reads its settings then. caption: what the figure shows, for the text beside it.
     """
 
     def __init__(self, style: Style, height: float) -> None:
-        """A figure as wide as its style is, `height` times that high."""
+        """Make a figure with the width of its style; its height is `height` times the width."""
         width = _WIDTH[style]
         super().__init__(figsize=(width, width * height), layout="constrained")
         self.style, self.caption = style, ""
 
     def explain(self, title: str, caption: str) -> None:
-        """Set the caption; a title has its place on a screen only."""
+        """Set the caption, and the title, which only the screen style shows."""
         self.caption = caption
         if self.style == "screen":
             self.suptitle(fill(title, _TITLE), fontsize="medium")
 
     def draw(self, renderer: RendererBase) -> None:
-        """As matplotlib does, in the figure's style."""
+        """Draw the figure in its style."""
         with settings(self.style):
             super().draw(renderer)
 
     def savefig(self, fname: str | PathLike[Any] | IO[Any], **options: Any) -> None:
-        """As matplotlib does, in the figure's style; without a date, unless one is asked for."""
+        """Save the figure in its style, without a date unless `options` give one."""
         kind = options.get("format") or Path(str(fname)).suffix.removeprefix(".")
         options.setdefault("metadata", METADATA.get(kind.lower()))
         with settings(self.style):
@@ -134,21 +134,24 @@ class Plot(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi)  # `savefig.dpi` is for print.
+        self.savefig(buffer, format="png", dpi=self.dpi)  # The setting `savefig.dpi` is for print.
         return buffer.getvalue()
 
 
 @contextmanager
 def drawing(style: Style, height: float) -> Iterator[Plot]:
-    """A new figure to draw on in its style, `height` times its width high; InputError for none."""
+    """Yield a new figure to draw on in a style; its height is `height` times its width.
+
+    InputError if there is no such style.
+    """
     if style not in STYLES:
         raise InputError(f"style must be screen or paper, got {style!r}")
     with settings(style):
         yield Plot(style, height)
 
 
-def lines_of(run: RunRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Colour and dashes of each schedule; after as many as there are they begin anew."""
+def line_styles(run: RunRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return the colour and dashes of each schedule; they repeat if there are many schedules."""
     candidates = [trial.number for trial in run.records() if trial.candidate]
     lines, found = [], 0
     for trial in trials:
@@ -161,9 +164,9 @@ def lines_of(run: RunRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int, *, math: bool = False) -> None:
-    """A legend under the axes, where it hides nothing.
+    """Draw a legend below the axes, where it covers nothing.
 
-    math: whether dollars enclose mathematics, which those in names of files do not.
+    math: whether dollar signs enclose mathematics; in file names they do not.
     """
     handles, labels = axes.get_legend_handles_labels()
     if handles:

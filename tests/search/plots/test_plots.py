@@ -21,7 +21,7 @@ from dipstage.terminal.plots import save_figure
 from search import Run
 from search.execution.ledger import Ledger
 from search.plots import Plot
-from search.plots.labels import name_points
+from search.plots.labels import label_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
 from search.plots.style import STYLES, Style, drawing
@@ -312,7 +312,7 @@ def test_names_give_way_to_points_and_to_one_another() -> None:
         axes = figure.subplots()
         axes.set(xlim=(0, 1), ylim=(0, 1))
         points = [(0.5, 0.5, "one"), (0.5, 0.52, "two"), (0.52, 0.5, "three"), (0.98, 0.98, "end")]
-        name_points(figure, axes, points, [(0.55, 0.55)], 7)
+        label_points(figure, axes, points, [(0.55, 0.55)], 7)
         boxes = [text.get_window_extent() for text in axes.texts]
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
         inside = axes.get_window_extent()
