@@ -110,7 +110,7 @@ class Run(RunRecord):
         return plot_importance(self, style)
 
     def plot_attainment(self, budget: int | None = None, style: Style = "screen") -> Plot:
-        """The best PSNR_GT by each iteration, and which schedule attains most in a budget."""
+        """Plot the best PSNR_GT by each iteration, and the best schedule for a budget."""
         from search.plots import plot_attainment
 
         return plot_attainment(self, budget=budget, style=style)

@@ -134,8 +134,8 @@ def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path
     "--budget",
     type=int,
     metavar="N",
-    help="Which schedules attain most in N iterations, instead of the front; --plot then draws "
-    "attainment over iterations.",
+    help="Which schedules are best within N iterations, instead of the front; --plot then draws "
+    "the best PSNR_GT so far over iterations.",
 )
 @of_a_run
 def pareto(
@@ -233,12 +233,12 @@ def compare(
     Runs that differ in nothing but the sampler's seed are repetitions of one search: for them it
     also says what a quarter, half and three quarters of them found.
     """
-    from search.analysis.comparison import refuse_unlike
+    from search.analysis.comparison import check_comparable
     from search.store.run import RunRecord
     from search.terminal.comparison_tables import comparison_rows, plot_comparison, print_comparison
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
-    refuse_unlike(runs)
+    check_comparable(runs)
     _check_plot_name(plot_file)
     if csv_file is None and plot_file is None:
         print_comparison(runs, make_console().print)

@@ -79,7 +79,7 @@ _NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
     "--budget",
     type=int,
     metavar="N",
-    help="For attainment: the schedule that attains most in N iterations is drawn beside the "
+    help="For attainment: the schedule that is best within N iterations is drawn beside the "
     "candidates [default: the search's budget].",
 )
 def plot(
@@ -92,7 +92,7 @@ def plot(
     **options: Any,
 ) -> None:
     """Draw a figure of a run: its front, PSNR_GT curves, schedules as staircases, the importance of
-    its parameters, or attainment over iterations.
+    its parameters, or the best PSNR_GT so far over iterations.
 
     Prints what a caption has to say of it. The same run gives the same file, byte for byte.
     """

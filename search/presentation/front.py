@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from search.analysis.pareto import beats_in_both, dominates
+from search.analysis.pareto import dominates, strictly_dominates
 from search.store.records import Trial
 
 
@@ -15,13 +15,15 @@ def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str
         beaten = [
             other for other in others if other.candidate and dominates(trial.score, other.score)
         ]
-        strictly = [o.name for o in beaten if beats_in_both(trial.score, o.score)]
-        partly = [o.name for o in beaten if not beats_in_both(trial.score, o.score)]
+        strictly = [o.name for o in beaten if strictly_dominates(trial.score, o.score)]
+        partly = [o.name for o in beaten if not strictly_dominates(trial.score, o.score)]
         words = [f"beats {_names(strictly)} in both"] if strictly else []
         words += [f"beats {_names(partly)} in one, equal in the other"] if partly else []
         return ", ".join(words)
     above = [m.name for m in members if dominates(m.score, trial.score)]
-    strictly_above = all(beats_in_both(m.score, trial.score) for m in members if m.name in above)
+    strictly_above = all(
+        strictly_dominates(m.score, trial.score) for m in members if m.name in above
+    )
     return f"beaten {'in both ' if strictly_above else ''}by {_names(above)}"
 
 

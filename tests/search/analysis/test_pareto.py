@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from search.analysis.pareto import beats_in_both, dominates, front, hypervolume, knee
+from search.analysis.pareto import dominates, front, hypervolume, knee, strictly_dominates
 from search.experiment.objectives import Score
 
 scores = st.lists(
@@ -37,10 +37,10 @@ def test_ties_duplicates_one_point_no_point_and_non_finite_values() -> None:
     assert front(odd) == [3]
 
 
-def test_dominance_is_told_from_beating_in_both() -> None:
+def test_strict_dominance_needs_both_objectives() -> None:
     assert dominates(Score(2, 1), Score(1, 1))
-    assert not beats_in_both(Score(2, 1), Score(1, 1))
-    assert beats_in_both(Score(2, 1), Score(1, 2))
+    assert not strictly_dominates(Score(2, 1), Score(1, 1))
+    assert strictly_dominates(Score(2, 1), Score(1, 2))
     assert not dominates(Score(1, 1), Score(1, 1))
 
 
