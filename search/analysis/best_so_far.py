@@ -1,7 +1,7 @@
-"""Attainment: the best PSNR_GT that a schedule has reached by an iteration.
+"""Best so far: the best PSNR_GT that a schedule has reached by each iteration.
 
-Every point of a curve is attainable, not its maximum alone. The mean is over a trial's replicates;
-a run that ended keeps what it had reached.
+Training can be stopped anywhere, so every point of such a curve counts, not the maximum alone. A
+trial's curve is the mean over its replicates. A replicate that stopped early keeps its best value.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 
-def attained(psnr_gt_db: Curve, budget: int) -> float:
-    """The best of the first `budget` iterations of one replicate's curve, (iterations,)."""
+def best_by(psnr_gt_db: Curve, budget: int) -> float:
+    """Return the highest of the first `budget` values of one replicate's curve, (iterations,)."""
     return float(np.max(psnr_gt_db[:budget]))
 
 
-def attainment(curves: Sequence[Curve], budget: int) -> NDArray[np.float64]:
-    """Mean over replicates of the best PSNR_GT by each iteration, (budget,); dB."""
+def best_so_far(curves: Sequence[Curve], budget: int) -> NDArray[np.float64]:
+    """Return the best PSNR_GT by each iteration, averaged over replicates: (budget,), dB."""
     best = [np.maximum.accumulate(np.asarray(curve[:budget], np.float64)) for curve in curves]
     return np.asarray(
         np.mean([np.pad(each, (0, budget - len(each)), mode="edge") for each in best], axis=0)
@@ -38,19 +38,23 @@ def attainment(curves: Sequence[Curve], budget: int) -> NDArray[np.float64]:
 
 
 def envelope(trials: Sequence[Sequence[Curve]], budget: int) -> NDArray[np.float64]:
-    """The highest attainment of any trial by each iteration, (budget,); dB."""
-    return np.asarray(np.max([attainment(curves, budget) for curves in trials], axis=0))
+    """Return the best PSNR_GT that any trial has reached by each iteration: (budget,), dB."""
+    return np.asarray(np.max([best_so_far(curves, budget) for curves in trials], axis=0))
 
 
 def psnr_gt_curves(run: RunRecord, trial: Trial, output: Output) -> list[Curve]:
-    """PSNR_GT of a trial's replicates; InputError if a file cannot be read."""
+    """Read PSNR_GT of a trial's replicates; InputError if a file cannot be read."""
     return [run.curves(trial, key)[f"psnr_gt_{output}_db"] for key in trial.replicates]
 
 
 def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:
-    """Complete trials by what they attain in `budget` iterations, best first.
+    """Rank the complete trials by the best PSNR_GT that they reach within `budget` iterations.
 
-    In the output that is optimised. InputError for a budget that was not trained.
+    The output that the search optimises is judged. The best trial comes first; each comes with the
+    mean and spread over its replicates.
+
+    Raises:
+        InputError: If the budget is longer than the search's, or below 1.
     """
     whole = run.experiment.trainer.iterations
     if not 1 <= budget <= whole:
@@ -60,7 +64,7 @@ def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:
         if trial.values is None:
             continue
         curves = psnr_gt_curves(run, trial, run.objective.output)
-        values = [attained(curve, budget) for curve in curves]
+        values = [best_by(curve, budget) for curve in curves]
         spread = stdev(values) if len(values) > 1 else None
         ranked.append((trial, Measure(fmean(values), len(values), spread)))
     return sorted(ranked, key=lambda pair: (-pair[1].mean, pair[0].number))

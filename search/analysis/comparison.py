@@ -1,4 +1,4 @@
-"""Searches side by side: hypervolume over trials and over hours, attainment over repetitions."""
+"""Comparison of searches: hypervolume over trials and hours, attainment over repetitions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 def reference_point(experiment: Experiment) -> Score:
-    """The point that hypervolumes are measured from, the same for every search of one task.
+    """Return the reference point of the hypervolume, the same for every search of one task.
 
-    PSNR_GT of an observation with noise of sigma_255, 20 log10(255 / sigma_255) dB without
-    clipping, at the last iteration of the budget: doing nothing, and taking all the time for it.
+    Its PSNR is that of the observation itself, 20 log10(255 / sigma_255) dB without clipping. Its
+    steps are the whole budget: it stands for doing nothing and taking all the time for it.
     """
     sigma = experiment.task.sigma_255
     psnr = 20 * math.log10(255 / sigma) if sigma > 0 else 0.0
@@ -31,10 +31,10 @@ def reference_point(experiment: Experiment) -> Score:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A search after some of its trials; training hours add up over all workers.
+    """State of a search after some of its trials.
 
-    By training time, as a search that lay interrupted for a night, or had more workers, is no
-    worse and no better for it.
+    Training hours are summed over all workers. Wall time would depend on interruptions and on the
+    number of workers, which say nothing about the search.
     """
 
     trials: int
@@ -43,7 +43,7 @@ class Moment:
 
 
 def history(run: RunRecord) -> list[Moment]:
-    """One moment for each trial that ended, in the order of their ends; raced ones cost too."""
+    """Return one moment for each ended trial, in order of their ends; raced trials count."""
     reference = reference_point(run.experiment)
     ended = [t for t in run.records() if t.state != "running" and t.ended is not None]
     moments: list[Moment] = []
@@ -60,31 +60,34 @@ def history(run: RunRecord) -> list[Moment]:
 
 
 def after_trials(moments: Sequence[Moment], trials: int) -> float:
-    """Hypervolume after that many trials; 0 before the first."""
+    """Return the hypervolume after a number of trials; 0 before the first."""
     return max((m.hypervolume for m in moments if m.trials <= trials), default=0.0)
 
 
 def after_hours(moments: Sequence[Moment], training_hours: float) -> float:
-    """Hypervolume after that much training; 0 before the first trial ended."""
+    """Return the hypervolume after some hours of training; 0 before the first trial ended."""
     held = [m.hypervolume for m in moments if m.training_hours <= training_hours * (1 + 1e-12)]
     return max(held, default=0.0)
 
 
 def attained_within(scores: Sequence[Score], steps: float) -> float:
-    """The highest max_psnr_gt_db at no more than these steps; -inf for none."""
+    """Return the highest max_psnr_gt_db within so many steps; -inf if no score is within them."""
     return max((s.max_psnr_gt_db for s in scores if s.steps_to_max <= steps), default=-math.inf)
 
 
 def attained_by_share(values: Sequence[float], share: float) -> float:
-    """The value that at least this share of repeated searches reached (empirical attainment
-    function, Grunert da Fonseca et al. 2001); values: one for each search.
+    """Return the value that at least this share of repeated searches reached.
+
+    This is the empirical attainment function (Grunert da Fonseca et al. 2001).
+
+    values: one for each search.
     """
     needed = max(1, math.ceil(share * len(values) - 1e-9))
     return sorted(values, reverse=True)[needed - 1]
 
 
 def repetitions(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Runs that differ in nothing but name, sampler seed, resources and logging, together."""
+    """Group runs that differ only in name, sampler seed, resources and logging."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         content = run.experiment.model_dump(mode="json")
@@ -95,8 +98,8 @@ def repetitions(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(groups.values())
 
 
-def refuse_unlike(runs: Sequence[RunRecord]) -> None:
-    """Hypervolumes of different tasks do not compare; InputError names what differs."""
+def check_comparable(runs: Sequence[RunRecord]) -> None:
+    """Raise InputError, naming what differs, unless all runs search for the same task."""
     if len({run.name for run in runs}) < max(2, len(runs)):
         raise InputError("name at least two runs, each once")
     first = runs[0]
@@ -111,10 +114,10 @@ def refuse_unlike(runs: Sequence[RunRecord]) -> None:
 
 
 def _task(run: RunRecord) -> dict[str, Any]:
-    """What two searches must share for their fronts to mean the same."""
+    """Return the settings that two searches must share for their fronts to be comparable."""
     experiment = run.experiment
     return {
-        # Before the pictures, whose digests another size changes.
+        # Listed before the pictures: another size changes their digests, too.
         "size": experiment.size,
         "task": experiment.task.model_dump(),
         "pictures": sorted(

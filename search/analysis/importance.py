@@ -1,15 +1,15 @@
-"""Which parameters decide an objective: Optuna's fANOVA over the trials that were sampled.
+"""Importance of parameters for each objective: Optuna's fANOVA over the sampled trials.
 
-A forest is fitted to an objective over the parameters, and a parameter's importance is its share of
-the variance that single parameters explain, over the whole range that was searched (Hutter et al.
-2014). It says that a parameter matters, not in which direction.
+A random forest predicts an objective from the parameters. The importance of a parameter is its
+share of the variance that single parameters explain over the whole search space (Hutter et al.
+2014). It says how much a parameter matters, not in which direction.
 
-fANOVA needs trials that have the same parameters. Optuna would keep those that every trial has, and
-a single trial of two stages, which has no split to choose, would cost all of them the split. So a
-parameter counts here where most trials have it, and the trials without it are left out; parameters
-of a branch, such as the exponent of the power split, are named as left out. Raced trials count with
-the score that they were predicted to reach: without them the bad schedules would be missing.
-Candidates have no parameters and do not count.
+fANOVA needs trials that have the same parameters. Optuna keeps the parameters that every trial has.
+A single trial of two stages, which has no split to choose, would then remove the split for all. So
+a parameter is kept here if most trials have it, and the trials without it are left out. Parameters
+of a rare branch, such as the exponent of the power split, are reported as left out. Raced trials
+(those stopped early) enter with their predicted score: without them the bad schedules would be
+missing. Candidates have no parameters and are left out.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 MIN_TRIALS = 8
-"""Sampled trials below which a forest says nothing."""
+"""Minimum number of sampled trials; with fewer, the forest says nothing."""
 _MIN_SHARE = 0.75
-"""Of the sampled trials, for a parameter to count."""
+"""Minimum fraction of sampled trials that must contain a parameter."""
 _MAX_DEPTH = 6
-"""Of the trees: deeper ones fit noise, and take minutes for thousands of trials."""
+"""Maximum depth of the trees: deeper ones fit noise and take minutes for thousands of trials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
     """Importance of each parameter for each objective, highest first; they add up to 1.
 
-    values: by the objective's name; an objective in which all trials are equal has no parameters.
-    trials: how many trials it rests on.
-    left_out: parameters that too few trials have, with how many do; `weights` are the free split's.
-    reason: why there is none, or "".
+    values: by the objective's name; empty for an objective in which all trials are equal.
+    trials: number of trials that were used.
+    left_out: parameters that too few trials have, with the number of trials that do; `weights`
+    stands for all weights of the free split.
+    reason: why importance could not be computed, or "".
     """
 
     values: dict[str, dict[str, float]]
@@ -52,7 +53,7 @@ class Importance:
 
     @property
     def note(self) -> str:
-        """What it rests on and what it leaves out, or why there is none; in words."""
+        """Sentence on the trials used and the parameters left out, or on why there is none."""
         if self.reason:
             return self.reason
         words = f"fANOVA over {self.trials} sampled trials"
@@ -62,15 +63,15 @@ class Importance:
 
 
 def importances(run: RunRecord) -> dict[str, dict[str, float]]:
-    """Importance of each parameter for max_psnr_gt_db and for steps, highest first.
+    """Return the importance of each parameter for max_psnr_gt_db and for steps, highest first.
 
-    Empty where too few trials have ended: `importance_of` says why, and what is left out.
+    Empty if too few trials have ended; `importance_of` gives the reason and what is left out.
     """
     return importance_of(run).values
 
 
 def importance_of(run: RunRecord) -> Importance:
-    """Importances with what they rest on."""
+    """Return the importances with the number of trials used and the parameters left out."""
     sampled = _sampled(run)
     if len(sampled) < MIN_TRIALS:
         reason = f"importance needs {MIN_TRIALS} complete sampled trials, {run.name} has "
@@ -96,7 +97,7 @@ def importance_of(run: RunRecord) -> Importance:
 
 
 def _sampled(run: RunRecord) -> list[FrozenTrial]:
-    """Trials that a sampler made and that have a score, measured or predicted."""
+    """Return the sampled trials that have a score, measured or predicted."""
     trials = run.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [t for t in trials if not is_candidate(t) and t.distributions]
 

@@ -1,4 +1,4 @@
-"""Fronts of two objectives: max_psnr_gt_db up, steps_to_max down."""
+"""Pareto fronts of two objectives: max_psnr_gt_db is maximised, steps_to_max minimised."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def strictly_dominates(a: Score, b: Score) -> bool:
 
 
 def front(scores: Sequence[Score]) -> list[int]:
-    """Indices of the scores that none dominates, fewest steps first; equals are all kept.
+    """Return the indices of the nondominated scores, fewest steps first.
 
-    Scores that are not finite are never on the front.
+    Equal scores are all kept. Scores that are not finite are never on the front.
     """
     order = sorted(
         (i for i, score in enumerate(scores) if score.finite),
@@ -34,10 +34,10 @@ def front(scores: Sequence[Score]) -> list[int]:
 
 
 def knee(scores: Sequence[Score]) -> int:
-    """Index of the front's knee: the point farthest above the line between the front's ends.
+    """Return the index of the knee: the point farthest above the line between the front's ends.
 
-    Both objectives are first scaled to the front's own range. On a front of one or two points,
-    and where several are as far, the one with the highest PSNR. ValueError for an empty front.
+    Both objectives are first scaled to the front's own range. Ties, and fronts of one or two
+    points, are decided by the highest PSNR. Raises ValueError for an empty front.
     """
     members = front(scores)
     if not members:
@@ -57,9 +57,9 @@ def knee(scores: Sequence[Score]) -> int:
 
 
 def hypervolume(scores: Sequence[Score], reference: Score) -> float:
-    """Area (dB · iterations) that the front dominates within the reference point.
+    """Return the area (dB · iterations) that the front dominates, bounded by the reference point.
 
-    Points that do not dominate the reference add nothing.
+    Scores that do not dominate the reference point contribute nothing.
     """
     inside = [s for s in (scores[i] for i in front(scores)) if dominates(s, reference)]
     area, left_psnr = 0.0, reference.max_psnr_gt_db

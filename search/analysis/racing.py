@@ -1,16 +1,16 @@
-"""Racing: a trial that the front is expected to dominate is stopped before its last replicate.
+"""Racing: stop a trial early once its final score is almost certainly dominated by the front.
 
-A trial with n of its R replicates has a mean over those n. What the other replicates will change
-is read off the trials that are complete: each had a mean over the same n pictures and seeds, and a
-mean over all R, and the difference of the two, its correction, holds the difficulty of the
-pictures and the luck of the seeds. So the trial is compared with the front on the replicates that
-they share, pair by pair, and no curve that is not finished is looked at.
+A trial that has n of its R replicates has a mean score over those n. The complete trials show what
+the missing replicates will change: each of them has a mean over the same n replicates and a mean
+over all R. The difference of the two is called the correction; it reflects how difficult the
+pictures are and how favourable the seeds. The trial is thus compared with the front on the
+replicates that they share, and unfinished curves are never used.
 
-The trial's final score is predicted as its mean plus a correction, bivariate t with the complete
-trials' mean and covariance (the usual predictive distribution, T - 1 degrees of freedom). It is
-stopped if the probability that no member of the front dominates that score is below
-(1 - confidence) / looks, where looks = R - min_replicates is how often the question is asked
-(Bonferroni).
+The trial's final score is predicted as its mean plus a correction that follows a bivariate t
+distribution with the complete trials' mean and covariance (the usual predictive distribution with
+T - 1 degrees of freedom for T complete trials). The trial is stopped if the probability that no
+member of the front dominates that score is below (1 - confidence) / looks. Here
+looks = R - min_replicates is the number of times that the test is made (Bonferroni's correction).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from search.experiment.objectives import Score
 from search.store.attributes import Raced
 
 MIN_COMPLETE = 8
-"""Complete trials that are needed to know the corrections."""
+"""Minimum number of complete trials from which the corrections are estimated."""
 _DRAWS = 4096
 
 
@@ -36,10 +36,17 @@ def race(
     confidence: float,
     min_replicates: int,
 ) -> Raced | None:
-    """Return whether the front is expected to dominate a trial that has these replicates.
+    """Decide whether to stop a trial that has finished some of its replicates.
 
-    scores: of the trial's finished replicates. complete: of the complete trials' replicates,
-    all `keys` each. Returns None where the trial should go on.
+    Args:
+        scores: Scores of the trial's finished replicates, by replicate key.
+        complete: The same for each complete trial; each has all `keys`.
+        keys: Keys of all replicates.
+        confidence: Required probability, over all tests of a trial, that it is dominated.
+        min_replicates: Replicates that a trial must have finished before the first test.
+
+    Returns:
+        The decision to stop, or None if the trial should continue.
     """
     done = [key for key in keys if key in scores]
     looks = len(keys) - min_replicates
@@ -66,14 +73,14 @@ def _front(finals: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _dominated(points: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N,): whether some member (M, 2) is strictly better in both than each point (N, 2)."""
+    """Return, for each point (N, 2), whether a member (M, 2) is strictly better in both: (N,)."""
     better_psnr = members[None, :, 0] > points[:, None, 0]
     better_steps = members[None, :, 1] < points[:, None, 1]
     return np.asarray((better_psnr & better_steps).any(axis=1))
 
 
 def _errors(corrections: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(draws, 2): bivariate t with the corrections' covariance, the same numbers each time."""
+    """Draw from a bivariate t with the corrections' covariance, with a fixed seed: (draws, 2)."""
     trials = len(corrections)
     covariance = np.cov(corrections.T) * (1 + 1 / trials)
     values, vectors = np.linalg.eigh(covariance)

@@ -240,13 +240,13 @@ def compare(
     Runs that differ only in the sampler's seed are repetitions of one search. For them the command
     also shows the PSNR_GT that a quarter, half and three quarters of the searches reached.
     """
-    from search.analysis.comparison import refuse_unlike
+    from search.analysis.comparison import check_comparable
     from search.plots.comparison import plot_comparison
     from search.store.run import RunRecord
     from search.terminal.comparison_tables import comparison_rows, print_comparison
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
-    refuse_unlike(runs)
+    check_comparable(runs)
     _check_plot_name(plot_file)
     if csv_file is None and plot_file is None:
         print_comparison(runs, make_console().print)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dipstage.documents.schedule_file import Measure
-from search.analysis.best_so_far import attainment, envelope, psnr_gt_curves, rank_by_budget
+from search.analysis.best_so_far import best_so_far, envelope, psnr_gt_curves, rank_by_budget
 from search.plots.chosen import MAX_LINES
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_styles
 from search.store.records import Trial
@@ -37,7 +37,7 @@ def plot_attainment(
         around = envelope(list(curves.values()), whole)
         axes.plot(around, color="0.8", linewidth=5, label="envelope", solid_capstyle="butt")
         for trial, line in zip(shown, line_styles(run, shown), strict=True):
-            axes.plot(attainment(curves[trial.number], whole), label=trial.name, **line)
+            axes.plot(best_so_far(curves[trial.number], whole), label=trial.name, **line)
         if budget < whole:
             axes.axvline(budget - 1, color="black", linewidth=0.8)
             axes.annotate(
@@ -54,8 +54,8 @@ def plot_attainment(
         axes.set_ylabel("best PSNR$_{GT}$ so far (dB)")
         legend_below(figure, axes, columns=2 if style == "paper" else 3)
         figure.explain(
-            f"{run.name}: attainment, {words}",
+            f"{run.name}: best so far, {words}",
             f"best PSNR_GT by each iteration; {words}; envelope: the highest of "
-            f"{len(ranked)} schedules; {best.name} attains most in {budget} iterations",
+            f"{len(ranked)} schedules; {best.name} is best within {budget} iterations",
         )
     return figure

@@ -1,4 +1,4 @@
-"""What the report draws of curves: means over replicates, what they attain, and the envelope."""
+"""What the report draws of curves: means over replicates, their best so far, and the envelope."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
-from search.analysis.best_so_far import attainment
+from search.analysis.best_so_far import best_so_far
 from search.report.thinning import kept
 from search.store.paths import is_remote
 from search.store.records import Trial
@@ -45,7 +45,7 @@ def gather(run: RunRecord, trials: list[Trial]) -> Curves:
         if read is None:
             missing.append(trial.name)
             continue
-        attained = attainment(read[output], budget)
+        attained = best_so_far(read[output], budget)
         by_trial[trial.number] = _thinned(trial, read, attained)
         if trial.values is not None:
             best = attained if best is None else np.maximum(best, attained)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipstage.stopping import OUTPUTS, Output
-from search.analysis.best_so_far import attained
+from search.analysis.best_so_far import best_by
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate, ReplicateKey
 from search.verification.statistics import Difference, difference, holm
@@ -251,4 +251,4 @@ def at_budgets(
     """PSNR_GT attained by each budget, mean over these replicates, of which there is one."""
     assert entry.curves is not None
     curves = [entry.curves(key, output) for key in keys]
-    return [fmean(attained(curve, budget) for curve in curves) for budget in budgets]
+    return [fmean(best_by(curve, budget) for curve in curves) for budget in budgets]

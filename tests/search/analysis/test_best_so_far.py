@@ -8,7 +8,7 @@ from fake_runs import KEYS, experiment, new_run, play
 
 from dipstage.errors import InputError
 from search import Run
-from search.analysis.best_so_far import attained, attainment, envelope, rank_by_budget
+from search.analysis.best_so_far import best_by, best_so_far, envelope, rank_by_budget
 from search.store.paths import curve_path
 
 
@@ -17,19 +17,19 @@ def curve(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return np.asarray(values, np.float32)
 
 
-def test_attainment_is_the_best_so_far_and_holds_after_the_end() -> None:
+def test_best_so_far_holds_after_the_end() -> None:
     rising_and_falling = curve(1, 3, 5, 4)
-    assert [attained(rising_and_falling, n) for n in (1, 2, 3, 4, 9)] == [1, 3, 5, 5, 5]
-    assert attainment([rising_and_falling], 6).tolist() == [1, 3, 5, 5, 5, 5]
+    assert [best_by(rising_and_falling, n) for n in (1, 2, 3, 4, 9)] == [1, 3, 5, 5, 5]
+    assert best_so_far([rising_and_falling], 6).tolist() == [1, 3, 5, 5, 5, 5]
 
 
-def test_attainment_is_a_mean_over_replicates_of_any_length() -> None:
-    assert attainment([curve(1, 3, 2), curve(5)], 4).tolist() == [3, 4, 4, 4]
+def test_best_so_far_is_a_mean_over_replicates_of_any_length() -> None:
+    assert best_so_far([curve(1, 3, 2), curve(5)], 4).tolist() == [3, 4, 4, 4]
 
 
-def test_attainment_never_falls_and_ends_at_the_mean_maximum() -> None:
+def test_best_so_far_never_falls_and_ends_at_the_mean_maximum() -> None:
     curves = [np.random.default_rng(s).normal(20, 3, 50).astype(np.float32) for s in range(4)]
-    found = attainment(curves, 50)
+    found = best_so_far(curves, 50)
     assert (np.diff(found) >= 0).all()
     assert found[-1] == pytest.approx(np.mean([c.max() for c in curves]))
 

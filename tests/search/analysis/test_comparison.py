@@ -15,9 +15,9 @@ from search.analysis.comparison import (
     after_trials,
     attained_by_share,
     attained_within,
+    check_comparable,
     history,
     reference_point,
-    refuse_unlike,
     repetitions,
 )
 from search.cli import main
@@ -94,7 +94,7 @@ def test_searches_of_other_tasks_are_refused(
 ) -> None:
     one, other = search(tmp_path, "a"), search(tmp_path, "b", **changes)
     with pytest.raises(InputError, match=words):
-        refuse_unlike([one, other])
+        check_comparable([one, other])
 
 
 def test_the_command_shows_writes_and_draws(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_ties_duplicates_one_point_no_point_and_non_finite_values() -> None:
     assert front(odd) == [3]
 
 
-def test_dominance_is_told_from_beating_in_both() -> None:
+def test_strict_dominance_needs_both_objectives() -> None:
     assert dominates(Score(2, 1), Score(1, 1))
     assert not strictly_dominates(Score(2, 1), Score(1, 1))
     assert strictly_dominates(Score(2, 1), Score(1, 2))

@@ -95,8 +95,8 @@ def test_errors_says_what_bars_are(run: Run, tmp_path: Path, figure: str) -> Non
 
 
 def test_budget_is_what_the_best_is_best_for(run: Run, tmp_path: Path) -> None:
-    assert "trial 3 attains most in 10" in drawn(run, tmp_path, "attainment", "--budget", "10")
-    assert "attains most in 30" in drawn(run, tmp_path, "attainment")
+    assert "trial 3 is best within 10" in drawn(run, tmp_path, "attainment", "--budget", "10")
+    assert "is best within 30" in drawn(run, tmp_path, "attainment")
 
 
 REFUSALS = {

@@ -271,10 +271,10 @@ def test_importance_has_a_bar_for_each_parameter_and_objective(run: Run) -> None
         few.plot_importance()
 
 
-def test_attainment_shows_the_best_for_the_budget_beside_the_candidates(run: Run) -> None:
+def test_best_so_far_shows_the_best_for_the_budget_beside_the_candidates(run: Run) -> None:
     figure = run.plot_attainment(10)
     assert legend(figure) == ["envelope", "trial 3", "baseline", "log10", LONG]
-    assert "trial 3 attains most in 10 iterations" in figure.caption
+    assert "trial 3 is best within 10 iterations" in figure.caption
     shown = lines(figure.axes[0])
     assert shown["log10"][29] == (29, 26)
     assert max(y for _, y in shown["envelope"]) == 27
