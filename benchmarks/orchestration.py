@@ -39,7 +39,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from sqlalchemy import insert
 
-from search.execution.resources import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+from search.execution.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
 
 from ray import tune
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from peer import Peer
 
-from search.execution.resources import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+from search.execution.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
 
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch

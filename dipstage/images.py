@@ -168,7 +168,7 @@ def _as_float(name: str, decoded: NDArray[Any]) -> Pixels:
     if pixels.dtype == np.bool_:
         return pixels.astype(np.float32)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(other_type(name, pixels.dtype))
+        raise other_type(name, pixels.dtype)
     return (pixels / np.float32(np.iinfo(pixels.dtype).max)).astype(np.float32, copy=False)
 
 

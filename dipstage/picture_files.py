@@ -42,11 +42,11 @@ def _decode_bytes(name: str, data: bytes) -> NDArray[Any]:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > _MAX_PIXELS:
-                raise InputError(_too_large(name))
+                raise _too_large(name)
             if image.format == "PNG" and image.mode in ("RGB", "RGBA") and data[24] == 16:
                 # Pillow would cut 16-bit colour to 8 bits; byte 24 is the header's bit depth.
                 if int.from_bytes(data[16:20]) * int.from_bytes(data[20:24]) > _MAX_PIXELS:
-                    raise InputError(_too_large(name))  # Pillow believes the last header.
+                    raise _too_large(name)  # Pillow believes the last header.
                 decoded: NDArray[Any] = imagecodecs.png_decode(data)
             else:
                 upright = ImageOps.exif_transpose(image)
@@ -62,7 +62,7 @@ def _decode_bytes(name: str, data: bytes) -> NDArray[Any]:
             f"picture {name!r} is not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
         ) from None
     except Image.DecompressionBombError:
-        raise InputError(_too_large(name)) from None
+        raise _too_large(name) from None
     except Exception as error:  # Codecs raise errors of many kinds for damaged files.
         raise InputError(f"picture {name!r} is damaged: {error}") from None
     return decoded
@@ -78,14 +78,14 @@ def _decode_plain_tiff(name: str, data: bytes) -> NDArray[Any] | None:
             # A tile is decoded whole, however little of it the picture needs.
             sides = page.imagelength * page.imagewidth, page.tilelength * page.tilewidth
             if max(sides) > _MAX_PIXELS:
-                raise InputError(_too_large(name))
+                raise _too_large(name)
             plain = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
             if page.photometric not in plain or page.compression not in _BOUNDED:
                 return None
             if page.samplesperpixel > 4 or page.imagedepth > 1 or page.tiledepth > 1:
-                raise InputError(_other_shape(name, page.shape))
+                raise _other_shape(name, page.shape)
             if page.dtype is None or page.dtype.itemsize > 2:
-                raise InputError(other_type(name, page.dtype))
+                raise other_type(name, page.dtype)
             pixels = np.asarray(page.asarray())
             planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
             return np.moveaxis(pixels, 0, -1) if planar and pixels.ndim == 3 else pixels
@@ -95,22 +95,27 @@ def _decode_plain_tiff(name: str, data: bytes) -> NDArray[Any] | None:
         raise InputError(f"picture {name!r} is damaged: {error}") from None
 
 
-def _too_large(name: str) -> str:
-    return f"picture {name!r} has more than {_MAX_PIXELS:,} pixels: choose a smaller one"
+def _too_large(name: str) -> InputError:
+    return InputError(
+        f"picture {name!r} has more than {_MAX_PIXELS:,} pixels: choose a smaller one"
+    )
 
 
-def _other_shape(name: str, shape: tuple[int, ...]) -> str:
-    return f"picture {name!r} has the shape {shape}: only grey and RGB pictures are read"
+def _other_shape(name: str, shape: tuple[int, ...]) -> InputError:
+    return InputError(
+        f"picture {name!r} has the shape {shape}: only grey and RGB pictures are read"
+    )
 
 
-def other_type(name: str, dtype: np.dtype[Any] | None) -> str:
-    return f"picture {name!r} has pixels of type {dtype}: save it with 8 or 16 bits"
+def other_type(name: str, dtype: np.dtype[Any] | None) -> InputError:
+    """Return the error for pixels that are not 8 or 16 bits deep."""
+    return InputError(f"picture {name!r} has pixels of type {dtype}: save it with 8 or 16 bits")
 
 
 def _without_alpha(name: str, decoded: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     channels = decoded.shape[2] if decoded.ndim == 3 else 1
     if decoded.ndim not in (2, 3) or channels not in (1, 2, 3, 4):
-        raise InputError(_other_shape(name, decoded.shape))
+        raise _other_shape(name, decoded.shape)
     if channels in (2, 4):
         return decoded[..., : channels - 1], [f"{name}: transparency dropped"]
     return decoded, []

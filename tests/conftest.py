@@ -73,7 +73,7 @@ def played(tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray of two cores; `ray_cluster` uses it as it stands."""
-    from search.execution.resources import ray_cluster
+    from search.execution.cluster import ray_cluster
 
     with ray_cluster(None, cpus=2):
         yield

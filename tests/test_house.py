@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
 ALLOWED = {
     "ray": {
+        "execution/cluster.py",
         "execution/loggers.py",
         "execution/ray_internals.py",
         "execution/resources.py",

@@ -68,7 +68,8 @@ def launch(
         for notice in picture.notices:
             view.note(notice)
 
-    from search.execution.resources import ray_cluster, resources_of
+    from search.execution.cluster import ray_cluster
+    from search.execution.resources import resources_of
 
     with terminable(), ray_cluster(address), terminable():
         resources_of(experiment, can_grow=address is not None)
@@ -191,7 +192,7 @@ def drive(
 def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, view: View) -> None:
     ledger = Ledger(run.study, run.experiment, list(setting.replicates))
     if not ledger.finished:
-        from search.execution.resources import ray_cluster
+        from search.execution.cluster import ray_cluster
         from search.execution.tuning import tune_trials
 
         # Twice: Ray puts a handler of its own in place when it starts.

@@ -1,19 +1,13 @@
-"""The cluster: a local Ray or one that runs already, and how it is shared among trials."""
+"""How the cluster is shared among trials: cores and GPUs of each, and how many run at a time."""
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Before Ray, whose environment it sets.
-from search.execution.ray_internals import on_loopback  # isort: skip
+# Before Ray: it sets Ray's environment.
+import search.execution.ray_internals  # noqa: F401  # isort: skip
 
 import ray
 from ray import tune
@@ -21,89 +15,18 @@ from ray import tune
 from dipstage.errors import InputError
 from search.experiment.model import Experiment
 from search.store.paths import brief
-from search.store.storage import ADDRESS_VARIABLE
 
 if TYPE_CHECKING:
     from search.execution.trainable import Setting
 
 
-@contextmanager
-def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
-    """A local cluster for the time of the block, or the one at `address`.
-
-    cpus: of a local cluster, by default the machine's.
-    """
-    for name in ("ray", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield
-        return
-    if address is not None:
-        _refuse_silence(address)
-    try:
-        with _secrets_hidden(), on_loopback() if address is None else nullcontext():
-            ray.init(
-                address=address or "local",
-                num_cpus=cpus,
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                runtime_env=_our_code() if address else None,
-            )
-    except SystemExit:  # Of Ray's own handler of SIGTERM, which it puts in place as it starts.
-        raise KeyboardInterrupt from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if address is None:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); one with token "
-            "authentication needs RAY_AUTH_MODE=token"
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _our_code() -> dict[str, Any]:
-    """Workers elsewhere run this code, whatever they have installed."""
-    here = Path(__file__).parents[2]
-    return {"py_modules": [str(here / package) for package in ("dipstage", "search")]}
-
-
-_SECRETS = (
-    ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-    "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY",
-)  # fmt: skip
-
-
-@contextmanager
-def _secrets_hidden() -> Iterator[None]:
-    """Processes of Ray inherit the environment; what they do not need they do not get."""
-    hidden = {name: os.environ.pop(name, None) for name in _SECRETS}
-    try:
-        yield
-    finally:
-        os.environ.update({name: value for name, value in hidden.items() if value is not None})
-
-
-def _refuse_silence(address: str) -> None:
-    """Ray waits for minutes where nobody listens; a look at the port takes a moment."""
-    host, colon, port = address.rpartition("/")[2].rpartition(":")
-    if not colon or not port.isdecimal():
-        return  # Such as `auto`: for Ray to judge.
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--address {address}: nobody listens there: {error}") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What one trial takes of the cluster, how many run at a time, and where they train.
+    """Resources of one trial, the number of trials that run at a time, and their device.
 
-    whole: what a trial takes that is to be alone: a GPU, or all cores of the largest machine.
+    trial: cores and GPUs of an ordinary trial.
+    whole: cores and GPUs of a trial that must run alone: a whole GPU, or all cores of the largest
+    machine.
     """
 
     trial: dict[str, float]
@@ -112,7 +35,7 @@ class Shares:
     device: str
 
     def request(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Of a trial, as Tune asks."""
+        """Return the resource request of a trial in the form that Tune expects."""
         wanted = self.whole if config["work"]["alone"] else self.trial
         return tune.PlacementGroupFactory([{k.upper(): v for k, v in wanted.items()}])
 
@@ -124,14 +47,20 @@ def resources_of(
     cores: int | None = None,
     trials_per_gpu: int = 1,
 ) -> Shares:
-    """How the cluster is shared among trials; InputError if there is too little of it.
+    """Decide how the cluster is shared among trials.
 
-    can_grow: machines may be added while the search waits, if it says how many trials it wants.
-    cores: what `cpus_per_trial: auto` came to when the run began; None for a run that begins.
-    trials_per_gpu: for `gpus_per_trial: auto` (see the function of that name).
+    Args:
+        experiment: The experiment, whose `resources` are resolved.
+        can_grow: Whether machines may join later. The cluster may then be too small for a trial at
+            first, provided that `resources.concurrent` is a number.
+        cores: The value that `cpus_per_trial: auto` had when the run began; None for a new run.
+        trials_per_gpu: Trials on one GPU for `gpus_per_trial: auto`, see `trials_per_gpu`.
+
+    Raises:
+        InputError: If the cluster has no GPU but one is required, or if no machine fits a trial.
     """
     wanted = experiment.resources
-    # Node by node: a trial runs on one, whatever the cluster has in all.
+    # Nodes are considered one by one because a trial cannot span several.
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     has_gpu = any(node.get("GPU", 0) for node in nodes)
     if wanted.device == "cuda" and not has_gpu and not can_grow:
@@ -142,8 +71,8 @@ def resources_of(
     if gpus == "auto":
         uses_gpu = wanted.device == "cuda" or (has_gpu and wanted.device == "auto")
         gpus = 1.0 / trials_per_gpu if uses_gpu else 0.0
-    said = wanted.cpus_per_trial
-    cpus = float((cores or _cores(experiment, nodes, gpus)) if said == "auto" else said)
+    requested = wanted.cpus_per_trial
+    cpus = float((cores or _cores(experiment, nodes, gpus)) if requested == "auto" else requested)
     slots = sum(_fit(node, cpus, gpus) for node in nodes)
     if not slots and not (can_grow and wanted.concurrent != "auto"):
         most = [max((node.get(kind, 0) for node in nodes), default=0) for kind in ("CPU", "GPU")]
@@ -167,48 +96,58 @@ def resources_of(
 
 
 _ONE_CORE_UP_TO = 128
-"""Side of a picture up to which a training gains too little from a second core."""
+"""Largest side of a picture, in pixels, at which a second core is not worth its cost."""
 
 
 def _cores(experiment: Experiment, nodes: list[dict[str, float]], gpus: float) -> int:
-    """Cores of a trial: one while there are trials enough for all of them (docs/performance.md),
-    else as many as let all run at once.
+    """Return the cores of a trial.
+
+    A trial on a GPU or on small pictures gets one core, and so does every trial as long as there
+    are enough of them to keep all cores busy (docs/performance.md). Otherwise a trial gets as many
+    cores as still let all trials run at once.
     """
     if gpus or (experiment.size is not None and experiment.size <= _ONE_CORE_UP_TO):
         return 1
-    at_a_time, most = _at_a_time(experiment), max((int(n.get("CPU", 0)) for n in nodes), default=1)
+    concurrent = _most_concurrent(experiment)
+    most = max((int(n.get("CPU", 0)) for n in nodes), default=1)
     sizes = range(most, 1, -1)
-    return next((c for c in sizes if sum(_fit(n, c, 0) for n in nodes) >= at_a_time), 1)
+    return next((c for c in sizes if sum(_fit(n, c, 0) for n in nodes) >= concurrent), 1)
 
 
-def _at_a_time(experiment: Experiment) -> int:
-    """Trials that the experiment lets run side by side, if there is room for all."""
+def _most_concurrent(experiment: Experiment) -> int:
+    """Return how many trials would run at a time on a cluster of unlimited size."""
     trials = experiment.search.trials + len(experiment.candidates)
     concurrent = experiment.resources.concurrent
     return trials if concurrent == "auto" else min(trials, concurrent)
 
 
 def wants_probe(experiment: Experiment, shares: Shares) -> bool:
-    """Whether how many trials a GPU holds is to be found out."""
+    """Return whether the number of trials on one GPU must be measured."""
     return experiment.resources.gpus_per_trial == "auto" and shares.trial["gpu"] > 0
 
 
 _PROBE_S = 300.0
-"""How long a probe may take, waiting for a free GPU included."""
+"""Timeout of the measurement, including the wait for a free GPU."""
 
 
 def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> tuple[int, str]:
-    """How many trials a GPU of the cluster should hold, and what was seen, in words.
+    """Measure how many trials should share one GPU of the cluster.
 
-    Measured on whichever GPU is free first; never more than lets all trials run at once, as Ray
-    fills one GPU before it takes the next. InputError where none can be trained on.
+    The measurement runs on whichever GPU is free first. The result is never more than is needed to
+    run all trials at once, because Ray fills one GPU before it uses the next.
+
+    Returns:
+        The number of trials, and a sentence that says what was measured.
+
+    Raises:
+        InputError: If a GPU cannot train a single trial.
     """
     from search.execution.probe import probe
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [node for node in nodes if node.get("GPU", 0)]
     by_cpu = max((int(n.get("CPU", 0) / shares.trial["cpu"] / n["GPU"]) for n in nodes), default=1)
-    by_trials = math.ceil(_at_a_time(experiment) / max(1, sum(node["GPU"] for node in nodes)))
+    by_trials = math.ceil(_most_concurrent(experiment) / max(1, sum(node["GPU"] for node in nodes)))
     most = min(by_cpu, by_trials)
     if most <= 1:
         return 1, "1 to a GPU: there are no more trials, or no more cores, for each"
@@ -223,14 +162,14 @@ def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> 
             "resources.device to cpu, in the run's experiment.yaml, and resume it with "
             "--accept-changes"
         ) from None
-    except ray.exceptions.RayError as error:  # No GPU fell free, or its machine was lost.
+    except ray.exceptions.RayError as error:  # No GPU became free in time, or its machine was lost.
         ray.cancel(answer, force=True)
         return 1, f"1 to a GPU: how many fit best could not be measured ({brief(error)})"
     return best, f"{best} to a GPU (iterations a second by trials on it: {seen})"
 
 
 def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:
-    """Trials that a node holds. A GPU's rest that is too small for a trial stays idle."""
+    """Return how many trials fit on a node; a fraction of a GPU too small for one stays idle."""
     by_cpu = int(node.get("CPU", 0) // cpus)
     if not gpus:
         return by_cpu

@@ -1,1 +1,1 @@
-"""Searches on a remote Ray cluster: submission, jobs, and fetching a run."""
+"""Searches on a remote Ray cluster: submit them as jobs, follow them and fetch their runs."""

@@ -1,4 +1,4 @@
-"""A run folder as text: how it leaves a cluster of which only the Jobs API can be reached.
+"""Print a run folder as text, for a cluster of which only Ray's Jobs API can be reached.
 
 `python -m search.remote.archive RUNS_DIR NAME` prints the archive line by line to the job's log.
 """
@@ -18,41 +18,41 @@ from contextlib import closing
 from pathlib import Path
 
 MARK = "dipsearch-pack"
-"""Begins every line that belongs to an archive; others are the log's own."""
-_LINE = 600_000  # Bytes; as base64 well below what a web socket takes as one message.
-_PARTS = r"(?:learning-rate/|verification/)?"
-_LAYOUT = re.compile(
-    _PARTS
+"""First word of every line of an archive; other lines of the log are ignored."""
+_PART_BYTES = 600_000  # In base64, a part stays well below the limit of a web socket message.
+_SUBRUNS = r"(?:learning-rate/|verification/)?"
+_RUN_FILE = re.compile(
+    _SUBRUNS
     + r"(?:study\.db|[^./\\][^/\\]*\.(?:yaml|csv|json|png|svg|pdf)|curves/[^./\\][^/\\]*\.npz"
     r"|pictures/[^./\\][^/\\]*\.png)"
 )
 
 
-def belongs(path: str) -> bool:
-    """Whether a path, relative to a run's folder, is one of the files that make a run."""
-    return _LAYOUT.fullmatch(path) is not None and path.isprintable()
+def is_run_file(path: str) -> bool:
+    """Return whether a path, relative to the folder of a run, is one of the run's files."""
+    return _RUN_FILE.fullmatch(path) is not None and path.isprintable()
 
 
 def archive_run(folder: Path, file: io.BufferedIOBase) -> None:
-    """Write a run's files as a plain tar, which may be done while its driver is at work.
+    """Write the files of a run as a tar archive. The run's driver may be active.
 
-    Not compressed: curves and pictures are already, and whoever unpacks it need not fear what it
-    swells to.
+    The archive is not compressed: curves and pictures are compressed already, and an uncompressed
+    archive cannot expand to an unexpected size.
     """
     with tarfile.open(fileobj=file, mode="w:") as tar:
-        # Studies first: curves and pictures are written before the study knows of them.
+        # Studies first: a curve is written before the study refers to it, so none can be missing.
         for path in sorted(folder.rglob("*"), key=lambda p: (p.name != "study.db", p)):
             name = path.relative_to(folder).as_posix()
-            if not belongs(name) or path.is_symlink() or not path.is_file():
+            if not is_run_file(name) or path.is_symlink() or not path.is_file():
                 continue
-            content = _study(path) if path.name == "study.db" else path.read_bytes()
+            content = _read_study(path) if path.name == "study.db" else path.read_bytes()
             entry = tarfile.TarInfo(name)
             entry.size, entry.mtime = len(content), int(path.stat().st_mtime)
             tar.addfile(entry, io.BytesIO(content))
 
 
-def _study(path: Path) -> bytes:
-    """A consistent copy of a study that may be written to at this moment."""
+def _read_study(path: Path) -> bytes:
+    """Return a consistent copy of a study, even while it is being written to."""
     with tempfile.TemporaryDirectory() as aside:
         copy = Path(aside) / path.name
         with (
@@ -64,23 +64,26 @@ def _study(path: Path) -> bytes:
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """An archive of a run as lines: its size and SHA-256, then base64."""
+    """Yield the lines of an archive: its size and SHA-256, then its content in base64."""
     with tempfile.TemporaryFile() as file:
         archive_run(folder, file)
         size = file.tell()
         file.seek(0)
         yield f"{MARK} begin {size} {hashlib.file_digest(file, 'sha256').hexdigest()}"
         file.seek(0)
-        while part := file.read(_LINE):
+        while part := file.read(_PART_BYTES):
             yield f"{MARK} part {base64.b64encode(part).decode()}"
         yield f"{MARK} end"
 
 
 def main(runs_dir: str, name: str) -> int:
-    """Print a run, or why there is none."""
+    """Print the archive of a run, or why there is none; return the exit code."""
     folder = Path(runs_dir) / name
     if not (folder / "experiment.yaml").is_file():
-        print(f"{MARK} refused there is no run {name!r} in {runs_dir} on the cluster's head (yet)")
+        print(
+            f"{MARK} refused there is no run {name!r} in {runs_dir} on the cluster's head, or not "
+            "yet"
+        )
         return 1
     for line in lines(folder):
         print(line)

@@ -1,6 +1,6 @@
-"""A run that comes from a cluster: received, checked, and put in its place whole or not at all.
+"""Receive a run from a cluster, check it, and install it completely or not at all.
 
-What arrives is not trusted: nothing is unpickled, and nothing but a run's own files is unpacked.
+The content is not trusted: nothing is unpickled, and only the files of a run are unpacked.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import IO, Any
 from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from search.remote.archive import MARK, belongs
+from search.remote.archive import MARK, is_run_file
 from search.store.paths import is_remote, run_folder, verification_path
 
 MAX_BYTES = 8 * 2**30
-MARKER = "fetched.yaml"
-"""In a fetched run: the job it came from, and its studies' SHA-256 as they arrived."""
+ORIGIN_FILE = "fetched.yaml"
+"""File in a fetched run with the job that it came from and the state in which it arrived."""
 
 
 class DamagedError(Exception):
-    """What arrived is not the archive of a run; the message says why."""
+    """The received text is not a complete archive of a run; the message says why."""
 
 
 def receive(text: Iterable[str], file: IO[bytes], max_bytes: int = MAX_BYTES) -> None:
-    """Write the archive in a job's log to `file`, checked against its size and SHA-256.
+    """Write the archive in a job's log to `file`, and check its size and SHA-256.
 
-    InputError if the job says that there is no run.
+    InputError if the job reports that there is no run; DamagedError if the archive is not intact.
     """
     expected: tuple[int, str] | None = None
     digest, size = hashlib.sha256(), 0
-    for line in _whole_lines(text):
+    for line in _complete_lines(text):
         mark, _, rest = line.partition(" ")
         kind, _, content = rest.partition(" ")
         if mark != MARK:
@@ -46,35 +46,37 @@ def receive(text: Iterable[str], file: IO[bytes], max_bytes: int = MAX_BYTES) ->
         if kind == "refused":
             raise InputError("".join(c for c in content if c.isprintable())[:400])
         if kind == "begin":
-            expected = _announced(content, max_bytes)
+            expected = _parse_header(content, max_bytes)
         elif kind == "part" and expected is not None:
             try:
                 part = base64.b64decode(content, validate=True)
             except binascii.Error:
-                raise DamagedError("a part of it is not base64") from None
+                raise DamagedError("a part of the archive is not base64") from None
             size += len(part)
             if size > expected[0]:
-                raise DamagedError("it is longer than announced")
+                raise DamagedError("the archive is longer than announced")
             digest.update(part)
             file.write(part)
         elif kind == "end" and expected is not None:
             if (size, digest.hexdigest()) != expected:
-                raise DamagedError("its SHA-256 is not the announced one")
-            return  # The job's own end would be told seconds later.
-    raise DamagedError("it did not arrive whole")
+                raise DamagedError("the SHA-256 of the archive is not as announced")
+            return  # Do not wait for the end of the job, which is reported seconds later.
+    raise DamagedError("the archive did not arrive completely")
 
 
-def _announced(content: str, max_bytes: int) -> tuple[int, str]:
+def _parse_header(content: str, max_bytes: int) -> tuple[int, str]:
     size, _, digest = content.partition(" ")
     if not size.isdecimal():
-        raise DamagedError("it has no size")
+        raise DamagedError("the archive has no size")
     if int(size) > max_bytes:
-        raise DamagedError(f"it has {int(size):,} bytes, more than the {max_bytes:,} allowed")
+        raise DamagedError(
+            f"the archive has {int(size):,} bytes, more than the {max_bytes:,} allowed"
+        )
     return int(size), digest
 
 
-def _whole_lines(text: Iterable[str]) -> Iterable[str]:
-    """Lines of a text that comes in pieces."""
+def _complete_lines(text: Iterable[str]) -> Iterable[str]:
+    """Yield the complete lines of a text that arrives in pieces."""
     pending: list[str] = []
     for piece in text:
         *ends, rest = piece.split("\n")
@@ -86,74 +88,81 @@ def _whole_lines(text: Iterable[str]) -> Iterable[str]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack into an empty folder; DamagedError for anything that is no file of a run."""
+    """Unpack into an empty folder; DamagedError for any member that is not a file of a run."""
     seen: set[str] = set()
     try:
         with tarfile.open(archive, mode="r:") as tar:
             for member in tar:
-                if not member.isreg() or member.issparse() or not belongs(member.name):
-                    raise DamagedError(f"it holds {member.name!r}, which is no file of a run")
+                if not member.isreg() or member.issparse() or not is_run_file(member.name):
+                    raise DamagedError(f"{member.name!r} in the archive is not a file of a run")
                 if member.name in seen:
-                    raise DamagedError(f"it holds {member.name!r} twice")
+                    raise DamagedError(f"the archive contains {member.name!r} twice")
                 seen.add(member.name)
                 tar.extract(member, folder, filter="data")
     except (tarfile.TarError, ValueError) as error:
-        raise DamagedError(f"it cannot be unpacked: {error}") from None
+        raise DamagedError(f"the archive cannot be unpacked: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a run comes from."""
+    """The job, the name and the folder of runs that a run comes from."""
 
     job: str
     name: str
     runs_dir: str
 
 
-def refuse_to_overwrite(origin: Origin, runs_dir: Path, *, replace: bool) -> None:
-    """InputError unless the run is not here, or is an earlier copy on which nobody went on.
+def check_overwrite(origin: Origin, runs_dir: Path, *, replace: bool) -> None:
+    """Raise InputError if a run of that name is here, unless it is an unchanged earlier copy.
 
-    replace: whether to take the place of a copy that another job left.
+    replace: accept an unchanged copy that was fetched from another job.
     """
     if is_remote(runs_dir):
-        raise InputError(f"--runs-dir {runs_dir}: a run is fetched into a folder of this machine")
+        raise InputError(
+            f"--runs-dir {runs_dir}: give a folder of this machine to fetch a run into"
+        )
     folder = run_folder(origin.name, runs_dir)
     if not folder.exists():
         return
     elsewhere = "choose another --runs-dir"
-    if not (folder / MARKER).is_file():
+    if not (folder / ORIGIN_FILE).is_file():
         raise InputError(f"{folder} was made here, not fetched: {elsewhere}")
-    marker = read_yaml(folder / MARKER)
+    marker = read_yaml(folder / ORIGIN_FILE)
     if (
-        marker.get("studies") != _studies(folder)
-        or marker.get("curves") != _curves(folder)
+        marker.get("studies") != _study_digests(folder)
+        or marker.get("curves") != _curves_digest(folder)
         or (verification_path(folder).exists() and not marker.get("verification"))
     ):
-        raise InputError(f"run {origin.name!r} has gone on in {folder} since: {elsewhere}")
+        raise InputError(
+            f"run {origin.name!r} in {folder} has changed since it was fetched: {elsewhere}"
+        )
     if marker.get("job") != origin.job and not replace:
         raise InputError(
-            f"{folder} was fetched from job {marker.get('job')}: --replace puts "
-            f"{origin.job}'s run in its place, or {elsewhere}"
+            f"{folder} was fetched from job {marker.get('job')}: replace it by the run of "
+            f"{origin.job} with --replace, or {elsewhere}"
         )
 
 
 def install(archive: Path, origin: Origin, runs_dir: Path, *, replace: bool) -> Path:
-    """Put a received run in its place; its folder. DamagedError if it is not the run asked for."""
+    """Move a received run into its folder, and return the folder.
+
+    DamagedError if it is not the run that was asked for.
+    """
     folder = run_folder(origin.name, runs_dir)
     aside, old = (runs_dir / f".{origin.name}.{uuid.uuid4().hex}" for _ in range(2))
     try:
         (aside / "curves").mkdir(parents=True)
         unpack(archive, aside)
-        _expect_run(aside, origin.name)
+        _check_run(aside, origin.name)
         marker: dict[str, Any] = {
             "job": origin.job,
             "runs_dir": origin.runs_dir,
-            "studies": _studies(aside),
-            "curves": _curves(aside),
+            "studies": _study_digests(aside),
+            "curves": _curves_digest(aside),
             "verification": verification_path(aside).exists(),
         }
-        write_whole(aside / MARKER, yaml_text(marker))
-        refuse_to_overwrite(origin, runs_dir, replace=replace)
+        write_whole(aside / ORIGIN_FILE, yaml_text(marker))
+        check_overwrite(origin, runs_dir, replace=replace)
         if folder.exists():
             folder.rename(old)
         try:
@@ -170,25 +179,28 @@ def install(archive: Path, origin: Origin, runs_dir: Path, *, replace: bool) -> 
     return folder
 
 
-def _expect_run(folder: Path, name: str) -> None:
+def _check_run(folder: Path, name: str) -> None:
     try:
         found = read_yaml(folder / "experiment.yaml").get("name")
     except InputError:
-        raise DamagedError("it has no experiment.yaml that can be read") from None
+        raise DamagedError("the archive has no readable experiment.yaml") from None
     if found != name:
-        raise DamagedError(f"its experiment is called {found!r}, not {name!r}")
+        raise DamagedError(f"the experiment in the archive is called {found!r}, not {name!r}")
 
 
-def _studies(folder: Path) -> dict[str, str]:
-    """SHA-256 of the studies in a run's folder."""
+def _study_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each study in the folder of a run."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("study.db"))
     }
 
 
-def _curves(folder: Path) -> str:
-    """Digest of the names and sizes of all curves: a study in a database shows no change here."""
+def _curves_digest(folder: Path) -> str:
+    """Return a digest of the names and sizes of all curves.
+
+    It shows a change in the folder if the study is in a database.
+    """
     files = sorted(
         (p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob("*.npz")
     )

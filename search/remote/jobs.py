@@ -1,7 +1,7 @@
-"""Searches as jobs of a remote Ray cluster, through its Jobs API and nothing else.
+"""Searches as jobs of a remote Ray cluster, through Ray's Jobs API only.
 
-Ray shows a job's entrypoint, metadata and runtime environment to everybody who may list jobs, so
-nothing secret goes into them: a study's address comes from the environment of the cluster's head.
+Ray shows the entrypoint, metadata and runtime environment of a job to everyone who may list jobs,
+so they contain no secrets: the address of a study comes from the environment of the cluster's head.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ from dipstage.errors import InputError
 from search.experiment.names import RUN_NAME
 from search.remote import fetching, upload
 from search.remote.fetching import Origin
-from search.remote.upload import Submission, on_head
+from search.remote.upload import Submission, quoted_for_head
 
 GRACE_S = 60
-"""How long a driver that was asked to end may take; Ray's own 3 s are less than it needs."""
+"""Seconds that a driver may take to stop. Ray's default of 3 s is too short."""
 _CONNECT_S, _ANSWER_S, _TRANSFER_S = 10, 20, 300
 _METADATA = {"job": "dipsearch_id", "name": "dipsearch_name", "runs_dir": "dipsearch_runs_dir"}
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A job at this moment. state: Ray's word, in small letters. reason: Ray's, of a failure."""
+    """The present state of a job.
+
+    state: Ray's word for it, in lower case. reason: Ray's message, for example about a failure.
+    """
 
     origin: Origin
     state: str
@@ -42,15 +45,15 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the job has ended."""
         return self.state in ("succeeded", "failed", "stopped")
 
 
 class Cluster:
-    """The Jobs API at an address. Whatever keeps it from answering is an InputError."""
+    """The Jobs API of a cluster. Every failure to reach it is raised as an InputError."""
 
     def __init__(self, address: str) -> None:
-        """`address` begins with http:// or https://; nothing is asked of it yet."""
+        """Check that `address` begins with http:// or https://, without contacting the cluster."""
         if not address.startswith(("http://", "https://")):
             raise InputError(
                 f"--address must begin with http:// or https://, such as http://HEAD:8265 for a "
@@ -62,23 +65,23 @@ class Cluster:
     def _client(self) -> Any:
         from search.execution.ray_internals import job_client
 
-        with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        with _hidden_variables("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             return job_client(self._address, _CONNECT_S, _ANSWER_S, _TRANSFER_S)
 
     @contextmanager
-    def _answering(self, job: str = "") -> Iterator[Any]:
-        """The client; its errors as one sentence."""
+    def _connected(self, job: str = "") -> Iterator[Any]:
+        """Yield the client, and turn its errors into InputErrors of one sentence."""
         if job and not re.fullmatch(RUN_NAME, job):
-            raise InputError(f"a job's id is such as NAME-3f2a91c0, got {job!r}")
+            raise InputError(f"the id of a job must be like NAME-3f2a91c0, got {job!r}")
         from aiohttp import ClientError
         from ray.exceptions import AuthenticationError
 
         try:
             yield self._client
         except AuthenticationError as error:
-            what = "is not the cluster's" if "Invalid" in str(error) else "is missing"
+            what = "is wrong" if "Invalid" in str(error) else "is missing"
             raise InputError(
-                f"--address {self._address}: the cluster refuses, the token {what}: set "
+                f"--address {self._address}: the cluster refuses access, the token {what}: set "
                 "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             ) from None
         except (OSError, KeyError, ClientError) as error:
@@ -88,14 +91,14 @@ class Cluster:
             ) from None
         except (RuntimeError, ValueError) as error:
             if "Version check returned 404" in str(error):
-                raise InputError(f"--address {self._address} is no Ray dashboard") from None
+                raise InputError(f"--address {self._address} is not a Ray dashboard") from None
             if job and "status code 404" in str(error):
                 raise InputError(f"--address {self._address} knows no job {job!r}") from None
-            *_, last = ["it failed", *str(error).strip().splitlines()]
+            *_, last = ["the request failed", *str(error).strip().splitlines()]
             raise InputError(f"--address {self._address}: {last[:400]}") from None
 
     def submit(self, submission: Submission) -> str:
-        """Send a search that `upload.check` passed, and start it; its id."""
+        """Send a search that `upload.check` accepted, start it, and return the id of its job."""
         name = submission.experiment.name
         job = f"{name}-{secrets.token_hex(4)}"
         origin = Origin(job, name, submission.runs_dir)
@@ -112,8 +115,8 @@ class Cluster:
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="dipsearch-") as folder:
             fill(Path(folder))
-            with self._answering() as ray:
-                # Without CPUs of its own, and therefore on the head: where runs live.
+            with self._connected() as ray:
+                # A job that reserves no CPUs runs on the head, where runs are stored.
                 ray.submit_job(
                     entrypoint=entrypoint,
                     submission_id=job,
@@ -125,33 +128,33 @@ class Cluster:
                 )
 
     def state(self, job: str) -> State:
-        """How a job is; InputError for one that `submit` did not start."""
-        with self._answering(job) as ray:
+        """Return the state of a job; InputError if `submit` did not start it."""
+        with self._connected(job) as ray:
             info = ray.get_job_info(job)
         known = info.metadata or {}
         if not set(_METADATA.values()) <= known.keys():
             raise InputError(f"job {job} was not started by dipsearch submit")
         fields = {field: str(known[key]) for field, key in _METADATA.items()}
         if not re.fullmatch(RUN_NAME, fields["name"]):
-            raise InputError(f"job {job} names no run: {fields['name']!r}")
+            raise InputError(f"job {job} has no valid name of a run: {fields['name']!r}")
         return State(Origin(**fields), str(info.status.value).lower(), str(info.message or ""))
 
     def log(self, job: str) -> str:
-        """All that a job printed so far."""
-        with self._answering(job) as ray:
+        """Return all that a job has printed so far."""
+        with self._connected(job) as ray:
             return str(ray.get_job_logs(job))
 
     def follow(self, job: str) -> Generator[str]:
-        """What a job prints, piece by piece, until it ends."""
-        with self._answering(job) as ray, asyncio.Runner() as runner:
+        """Yield the output of a job piece by piece until the job ends."""
+        with self._connected(job) as ray, asyncio.Runner() as runner:
             pieces = ray.tail_job_logs(job)
             while (piece := runner.run(_next(pieces))) is not None:
                 yield piece
 
     def stop(self, job: str, wait_s: float = GRACE_S + 30) -> State:
-        """Ask a job to end, and wait until it has ended; its last state."""
+        """Ask a job to stop, wait until it has ended, and return its last state."""
         if not (state := self.state(job)).ended:
-            with self._answering(job) as ray:
+            with self._connected(job) as ray:
                 ray.stop_job(job)
         deadline = time.monotonic() + wait_s
         while not (state := self.state(job)).ended and time.monotonic() < deadline:
@@ -159,62 +162,62 @@ class Cluster:
         return state
 
     def fetch(self, job: str, runs_dir: Path, *, replace: bool = False) -> Path:
-        """Bring a job's run here, as it is at this moment; its folder.
+        """Copy the run of a job to this machine in its present state, and return its folder.
 
-        A second job packs it on the head and prints it. InputError where a run of that name is
-        here that must not be lost, and where there is nothing to fetch; `fetching.DamagedError`
-        for what did not arrive as it left.
+        A second job on the head packs the run and prints it. InputError if there is nothing to
+        fetch, or if a run of that name is here that must not be lost; `fetching.DamagedError` if
+        the run did not arrive intact.
         """
         origin = self.state(job).origin
         if "://" in origin.runs_dir:
             raise InputError(
-                f"run {origin.name!r} is on object storage already: read it there by dipsearch "
+                f"run {origin.name!r} is on object storage: read it there with dipsearch "
                 f"pareto {origin.name} --runs-dir {shlex.quote(origin.runs_dir)}"
             )
-        fetching.refuse_to_overwrite(origin, runs_dir, replace=replace)
-        where = f"{on_head(origin.runs_dir)} {shlex.quote(origin.name)}"
+        fetching.check_overwrite(origin, runs_dir, replace=replace)
+        where = f"{quoted_for_head(origin.runs_dir)} {shlex.quote(origin.name)}"
         line = f"exec python -m search.remote.archive {where}"
-        packer = f"fetch-{job}-{secrets.token_hex(4)}"
-        self._start(packer, line, upload.pack_code, {"dipsearch_fetches": job})
+        archiving_job = f"fetch-{job}-{secrets.token_hex(4)}"
+        self._start(archiving_job, line, upload.pack_code, {"dipsearch_fetches": job})
         try:
             with tempfile.TemporaryDirectory(prefix="dipsearch-") as aside:
                 archive = Path(aside) / "run.tar"
                 with archive.open("xb") as file:
-                    self._receive(packer, file)
+                    self._receive(archiving_job, file)
                 return fetching.install(archive, origin, runs_dir, replace=replace)
         finally:
             with suppress(InputError):
-                self._forget(packer)
+                self._delete_job(archiving_job)
 
-    def _receive(self, packer: str, file: IO[bytes]) -> None:
+    def _receive(self, archiving_job: str, file: IO[bytes]) -> None:
         try:
-            with closing(self.follow(packer)) as text:
+            with closing(self.follow(archiving_job)) as text:
                 fetching.receive(text, file)
         except fetching.DamagedError as error:
-            with self._answering(packer) as ray:
-                message = str(ray.get_job_info(packer).message or "").strip()
+            with self._connected(archiving_job) as ray:
+                message = str(ray.get_job_info(archiving_job).message or "").strip()
             if not message:
                 raise
             raise fetching.DamagedError(f"{error}: {message.splitlines()[-1][:400]}") from None
 
-    def _forget(self, packer: str) -> None:
-        """Take the archiving job off the cluster's list, whatever became of it."""
-        with self._answering(packer) as ray:
-            ray.stop_job(packer)
+    def _delete_job(self, job: str) -> None:
+        """Remove the archiving job from the cluster's list, whether or not it succeeded."""
+        with self._connected(job) as ray:
+            ray.stop_job(job)
             deadline = time.monotonic() + _CONNECT_S
-            while not ray.get_job_status(packer).is_terminal() and time.monotonic() < deadline:
+            while not ray.get_job_status(job).is_terminal() and time.monotonic() < deadline:
                 time.sleep(0.2)
-            ray.delete_job(packer)
+            ray.delete_job(job)
 
 
 async def _next(pieces: Any) -> str | None:
-    """The next piece of a log, None after the last."""
+    """Return the next piece of a log, or None after the last."""
     return await anext(pieces, None)
 
 
 @contextmanager
-def _without(*names: str) -> Iterator[None]:
-    """The environment without some variables, which Ray would heed rather than --address."""
+def _hidden_variables(*names: str) -> Iterator[None]:
+    """Hide environment variables that Ray would prefer to --address."""
     taken = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

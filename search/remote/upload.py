@@ -1,4 +1,4 @@
-"""What a search takes along to a cluster: its experiment, the files that it names, this code."""
+"""Pack what a search needs on a cluster: its experiment, the files that it names, and the code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from search.experiment.prepare import load_candidates, load_pictures
 
 EXPERIMENT = "experiment.yaml"
 RUNS_DIR = "dipsearch-runs"
-"""Where runs live on a cluster's head, from its user's home."""
-_LEFT_HERE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+"""Default folder of runs on the head of a cluster, relative to its user's home."""
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is asked of a cluster. trials: with `resume`, how many to go on to."""
+    """A search to start or resume on a cluster.
+
+    trials: with `resume`, the total number of sampled trials to continue to.
+    """
 
     experiment: Experiment
     runs_dir: str = RUNS_DIR
@@ -33,16 +36,16 @@ class Submission:
     accept_changes: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a folder that names a password, which Ray would show."""
+        """Refuse a folder that contains credentials, which Ray would show."""
         if "://" in self.runs_dir and "@" in urlsplit(self.runs_dir).netloc:
             raise InputError(
-                "--runs-dir holds credentials, which Ray would show to everybody: leave them to "
-                "the environment of the cluster's head"
+                "--runs-dir contains credentials, which Ray would show to everyone: set them in "
+                "the environment of the cluster's head instead"
             )
 
     @property
     def entrypoint(self) -> str:
-        """The shell's line on the head."""
+        """The shell command that the head runs."""
         name, file = self.experiment.name, EXPERIMENT
         words = ["resume", name, "--experiment", file] if self.resume else ["launch", file]
         if self.resume and self.trials is not None:
@@ -50,20 +53,21 @@ class Submission:
         if self.resume and self.accept_changes:
             words.append("--accept-changes")
         words += ["--address", "auto"]
-        return f"exec python -m search.cli {shlex.join(words)} --runs-dir {on_head(self.runs_dir)}"
+        runs_dir = quoted_for_head(self.runs_dir)
+        return f"exec python -m search.cli {shlex.join(words)} --runs-dir {runs_dir}"
 
 
-def on_head(runs_dir: str) -> str:
-    """A folder as a word of the head's shell; one that is not absolute lies in its user's home."""
+def quoted_for_head(runs_dir: str) -> str:
+    """Quote a folder for the shell of the head. A relative folder is in its user's home."""
     if "://" in runs_dir or runs_dir.startswith("/"):
         return shlex.quote(runs_dir)
     return f'"$HOME"/{shlex.quote(runs_dir.removeprefix("~/"))}'
 
 
 def check(experiment: Experiment) -> list[str]:
-    """Load all that the driver would load; InputError before anything is sent.
+    """Load everything that the driver will load, so that errors appear before anything is sent.
 
-    Returns what was changed on loading, in words.
+    Returns notices about changes that were made to the pictures when they were loaded.
     """
     pictures = load_pictures(experiment)
     load_candidates(experiment)
@@ -71,17 +75,17 @@ def check(experiment: Experiment) -> list[str]:
 
 
 def pack_search(experiment: Experiment, folder: Path) -> None:
-    """Fill an empty folder with all that a search needs, and nothing else.
+    """Fill an empty folder with what a search needs, and nothing else.
 
-    Every picture and schedule file gets a folder of its own and keeps its name: files of one name
-    do not collide, and labels, which come from file names, are what they would be here.
+    Every picture and schedule file gets a folder of its own and keeps its name. So files of the
+    same name do not collide, and labels, which come from file names, are the same as here.
     """
     images = [
-        entry if entry.startswith("skimage:") else _carry(entry, folder, f"pictures/{i:03d}")
+        entry if entry.startswith("skimage:") else _copy_alone(entry, folder, f"pictures/{i:03d}")
         for i, entry in enumerate(expand(experiment.images))
     ]
     candidates = [
-        entry if is_preset(entry) else _carry(entry, folder, f"candidates/{i:03d}")
+        entry if is_preset(entry) else _copy_alone(entry, folder, f"candidates/{i:03d}")
         for i, entry in enumerate(experiment.candidates)
     ]
     there = experiment.model_copy(update={"images": images, "candidates": candidates})
@@ -90,13 +94,13 @@ def pack_search(experiment: Experiment, folder: Path) -> None:
 
 
 def pack_code(folder: Path) -> None:
-    """Copy both packages as they run here, so that the cluster runs the same code."""
+    """Copy both packages, so that the cluster runs the same code as this machine."""
     for source in (Path(dipstage.__path__[0]), Path(__file__).parents[1]):
-        shutil.copytree(source, folder / source.name, ignore=_LEFT_HERE)
+        shutil.copytree(source, folder / source.name, ignore=_NOT_COPIED)
 
 
-def _carry(entry: str, folder: Path, where: str) -> str:
-    """Copy a file into a folder of its own; its path in the upload."""
+def _copy_alone(entry: str, folder: Path, where: str) -> str:
+    """Copy a file into a folder of its own, and return its path in the upload."""
     path = f"{where}/{Path(entry).name}"
     (folder / where).mkdir(parents=True)
     try:

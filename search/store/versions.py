@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from search.store.code import digest_of
+
 NUMBERS_DEPEND_ON = ("dipsearch", "dipstage", "torch", "numpy", "scikit-image")
-"""Packages that decide what a training run gives; `dipstage` stands for its code, by content."""
+"""Packages that decide what a training run gives; `dipstage` stands for its code."""
 _PACKAGES = ("dipsearch", "torch", "ray", "optuna", "numpy", "scikit-image")
 
 
@@ -26,10 +27,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def code_digest() -> str:
-    """Hexadecimal digest of the code that trains: each module of `dipstage`, name and content."""
+    """Hexadecimal digest of the code that computes numbers (see `search.store.code`)."""
     import dipstage
 
-    digest = hashlib.sha256()
-    for path in sorted(Path(dipstage.__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return digest_of(Path(dipstage.__file__).parent)

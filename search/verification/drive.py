@@ -60,7 +60,8 @@ def verify(
         if not request.restart and is_finished(run):
             return
         from search.execution import driver
-        from search.execution.resources import ray_cluster, resources_of
+        from search.execution.cluster import ray_cluster
+        from search.execution.resources import resources_of
 
         driver.refuse_missing_loggers(run.experiment, run.folder)
         own = driver.unchanged_pictures(run, run.experiment)

@@ -203,11 +203,11 @@ def test_trials_that_need_more_than_there_is_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
 def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
-    from search.execution.resources import _refuse_silence
+    from search.execution.cluster import _check_listening
 
     with pytest.raises(InputError, match="nobody listens there"):
-        _refuse_silence(address)
-    _refuse_silence("auto")
+        _check_listening(address)
+    _check_listening("auto")
 
 
 def test_a_study_of_another_run_in_the_same_storage_is_refused(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from search.remote import archive as packing
 from search.remote.fetching import (
     DamagedError,
     Origin,
+    check_overwrite,
     install,
     receive,
-    refuse_to_overwrite,
     unpack,
 )
 from search.remote.jobs import Cluster, State
@@ -85,13 +85,13 @@ def test_logs_arrive_in_pieces_and_among_other_lines(played: Run, tmp_path: Path
 def damaged(run: Run) -> Iterator[tuple[str, list[str]]]:
     """What may go wrong on the way."""
     begin, part, end = pieces(run)
-    yield "did not arrive whole", [begin, part]
-    yield "did not arrive whole", [part, end]
-    yield "SHA-256 is not", [begin, end]
+    yield "did not arrive completely", [begin, part]
+    yield "did not arrive completely", [part, end]
+    yield "SHA-256 of the archive is not", [begin, end]
     yield "is not base64", [begin, part[:-1] + "*", end]
     yield "longer than announced", [begin, part, part, end]
     flipped = part[:100] + ("A" if part[100] != "A" else "B") + part[101:]
-    yield "SHA-256 is not", [begin, flipped, end]
+    yield "SHA-256 of the archive is not", [begin, flipped, end]
     yield "more than the 1,000,000 allowed", [begin.replace("begin ", "begin 9999"), part, end]
     yield "has no size", [f"{packing.MARK} begin x y", end]
 
@@ -142,7 +142,7 @@ def test_nothing_but_a_run_s_own_files_is_unpacked(tmp_path: Path, case: str) ->
     with tarfile.open(path, "w:") as tar:
         tar.addfile(MALICE[case], io.BytesIO())
     folder.mkdir(parents=True)
-    with pytest.raises(DamagedError, match="is no file of a run"):
+    with pytest.raises(DamagedError, match="is not a file of a run"):
         unpack(path, folder)
     assert list((tmp_path / "in").rglob("*")) == [folder]
 
@@ -169,17 +169,17 @@ def test_another_run_is_not_taken_for_this_one(played: Run, tmp_path: Path) -> N
 def test_only_a_copy_on_which_nobody_went_on_is_replaced(played: Run, tmp_path: Path) -> None:
     here, arrived = tmp_path / "b", archive(played, tmp_path / "a.tar")
     with pytest.raises(InputError, match="was made here, not fetched"):
-        refuse_to_overwrite(ORIGIN, played.folder.parent, replace=True)
+        check_overwrite(ORIGIN, played.folder.parent, replace=True)
     folder = install(arrived, ORIGIN, here, replace=False)
     (folder / "best.yaml").write_text("derived")
     install(arrived, ORIGIN, here, replace=False)
     assert not (folder / "best.yaml").exists()
     later = Origin("tiny-00000002", "tiny", "dipsearch-runs")
-    with pytest.raises(InputError, match="was fetched from job tiny-00000001: --replace"):
+    with pytest.raises(InputError, match="was fetched from job tiny-00000001: replace it"):
         install(arrived, later, here, replace=False)
     install(arrived, later, here, replace=True)
     Run.open("tiny", here).study.set_user_attr("trials", 99)
-    with pytest.raises(InputError, match="has gone on in"):
+    with pytest.raises(InputError, match="has changed since it was fetched"):
         install(arrived, later, here, replace=True)
     assert Run.open("tiny", here).trials_wanted == 99
     assert [path.name for path in here.iterdir()] == ["tiny"]
@@ -189,7 +189,7 @@ def test_a_verification_made_here_is_not_lost(played: Run, tmp_path: Path) -> No
     arrived = archive(played, tmp_path / "a.tar")
     folder = install(arrived, ORIGIN, tmp_path / "b", replace=False)
     (folder / "verification.yaml").write_text("plan: here")
-    with pytest.raises(InputError, match="has gone on in"):
+    with pytest.raises(InputError, match="has changed since it was fetched"):
         install(arrived, ORIGIN, tmp_path / "b", replace=True)
 
 

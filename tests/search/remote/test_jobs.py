@@ -268,11 +268,11 @@ def nothing_secret_was_sent(head: Head, jobs: list[dict[str, object]]) -> None:
 def test_wrong_requests_get_one_sentence(head: Head, laptop: Path) -> None:
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
     cases: list[tuple[list[str], str | None, dict[str, str], str]] = [
-        (["status", "x-1"], None, {"RAY_AUTH_TOKEN": "0" * 64}, "the token is not the cluster's"),
+        (["status", "x-1"], None, {"RAY_AUTH_TOKEN": "0" * 64}, "the token is wrong"),
         (["stop", "x-1"], None, {"RAY_AUTH_MODE": "disabled"}, "the token is missing"),
         (["logs", "x-1"], nobody, {}, "no Ray dashboard answers there"),
         (["fetch", "x-1"], None, {}, "knows no job 'x-1'"),
-        (["status", "../x"], None, {}, "a job's id is such as"),
+        (["status", "../x"], None, {}, "the id of a job must be like"),
         (["logs", "x-1"], "127.0.0.1:8265", {}, "must begin with http:// or https://"),
         (["submit", "e.yaml", "--set", "images=[none.png]"], nobody, {}, "does not exist"),
         (["submit", "e.yaml", "--set", "candidates=[log11]"], nobody, {}, "unknown preset"),

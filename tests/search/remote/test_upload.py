@@ -123,7 +123,7 @@ def test_a_resume_names_the_run_and_the_experiment_that_was_sent(tmp_path: Path)
 
 
 def test_a_folder_that_holds_credentials_is_refused() -> None:
-    with pytest.raises(InputError, match="holds credentials") as refused:
+    with pytest.raises(InputError, match="contains credentials") as refused:
         Submission(experiment(), "s3://key:hidden@bucket/runs")
     assert "hidden" not in str(refused.value)
 

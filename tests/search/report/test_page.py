@@ -320,5 +320,5 @@ def test_a_report_that_fails_costs_a_search_one_line(
     monkeypatch.setattr(page, "render", fail)
     make_report(run)
     said = capsys.readouterr()
-    assert said.err == "dipsearch: the report could not be made (RuntimeError: no way)\n"
+    assert said.err == "dipsearch: the report could not be written (RuntimeError: no way)\n"
     assert not (run.folder / "report.html").exists()

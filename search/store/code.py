@@ -1,0 +1,114 @@
+"""The digest of the code that computes numbers: what a resume compares with the code of its run.
+
+It covers the modules of `dipstage` that training imports, directly or through each other, as their
+syntax trees. Comments, docstrings, the text of errors and of settings, and everything that only
+reads, writes or shows may change without changing the digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOTS = ("trainer", "images", "presets", "controls")
+"""Where the search for imports begins: training, its pictures, and the schedules given by name."""
+NO_NUMBERS = ("documents", "terminal", "errors", "renamed", "interrupts")
+"""Packages and modules that training imports for reading, writing, showing and refusing."""
+_TEXTS = ("help", "rule", "words")
+"""Keyword arguments that hold text for people."""
+_NO_MEANING = ("ctx", "kind", "type_comment", "type_ignores")
+"""Fields of syntax trees that other fields imply, or that do nothing."""
+
+
+def digest_of(package: Path) -> str:
+    """Return the hexadecimal digest of the code that computes numbers.
+
+    Args:
+        package: Folder of the package `dipstage`.
+
+    Returns:
+        16 hexadecimal digits, the same on all versions of Python.
+    """
+    digest = hashlib.sha256()
+    for name, tree in sorted(covered(package).items()):
+        digest.update(f"{name}\0{_content(tree)!r}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def covered(package: Path) -> dict[str, ast.Module]:
+    """Return the syntax trees of the covered modules, by dotted names below `package`."""
+    found: dict[str, ast.Module] = {}
+    waiting = list(ROOTS)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name.split(".")[0] in NO_NUMBERS:
+            continue
+        path = package.joinpath(*name.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if path.is_file():
+            found[name] = ast.parse(path.read_bytes())
+            waiting.extend(_imported(found[name], package.name))
+    return found
+
+
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """Yield modules, and names that may be modules, that a tree imports from the package."""
+    for node in _walk_run_time(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (
+            name.removeprefix(f"{package}.") for name in names if name.startswith(f"{package}.")
+        )
+
+
+def _walk_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only type checkers read."""
+    if _is_type_checking(node):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _walk_run_time(child)
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _content(node: Any) -> Any:
+    """Return what a syntax tree computes, as nested tuples."""
+    if isinstance(node, list):
+        return tuple(_content(item) for item in node if not _computes_nothing(item))
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [
+        (name, value)
+        for name, value in ast.iter_fields(node)
+        if name not in _NO_MEANING and value is not None and value != []
+    ]
+    if isinstance(node, ast.Call) and _makes_error(node):
+        fields = [("func", node.func)]
+    return (type(node).__name__, *((name, _content(value)) for name, value in fields))
+
+
+def _computes_nothing(node: Any) -> bool:
+    """Whether an item of a list is a docstring, a text for people, or an import for neither."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    if isinstance(node, ast.keyword):
+        return node.arg in _TEXTS
+    if isinstance(node, ast.ImportFrom):
+        parts = (node.module or "").split(".")
+        return parts[0] == "dipstage" and len(parts) > 1 and parts[1] in NO_NUMBERS
+    return _is_type_checking(node) if isinstance(node, ast.AST) else False
+
+
+def _makes_error(call: ast.Call) -> bool:
+    """Whether a call makes an exception: its arguments are the message."""
+    return ast.unparse(call.func).endswith(("Error", "SystemExit"))
