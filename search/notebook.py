@@ -1,4 +1,4 @@
-"""A run as a notebook shows it: one table of HTML."""
+"""The HTML table that a notebook shows for a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from search.verification.result import Verification
 
 _MOST = 20
-"""Members of the front that are shown."""
+"""Maximum number of members of the front that are shown."""
 
 
 def run_html(run: RunRecord) -> str:

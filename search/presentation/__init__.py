@@ -1,1 +1,1 @@
-"""What people are shown of a run: rows and words that every table, page and file renders."""
+"""Rows and words that every table, page and file shows of a run."""

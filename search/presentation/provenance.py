@@ -1,4 +1,4 @@
-"""Where the report's numbers come from, and the commands that repeat them."""
+"""Where a run's numbers come from, and the commands that reproduce them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Provenance:
 
 
 def names(images: list[str]) -> list[str]:
-    """Names alone: a report is passed on, and folders are nobody else's business."""
+    """Return names without folders: reports are passed on, and folders are private."""
     return [name if name.startswith("skimage:") else Path(name).name for name in images]
 
 
 def facts(
     run: RunRecord, records: list[Trial], status: Status, verification: Verification | None
 ) -> Facts:
-    """What was searched on, for the first screen."""
+    """Return what was searched, for the first screen."""
     experiment = run.experiment
     pictures = [name.removeprefix("skimage:") for name in names(experiment.images)]
     size = f"{experiment.size} × {experiment.size}" if experiment.size else "their own size"
@@ -74,7 +74,7 @@ def _some(words: list[str], most: int = 8) -> str:
 
 
 def _hours(records: list[Trial], verification: Verification | None) -> str:
-    """Training added up over all workers, and what the clock said."""
+    """Return the training time summed over all workers, and the elapsed time."""
     words = duration(sum(trial.wall_s for trial in records))
     started = [trial.started for trial in records if trial.started]
     ended = [trial.ended for trial in records if trial.ended]
@@ -88,7 +88,7 @@ def _hours(records: list[Trial], verification: Verification | None) -> str:
 
 
 def _hardware(records: list[Trial]) -> str:
-    """Devices and how many machines; their names stay at home."""
+    """Return the devices and the number of machines, without their names."""
     replicates = [replicate for trial in records for replicate in trial.replicates.values()]
     devices = sorted({replicate.device for replicate in replicates})
     hosts = len({replicate.host for replicate in replicates})
@@ -100,7 +100,7 @@ def _hardware(records: list[Trial]) -> str:
 def provenance(
     run: RunRecord, records: list[Trial], verification: Verification | None
 ) -> Provenance:
-    """All of it."""
+    """Return all facts, digests and commands."""
     from search.experiment.model import Logging
 
     attributes = run.attributes
@@ -110,7 +110,7 @@ def provenance(
         update={
             "images": names(experiment.images),
             "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
-            # Addresses and projects of loggers are nobody else's business either.
+            # Addresses and projects of loggers are private too.
             "logging": Logging(tensorboard=experiment.logging.tensorboard),
         }
     )
@@ -139,7 +139,7 @@ def provenance(
 
 
 def _change(words: str) -> str:
-    """A change that was taken up; of logging only what changed, as it may name a server."""
+    """Return an accepted change; for logging only its key, as values may name a server."""
     return words.partition(" ")[0] if words.startswith("logging.") else words
 
 

@@ -10,14 +10,14 @@ from search.verification.verdicts import SIGNIFICANCE
 
 
 def remarks(verification: Verification) -> Iterator[str]:
-    """What a reader must know before believing the tables."""
+    """Yield what a reader must know before relying on the tables."""
     records = verification.held_out.records()
     replicates = len(verification.plan.images) * len(verification.plan.seeds)
     for trial in records:
         if trial.failure:
             yield (
                 f"{trial.name} failed after {len(trial.replicates)} of {replicates} replicates, so "
-                f"nothing is shown of it: {trial.failure}"
+                f"nothing can be shown for it: {trial.failure}"
             )
     for output in OUTPUTS:
         cut = [
@@ -26,12 +26,12 @@ def remarks(verification: Verification) -> Iterator[str]:
             if (n := trial.censored(output))
         ]
         if cut:
-            yield f"censored, the end may have cut off their {output} maxima: {'; '.join(cut)}"
+            yield f"censored: the end may have cut off these {output} maxima: {'; '.join(cut)}"
     yield from _remarks_on_plain(verification)
     if verification.of_role("found") and verification.best_p >= SIGNIFICANCE:
         yield (
             f"{replicates} replicates allow no p below {verification.best_p:.2g} after Holm's "
-            "correction, so nothing can be better: verify with more --seeds or --images, or a "
+            "correction, so no schedule can be better: verify with more --seeds or --images, or a "
             "smaller --top"
         )
     stale = verification.stale
@@ -45,11 +45,11 @@ def _remarks_on_plain(verification: Verification) -> Iterator[str]:
         yield "plain DIP at its tuned learning rate finished no replicate: there are no verdicts"
         return
     if len(rates) < 3:
-        yield f"plain DIP's learning rate was chosen among {len(rates)}: that is hardly tuned"
+        yield f"plain DIP's learning rate was chosen among {len(rates)}: too few to call it tuned"
     elif plain.learning_rate in (min(rates), max(rates)):
         yield (
-            f"plain DIP's learning rate, {plain.learning_rate}, is at the end of those that were "
-            "tried on the search's pictures: others may suit it better (--learning-rates)"
+            f"plain DIP's learning rate, {plain.learning_rate}, is the lowest or highest of those "
+            "tried on the search's pictures: one beyond it may be better (--learning-rates)"
         )
     output = verification.output
     for other in verification.plains[1:]:
@@ -58,5 +58,5 @@ def _remarks_on_plain(verification: Verification) -> Iterator[str]:
             yield (
                 f"{other.name} (plain DIP, learning rate {other.learning_rate}) is "
                 f"{comparison.psnr_db.mean:.2f} dB above {plain.name} here ({output}): the rate "
-                "that suited the search's pictures does not suit these"
+                "that was best on the search's pictures is not best on these"
             )

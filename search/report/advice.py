@@ -1,4 +1,4 @@
-"""The top of the report, in words: which schedule to use, and how sure that is."""
+"""The top of the report, in words: which schedule to use, and how certain that is."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 
 @dataclass(frozen=True)
 class Advice:
-    """What to say first.
+    """The first screen of the report.
 
     word: the verdict of the schedule, `not verified`, or nothing where there is no schedule.
-    number: the trial that the report opens with. sure: how sure that is, a sentence each.
-    commands: what to type next, each with what it does.
+    number: the trial that the report opens with. sure: how certain that is, in
+    sentences. commands: what to type next, each with what it does.
     """
 
     headline: str
@@ -51,12 +51,12 @@ def advise(
     verification: Verification | None,
     driver: bool,
 ) -> Advice:
-    """From the run's records, as the rest of the report has them."""
+    """Return the advice that the run's records support."""
     unfinished = status.done < status.wanted
     state = [_state(status, driver)] if unfinished else []
     commands: list[tuple[str, str]] = []
     if unfinished and not driver:
-        commands.append((f"dipsearch resume {run.name}", "goes on with the search"))
+        commands.append((f"dipsearch resume {run.name}", "continues the search"))
     if not status.complete:
         headline = "There is no schedule to use yet"
         return Advice(headline, "", None, [*state, *_no_trial(status)], commands)
@@ -67,7 +67,9 @@ def advise(
         name = "Plain DIP" if trial.is_plain else _capital(trial.name)
         headline = f"{name} looks best{' so far' * unfinished}, but that is not verified"
         sure = [*state, *_unverified(run, trial, records)]
-        commands.append((f"dipsearch verify {run.name}", "tells whether it holds on new pictures"))
+        commands.append(
+            (f"dipsearch verify {run.name}", "tests it on pictures that the search has not seen")
+        )
     else:
         headline, sure = _verified(trial, verification)
         sure = state + sure
@@ -86,17 +88,17 @@ def _plain_commands(
 ) -> Iterator[tuple[str, str]]:
     plain = verification.plain
     rate = f" --learning-rate {plain.learning_rate:g}" if plain and plain.learning_rate else ""
-    yield f"dipstage run IMAGE --schedule baseline{rate}", "trains plain DIP, as it was tuned"
+    yield f"dipstage run IMAGE --schedule baseline{rate}", "trains plain DIP as it was tuned"
     if not trial.is_plain:
-        yield f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml nevertheless"
+        yield f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml anyway"
 
 
 def _state(status: Status, driver: bool) -> str:
     if driver:
         return f"The search is running: {sentence(status)}."
     return (
-        f"The search is not finished, and no driver is at work: {status.done} of {status.wanted} "
-        "trials have ended."
+        f"The search is not finished and is not running: {status.done} of {status.wanted} trials "
+        "have ended."
     )
 
 
@@ -104,7 +106,7 @@ def _no_trial(status: Status) -> Iterator[str]:
     if status.failed:
         yield f"All {status.failed} trials that ended have failed; the table says why."
     elif not status.done:
-        yield "No trial has ended."
+        yield "No trial has ended yet."
 
 
 def _word(trial: Trial, verification: Verification | None) -> str:
@@ -115,32 +117,32 @@ def _word(trial: Trial, verification: Verification | None) -> str:
 
 
 def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[str]:
-    """What the search itself saw, and why that is not enough."""
+    """Yield what the search itself measured, and why that is not enough."""
     plain = plain_of(records)
     n = len(trial.replicates)
     if trial.is_plain:
         yield (
-            f"{_capital(trial.name)} is the front's knee: on the search's own numbers no staging "
-            "is a better trade between PSNR_GT and steps."
+            f"{_capital(trial.name)} is the front's knee: in the search itself, no staged schedule "
+            "is a better compromise between PSNR_GT and steps."
         )
     elif plain is None:
         yield (
             f"{_capital(trial.name)} is the front's knee. The search has no plain DIP to compare "
-            "with: what staging gains is not known."
+            "it with, so the gain from staging is not known."
         )
     else:
         entries = [Entry(trial.name, trial.replicates)]
         for each in compare(entries, Entry(plain.name, plain.replicates), run.objective):
             if each.output == run.objective.output:
                 yield (
-                    f"It is the front's knee. On the search's own "
-                    f"{_count(each.psnr_db.n, 'replicate')} its max PSNR_GT is "
+                    f"It is the front's knee. In the search itself, over "
+                    f"{_count(each.psnr_db.n, 'replicate')}, its max PSNR_GT is "
                     f"{_psnr_words(each)} ({plain.name}), reached {_steps_words(each)}."
                 )
     yield (
-        "That is not verified. The front was picked by these very numbers"
-        f"{', from a single replicate of each trial' if n == 1 else ''} and flatters itself: "
-        "nothing counts until it is trained on pictures and seeds that the search has not seen."
+        "This is not verified. The front was selected by these same numbers"
+        f"{', from a single replicate of each trial' if n == 1 else ''}, so they are optimistic. "
+        "Only training on pictures and seeds that the search has not seen shows a real gain."
     )
 
 
@@ -155,7 +157,7 @@ def _steps_words(each: Comparison) -> str:
 
 
 def _range(difference: Difference, digits: int) -> str:
-    """The 95 % interval in words; nothing where there is one picture."""
+    """Return the 95 % interval in words, or that there is none."""
     if difference.low is None or difference.high is None:
         return " (one picture, so no interval)"
     return f" (95 % interval {difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
@@ -184,34 +186,35 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
         said = str(verdict)
         sure.append(f"{said[:1].upper()}{said[1:]}: {_meaning(verdict)}.")
     elif not trial.is_plain:
-        sure.append(f"{name}, the front's knee, is itself not verified.")
+        sure.append(f"{name}, the front's knee, has not been verified itself.")
     sure += _others_that_count(trial, verification)
     if verification.best_p >= SIGNIFICANCE:
         sure.append(
-            "So few replicates can show nothing to be better: verify with more seeds or pictures."
+            "There are too few replicates to show that any schedule is better. Verify with more "
+            "seeds or pictures."
         )
     if verification.plan.seen:
-        sure.append(f"The search had seen {'; '.join(verification.plan.seen)}.")
+        sure.append(f"The search had already seen {'; '.join(verification.plan.seen)}.")
     return headline, sure
 
 
 def _meaning(verdict: Verdict | None) -> str:
-    """A verdict as a person would put it."""
+    """Explain a verdict."""
     if verdict is None:
-        return "it is what the others are judged by"
+        return "it is the reference that the others are compared with"
     if verdict.word is Word.BETTER:
-        return "its gain is clear of chance, against plain DIP with a tuned learning rate"
+        return "its gain over plain DIP with a tuned learning rate is significant"
     if verdict.word is Word.NOT_WORSE:
-        return f"at most {PSNR_MARGIN_DB:g} dB or {STEPS_MARGIN:.0%} of the steps may be lost"
+        return f"any loss is at most {PSNR_MARGIN_DB:g} dB and {STEPS_MARGIN:.0%} of the steps"
     if {verdict.psnr, verdict.steps} == {Word.BETTER, Word.WORSE}:
-        return "one objective is bought with the other"
+        return "it is better in one objective and worse in the other"
     if Word.WORSE in (verdict.psnr, verdict.steps):
-        return "it loses in one objective, and what it gains in the other may be chance"
-    return "differences like these may be chance on so few pictures"
+        return "it is worse in one objective, and no gain in the other is significant"
+    return "differences of this size may be due to chance"
 
 
 def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str]:
-    """Schedules that hold up in an objective, where the one on top is not shown."""
+    """Yield other schedules that are better than plain DIP in an objective."""
     parts = []
     for other in verification.of_role("found"):
         verdict = verification.verdict_of(other.name)
@@ -225,7 +228,10 @@ def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str
         if good:
             parts.append(f"{other.name} in {' and '.join(good)}")
     if parts:
-        yield f"Better than plain DIP in part: {'; '.join(parts)}. The table says at what price."
+        yield (
+            f"Better than plain DIP in at least one objective: {'; '.join(parts)}. The table shows "
+            "both objectives."
+        )
 
 
 def _on(verification: Verification) -> str:

@@ -20,14 +20,14 @@ from search.store.run import RunRecord
 
 Curve = NDArray[np.float64]
 _READERS = 16
-"""Object storage answers many at once, each as slowly as one."""
+"""Files read at the same time from object storage, where each read is slow."""
 
 
 @dataclass
 class Curves:
-    """Of all trials by number: plain data in hundredths of a dB, thinned.
+    """Thinned curves of all trials by number, as plain data in hundredths of a dB.
 
-    missing: trials of which a file could not be read. envelope: of the complete trials.
+    missing: trials with a file that could not be read. envelope: best of the complete trials.
     """
 
     by_trial: dict[int, dict[str, Any]]
@@ -36,7 +36,7 @@ class Curves:
 
 
 def gather(run: RunRecord, trials: list[Trial]) -> Curves:
-    """Read, average and thin; each trial's files are let go of before the next one's are read."""
+    """Read, average and thin the curves, one trial at a time to save memory."""
     output, budget = run.objective.output, run.experiment.trainer.iterations
     by_trial: dict[int, dict[str, Any]] = {}
     missing: list[str] = []
@@ -59,7 +59,7 @@ def gather(run: RunRecord, trials: list[Trial]) -> Curves:
 def _read(
     run: RunRecord, trials: list[Trial]
 ) -> Iterator[tuple[Trial, dict[Output, list[Any]] | None]]:
-    """PSNR_GT of each trial's replicates by output; None where a file cannot be read."""
+    """Yield PSNR_GT of each trial's replicates by output; None where a file cannot be read."""
     with ThreadPoolExecutor(_READERS) as pool:
         for trial in trials:
             if not trial.replicates:
@@ -78,7 +78,7 @@ def _read(
 
 
 def _thinned(trial: Trial, read: dict[Output, list[Any]], attained: Curve) -> dict[str, Any]:
-    """Means over the replicates as far as all of them went."""
+    """Return means over the replicates, up to the end of the shortest."""
     shortest = min(len(curve) for curve in read["raw"])
     means = {
         output: np.mean([np.asarray(c[:shortest], np.float64) for c in curves], axis=0)
@@ -97,5 +97,5 @@ def _thinned(trial: Trial, read: dict[Output, list[Any]], attained: Curve) -> di
 
 
 def centi(curve: Curve) -> list[int | None]:
-    """In hundredths, rounded; None for what is not a number."""
+    """Return rounded hundredths; None for values that are not finite."""
     return [round(100 * value) if np.isfinite(value) else None for value in curve.tolist()]

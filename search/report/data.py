@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from search.verification.result import Verification
 
 MAX_STAGES = 100
-"""Of a schedule that are drawn; of more, as many evenly spread."""
+"""Maximum number of stages that are drawn; longer schedules are sampled evenly."""
 _OF_EACH_OUTPUT = ("max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "final_psnr_gt_db")
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The data, and what to say beside them. text: alternative texts by chart."""
+    """The data, and notes on them. text: alternative texts by chart."""
 
     content: dict[str, Any]
     notes: list[str]
@@ -37,7 +37,7 @@ class Gathered:
 def gather_data(
     run: RunRecord, records: list[Trial], advice: Advice, verification: Verification | None
 ) -> Gathered:
-    """Everything but pictures."""
+    """Return all data but the pictures."""
     plain = plain_of(records)
     curves, decided = gather(run, records), importance_of(run)
     moments = history(run)
@@ -114,7 +114,7 @@ def _trial(
 
 
 def _measures(trial: Trial, output: Any, steps_key: str) -> dict[str, Any]:
-    """Means and spreads over the replicates that there are, and each one's maximum."""
+    """Return means and spreads over the finished replicates, and the maximum of each."""
     psnr, steps = trial.measure(output, "max_psnr_gt_db"), trial.measure(output, steps_key)
     other = trial.measure("smoothed" if output == "raw" else "raw", "max_psnr_gt_db")
     return {
@@ -139,7 +139,7 @@ def _verdict(trial: Trial, verification: Verification | None) -> str | None:
 
 
 def _staircase(trial: Trial) -> list[list[float]]:
-    """Each stage's first iteration and alpha_bar."""
+    """Return each stage's first iteration and alpha_bar."""
     if trial.schedule is None:
         return []
     steps = [
@@ -153,9 +153,7 @@ def _staircase(trial: Trial) -> list[list[float]]:
 
 
 def _params(run: RunRecord, records: list[Trial]) -> list[dict[str, Any]]:
-    """The parameters that were sampled, in the study's order; a free split's weights are many, and
-    are left to the table of trials.
-    """
+    """Return the sampled parameters in the order of the study, without weights of free splits."""
     distributions: dict[str, Any] = {}
     for trial in run.study.get_trials(deepcopy=False):
         for name, distribution in trial.distributions.items():
@@ -174,7 +172,7 @@ def _params(run: RunRecord, records: list[Trial]) -> list[dict[str, Any]]:
 
 
 def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dict[str, str]:
-    """Alternative texts: what each chart shows, for who cannot see it."""
+    """Return the alternative text of each chart."""
     objective = run.objective
     if members:
         first, last = members[0].score, members[-1].score
@@ -199,7 +197,7 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
 
 
 def _rounded(value: Any, digits: int) -> Any:
-    """Shorter, and None for what JSON does not know; what is no float is left as it is."""
+    """Round a float, with None for values that JSON lacks; return anything else unchanged."""
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):

@@ -24,11 +24,11 @@ SCRIPTS = (
     "base.js", "front.js", "schedule.js", "pictures.js", "parameters.js", "table.js", "start.js"
 )  # fmt: skip
 MAX_BYTES = 9_700_000
-"""Of the whole page; mail takes 10 MB. Pictures get what the rest leaves of it."""
+"""Maximum size of the page: mail takes 10 MB. Pictures get the room that the rest leaves."""
 
 
 def render(run: RunRecord) -> str:
-    """The page of a run as it is now."""
+    """Return the page of a run in its present state."""
     from search.presentation.remarks import remarks
     from search.verification.result import Verification
 
@@ -75,7 +75,7 @@ def render(run: RunRecord) -> str:
 
 
 def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
-    """Gains in dB as places on a strip 120 wide; all schedules and 0 are on it."""
+    """Return the map from dB to places on a strip 120 wide that shows all gains and 0."""
     ends = [0.0]
     for row in standings:
         ends += [row.comparison.psnr_db.mean] if row.comparison else []
@@ -85,15 +85,13 @@ def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
 
 
 def embed(content: Any) -> str:
-    """Plain data as JSON that no HTML can be read out of: it stands within a script element."""
+    """Return plain data as JSON without characters of HTML: it stands within a script element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def policy(scripts: list[str]) -> str:
-    """A Content-Security-Policy under which these scripts run and no other, and nothing is loaded
-    from anywhere.
-    """
+    """Return a Content-Security-Policy that runs only these scripts and loads nothing."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
@@ -105,20 +103,20 @@ def policy(scripts: list[str]) -> str:
 
 
 def asset(name: str) -> str:
-    """A file of this package."""
+    """Return the text of a file of this package."""
     return (files("search.report") / "assets" / name).read_text("utf-8")
 
 
 @cache
 def script() -> str:
-    """The page's own scripts as one."""
+    """Return the page's own scripts as one."""
     parts = "\n".join(asset(name) for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{parts}\n}})();\n'
 
 
 @cache
 def plotly() -> str:
-    """plotly.js as the Python package carries it."""
+    """Return plotly.js as the Python package ships it."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.verification.result import Verification
 
 SIDE = 256
-"""Of larger pictures the centre of this many pixels is shown."""
+"""Side in pixels of what is shown: the centre of larger pictures."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Gallery:
 def sources(
     run: RunRecord, records: list[Trial], plain: Trial | None, verification: Verification | None
 ) -> list[Source]:
-    """The search's pictures, then those of its verification."""
+    """Return the search's pictures, then those of its verification."""
     trials = {trial.number: trial for trial in records if trial.replicates}
     found = [Source(run, "", trials, plain)]
     if verification is not None:
@@ -106,7 +106,7 @@ def _fill(
     gallery: Gallery,
     room: int,
 ) -> bool:
-    """Add these trials' pictures up to the first that does not fit; whether all did."""
+    """Add these trials' pictures up to the first that does not fit; return whether all did."""
     for number in numbers:
         for source, group in kept:
             _add(source, number, group, output, gallery)
@@ -118,7 +118,7 @@ def _fill(
 
 
 def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
-    """One for each picture, with its first seed; without outputs yet."""
+    """Return a group for each picture with the first seed, without outputs yet."""
     run = source.run
     experiment = run.experiment
     seed = experiment.seeds[0]
@@ -159,7 +159,7 @@ def _loaded(run: RunRecord, gallery: Gallery) -> dict[str, Picture]:
 
 
 def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:
-    """Ground truth, observation, and the observation's PSNR_GT; cut to what is shown."""
+    """Return ground truth, observation and its PSNR_GT; both are cut to what is shown."""
     from dipstage.randomness import Streams
     from dipstage.trainer import observe
 
@@ -187,7 +187,7 @@ def _add(
 def _output(
     source: Source, trial: Trial, group: dict[str, Any], output: Output, gallery: Gallery
 ) -> dict[str, Any] | None:
-    """A trial's output at its maximum; None where the run kept none."""
+    """Return a trial's output at its maximum; None where the run kept none."""
     replicate = trial.replicates.get(group["key"])
     try:
         content = source.run.picture(trial, group["key"])
@@ -207,7 +207,7 @@ def _output(
 
 
 def _cut(content: bytes) -> bytes:
-    """A PNG as it is, or the centre of a large one; read as a PNG and nothing else."""
+    """Return a PNG unchanged, or the centre of a large one; reject any other format."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -1,4 +1,4 @@
-"""Curves in few points that tell the same: no maximum moves, no stage switch is lost."""
+"""Thinning of curves: no maximum moves, and no stage switch is lost."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 POINTS = 150
-"""Of a curve, beside stage switches and maxima."""
+"""Points of a thinned curve, besides stage switches and maxima."""
 
 
 def kept(
     curves: Sequence[NDArray[np.floating[Any]]], always: Iterable[int] = (), points: int = POINTS
 ) -> NDArray[np.int64]:
-    """Iterations, rising, at which curves of one length say what they say at all of them.
+    """Return the iterations, in rising order, at which curves of equal length are drawn.
 
-    The ends, each curve's first maximum, those in `always` that there are, and of even stretches
-    the lowest and the highest point of the first curve, which so keeps its envelope.
+    They are the ends, each curve's first maximum, those of `always` that exist, and the lowest and
+    highest point of the first curve in equal stretches, which keeps its envelope.
     """
     length = len(curves[0])
     wanted = {0, length - 1, *(int(np.argmax(curve)) for curve in curves)}

@@ -1,1 +1,1 @@
-"""What a terminal shows: tables and the live view."""
+"""Tables and the live view of a terminal."""

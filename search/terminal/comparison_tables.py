@@ -27,7 +27,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
 def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> None:
-    """All tables."""
+    """Print all tables."""
     reference = reference_point(runs[0].experiment)
     print_(over_trials_table(runs))
     print_()
@@ -45,7 +45,7 @@ def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> 
 
 
 def over_trials_table(runs: Sequence[RunRecord]) -> Table:
-    """Hypervolume after the same numbers of trials, up to what the shortest search has."""
+    """Return the hypervolume after equal numbers of trials, as far as the shortest search goes."""
     histories = [history(run) for run in runs]
     common = min(len(moments) for moments in histories)
     marks = sorted({max(1, round(share * common)) for share in SHARES}) if common else []
@@ -65,7 +65,7 @@ def over_trials_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def over_hours_table(runs: Sequence[RunRecord]) -> Table:
-    """Hypervolume after the same training time, up to what the shortest search has."""
+    """Return the hypervolume after equal training times, as far as the shortest search goes."""
     histories = [history(run) for run in runs]
     common = min((m[-1].training_hours if m else 0.0 for m in histories), default=0.0)
     marks = [share * common for share in SHARES]
@@ -82,7 +82,7 @@ def over_hours_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def attainment_table(group: Sequence[RunRecord]) -> Table:
-    """What a share of repeated searches found within given steps."""
+    """Return the PSNR_GT that shares of repeated searches attained within given steps."""
     budget = group[0].experiment.trainer.iterations
     fronts = [[trial.score for trial in front_of(run.records())] for run in group]
     rows = []
@@ -104,7 +104,7 @@ def attainment_table(group: Sequence[RunRecord]) -> Table:
 
 
 def comparison_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """One row for each trial that ended, of each search."""
+    """Return one row for each trial that ended, search by search."""
     return [
         {
             "search": run.name,

@@ -53,13 +53,13 @@ class Lines:
 
 
 class LiveView:
-    """A bar, the status, the front in small and its members, as much as the terminal has room for.
+    """A progress bar, the status, and the front and its members where the terminal has room.
 
-    below: a line under it, such as who drives the run; None for none.
+    below: a line under the status, such as the driver of the run; None for none.
     """
 
     def __init__(self, console: Console, waiting: str = "starting Ray …") -> None:
-        """Draw on `console`, which is a terminal. waiting: is shown until there is a run."""
+        """Draw on `console`, a terminal; show `waiting` until there is a run."""
         self._live = Live(console=console, refresh_per_second=2, transient=True)
         self._waiting = waiting
         self.below: str | None = None
@@ -85,7 +85,7 @@ class LiveView:
 
 
 def drawn(run: RunRecord, console: Console, below: str | None = None) -> Any:
-    """What `LiveView` shows, never wider or higher than the terminal."""
+    """Return what `LiveView` shows, never wider or higher than the terminal."""
     records = run.records()
     status = status_of(run, records)
     width, height = console.size
@@ -109,7 +109,7 @@ def drawn(run: RunRecord, console: Console, below: str | None = None) -> Any:
 
 
 def _part(run: RunRecord) -> int:
-    """Which of the two comparisons of a verification a run is; 0 for a search."""
+    """Return which of the two comparisons of a verification a run is; 0 for a search."""
     if "/" not in run.name:
         return 0
     from search.verification.plan import HELD_OUT, TUNING
@@ -122,7 +122,7 @@ def _line(text: str) -> Text:
 
 
 def _front(run: RunRecord, records: list[Trial], width: int, height: int, console: Console) -> Any:
-    """The plot, and beside it, where there is room, the members with the highest PSNR_GT."""
+    """Return the members with the highest PSNR_GT, and the plot where there is room."""
     ascii_only = not console.encoding.startswith("utf")
     rows = min(height, 18)
     members = front_of(records)[-(rows - 2) :]

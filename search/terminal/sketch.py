@@ -1,4 +1,4 @@
-"""A front in small: a plot of text, some lines high."""
+"""A small plot of the front, made of text."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LABEL = 6
 
 
 def sketch(trials: Sequence[Trial], width: int, height: int, *, ascii_only: bool = False) -> Text:
-    """Steps to max (right) against max PSNR_GT (up) of the complete trials.
+    """Plot steps to max (right) against max PSNR_GT (up) of the complete trials.
 
-    width, height: of the whole, labels included. What lies far below the front is left out, so
+    width, height: size of the plot with its labels. Trials far below the front are left out, so
     that the front itself can be seen.
     """
     complete = [trial for trial in trials if trial.values is not None]
@@ -35,7 +35,7 @@ def sketch(trials: Sequence[Trial], width: int, height: int, *, ascii_only: bool
     cells = [[(" ", "")] * columns for _ in range(rows)]
     steps = _range([trial.score.steps_to_max for trial in shown])
     psnr = _range([trial.score.max_psnr_gt_db for trial in shown])
-    # The front last, over what lies at the same place.
+    # The front is drawn last, over trials at the same place.
     for trial in sorted(shown, key=lambda trial: (trial.number in numbers, bool(trial.candidate))):
         on_front = trial.number in numbers
         kind = "both" if on_front and trial.candidate else "candidate" if trial.candidate else ""
@@ -47,13 +47,13 @@ def sketch(trials: Sequence[Trial], width: int, height: int, *, ascii_only: bool
 
 
 def legend(*, ascii_only: bool = False) -> str:
-    """What the marks mean."""
+    """Return what the marks mean."""
     words = {"front": "front", "both": "front, candidate", "candidate": "candidate"}
     return "  ".join(f"{_MARKS[kind][ascii_only]} {word}" for kind, word in words.items())
 
 
 def _floor(complete: Sequence[Trial], members: Sequence[Trial]) -> float:
-    """The front's lowest, and as much below it as it is high, at least 0.5 dB."""
+    """Return the PSNR_GT as far below the front as the front is high, at least 0.5 dB."""
     psnr = [trial.score.max_psnr_gt_db for trial in members]
     return min(psnr) - max(max(psnr) - min(psnr), 0.5)
 

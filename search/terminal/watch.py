@@ -1,4 +1,4 @@
-"""Following a run that somebody else drives, in a terminal or line by line."""
+"""Follow a run that another process drives, in a terminal or line by line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERY_S = 1.0
 def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord], str]) -> None:
     """Show a search, then what there is of its verification, until nothing is left to do.
 
-    how_to_resume: the line that is shown while nobody drives.
+    how_to_resume: returns the line that is shown while the run has no driver.
     """
     parts = Parts(run)
     if not console.is_terminal:
@@ -40,9 +40,9 @@ def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord],
 
 
 def unfinished(run: RunRecord, parts: Parts) -> RunRecord | None:
-    """The search or the comparison of its verification that has trials to come; None if none has.
+    """Return the search, or the part of its verification, that has trials to come; None if none.
 
-    A verification that has a driver, or that has been begun and left, has.
+    A verification that was begun and interrupted has trials to come.
     """
     for each in (run, parts.open(TUNING), parts.open(HELD_OUT)):
         if each is not None:

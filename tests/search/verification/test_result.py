@@ -112,7 +112,10 @@ def test_a_schedule_that_diverged_once_shows_nothing_and_is_not_exported(tmp_pat
     assert comparison is not None
     assert comparison.missing == 1
     shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
-    assert "trial 2 failed after 15 of 16 replicates, so nothing is shown of it: diverged" in shown
+    assert (
+        "trial 2 failed after 15 of 16 replicates, so nothing can be shown for it: diverged"
+        in shown
+    )
 
 
 def test_plain_dip_that_diverged_leaves_no_verdict_and_lets_export_go_on(tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_too_few_replicates_for_any_p_are_named(tmp_path: Path) -> None:
     assert verification.verdict_of_search is not Word.BETTER
     shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
     assert "4 replicates allow no p below 0.75 after Holm's correction" in shown
-    assert "was chosen among 1: that is hardly tuned" in shown
+    assert "was chosen among 1: too few to call it tuned" in shown
 
 
 def test_a_front_that_has_changed_since_is_named(tmp_path: Path) -> None:
