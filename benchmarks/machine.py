@@ -1,4 +1,4 @@
-"""What a figure was measured on, and where it is kept."""
+"""The machine that a benchmark ran on, and the file that keeps its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "numpy", "scikit-image", "ray", "optuna", "sqlalchemy")
 
 
 def machine(**more: Any) -> dict[str, Any]:
-    """Hardware, load and versions; printed, as every figure needs it."""
+    """Return hardware, load and versions, and print them."""
     found = {
         "hardware": _processor(),
         "cores": os.cpu_count(),
@@ -27,7 +27,7 @@ def machine(**more: Any) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name, and what it multiplies bf16 with."""
+    """Return the name of the processor and its instructions for bf16."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -47,7 +47,7 @@ def _version(package: str) -> str | None:
 
 
 def write(content: dict[str, Any], path: Path) -> None:
-    """Keep all raw numbers."""
+    """Write all raw numbers to a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
     print(f"written to {path}")

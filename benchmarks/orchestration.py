@@ -1,16 +1,15 @@
-"""Measures what a search costs beside training: driver, analysis, suggestions, scaling.
+"""Measure the overhead of a search: driver, analysis, suggestions and scaling.
 
 Claims: a trial costs the driver at most 60 ms, storage included, and its memory stays flat over
 1,000 trials; `status`, `trials` and `pareto` of 5,000 trials take at most 2 s and `--help` 0.5 s; a
 suggestion at 1,000 trials takes at most 100 ms; with trials of 2 s, 1, 4, 16 and 64 workers are
 kept busy for 95, 95, 90 and 80 % of their time.
 
-`python benchmarks/orchestration.py driver|analysis|suggest|scaling` runs a part, in 1 to 6 minutes
-on two cores; no part trains anything. In `driver` and `scaling` all but the training is the
-product's: lease, ledger, SQLite, `search.execution.tuning.tune_trials` and a local Ray. Only the
-trainable is another one, `Asleep` below, which waits instead of training and imports no torch. The
-workers are logical ones: they share this machine's cores with the driver. Prints tables and writes
-JSON.
+`python benchmarks/orchestration.py driver|analysis|suggest|scaling` runs one part, which takes 1 to
+6 minutes on two cores, prints tables and writes JSON. No part trains anything. `driver` and
+`scaling` use the real lease, ledger, SQLite, `search.execution.tuning.tune_trials` and a local Ray.
+Only the trainable is replaced by `Asleep`, which waits instead of training and does not import
+torch. Workers are logical ones: they share the cores of this machine with the driver.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ KEYS = [f"{picture}-seed{seed}" for seed in (0, 1) for picture in ("a", "b")]
 
 
 def searched(trials: int, sampler: str = "tpe") -> Experiment:
-    """A search of that many sampled trials; its pictures are never read."""
+    """Return a search with this number of sampled trials; its pictures are never read."""
     content = {
         "name": "idle",
         "images": ["skimage:camera"],
@@ -85,7 +84,7 @@ def searched(trials: int, sampler: str = "tpe") -> Experiment:
 
 
 def outcome(draw: random.Random) -> Replicate:
-    """A replicate as a worker sends it, with made-up scores."""
+    """Return a replicate as a worker sends it, with random scores."""
     psnr, steps = 20 + 10 * draw.random(), draw.randrange(20, 400)
     scores = {
         "max_psnr_gt_db": psnr, "steps_to_max": steps, "censored": False,
@@ -101,7 +100,7 @@ def outcome(draw: random.Random) -> Replicate:
 
 @contextmanager
 def new_run(experiment: Experiment) -> Iterator[Run]:
-    """A run in a temporary folder that no driver has touched yet."""
+    """Yield a new run in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         create(experiment, Path(folder) / experiment.name, None, {}, [])
         run = Run.open(experiment.name, folder)
@@ -110,19 +109,19 @@ def new_run(experiment: Experiment) -> Iterator[Run]:
 
 
 def spread(values: list[float]) -> str:
-    """Median, least, most."""
+    """Return median, minimum and maximum as text."""
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def told(value: Any) -> str:
-    """A figure of a row in few digits."""
+    """Format a number of a row with few digits."""
     if isinstance(value, list):
         return f"{spread(value)} n={len(value)}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def megabytes() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     return float(psutil.Process().memory_info().rss / 1e6)
 
 
@@ -130,14 +129,14 @@ def megabytes() -> float:
 
 
 def measure_driver(trials: int) -> list[dict[str, Any]]:
-    """The ledger alone, then the whole driver: Tune, progress and all."""
+    """Measure the ledger alone, then the whole driver with Tune and progress display."""
     return [
         {"part": f"ledger, {keys} replicates", **ledger_alone(trials, keys)} for keys in (1, 4)
     ] + [{"part": "whole driver, 2 workers", **through_tune(trials, 2, 0.0, Lines)}]
 
 
 def ledger_alone(trials: int, keys: int) -> dict[str, Any]:
-    """CPU and wall time of each hundred trials, and memory after them."""
+    """Measure CPU and wall time for each hundred trials, and memory after them."""
     draw, cpu_ms, wall_ms, memory_mb = random.Random(0), [], [], []
     with new_run(searched(trials)) as run:
         ledger = Ledger(run.study, run.experiment, KEYS[:keys])
@@ -160,9 +159,9 @@ def ledger_alone(trials: int, keys: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """What `Asleep` needs of a setting: how long, and what `tune_trials` sets.
+    """The part of a setting that `Asleep` needs: its duration and what `tune_trials` sets.
 
-    together: where workers wait for each other before the first trial of each.
+    together: a folder in which workers wait for each other before their first trial.
     """
 
     seconds: float
@@ -176,27 +175,27 @@ class Asleep(tune.Trainable):  # type: ignore[misc]
     """A trial of one replicate that sleeps instead of training."""
 
     def setup(self, config: dict[str, Any], setting: Sleep) -> None:
-        """Called once for each actor."""
+        """Prepare an actor; called once for each."""
         self._setting, self._stages = setting, config["work"]["stages"]
         (setting.together / str(os.getpid())).touch()
         while len(list(setting.together.iterdir())) < setting.workers:
             time.sleep(1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called when an actor goes on to another trial."""
+        """Prepare the next trial; called when an actor is reused."""
         self._stages = new_config["work"]["stages"]
         return True
 
     def step(self) -> dict[str, Any]:
-        """The only replicate; its scores follow from the schedule."""
+        """Return the only replicate; its scores are computed from the schedule."""
         time.sleep(self._setting.seconds)
         made_up = outcome(random.Random(str(self._stages)))
-        curves = b"0" * 10_000  # As many bytes as those of some hundred iterations.
+        curves = b"0" * 10_000  # The size of curves of a few hundred iterations.
         return {"done": True, "replicate": ["k"], "outcome": [made_up], "curves": [curves]}
 
 
 class Sampled(Quiet):
-    """Notes memory of the driver by trials done, and may draw what a terminal would show."""
+    """Records the driver's memory over the number of trials; can also render the terminal view."""
 
     def __init__(self, drawn: Callable[..., Any] | None) -> None:
         from rich.console import Console
@@ -213,7 +212,7 @@ class Sampled(Quiet):
 def through_tune(
     trials: int, workers: int, seconds: float, view: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
-    """A whole search; CPU of the driver a trial, and how busy the workers were in between."""
+    """Run a whole search; measure the driver's CPU time per trial and the use of the workers."""
     watch = Sampled(view)
     with (
         new_run(searched(trials)) as run,
@@ -231,7 +230,7 @@ def through_tune(
             processes = len(list(Path(together).iterdir()))
         ended = sorted(t.ended.timestamp() for t in run.records() if t.ended)
         assert len(ended) == trials
-    # Without the first two rounds and the last; whole rounds, as trials end in bursts.
+    # Leave out the first two rounds and the last. Count whole rounds: trials end in bursts.
     rounds = (trials - 3 * workers) // workers
     wall_s = ended[(rounds + 2) * workers - 1] - ended[2 * workers - 1]
     return {
@@ -246,7 +245,7 @@ def through_tune(
 
 
 def measure_scaling(seconds: float) -> list[dict[str, Any]]:
-    """Efficiency by workers: ideal time over measured time of the steady part."""
+    """Measure efficiency over workers: ideal time over measured time of the steady part."""
     rows = []
     for workers, rounds in ((1, 12), (4, 12), (16, 12), (64, 10)):
         busy = psutil.cpu_times()
@@ -305,7 +304,7 @@ def record(run: Run, trials: int) -> None:
 
 
 def measure_analysis(blocks: int) -> list[dict[str, Any]]:
-    """Seconds of whole commands, of a small and of a large study in turn."""
+    """Measure the seconds of whole commands, alternating between a small and a large study."""
     commands = [["status"], ["trials"], ["pareto"], ["--help"]]
     seconds: dict[tuple[str, int], list[float]] = {}
     with new_run(searched(20)) as small, new_run(searched(5000)) as large:
@@ -334,7 +333,7 @@ def measure_analysis(blocks: int) -> list[dict[str, Any]]:
 
 
 def measure_suggest(blocks: int) -> list[dict[str, Any]]:
-    """Milliseconds of CPU of one suggestion, all parameters of it, after so many trials."""
+    """Measure the CPU milliseconds of a suggestion of all parameters, by number of trials."""
     rows = []
     space = searched(1).space
     assert space is not None
@@ -360,7 +359,7 @@ def measure_suggest(blocks: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("part", choices=["driver", "analysis", "suggest", "scaling"])
     arguments.add_argument("--trials", type=int, default=1000, help="of `driver`")

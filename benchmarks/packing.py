@@ -1,11 +1,11 @@
-"""How many trials to run side by side on one machine, or one GPU.
+"""Measure how many trials to run side by side on one machine, or on one GPU.
 
-Claim: iterations a second of k trainings side by side, summed, over those of one training that has
-all cores, in turn; median, least and most of n blocks. On a GPU: of k trainings on it over one, one
-after the other, with the memory that PyTorch takes in each; where `nvidia-cuda-mps-control` is
-installed, again under MPS.
+Claim: the total iterations per second of k trainings side by side, over those of one training that
+has all cores; median, minimum and maximum of n alternating blocks. On a GPU: k trainings over one,
+measured one after the other, with the memory that PyTorch uses in each case; repeated under MPS if
+`nvidia-cuda-mps-control` is installed.
 `PYTHONPATH=. python benchmarks/packing.py` takes 4 minutes on two cores. Each training is a process
-of its own, as a trial is, and all of them begin a block at the same moment.
+of its own, as a trial is, and all of them start a block at the same moment.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from dipstage.settings import TrainerSettings
 from search.execution.probe import Crew
 
 CPU_SCALES = [(64, 32, 4, 300), (128, 64, 5, 60), (256, 128, 5, 12)]
-"""Side, width, scales, iterations of a block."""
+"""Side, width, scales, and iterations of a block."""
 GPU_SCALES = [(64, 32, 4, 600), (128, 128, 5, 400), (256, 128, 5, 200), (512, 128, 5, 60)]
 
 
 def measure(
     scale: tuple[int, int, int, int], device: str, packings: list[tuple[int, int]], blocks: int
 ) -> list[dict[str, Any]]:
-    """A row for each packing, (trainings, threads of each).
+    """Measure each packing, (trainings, threads of each), and return a row for each.
 
-    In turn on a CPU, where those that wait cost nothing; one after the other on a GPU, whose memory
-    they would hold. A packing that does not fit has no row.
+    Packings alternate on a CPU, where waiting processes cost nothing. They run one after the other
+    on a GPU, where waiting processes would occupy memory. A packing that does not fit has no row.
     """
     size, width, scales, iterations = scale
     settings = TrainerSettings(width=width, scales=scales)
@@ -52,7 +52,7 @@ def measure(
         speeds: list[list[float]] = [[] for _ in crews]
         try:
             for crew in crews:
-                crew.speed(iterations)  # Warms up.
+                crew.speed(iterations)  # Warm-up.
             for _ in range(blocks):
                 for crew, measured in zip(crews, speeds, strict=True):
                     measured.append(crew.speed(iterations))
@@ -72,7 +72,7 @@ def measure(
 
 
 def report(rows: list[dict[str, Any]]) -> None:
-    """Print a scale's rows beside the first of them."""
+    """Print the rows of a scale, each relative to the first."""
     for row in rows:
         gains = [a / b for a, b in zip(row["iterations_per_s"], rows[0]["iterations_per_s"])]  # noqa: B905
         print(
@@ -86,7 +86,7 @@ def report(rows: list[dict[str, Any]]) -> None:
 
 @contextmanager
 def multi_process_service() -> Iterator[None]:
-    """NVIDIA's MPS for the processes started within."""
+    """Run NVIDIA's MPS for the processes that are started in the block."""
     with tempfile.TemporaryDirectory() as folder:
         names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
         os.environ.update(dict.fromkeys(names, folder))
@@ -100,7 +100,7 @@ def multi_process_service() -> Iterator[None]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--blocks", type=int, default=5)

@@ -1,8 +1,8 @@
-"""The loop of the DIP recipe as its authors publish it, for the trainer to be measured against.
+"""The training loop of the DIP recipe as its authors publish it: the baseline of the trainer.
 
-In each iteration it computes three PSNRs on the CPU by scikit-image and keeps a copy of all weights
-there, to go back to. Written from the recipe; with a checkout of the authors' repository its own
-network is trained, else the product's with its weights as PyTorch lays them out.
+In each iteration the loop computes three PSNRs with scikit-image on the CPU, and copies all weights
+to the CPU for backtracking. It is written from the recipe. With a checkout of the authors'
+repository it trains their network, otherwise that of dipstage in PyTorch's default memory layout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHOW_EVERY = 100
 
 
 class Peer:
-    """One training that goes on from block to block."""
+    """A training that continues from block to block."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Peer:
         self._iteration, self.line = 0, ""
 
     def aim(self, target: Tensor) -> None:
-        """Train on another target from here on, as a staged schedule does."""
+        """Change the target for the following iterations, as a staged schedule does."""
         self._target = target.to(self._target.device)
 
     def train(self, iterations: int) -> float:
-        """Iterations a second of the next block."""
+        """Train the next block and return its iterations per second."""
         began = time.perf_counter()
         for _ in range(iterations):
             self._optimiser.zero_grad()
@@ -75,7 +75,7 @@ class Peer:
         psnr_gt = peak_signal_noise_ratio(self._truth, pixels, data_range=1)
         smoothed = peak_signal_noise_ratio(self._truth, average, data_range=1)
         self.psnr_gt.append(float(psnr_gt))
-        # Printed there in each iteration; the line is made here, and shown to nobody.
+        # The recipe prints this line in each iteration; here it is formatted but not printed.
         self.line = f"{self._iteration} {loss.item()} {psnr} {psnr_gt} {smoothed}"
         if self._iteration % _SHOW_EVERY:
             if psnr - self._psnr_before < -5:

@@ -1,9 +1,10 @@
-"""Whether faster arithmetic gives the same results: paired runs in fp32 and another way.
+"""Test whether faster arithmetic gives the same results, by paired runs in fp32 and another format.
 
-Claim: over n pairs of one picture, seed and schedule, the mean difference of max PSNR_GT (raw and
-smoothed, dB) and of the steps to it (share of fp32's mean), with Student's 95 % interval.
-`PYTHONPATH=. python benchmarks/precision.py` on one CPU core, a quarter of an hour; prints a table
-and writes JSON. `--path` says which way: by default what `trainer.precision: auto` comes to.
+Claim: over n pairs with the same picture, seed and schedule, the mean difference of max PSNR_GT
+(raw and smoothed, in dB) and of the steps to it (relative to the mean of fp32), with Student's 95 %
+interval. `PYTHONPATH=. python benchmarks/precision.py` takes a quarter of an hour on one CPU core,
+prints a table and writes JSON. `--path` selects the format; the default is what
+`trainer.precision: auto` selects.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SCHEDULES = ["baseline", "log10"]
 def train(
     picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings, device: str
 ) -> Outcome:
-    """One run of a preset on a picture of scikit-image at sigma 25."""
+    """Run a preset on a picture of scikit-image at sigma 25."""
     loaded = load_picture(f"skimage:{picture}", size=size, multiple=settings.multiple)
     truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
     stages = parse_preset(schedule).schedule(settings.iterations)
@@ -41,14 +42,14 @@ def train(
 
 
 def interval(differences: list[float]) -> tuple[float, float, float]:
-    """Mean, and the ends of Student's 95 % interval."""
+    """Return the mean and both ends of Student's 95 % interval."""
     mean, n = float(np.mean(differences)), len(differences)
     half = float(student.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
 
 
 def main() -> None:
-    """Train, print and write."""
+    """Train, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--size", type=int, default=64)
     arguments.add_argument("--width", type=int, default=32)

@@ -1,12 +1,12 @@
-r"""What racing saves and what it costs, replayed from searches in which nothing was raced.
+r"""Measure what racing saves and costs, by replaying searches that were recorded without racing.
 
-Claim: the share of replicates that are spared, and the share of the true front (the front of all
-trials with all their replicates) that is stopped by mistake, at several confidences. Each table is
-replayed in the order in which it was recorded, and in shuffled orders.
+Claim: the fraction of replicates that racing saves, and the fraction of the true front (the front
+of all trials with all their replicates) that it stops by mistake, at several confidences. Each
+table is replayed in its recorded order and in shuffled orders.
 
     dipsearch launch experiments/racing-table.yaml
     dipsearch launch experiments/racing-table.yaml --name racing-table-random \
-      --set search.execution.sampler=random
+      --set search.sampler=random
     python benchmarks/racing.py record racing-table racing-table-random
     python benchmarks/racing.py replay --output benchmarks/racing.json
 
@@ -42,7 +42,7 @@ COLUMNS = ["trial", "candidate", "replicate", "max_psnr_gt_db", "steps_to_max"]
 
 @dataclass(frozen=True)
 class Table:
-    """Scores by replicate of every trial, and which of them are candidates."""
+    """The scores of every trial by replicate, and which trials are candidates."""
 
     keys: list[str]
     scores: list[dict[str, Score]]
@@ -51,8 +51,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Replay:
-    """Shares of all replicates, of the true front, of all trials, and of the hypervolume; and how
-    far the scores that raced trials were told with lie from what all replicates give.
+    """Fractions of all replicates, of the true front, of all trials and of the hypervolume, and the
+    bias of the scores that are reported for raced trials.
     """
 
     saved: float
@@ -64,7 +64,7 @@ class Replay:
 
 
 def record(name: str, runs_dir: Path) -> None:
-    """Write a finished run's replicates to a CSV file beside this script."""
+    """Write the replicates of a finished run to a CSV file beside this script."""
     run = Run.open(name, runs_dir)
     with (HERE / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -79,7 +79,7 @@ def record(name: str, runs_dir: Path) -> None:
 
 
 def load(path: Path) -> Table:
-    """Read a table; replicates in the order that a search trains them in."""
+    """Read a table, with replicates in the order in which a search trains them."""
     scores: dict[int, dict[str, Score]] = defaultdict(dict)
     is_candidate: dict[int, bool] = {}
     with path.open(newline="") as file:
@@ -102,7 +102,7 @@ def load(path: Path) -> Table:
 
 
 def replay(table: Table, confidence: float, min_replicates: int, shuffle: int | None) -> Replay:
-    """One search over the table's trials, candidates first, one trial at a time."""
+    """Replay a search over the trials of a table, candidates first, one trial at a time."""
     sampled = [i for i, candidate in enumerate(table.candidates) if not candidate]
     if shuffle is not None:
         np.random.default_rng(shuffle).shuffle(sampled)
@@ -142,7 +142,7 @@ def replay(table: Table, confidence: float, min_replicates: int, shuffle: int | 
 
 
 def main() -> int:
-    """Record tables, or replay them."""
+    """Record or replay tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     recorder = commands.add_parser("record")
@@ -197,7 +197,7 @@ def main() -> int:
 
 
 def show(confidence: float, least: int, order: str, replays: list[Replay]) -> None:
-    """One line."""
+    """Print one line of results."""
 
     def words(name: str, factor: float, unit: str, digits: int = 1) -> str:
         values = [factor * getattr(each, name) for each in replays]

@@ -1,9 +1,10 @@
-"""How long a report of 500 trials takes to make and to open, and how large it is.
+"""Measure how long a report of 500 trials takes to write and to open, and its size.
 
-Claim: headless Chromium shows its first words and its front within 2 s, and the file is below
-10 MB; when all ten charts are drawn is told as well. Median, least and most of n openings in fresh
-pages; the trials are played, not trained.
-`PYTHONPATH=.:tests/fixtures python benchmarks/report.py`, a minute; needs playwright and Chromium.
+Claim: headless Chromium shows the first words and the front within 2 s, and the file is below
+10 MB. The time until all ten charts are drawn is measured as well. Median, minimum and maximum of n
+openings in fresh pages; the trials are simulated, not trained.
+`PYTHONPATH=.:tests/fixtures python benchmarks/report.py` takes a minute and needs playwright and
+Chromium.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgrou
 
 
 def played(folder: Path) -> Path:
-    """The report of a played run of 500 sampled trials of 600 iterations."""
+    """Write the report of a simulated run of 500 sampled trials of 600 iterations."""
     big = experiment(
         trainer={"iterations": 600, "width": 4, "scales": 1, "input_depth": 4, "patience": 50},
         seeds=[0],
@@ -43,7 +44,7 @@ def played(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--openings", type=int, default=7)
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/report.json"))
@@ -65,7 +66,7 @@ def main() -> None:
             charts.append(time.perf_counter() - began)
             page.close()
         browser.close()
-    # The first warms up.
+    # The first opening is a warm-up.
     row = {"bytes": size, "words_s": words[1:], "front_s": front[1:], "charts_s": charts[1:]}
     least, most = min(charts[1:]), max(charts[1:])
     print(f"{size / 1e6:.2f} MB; words {statistics.median(words[1:]):.2f} s, "

@@ -1,10 +1,11 @@
-"""How much of what the machine can do an iteration reaches.
+"""Measure which fraction of the machine's peak performance an iteration reaches.
 
-Claim: the least time that one forward and backward pass can take, FLOP over the measured rate of a
-matrix product or bytes over the measured rate of a copy, whichever is longer, over the time that
-an iteration takes. FLOP are the convolutions' (`torch.utils.flop_counter`); bytes are all that
-each operation reads and writes, as if no cache kept anything between two operations.
-`PYTHONPATH=. python benchmarks/roofline.py`, two minutes on two cores.
+Claim: the shortest possible time of a forward and backward pass over the time of an iteration. The
+shortest possible time is the longer of two: FLOP over the measured rate of a matrix product, and
+bytes over the measured rate of a copy. FLOP are those of the convolutions
+(`torch.utils.flop_counter`); bytes are all that each operation reads and writes, as if no cache
+kept anything between two operations.
+`PYTHONPATH=. python benchmarks/roofline.py` takes two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _VIEWS = ("view", "detach", "permute", "transpose", "t.", "expand", "alias", "sl
 
 
 class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sums what operations read and write; views move nothing."""
+    """Sums the bytes that operations read and write; views move none."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -52,7 +53,7 @@ class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def seconds(work: Callable[[], Any], device: str, times: int) -> float:
-    """Of the fastest of so many."""
+    """Return the seconds of the fastest of several repetitions."""
     best = float("inf")
     for _ in range(times):
         _wait(device)
@@ -69,9 +70,9 @@ def _wait(device: str) -> None:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """Measured rates: GFLOP/s of a matrix product in each format, GB/s of a copy.
+    """Measure the GFLOP/s of a matrix product in each format and the GB/s of a copy.
 
-    On a GPU fp32's is TF32's, which PyTorch lets convolutions use by default.
+    On a GPU, fp32 is measured as TF32, which PyTorch lets convolutions use by default.
     """
     torch.backends.cuda.matmul.allow_tf32 = True
     side = 2048 if device == "cpu" else 8192
@@ -86,7 +87,7 @@ def ceilings(device: str) -> dict[str, float]:
 
 
 def counted(size: int, settings: TrainerSettings, device: str) -> tuple[int, int]:
-    """FLOP and bytes of one forward and backward pass."""
+    """Count the FLOP and bytes of one forward and backward pass."""
     generator = torch.Generator().manual_seed(0)
     network = SkipNetwork(width=settings.width, scales=settings.scales, generator=generator)
     weights = Weights(network, choose(settings, torch.device(device), size, size),
@@ -107,7 +108,7 @@ def counted(size: int, settings: TrainerSettings, device: str) -> tuple[int, int
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--blocks", type=int, default=3)

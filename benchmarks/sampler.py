@@ -1,7 +1,7 @@
-r"""Which sampler finds good schedules soonest: searches replayed on a surrogate of recorded ones.
+r"""Compare how soon samplers find good schedules, by searches on a surrogate of recorded searches.
 
-Claim: the hypervolume after each trial, and how many trials each sampler needs for what random
-search has after 100; mean and 95 % interval over repetitions.
+Claim: the hypervolume after each trial, and the number of trials that each sampler needs to reach
+the hypervolume of random search after 100 trials; mean and 95 % interval over repetitions.
 
     python benchmarks/sampler.py --output benchmarks/sampler.json
     python benchmarks/sampler.py --samplers GP --trials 40 --repetitions 8
@@ -12,10 +12,10 @@ racing is judged by; its cross-validated error is printed.
 
 A replay is a search by `search.experiment.space.suggest` and
 `search.execution.sampler.SearchedTrials`, with candidates first, as the ledger hands them out, and
-two trials at a time. The sampler is told scores with noise, the mean of as many replicates as were
-recorded. Hypervolumes are of true means: of all trials (`found`), or of those alone that are on the
-front by what the search was told (`shown`); candidates, which are the same for all, are left out.
-Repetition i has sampler seed i, and its noise is drawn with that seed.
+two trials at a time. Noisy scores are reported to the sampler: means of as many replicates as were
+recorded. Hypervolumes are computed from true means, either of all trials (`found`), or only of the
+trials on the front of the reported scores (`shown`). Candidates, which are the same for all
+samplers, are left out. Repetition i has sampler seed i, and its noise is drawn with that seed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Made = Callable[[int, int], BaseSampler]
 
 
 def tpe(startup: int | None = None, **options: Any) -> Made:
-    """TPE with other settings; startup is n_startup_trials, by default what a search has."""
+    """Return TPE with other settings. startup: n_startup_trials; by default that of a search."""
     return lambda seed, trials: TPESampler(
         seed=seed,
         n_startup_trials=max(4, min(10, trials // 3)) if startup is None else startup,
@@ -67,12 +67,12 @@ def tpe(startup: int | None = None, **options: Any) -> Made:
 
 
 class InterleavedTPE(TPESampler):
-    """TPE for trials of even number, random ones between them."""
+    """TPE for trials with an even number, random sampling for the others."""
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, dist: Any) -> Any:
         """See `BaseSampler`."""
         if trial.number % 2:
-            # Optuna 5.0: the generator that TPE's own first trials come from.
+            # Optuna 5.0: the generator of TPE's own first trials.
             return self._random_sampler.sample_independent(study, trial, name, dist)
         return super().sample_independent(study, trial, name, dist)
 
@@ -100,7 +100,7 @@ VARIANTS: dict[str, Made] = {
 class Replay:
     """One search: hypervolumes (dB · iterations) after each trial, and seconds for each ask.
 
-    found: of all trials' true means. shown: of those that the front by observed scores shows.
+    found: from the true means of all trials. shown: from those on the front of observed scores.
     """
 
     shown: list[float]
@@ -111,7 +111,7 @@ class Replay:
 def replay(
     truth: Truth, experiment: Experiment, made: Made, seed: int, trials: int, noise: float = 1.0
 ) -> Replay:
-    """One search of so many sampled trials; noise multiplies that of the recorded replicates."""
+    """Replay one search. noise: a factor for the noise of the recorded replicates."""
     assert experiment.space is not None
     study = optuna.create_study(directions=["maximize", "minimize"])
     searched = SearchedTrials(made(seed, trials), study, [])
@@ -163,7 +163,7 @@ class Interval:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Interval:
-        """Student's."""
+        """Return Student's interval of some values."""
         from scipy.stats import t
 
         n = len(values)
@@ -172,18 +172,19 @@ class Interval:
         return cls(mean, mean - half, mean + half)
 
     def text(self) -> str:
-        """In words."""
+        """The interval as text."""
         return f"{self.mean:.1f} ± {self.high - self.mean:.1f}"
 
     def less(self, level: float) -> str:
-        """The difference from a level that is taken as known, in words."""
+        """Return the difference from a known level as text."""
         return Interval(self.mean - level, self.low - level, self.high - level).text()
 
 
 def reaches(curves: NDArray[np.float64], level: float) -> tuple[int | None, int | None, int | None]:
-    """Trials after which the mean of (repetitions, trials) is at least `level`; None for never.
+    """Return the number of trials after which the mean curve reaches `level`, or None for never.
 
-    And the 95 % interval of that, from 2000 bootstraps over repetitions.
+    Also returns its 95 % interval, from 2000 bootstraps over repetitions. curves: (repetitions,
+    trials).
     """
 
     def first(curve: NDArray[np.float64]) -> float:
@@ -200,7 +201,7 @@ def reaches(curves: NDArray[np.float64], level: float) -> tuple[int | None, int 
 
 
 def machine() -> dict[str, str]:
-    """Where this ran, and with what."""
+    """Return the hardware and the versions."""
     versions = {m.__name__: m.__version__ for m in (optuna, np, scipy)}
     cpu = next(
         (
@@ -279,7 +280,7 @@ def run(given: argparse.Namespace, experiment: Experiment) -> int:
 def summary(
     name: str, replays: list[Replay], default: NDArray[np.float64], level: float, goal: int
 ) -> dict[str, Any]:
-    """One sampler: intervals by number of trials, and every repetition's curves."""
+    """Summarise one sampler: intervals by number of trials, and the curves of all repetitions."""
     found = np.array([each.found for each in replays])
     shown = np.array([each.shown for each in replays])
     trials = found.shape[1]

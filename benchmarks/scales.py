@@ -1,8 +1,9 @@
-"""Which scales of the network gain from bf16: one scale alone, forward and backward.
+"""Measure which scales of the network gain from bf16: one scale alone, forward and backward.
 
 Claim: from width × side = 2048 on (`dipstage.arithmetic.BF16_PAYS`) a scale gains 1.3 times or
-more, below 1024 it loses, on one core of a CPU that multiplies bf16 in hardware.
-`PYTHONPATH=. python benchmarks/scales.py`, a minute; median of n blocks, fp32 and bf16 in turn.
+more, and below 1024 it loses, on one core of a CPU that multiplies bf16 in hardware. Medians of n
+blocks, alternating between fp32 and bf16. `PYTHONPATH=. python benchmarks/scales.py` takes a
+minute.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from dipstage.network import SkipNetwork
 WIDTHS = (32, 64, 128)
 SIDES = (4, 8, 16, 32, 64, 128)
 LARGEST = 8192
-"""Width times side; larger ones take long and gain for certain."""
+"""Largest width times side; larger scales take long and certainly gain."""
 
 
 def scale_of(width: int, side: int, dtype: torch.dtype) -> tuple[torch.nn.Module, Tensor]:
-    """A scale of that width without deeper ones, and an input of it."""
+    """Return a scale without deeper ones, and an input for it."""
     generator = torch.Generator().manual_seed(0)
     network = SkipNetwork(width=width, scales=1, input_depth=width, generator=generator)
     x = torch.randn((1, width, side, side), generator=generator)
@@ -35,7 +36,7 @@ def scale_of(width: int, side: int, dtype: torch.dtype) -> tuple[torch.nn.Module
 
 
 def microseconds(scale: torch.nn.Module, x: Tensor, times: int) -> float:
-    """Of one forward and backward pass."""
+    """Return the microseconds of one forward and backward pass."""
     wanted = [x, *scale.parameters()]
     began = time.perf_counter()
     for _ in range(times):
@@ -44,7 +45,7 @@ def microseconds(scale: torch.nn.Module, x: Tensor, times: int) -> float:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/scales.json"))
     given = arguments.parse_args()
@@ -61,7 +62,7 @@ def main() -> None:
             for _ in range(blocks + 1):
                 for one, (scale, x) in zip(taken, made, strict=True):
                     one.append(microseconds(scale, x, times))
-            fp32, bf16 = (one[1:] for one in taken)  # The first warms up.
+            fp32, bf16 = (one[1:] for one in taken)  # The first is a warm-up.
             gain = [a / b for a, b in zip(fp32, bf16, strict=True)]
             rows.append({"width": width, "side": side, "fp32_us": fp32, "bf16_us": bf16})
             print(

@@ -1,7 +1,8 @@
 """The search that a user would otherwise write: Ray Tune around the official loop.
 
-A function trainable, `OptunaSearch` with its study in memory, no reuse of workers, every replicate
-to the end of its budget. The space, the pictures and the staged targets are the product's.
+It uses a function trainable and `OptunaSearch` with its study in memory. It does not reuse workers
+and trains every replicate to the end of its budget. The space, the pictures and the staged targets
+are those of dipsearch.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ OBJECTIVES = ["max_psnr_gt_db", "steps_to_max"]
 def official(
     picture: Picture, seed: int, schedule: Schedule, settings: TrainerSettings, peer: Path | None
 ) -> tuple[float, int]:
-    """Max PSNR_GT and the steps to it, of the official loop trained through a schedule."""
+    """Train the official loop through a schedule; return max PSNR_GT and the steps to it."""
     truth, streams = picture.tensor(), Streams(picture.digest, seed)
     observation = observe(truth, 25, streams)
     torch.manual_seed(seed)
@@ -77,7 +78,7 @@ def search_by_script(
     peer: Path | None,
     scratch: str,
 ) -> list[tuple[Schedule, float, float]]:
-    """Every trial's schedule and objectives."""
+    """Run the search; return the schedule and the objectives of every trial."""
     with ray_cluster(None):
         results = tune.Tuner(
             tune.with_resources(_trainable(pictures, space, settings, peer), {"cpu": 1}),

@@ -1,8 +1,9 @@
-"""A truth that can be asked anywhere in the space, fitted to the tables that racing is judged by.
+"""A surrogate of the objectives over the whole space, fitted to the tables of the racing benchmark.
 
-Two Gaussian processes (Matérn 5/2, one length for each feature, a nugget), one for each objective,
-on features of the schedule that is trained, not of its parameters: schedules that train the same
-targets for as long are the same to them. Fitted by maximum likelihood with a weak prior on lengths.
+It has a Gaussian process for each objective (Matérn 5/2, one length scale for each feature, a
+nugget). The features describe the schedule, not its parameters, so that schedules with the same
+targets and durations are equal. The fit is by maximum likelihood with a weak prior on length
+scales.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TABLES = ("racing-table-random", "racing-table")
 SCHEDULES = HERE / "racing-schedules.json"
 Array = NDArray[np.float64]
 _LOG_LENGTH = 1.0
-"""Where the prior on the logarithm of a length lies; its spread is `_LENGTH_SPREAD`."""
+"""Mean of the prior on the logarithm of a length scale; `_LENGTH_SPREAD` is its spread."""
 _LENGTH_SPREAD = 3.0
 
 
@@ -35,8 +36,8 @@ class Recorded:
     """All sampled trials of the tables, each schedule once.
 
     features: (N, F). finals: (N, 2), max_psnr_gt_db and steps_to_max, means over replicates.
-    deviations: (N, R, 2), of replicates from what trial and replicate lead one to expect, scaled
-    to the variance of a single replicate. sampled_by: (N,), the table of each.
+    deviations: (N, R, 2), of replicates from the sum of the effects of trial and replicate, scaled
+    to the variance of a single replicate. sampled_by: (N,), the table of each schedule.
     """
 
     features: Array
@@ -46,15 +47,15 @@ class Recorded:
 
     @property
     def noise(self) -> Array:
-        """(2,): standard deviation of a trial's mean over its replicates."""
+        """Standard deviation of a trial's mean over its replicates, (2,)."""
         replicates = self.deviations.shape[1]
         return np.asarray(np.sqrt((self.deviations**2).mean(axis=(0, 1)) / replicates))
 
 
 def features(schedule: Schedule) -> Array:
-    """(F,): how long the schedule noises its target, how much, and when.
+    """Return the features of a schedule, (F,): duration, amount and timing of noise in its targets.
 
-    Lengths as logarithms; amounts as sqrt(1 - alpha_bar), the share of noise in the target.
+    Durations are logarithms; amounts are sqrt(1 - alpha_bar), the fraction of noise in the target.
     """
     shares = np.array([np.sqrt(1 - stage.alpha_bar) for stage in schedule.stages])
     counts = np.array([stage.iterations for stage in schedule.stages])
@@ -75,7 +76,7 @@ def features(schedule: Schedule) -> Array:
 
 
 def recorded(space: Space, iterations: int) -> Recorded:
-    """The tables with the schedules that they were recorded with."""
+    """Return the tables with the schedules that they were recorded with."""
     points = json.loads(SCHEDULES.read_text())
     rows: list[tuple[str, Array, Array, Array]] = []
     seen: set[Schedule] = set()
@@ -90,7 +91,7 @@ def recorded(space: Space, iterations: int) -> Recorded:
         ) * np.sqrt(len(table.keys) / (len(table.keys) - 1))
         for number, params in points[name].items():
             schedule = decode(params, space).family.schedule(iterations)
-            if schedule in seen:  # Both samplers began with the same random trials.
+            if schedule in seen:  # Both samplers start with the same random trials.
                 continue
             seen.add(schedule)
             final = np.array(mean_score(table.scores[int(number)].values()))
@@ -115,7 +116,11 @@ class Process:
 
     @classmethod
     def fit(cls, features: Array, values: Array, hyper: Array | None = None) -> Process:
-        """hyper: of an earlier fit, to be kept; logarithms of lengths, variance and nugget."""
+        """Fit a process.
+
+        hyper: hyperparameters of an earlier fit to keep: logarithms of length scales, variance and
+        nugget.
+        """
         centre, scale = features.mean(axis=0), features.std(axis=0)
         known, level, spread = (features - centre) / scale, values.mean(), values.std()
         wanted = (values - level) / spread
@@ -134,13 +139,15 @@ class Process:
         return cls(centre, scale, float(level), float(spread), hyper, known, weights)
 
     def __call__(self, features: Array) -> Array:
-        """The mean, in the unit of the values."""
+        """Return the mean, in the unit of the values."""
         covariance, _ = _kernel((features - self.centre) / self.scale, self.known, self.hyper)
         return np.asarray(self.level + self.spread * (covariance @ self.weights))
 
 
 def _kernel(a: Array, b: Array, hyper: Array) -> tuple[Array, Array]:
-    """Matérn 5/2, and the part that its derivative by a logarithm of a length is made from."""
+    """Return the Matérn 5/2 kernel, and the common factor of its derivatives by log length
+    scale.
+    """
     lengths, variance = np.exp(hyper[:-2]), np.exp(hyper[-2])
     one, other = a / lengths, b / lengths
     square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
@@ -150,7 +157,7 @@ def _kernel(a: Array, b: Array, hyper: Array) -> tuple[Array, Array]:
 
 
 def _cost(hyper: Array, known: Array, wanted: Array) -> tuple[float, Array]:
-    """Negative log posterior of the hyperparameters, and its gradient."""
+    """Return the negative log posterior of the hyperparameters, and its gradient."""
     kernel, slope = _kernel(known, known, hyper)
     nugget = np.exp(hyper[-1])
     inverse = np.linalg.inv(kernel + nugget * np.eye(len(known)))
@@ -172,7 +179,7 @@ def _cost(hyper: Array, known: Array, wanted: Array) -> tuple[float, Array]:
 
 @dataclass(frozen=True)
 class Truth:
-    """Means anywhere in the space, and the noise of replicates."""
+    """The true means over the whole space, and the noise of replicates."""
 
     psnr_db: Process
     steps: Process
@@ -180,19 +187,19 @@ class Truth:
 
     @classmethod
     def of(cls, table: Recorded) -> Truth:
-        """Fit both objectives."""
+        """Fit a process to each objective."""
         psnr, steps = (Process.fit(table.features, table.finals[:, j]) for j in range(2))
         return cls(psnr, steps, table.deviations)
 
     def mean(self, schedule: Schedule) -> Score:
-        """What endless replicates would give."""
+        """Return the mean over infinitely many replicates."""
         row = features(schedule)[None]
         return Score(float(self.psnr_db(row)[0]), float(self.steps(row)[0]))
 
     def observed(self, mean: Score, generator: np.random.Generator, noise: float = 1.0) -> Score:
-        """The mean over as many replicates as were recorded, each off as some recorded one was.
+        """Return a noisy mean over as many replicates as were recorded, with resampled deviations.
 
-        noise: what deviations are multiplied by.
+        noise: a factor for the deviations.
         """
         trials, replicates = self.deviations.shape[:2]
         drawn = self.deviations[
@@ -204,7 +211,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Of one objective, in its unit. noise is the least that any prediction could be off by."""
+    """Errors for one objective, in its unit. noise: the error that no prediction can avoid."""
 
     rmse: float
     r2: float
@@ -213,7 +220,7 @@ class CrossValidation:
 
 
 def cross_validate(table: Recorded, objective: int, folds: int = 10) -> CrossValidation:
-    """Everything is fitted again without each fold."""
+    """Cross-validate the surrogate; everything is refitted for each fold."""
     values = table.finals[:, objective]
     order = np.random.default_rng(0).permutation(len(values))
     errors = np.zeros(len(values))

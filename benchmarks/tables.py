@@ -1,7 +1,7 @@
-"""Writes the tables of docs/performance.md from the benchmarks' JSON, between their marks.
+"""Write the tables of docs/performance.md from the JSON of the benchmarks, between their marks.
 
-`python benchmarks/tables.py` after any benchmark; `--check` only says whether the page is current.
-A table whose benchmark has no JSON says that it is not measured.
+Run `python benchmarks/tables.py` after any benchmark; `--check` only tests whether the page is
+current. If a benchmark has no JSON, its table says that it is not measured.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
 
 
 def spread(values: list[float], digits: int = 2) -> str:
-    """Median, least and most."""
+    """Return median, minimum and maximum as text."""
     least, most = min(values), max(values)
     return f"{statistics.median(values):.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
 
 
 def table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    """Markdown."""
+    """Return a Markdown table as lines."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def ratios(row: Content, path: str) -> list[float]:
-    """A path's speed over the peer's, block by block."""
+    """Return the speed of a path over that of the peer, block by block."""
     speeds = row["iterations_per_s"]
     return [a / b for a, b in zip(speeds[path], speeds["peer"], strict=True)]
 
@@ -68,7 +68,7 @@ def trainer(content: Content) -> list[str]:
 
 
 def profiles(content: Content) -> list[str]:
-    """Where `auto` spends its time."""
+    """Time of `auto` by operation."""
     rows = [row for row in content["rows"] if "profile" in row]
     names = list(dict.fromkeys(name for row in rows for name in list(row["profile"])[:7]))
     scales = [f"{row['size']}/{row['width']}/{row['scales']}" for row in rows]
@@ -80,7 +80,7 @@ def profiles(content: Content) -> list[str]:
 
 
 def roofline(content: Content) -> list[str]:
-    """The least time that an iteration could take, and the share that is reached."""
+    """Shortest possible time of an iteration, and the fraction of it that is reached."""
     rows = [
         [row["scale"], str(row["threads"]), row["precision"],
          f"{row['fp32_gflop_s']:.0f} / {row['bf16_gflop_s']:.0f}", f"{row['gb_s']:.1f}",
@@ -138,7 +138,7 @@ def precision(content: Content) -> list[str]:
 
 
 def driver(content: Content) -> list[str]:
-    """What a trial costs its driver."""
+    """Cost of a trial for the driver."""
     rows = []
     for row in content["rows"]:
         memory = f"{row['memory_mb'][0]:.0f} to {row['memory_mb'][-1]:.0f}"
@@ -173,7 +173,7 @@ def suggest(content: Content) -> list[str]:
 
 
 def scaling(content: Content) -> list[str]:
-    """How busy workers are kept."""
+    """Use of the workers."""
     goals = {1: "95 %", 4: "95 %", 16: "90 %", 64: "80 %"}
     rows = [
         [str(row["workers"]), str(row["trials"]), f"{100 * row['efficiency']:.1f} %",
@@ -187,7 +187,7 @@ def scaling(content: Content) -> list[str]:
 
 
 def whole_search(content: Content) -> list[str]:
-    """The product's search beside a script's."""
+    """A search by dipsearch beside one by the script."""
     rows = [
         [who, str(content["trials"]), f"{content[f'{who}_s']:.0f}",
          f"{3600 * content['trials'] / content[f'{who}_s']:.0f}", str(content["fronts"][who]),
@@ -206,7 +206,7 @@ def whole_search(content: Content) -> list[str]:
 
 
 def report(content: Content) -> list[str]:
-    """A report of 500 trials, opened."""
+    """Times of opening a report of 500 trials."""
     rows = [[f"{content['bytes'] / 1e6:.2f} MB",
              *(spread(content[key]) for key in ("words_s", "front_s", "charts_s"))]]  # fmt: skip
     columns = ["size (goal 10 MB)", "words (s)", "front (s; goal 2)", "all charts (s)"]
@@ -231,11 +231,11 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "whole-search": ("whole-search", whole_search),
     "report": ("report", report),
 }
-"""Mark on the page: the JSON's name, and what is made of it."""
+"""For each mark on the page: the name of the JSON file, and the function that makes the table."""
 
 
 def made(name: str) -> str:
-    """A table, below what it was measured on."""
+    """Return a table, below a line with the hardware that it was measured on."""
     source, make = TABLES[name]
     path = HERE / f"{source}.json"
     if not path.exists():
@@ -253,7 +253,7 @@ def made(name: str) -> str:
 
 
 def refreshed(page: str) -> str:
-    """The page with every table made anew; KeyError for a mark that no table has."""
+    """Return the page with new tables; KeyError for a mark without a table."""
     return re.sub(
         r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}{made(found[2])}\n{found[3]}",
@@ -263,7 +263,7 @@ def refreshed(page: str) -> str:
 
 
 def main() -> int:
-    """Write the page; with --check, exit code 1 if it is not what the JSON says."""
+    """Write the page; with --check, return 1 if it differs from the JSON."""
     page = PAGE.read_text()
     now = refreshed(page)
     if "--check" in sys.argv[1:]:

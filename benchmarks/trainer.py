@@ -1,10 +1,10 @@
-"""Measures the trainer beside the official DIP loop, and checks that a seed decides every bit.
+"""Measure the trainer against the official DIP loop, and check that a seed determines every bit.
 
-Claim: iterations a second of `dipstage.fit` (scoring included, set-up too) over those of the
-official loop, in turn in one process after a warm-up: median, least and most of n blocks.
-`PYTHONPATH=. python benchmarks/trainer.py` runs from a checkout wherever there are torch, numpy
-and scikit-image; with a GPU the larger scales are measured. `--peer PATH` takes the network of a
-checkout of github DmitryUlyanov/deep-image-prior. Prints a table and writes JSON.
+Claim: the iterations per second of `dipstage.fit`, scoring and set-up included, over those of the
+official loop, alternating in one process after a warm-up: median, minimum and maximum of n blocks.
+`PYTHONPATH=. python benchmarks/trainer.py` runs from a checkout, needs only torch, numpy and
+scikit-image, prints a table and writes JSON. On a GPU larger scales are measured. `--peer PATH`
+takes the network from a checkout of github DmitryUlyanov/deep-image-prior.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dipstage.settings import TrainerSettings
 from dipstage.trainer import fit, observe
 
 CPU_SCALES = [(64, 32, 4, 1, 100), (128, 64, 5, 1, 30), (256, 128, 5, 2, 8)]
-"""Side, width, scales, threads, iterations of a block."""
+"""Side, width, scales, threads, and iterations of a block."""
 GPU_SCALES = [
     (64, 32, 4, 1, 300),
     (128, 128, 5, 1, 300),
@@ -46,7 +46,7 @@ COMPILED: dict[str, dict[str, Any]] = {
 
 
 class Scale:
-    """One picture at one scale, the peer on it, and the product."""
+    """A picture at one scale, with the peer and dipstage to train on it."""
 
     def __init__(
         self, scale: tuple[int, int, int, int, int], device: str, peer: Path | None
@@ -63,7 +63,7 @@ class Scale:
         self.peer = Peer(self._observation, self._truth, self._settings, device, peer)
 
     def train(self, iterations: int, **settings: Any) -> Outcome:
-        """One run of plain DIP."""
+        """Train plain DIP once."""
         torch.set_num_threads(self.threads)
         return fit(
             self._observation,
@@ -76,7 +76,7 @@ class Scale:
 
 
 def profile(scale: Scale, settings: dict[str, Any]) -> dict[str, float]:
-    """The operations that take a path's time, by their own time, as shares; printed."""
+    """Print and return the fraction of a path's time that each operation takes by itself."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profiler:
         scale.train(scale.iterations, **settings)
@@ -91,7 +91,7 @@ def profile(scale: Scale, settings: dict[str, Any]) -> dict[str, float]:
 
 
 def measure(scale: Scale, paths: dict[str, dict[str, Any]], blocks: int) -> dict[str, Any]:
-    """Speeds of the peer and of each path, in turn, and whether two runs gave the same bytes."""
+    """Measure the peer and each path in alternation; test whether two runs give the same bytes."""
     same, first_s = {}, {}
     for name, settings in paths.items():
         first, again = (scale.train(12, **settings) for _ in range(2))
@@ -112,7 +112,7 @@ def measure(scale: Scale, paths: dict[str, dict[str, Any]], blocks: int) -> dict
 
 
 def report(row: dict[str, Any]) -> None:
-    """Print a scale's table."""
+    """Print the table of a scale."""
     speeds = row["iterations_per_s"]
     print(f"{row['size']}/{row['width']}/{row['scales']}, {row['threads']} threads")
     for name, measured in speeds.items():
@@ -131,7 +131,7 @@ def report(row: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Print and write the measurements; exit code 1 if two equal runs differ."""
+    """Print and write the measurements; return 1 if two equal runs differ."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--blocks", type=int, default=5)

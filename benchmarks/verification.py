@@ -1,8 +1,8 @@
-"""How often 95 % intervals of a paired difference hold the truth, by method.
+"""Measure how often 95 % intervals of a paired difference contain the truth, by method.
 
-Claim: with the few pictures that a verification has, bootstraps that resample pictures fall short,
-and Student's interval over the pictures' means does not. Planted truth: a difference of 0 with
-noise of seeds (standard deviation 1) and, in the second half, of pictures as well.
+Claim: with the few pictures of a verification, bootstraps that resample pictures cover the truth
+too rarely, and Student's interval over the means of pictures does not. The true difference is 0,
+with noise of seeds (standard deviation 1) and, in the second half, also of pictures.
 
     python benchmarks/verification.py
 """
@@ -45,7 +45,7 @@ def _scipy(values: NDArray[np.float64], method: str) -> Interval:
 
 
 def two_stage(values: NDArray[np.float64]) -> Interval:
-    """Pictures are resampled, then seeds within them."""
+    """Bootstrap that resamples pictures, then seeds within each picture."""
     generator = np.random.default_rng(0)
     pictures, seeds = values.shape
     which = generator.integers(0, pictures, (RESAMPLES, pictures, 1))
@@ -67,7 +67,7 @@ def studentised(values: NDArray[np.float64]) -> Interval:
 
 
 def student(values: NDArray[np.float64]) -> Interval:
-    """The product's own."""
+    """Student's interval, which dipsearch reports."""
     found = difference({str(i): picture.tolist() for i, picture in enumerate(values)})
     assert found.low is not None
     assert found.high is not None

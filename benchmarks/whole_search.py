@@ -1,10 +1,10 @@
-"""A whole search beside the script that a user would otherwise write (`script.py`).
+"""Compare a whole search with the script that a user would otherwise write (`script.py`).
 
-Claims: trials an hour of `dipsearch launch` over the script's, same space, pictures, number of
-sampled trials and sampler's seed, two cores, in turn; and the hypervolume of either front, trained
-again by the product on seeds that neither search used. Also the overhead of the product's trials:
-what its workers' time holds beside training. `PYTHONPATH=. python benchmarks/whole_search.py --peer
-CHECKOUT` takes some 15 minutes; without a checkout the script trains the product's network.
+Claims: the trials per hour of `dipsearch launch` over those of the script, with the same space,
+pictures, number of sampled trials and sampler seed, on two cores; and the hypervolume of each
+front, retrained by dipsearch on seeds that neither search used. Also the overhead of trials: the
+time of workers that is not training. `PYTHONPATH=. python benchmarks/whole_search.py --peer
+CHECKOUT` takes about 15 minutes; without a checkout the script trains the network of dipstage.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ HELD_OUT_SEEDS = "[101, 102, 103]"
 
 
 def overhead(run: Run) -> dict[str, float]:
-    """Time of the workers beside training, as a share of training.
+    """Return the time of the workers outside training, as a fraction of training.
 
-    Trials are laid into as many slots as ran at a time; what lies between the end of one and the
-    end of the next in the same slot is counted, less training. The first of each slot is not: Ray
-    starts its process.
+    Trials are assigned to as many slots as ran at a time. The time from the end of one trial to the
+    end of the next in its slot is counted, without training. The first trial of each slot is left
+    out, because Ray starts its process then.
     """
     trials = sorted((t for t in run.records() if t.ended and t.started), key=lambda t: t.started)  # type: ignore[arg-type, return-value]
     slots: list[float] = []
@@ -58,7 +58,9 @@ def overhead(run: Run) -> dict[str, float]:
 def retrained(
     fronts: dict[str, list[Schedule]], experiment: Experiment, folder: Path
 ) -> dict[str, list[Score]]:
-    """Means of each front's schedules on seeds that no search used, by one comparison."""
+    """Retrain the schedules of each front on unused seeds, in one comparison; return their
+    means.
+    """
     names = {}
     for who, schedules in fronts.items():
         for i, schedule in enumerate(schedules):
@@ -79,7 +81,7 @@ def retrained(
 
 
 def main() -> None:
-    """Search both ways, train the fronts again, print, write."""
+    """Search both ways, retrain the fronts, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--trials", type=int, default=24)
@@ -109,7 +111,7 @@ def main() -> None:
         }
         again = retrained(fronts, experiment, Path(scratch))
     best = max(score.max_psnr_gt_db for found in again.values() for score in found)
-    # One dB below the best, and the budget: what no schedule of use stays behind.
+    # Reference point: 1 dB below the best, and the budget; every useful schedule dominates it.
     reference = Score(best - 1, experiment.trainer.iterations)
     volumes = {who: pareto.hypervolume(found, reference) for who, found in again.items()}
     row: dict[str, Any] = {
