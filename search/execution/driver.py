@@ -19,7 +19,7 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
 from search.store.attributes import write
-from search.store.changes import taken_up, write_down
+from search.store.changes import adopt_changes, record_changes
 from search.store.lease import Lease, leased
 from search.store.paths import brief, is_remote, run_folder, runs_path
 from search.store.run import RunRecord
@@ -174,12 +174,12 @@ def drive(
 ) -> RunRecord:
     """Be the run's driver until nothing is left to do; see `resume`."""
     with leased(run.storage, run.name, f"run {run.name!r}") as lease:
-        experiment, changes = taken_up(run, given, accept=accept_changes)
+        experiment, changes = adopt_changes(run, given, accept=accept_changes)
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)
         setting = _setting(run, experiment)
         refuse_missing_loggers(experiment, run.folder)
-        write_down(run, experiment, changes)
+        record_changes(run, experiment, changes)
         run = run.reread()
         write(run.study, trials=trials)
         if not run.attributes.made:

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from dipstage.settings import TrainerSettings
 
 MOST = 8
-"""Trials on one GPU; more have to share what a few already keep busy."""
+"""Maximum number of trials on one GPU: a few already keep it busy."""
 GAIN = 1.1
-"""By which twice as many trials must get more done, all together, to be worth their memory."""
+"""Factor by which doubling the trials must raise their total speed to be worth the memory."""
 _ITERATIONS = 60
 _PATIENCE_S = 180.0
 
 
 class Crew:
-    """Processes that train side by side, each as a trial does."""
+    """Processes that train concurrently, each in the way that a trial does."""
 
     def __init__(
         self, size: int, picture: Picture, settings: TrainerSettings, device: str, *, threads: int
     ) -> None:
-        """Start `size` processes of so many threads; they wait for `speed`."""
+        """Start `size` processes of `threads` threads each; they wait for requests."""
         context = multiprocessing.get_context("spawn")
         self._members = []
         for _ in range(size):
@@ -40,7 +40,7 @@ class Crew:
             self._members.append((process, ours))
 
     def speed(self, iterations: int) -> float:
-        """Iterations a second of all of them together, each training for so many."""
+        """Return the total iterations per second while each process trains for `iterations`."""
         self._ask(iterations)
         began = time.perf_counter()
         self._answers()

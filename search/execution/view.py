@@ -9,23 +9,23 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """Told twice a second while a search runs, and at its end."""
+    """Display of a search, updated twice a second while it runs and once at its end."""
 
     def update(self, run: RunRecord) -> None:
-        """Look at the run."""
+        """Show the current state of the run."""
         ...
 
     def end(self, run: RunRecord) -> None:
-        """The search ended."""
+        """Show the final state of the run."""
         ...
 
     def note(self, notice: str) -> None:
-        """Something was changed on loading that a person should know."""
+        """Show a notice, such as a picture that was converted on loading."""
         ...
 
 
 class Quiet:
-    """Shows nothing."""
+    """View that shows nothing."""
 
     def update(self, run: RunRecord) -> None:
         """See `View`."""

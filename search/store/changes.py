@@ -1,4 +1,4 @@
-"""What has changed since a run began, and which of it a resume may take up."""
+"""Changes since a run began, and which of them a resume may adopt."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 _ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
-"""Keys of an experiment that change how a search goes on, and not what its numbers mean."""
+"""Prefixes of keys that affect how a search continues but not what its numbers mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A key of the experiment, or a package, that is not what it was."""
+    """Key of the experiment, or package, whose value has changed since the run began."""
 
     key: str
     before: str
@@ -34,13 +34,18 @@ class Change:
         return f"{self.key} {self.before} → {self.now}"
 
 
-def taken_up(
+def adopt_changes(
     run: RunRecord, given: Experiment | None, *, accept: bool
 ) -> tuple[Experiment, list[Change]]:
-    """The experiment that a resume goes on with; InputError names what has changed and may not.
+    """Return the experiment with which a resume continues, and what has changed in it.
 
-    given: the experiment again, where its pictures have moved: the rest of it is not looked at.
-    accept: takes up changes of resources, racing, sampling, logging and code in the run's own file.
+    Args:
+        run: The run to resume.
+        given: The experiment file again, if its pictures have moved; only its images are used.
+        accept: Whether to adopt changes of resources, racing, sampling, logging and code.
+
+    Raises:
+        InputError: If something has changed that must not, or that was not accepted.
     """
     from search.experiment.model import validate
 
@@ -51,7 +56,7 @@ def taken_up(
         return now, []
     if given is not None:
         now = now.model_copy(update={"images": given.images})
-    # Not as it was recorded: an older version knew fewer keys.
+    # Validated again: an older version recorded fewer keys.
     before = validate(recorded, str(path)).model_dump(mode="json")
     changes = [*_experiment_changes(before, now.model_dump(mode="json")), *_code_changes(run)]
     refused = [change for change in changes if not change.acceptable]
@@ -102,8 +107,8 @@ def _code_changes(run: RunRecord) -> list[Change]:
     ]
 
 
-def write_down(run: RunRecord, now: Experiment, changes: list[Change]) -> None:
-    """Note what was taken up, in the study first: it is what counts."""
+def record_changes(run: RunRecord, now: Experiment, changes: list[Change]) -> None:
+    """Record the adopted changes, in the study first because it is the source of truth."""
     attributes = run.attributes
     recorded = attributes.experiment
     if recorded is None or (not changes and now.images == recorded["images"]):
@@ -121,7 +126,7 @@ def write_down(run: RunRecord, now: Experiment, changes: list[Change]) -> None:
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    """By dotted key; lists are values."""
+    """Return the values by dotted key; a list counts as one value."""
     if not isinstance(content, dict):
         return {prefix.rstrip("."): content}
     return {
@@ -132,7 +137,7 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _names(candidates: Any) -> list[str]:
-    """Files by their names: what they held is in the study."""
+    """Return the names of candidates, without folders: the study holds the files' content."""
     return [Path(entry).stem if "/" in entry else entry for entry in candidates or []]
 
 

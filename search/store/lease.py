@@ -1,8 +1,8 @@
-"""Who drives a run: a lease in the study's database, held by one process at a time.
+"""Lease on a run, kept in the study's database: it lets only one process drive the run at a time.
 
-A driver that lives renews its lease; one that died does not. On its own machine a holder is asked
-for by its process, so a dead one frees its lease at once; on another it is given up after
-`STALE_S` without a renewal. Ages are told by the database's clock alone.
+The driver renews its lease until it ends. A process on the same machine can check whether the
+holder still exists, so the lease of a dead driver is free at once. For a process on another machine
+it expires after `STALE_S` without a renewal. Ages are measured by the database's clock alone.
 """
 
 from __future__ import annotations
@@ -66,12 +66,13 @@ _leases = Table(
 
 
 _held: set[str] = set()
-"""Tokens of the leases that this process holds: one may have outlived a database that was away."""
+"""Tokens of the leases that this process holds. A row of its own that is not among them is stale:
+the database could not be reached when that lease was released."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lease: host name, process id, since when; `silent_s` since the last renewal."""
+    """Holder of a lease: host name, process id, start time, and seconds since the last renewal."""
 
     host: str
     process: int
@@ -83,7 +84,7 @@ class Holder:
 
 
 def holder(storage: PatientStorage, name: str) -> Holder | None:
-    """Who holds a lease at this moment; None where it is free, or its holder is dead."""
+    """Return who holds a lease now; None if it is free or its holder is dead."""
     if not storage.wait_out(lambda: inspect(storage.engine).has_table(_leases.name)):
         return None
     row = storage.wait_out(lambda: _read(storage, name))
@@ -92,9 +93,9 @@ def holder(storage: PatientStorage, name: str) -> Holder | None:
 
 @contextmanager
 def leased(storage: PatientStorage, name: str, what: str) -> Iterator[Lease]:
-    """Hold a lease for the time of the block; InputError says who holds it already.
+    """Hold a lease within the block; InputError names the holder if it is taken.
 
-    what: the thing that is leased, for that sentence.
+    what: the leased thing, as error messages name it.
     """
     lease = Lease(storage, name, what)
     lease.take()
@@ -105,10 +106,10 @@ def leased(storage: PatientStorage, name: str, what: str) -> Iterator[Lease]:
 
 
 class Lease:
-    """Exclusive, renewed in the background, lost when others took it for dead."""
+    """Exclusive lease, renewed in the background; lost once expired and taken over by another."""
 
     def __init__(self, storage: PatientStorage, name: str, what: str) -> None:
-        """`take` it before use."""
+        """Prepare a lease; `take` acquires it."""
         self._storage, self._name, self._what = storage, name, what
         self._token = uuid.uuid4().hex
         self._ended = threading.Event()
@@ -116,25 +117,25 @@ class Lease:
         self._lost = False
 
     def take(self) -> None:
-        """InputError if a driver that may be alive holds it."""
+        """Acquire the lease; InputError if a driver that may be alive holds it."""
         storage = self._storage
         storage.wait_out(lambda: _leases.create(storage.engine, checkfirst=True))
         row = storage.wait_out(lambda: _read(storage, self._name))
         if row is not None and not _is_dead(row):
-            self._refuse(row)
+            self._raise_taken(row)
         if not storage.wait_out(lambda: self._write(row)):
-            self._refuse(storage.wait_out(lambda: _read(storage, self._name)))
+            self._raise_taken(storage.wait_out(lambda: _read(storage, self._name)))
         self._renewed = _clock()
         _held.add(self._token)
-        storage.fence = self._refuse_if_lost
-        threading.Thread(target=self._renew_for_ever, daemon=True).start()
+        storage.fence = self._check_held
+        threading.Thread(target=self._renew_until_released, daemon=True).start()
 
     def check(self) -> None:
-        """WorkError if another driver took over while this one was silent."""
+        """Raise WorkError if another driver took over because this one did not renew in time."""
         if _clock() - self._renewed > STALE_S / 2 or self._lost:
-            self._storage.wait_out(self._refuse_if_lost)
+            self._storage.wait_out(self._check_held)
 
-    def _refuse_if_lost(self) -> None:
+    def _check_held(self) -> None:
         self._renew()
         if self._lost:
             row = _read(self._storage, self._name)
@@ -145,7 +146,7 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let the next driver in at once. A database that is away must find out by itself."""
+        """Free the lease for the next driver. Without a connection, it is left to expire."""
         self._ended.set()
         self._storage.fence = None
         _held.discard(self._token)
@@ -153,7 +154,7 @@ class Lease:
             self._execute(delete(_leases).where(self._mine))
 
     def _write(self, seen: Row[Any] | None) -> bool:
-        """Take a lease that is free or that is as `seen`; False if another was faster."""
+        """Write the lease if it is free or unchanged since `seen`; False if another was first."""
         mine = {
             "token": self._token, "host": platform.node(), "machine": _machine(),
             "process": os.getpid(), "process_began": psutil.Process().create_time(),
@@ -166,7 +167,7 @@ class Lease:
         with suppress(IntegrityError):
             if self._execute(statement):
                 return True
-        # By another; or by this very call before, if its answer got lost.
+        # Another process wrote it, or this call did in an earlier attempt whose answer was lost.
         now = _read(self._storage, self._name)
         return now is not None and now.token == self._token
 
@@ -174,9 +175,9 @@ class Lease:
     def _mine(self) -> ColumnElement[bool]:
         return (_leases.c.name == self._name) & (_leases.c.token == self._token)
 
-    def _renew_for_ever(self) -> None:
+    def _renew_until_released(self) -> None:
         while not self._ended.wait(BEAT_S) and not self._lost:
-            with suppress(DBAPIError):  # Away: the next beat, or `check`, tries again.
+            with suppress(DBAPIError):  # No connection: the next beat, or `check`, tries again.
                 self._renew()
 
     def _renew(self) -> None:
@@ -187,11 +188,11 @@ class Lease:
             self._lost = True
 
     def _execute(self, statement: Insert | Update | Delete) -> int:
-        """Rows that it changed."""
+        """Execute a statement; return the number of rows that it changed."""
         with self._storage.engine.begin() as connection:
             return int(connection.execute(statement).rowcount)
 
-    def _refuse(self, row: Row[Any] | None) -> NoReturn:
+    def _raise_taken(self, row: Row[Any] | None) -> NoReturn:
         if row is None:
             raise InputError(f"{self._what} had a driver that has just ended: try again")
         or_dead = ""
@@ -204,7 +205,7 @@ class Lease:
 
 
 def _clock() -> float:
-    """Seconds that pass while the machine sleeps, too, where the system can tell."""
+    """Return a monotonic time in seconds that, where possible, includes time asleep."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -215,7 +216,7 @@ def _read(storage: PatientStorage, name: str) -> Row[Any] | None:
 
 
 def _holder(row: Row[Any]) -> Holder:
-    # SQLite's times carry no zone; they are UTC.
+    # Times from SQLite have no time zone; they are UTC.
     since = row.since if row.since.tzinfo else row.since.replace(tzinfo=UTC)
     silent_s = (row.now - row.renewed).total_seconds()
     return Holder(row.host, row.process, since.astimezone(UTC), silent_s)
@@ -230,7 +231,7 @@ def _is_dead(row: Row[Any]) -> bool:
         process = psutil.Process(row.process)
         if process.status() == psutil.STATUS_ZOMBIE:
             return True
-        # Another process may have got its number since.
+        # The process id may have been reused since.
         return bool(abs(process.create_time() - row.process_began) > 5)
     except psutil.NoSuchProcess:
         return True
@@ -238,7 +239,7 @@ def _is_dead(row: Row[Any]) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """The same for two processes only if they see each other: one boot, one space of ids."""
+    """Return an id that two processes share only if they see each other's process ids."""
     parts = [platform.node(), str(uuid.getnode())]
     with suppress(OSError):
         parts = [

@@ -1,4 +1,4 @@
-"""Where a run's files lie."""
+"""Locations of a run's files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
 
 def runs_path(where: Path | str) -> Path:
-    """The folder of runs, which may be an address on object storage such as s3://bucket/prefix.
+    """Return the folder of runs, which may be on object storage, such as s3://bucket/prefix.
 
-    Such a path is a `upath.UPath`, which answers to all of `Path` that this package uses; a file
-    written there appears whole or not at all. InputError if it cannot be reached.
+    A path on object storage is a `upath.UPath`, which supports every `Path` method that this
+    package uses. A file written there appears whole or not at all. Raises InputError if the storage
+    cannot be reached.
     """
     if not isinstance(where, str) or "://" not in where:
-        # A `Path` or a `UPath` is what it is.
+        # A `Path` or `UPath` is returned as it is.
         return Path(where) if isinstance(where, str) else where
     try:
         from upath import UPath
 
-        # Others write there too: what was listed a moment ago is no answer.
+        # No cache of listings: other processes write there, too.
         path = UPath(where, use_listings_cache=False)
         path.exists()
     except ImportError as error:
@@ -33,19 +34,19 @@ def runs_path(where: Path | str) -> Path:
             f"--runs-dir {where} needs {error.name}: pip install 'dipsearch[s3]'"
         ) from None
     except ValueError as error:
-        raise InputError(f"--runs-dir {where} is no address that is known: {error}") from None
+        raise InputError(f"--runs-dir {where} is not a known kind of address: {error}") from None
     except Exception as error:  # Clients of object stores raise errors of many kinds.
         raise InputError(f"--runs-dir {where} cannot be reached: {brief(error)}") from None
     return cast(Path, path)
 
 
 def is_remote(folder: Path) -> bool:
-    """Whether a folder is on object storage."""
+    """Return whether a folder is on object storage."""
     return not isinstance(folder, Path)
 
 
-def is_there(path: Path) -> bool:
-    """Whether a file is there; WorkError where that cannot be told."""
+def path_exists(path: Path) -> bool:
+    """Return whether a file exists; WorkError if that cannot be determined."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -56,15 +57,15 @@ def is_there(path: Path) -> bool:
 
 
 def brief(error: BaseException) -> str:
-    """What an error says, on one line of bearable length."""
+    """Return an error's message on one line of at most 200 characters."""
     words = " ".join(str(getattr(error, "strerror", None) or error).split())
     return words[:200] or type(error).__name__
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it; one on this machine disappears at once."""
+    """Remove a folder and its content; a local folder disappears in one step."""
     if is_remote(folder):
-        with suppress(FileNotFoundError):  # Empty folders are not there.
+        with suppress(FileNotFoundError):  # Object storage has no empty folders.
             cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
         return
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
@@ -73,22 +74,22 @@ def remove_tree(folder: Path) -> None:
 
 
 def run_folder(name: str, runs_dir: Path) -> Path:
-    """The folder of a run; InputError for a name that would leave `runs_dir`."""
+    """Return the folder of a run; InputError for a name that could lead out of `runs_dir`."""
     if not re.fullmatch(RUN_NAME, name):
         raise InputError(f"run name must be {RUN_NAME_WORDS}, got {name!r}")
     return runs_dir / name
 
 
 def verification_path(folder: Path) -> Path:
-    """Where a run's verification is planned; it has begun as soon as the file is there."""
+    """Return the path of a verification's plan; a verification has begun once the file exists."""
     return folder / "verification.yaml"
 
 
 def curve_path(folder: Path, number: int, key: str) -> Path:
-    """Where the curves of a replicate lie."""
+    """Return the path of a replicate's curves."""
     return folder / "curves" / f"trial{number:05d}-{key}.npz"
 
 
 def picture_path(folder: Path, number: int, key: str) -> Path:
-    """Where the picture of a replicate lies: its output at its maximum."""
+    """Return the path of a replicate's picture: the output at its maximum."""
     return folder / "pictures" / f"trial{number:05d}-{key}.png"

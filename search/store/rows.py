@@ -1,6 +1,7 @@
-"""Optuna's trials as rows: read and written by a few plain statements.
+"""Optuna's trials as database rows, read and written by a few plain SQL statements.
 
-Optuna makes an object of every row that it reads, and asks twice for every row that it writes.
+This is faster than Optuna's own storage, which makes an object of every row that it reads and
+queries the database twice for every row that it writes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _distribution = functools.lru_cache(maxsize=1000)(json_to_distribution)
 
 
 def is_known(connection: Connection) -> bool:
-    """Whether the tables are of the schema that this module reads."""
+    """Return whether the tables have the schema that this module supports."""
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return bool(found == SCHEMA)
 
@@ -41,15 +42,16 @@ def is_known(connection: Connection) -> bool:
 def read_trials(
     connection: Connection, study_id: int, after: int, besides: Collection[int]
 ) -> list[FrozenTrial]:
-    """A study's trials whose id is above `after` or in `besides`, by their ids.
+    """Read a study's trials whose id is above `after` or in `besides`, ordered by id.
 
-    The same as `RDBStorage` returns, except that equal distributions are one object.
+    The result equals what `RDBStorage` returns, except that equal distributions are one
+    shared object.
     """
     wanted = _trials.c.study_id == study_id
     if after > -1:
         newer = _trials.c.trial_id > after
         wanted &= newer | _trials.c.trial_id.in_(besides) if besides else newer
-    # Trials first: what has ended by then does not change while the rest is read.
+    # Trials are read first: those that have ended do not change while the rest is read.
     trials = connection.execute(select(_trials).where(wanted).order_by(_trials.c.trial_id)).all()
 
     def rows(table: Any, *columns: str) -> Select[Any]:
@@ -60,8 +62,10 @@ def read_trials(
         defaultdict[int, dict[Any, Any]](dict) for _ in range(6)
     )
     query = rows(_params, "param_name", "param_value", "distribution_json")
-    for trial, name, value, told in connection.execute(query.order_by(_params.c.param_id)):
-        distribution = distributions[trial][name] = _distribution(told)
+    for trial, name, value, distribution_json in connection.execute(
+        query.order_by(_params.c.param_id)
+    ):
+        distribution = distributions[trial][name] = _distribution(distribution_json)
         params[trial][name] = distribution.to_external_repr(value)
     for trial, objective, value, kind in connection.execute(
         rows(_values, "objective", "value", "value_type")
@@ -97,10 +101,10 @@ def read_trials(
 
 
 def write_trial(connection: Connection, study_id: int, content: FrozenTrial) -> tuple[int, int]:
-    """Insert a trial that is under way; returns its number and id.
+    """Insert a running trial; return its number and id.
 
-    The same as `RDBStorage` writes. Nobody else may add a trial to the
-    study at that moment, as its number is their count.
+    Writes the same rows as Optuna's storage. The caller must be the only writer of the study,
+    because the new trial's number is the number of trials before it.
     """
     count = select(func.count()).select_from(_trials).where(_trials.c.study_id == study_id)
     number = int(connection.scalar(count) or 0)

@@ -21,7 +21,7 @@ from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
 from search.experiment.objectives import Objective
 from search.store.attributes import StudyAttributes, is_interrupted
-from search.store.paths import brief, curve_path, is_there, picture_path, run_folder, runs_path
+from search.store.paths import brief, curve_path, path_exists, picture_path, run_folder, runs_path
 from search.store.records import Trial
 from search.store.storage import PatientStorage, open_storage, storage_address
 from search.store.study import load_study
@@ -51,7 +51,7 @@ class RunRecord:
     def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Self:
         """Open a run by its name; InputError if there is none."""
         folder = run_folder(name, runs_path(runs_dir))
-        if not is_there(folder / "experiment.yaml"):
+        if not path_exists(folder / "experiment.yaml"):
             raise InputError(
                 f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
             )
@@ -141,7 +141,7 @@ class RunRecord:
         before they were. InputError for a file that holds something else.
         """
         path = picture_path(self.folder, trial.number, key)
-        if not is_there(path):
+        if not path_exists(path):
             return None
         try:
             content = path.read_bytes()

@@ -18,7 +18,7 @@ from dipstage.images import Picture
 from dipstage.interrupts import terminable
 from search.experiment.candidate import Candidate
 from search.store.lease import leased
-from search.store.paths import is_there, remove_tree, verification_path
+from search.store.paths import path_exists, remove_tree, verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.store.study import delete_study, load_study
@@ -89,7 +89,7 @@ def verify(
 def part(run: RunRecord, name: str) -> RunRecord | None:
     """One of the two comparisons; None where it has not begun."""
     folder = run.folder / name
-    if not is_there(folder / "experiment.yaml"):
+    if not path_exists(folder / "experiment.yaml"):
         return None
     if run.address is not None:
         study = load_study(run.storage, _study_name(run, name))
@@ -107,7 +107,7 @@ class Parts:
     def open(self, name: str) -> RunRecord | None:
         """As `part`."""
         path = self._run.folder / name / "experiment.yaml"
-        if not is_there(path):
+        if not path_exists(path):
             return None
         made = path.stat().st_mtime
         if name not in self._opened or self._opened[name][0] != made:

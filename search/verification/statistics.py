@@ -1,4 +1,4 @@
-"""Paired differences between two schedules: intervals, tests, and what they allow to say."""
+"""Paired differences between two schedules: confidence intervals and tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Difference:
 
 
 def difference(by_picture: Mapping[str, Sequence[float]]) -> Difference:
-    """From the differences on each picture, one for each seed; ValueError for none."""
+    """Summarise the differences on each picture, one for each seed; ValueError for none."""
     values = [value for picture in by_picture.values() for value in picture]
     means = [fmean(picture) for picture in by_picture.values()]
     low, high = _interval(means)

@@ -9,7 +9,7 @@ from fake_runs import experiment, new_run
 from dipstage.errors import InputError
 from search import Run
 from search.experiment.model import Experiment
-from search.store.changes import taken_up, write_down
+from search.store.changes import adopt_changes, record_changes
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def run(tmp_path: Path) -> Run:
     return new_run(tmp_path, experiment())
 
 
-def take_up(run: Run, given: Experiment | None, *, accept: bool) -> Run:
+def adopt(run: Run, given: Experiment | None, *, accept: bool) -> Run:
     """As a resume does."""
-    write_down(run, *taken_up(run, given, accept=accept))
+    record_changes(run, *adopt_changes(run, given, accept=accept))
     return run.reread()
 
 
@@ -33,7 +33,7 @@ def edit(run: Run, **changes: Any) -> Experiment:
 
 def test_an_unchanged_run_goes_on_and_writes_nothing(run: Run) -> None:
     before = (run.folder / "experiment.yaml").stat().st_mtime_ns
-    assert take_up(run, None, accept=False).experiment == experiment()
+    assert adopt(run, None, accept=False).experiment == experiment()
     assert (run.folder / "experiment.yaml").stat().st_mtime_ns == before
 
 
@@ -46,7 +46,7 @@ def test_a_renamed_key_is_no_change(run: Run) -> None:
     noise["heaviest"] = noise.pop("max_level")
     run.study.set_user_attr("experiment", recorded)
     before = path.read_bytes()
-    assert take_up(run, None, accept=False).experiment == experiment()
+    assert adopt(run, None, accept=False).experiment == experiment()
     assert path.read_bytes() == before
 
 
@@ -70,7 +70,7 @@ def test_what_gives_numbers_their_meaning_cannot_change(
     edit(run, **changes)
     for accept in (False, True):
         with pytest.raises(InputError, match=words):
-            take_up(run, None, accept=accept)
+            adopt(run, None, accept=accept)
     # Whoever reads the run meanwhile sees what it is, not what the file says.
     assert Run.open("tiny", run.folder.parent).experiment == experiment()
 
@@ -78,10 +78,10 @@ def test_what_gives_numbers_their_meaning_cannot_change(
 def test_how_a_search_goes_on_can_change_and_is_noted(run: Run) -> None:
     edited = edit(run, racing={"enabled": False}, resources={"concurrent": 1})
     with pytest.raises(InputError, match=r"racing\.enabled True → False; .*--accept-changes"):
-        take_up(run, None, accept=False)
-    assert take_up(run, None, accept=True).experiment == edited
+        adopt(run, None, accept=False)
+    assert adopt(run, None, accept=True).experiment == edited
     again = Run.open("tiny", run.folder.parent)
-    assert take_up(again, None, accept=False).experiment == edited
+    assert adopt(again, None, accept=False).experiment == edited
     [noted] = again.study.user_attrs["accepted"]
     assert noted["changes"] == ["racing.enabled True → False", "resources.concurrent auto → 1"]
 
@@ -91,7 +91,7 @@ def test_more_trials_are_asked_for_on_the_command_line(run: Run) -> None:
     with pytest.raises(
         InputError, match=r"search\.trials was 4, now 9: ask for more by --trials 9"
     ):
-        take_up(run, None, accept=True)
+        adopt(run, None, accept=True)
 
 
 def test_other_code_is_refused_until_it_is_accepted(
@@ -100,9 +100,9 @@ def test_other_code_is_refused_until_it_is_accepted(
     monkeypatch.setattr("search.store.changes.code_digest", lambda: "another")
     monkeypatch.setattr("search.store.changes.versions", lambda: {"torch": "9.9.9"})
     with pytest.raises(InputError, match=r"code dipstage .* → another; code torch .* → 9\.9\.9"):
-        take_up(run, None, accept=False)
-    take_up(run, None, accept=True)
-    take_up(run, None, accept=False)
+        adopt(run, None, accept=False)
+    adopt(run, None, accept=True)
+    adopt(run, None, accept=False)
 
 
 def test_pictures_may_lie_elsewhere_as_their_content_is_compared(run: Run) -> None:
@@ -110,7 +110,7 @@ def test_pictures_may_lie_elsewhere_as_their_content_is_compared(run: Run) -> No
     moved = experiment(
         images=["skimage:chelsea", "/elsewhere/camera.png"], name="other", search={"trials": 1}
     )
-    assert take_up(run, moved, accept=False).experiment.images == moved.images
+    assert adopt(run, moved, accept=False).experiment.images == moved.images
     assert Run.open("tiny", run.folder.parent).experiment.search.trials == 4
     assert "/elsewhere/camera.png" in (run.folder / "experiment.yaml").read_text()
 
@@ -120,7 +120,7 @@ def test_an_experiment_that_was_cut_off_is_refused(run: Run, keep: int) -> None:
     path = run.folder / "experiment.yaml"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match="experiment"):
-        take_up(run, None, accept=True)
+        adopt(run, None, accept=True)
     assert Run.open("tiny", run.folder.parent).experiment == experiment()
 
 

@@ -17,7 +17,7 @@ from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates
 from search.store.lease import leased
-from search.store.paths import curve_path, is_there, remove_tree, run_folder, runs_path
+from search.store.paths import curve_path, path_exists, remove_tree, run_folder, runs_path
 from search.store.run import PNG
 
 pytestmark = pytest.mark.server
@@ -57,16 +57,16 @@ def test_a_run_on_object_storage_is_made_played_and_read(tmp_path: Path) -> None
         ledger.finish(work.number, None)
     assert len(list((run.folder / "curves").iterdir())) == 24
     best = run.export("psnr")
-    assert is_there(best)
-    assert is_there(folder / "experiment.yaml")
+    assert path_exists(best)
+    assert path_exists(folder / "experiment.yaml")
     with pytest.raises(InputError, match=r"trial00000-chelsea-seed0\.npz cannot be read"):
         run.curves(run.records()[0], "chelsea-seed0")
     report = run.report()
-    assert is_there(report)
+    assert path_exists(report)
     assert b"trial 5 looks best, but that is not verified" in report.read_bytes().lower()
     remove_tree(folder)
     remove_tree(folder)
-    assert not is_there(folder / "experiment.yaml")
+    assert not path_exists(folder / "experiment.yaml")
     with pytest.raises(InputError, match="run 'tiny' does not exist in s3://runs/here"):
         Run.open("tiny", RUNS, database)
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_absent() -> None:
 
     path = UPath(f"{RUNS}/tiny/experiment.yaml", config_kwargs={"retries": {"max_attempts": 0}})
     with pytest.raises(WorkError, match="cannot be looked at"):
-        is_there(path)  # type: ignore[arg-type]
+        path_exists(path)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="onnect"):
         write_whole(path, b"x")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"--runs-dir {RUNS} cannot be reached"):
