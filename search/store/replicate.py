@@ -8,7 +8,7 @@ from typing import Any
 
 from dipstage.documents.records import to_plain
 from dipstage.outcome import Scores, Stop
-from dipstage.stopping import Output
+from dipstage.stopping import OUTPUTS, Output
 from search.experiment.objectives import Objective, Score
 
 
@@ -38,7 +38,7 @@ class ReplicateScores(Scores):
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> ReplicateScores:
         """Return the scores that the study holds as plain data."""
-        return cls(**{name: content[name] for name in _SCORES if name in content})
+        return cls(**_known(content, _SCORES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,9 @@ class Replicate:
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Replicate:
         """Return the replicate that the study holds as plain data, whatever version wrote it."""
-        known = {name: content[name] for name in _REPLICATE if name in content}
-        known["stop"] = Stop(content["stop"])
-        known["raw"] = ReplicateScores.from_plain(content["raw"])
-        known["smoothed"] = ReplicateScores.from_plain(content["smoothed"])
-        return cls(**known)
+        typed: dict[str, Any] = {o: ReplicateScores.from_plain(content[o]) for o in OUTPUTS}
+        typed["stop"] = Stop(content["stop"])
+        return cls(**{**_known(content, _REPLICATE), **typed})
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain data for JSON, without what is None; the inverse of `from_plain`."""
@@ -86,5 +84,12 @@ class Replicate:
         return Score(float(scores.max_psnr_gt_db), float(steps))
 
 
-_SCORES = tuple(field.name for field in fields(ReplicateScores))
-_REPLICATE = tuple(field.name for field in fields(Replicate))
+_SCORES = frozenset(field.name for field in fields(ReplicateScores))
+_REPLICATE = frozenset(field.name for field in fields(Replicate))
+
+
+def _known(content: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, Any]:
+    # A study has thousands of replicates, and hardly ever one of a newer version.
+    if content.keys() <= names:
+        return content
+    return {name: value for name, value in content.items() if name in names}
