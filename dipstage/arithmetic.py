@@ -1,4 +1,4 @@
-"""How a run computes: the format of its numbers, and whether its network is compiled."""
+"""Arithmetic of a run: its number formats, and whether its network is compiled."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dipstage.network import SkipNetwork
 from dipstage.settings import TrainerSettings
 
 BF16_PAYS = 2048
-"""Width times side, in pixels, of a scale's input from which bf16 is clearly faster than fp32 on a
-CPU (benchmarks/scales.py); below half of it, converting costs more than multiplying."""
+"""Width times side in pixels of a scale's input from which bf16 is clearly faster than fp32 on a
+CPU (benchmarks/scales.py). Below half of it, conversion costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """What `trainer.precision` and `trainer.compile` came to on a device.
+    """The arithmetic that `trainer.precision` and `trainer.compile` lead to on a device.
 
-    bf16_scales: how many of the network's scales compute in bf16, from the picture's own down.
+    bf16_scales: how many of the network's scales compute in bf16, counted from the finest.
     """
 
     bf16_scales: int
@@ -33,20 +33,28 @@ class Arithmetic:
 
     @property
     def precision(self) -> str:
-        """In words, such as `bf16 in 1 of 4 scales`."""
+        """Number format in words, such as `bf16 in 1 of 4 scales`."""
         if self.bf16_scales in (0, self.scales):
             return "bf16" if self.bf16_scales else "fp32"
         return f"bf16 in {self.bf16_scales} of {self.scales} scales"
 
 
 def choose(settings: TrainerSettings, device: torch.device, height: int, width: int) -> Arithmetic:
-    """What the settings ask for on a picture; `auto` goes by hardware and size, never by the clock.
+    """Choose the arithmetic of a run. `auto` depends on hardware and size, never on timings.
 
-    auto precision: on a CPU that multiplies bf16 in hardware, bf16 in the scales that are large
-    enough to gain from it; else fp32. On GPUs it is fp32, as nothing faster has been shown to give
-    the same results there.
-    auto compile: off, as compiled networks were no faster on the CPU.
-    InputError for `compile: on` without a compiler.
+    `precision: auto` is bf16 on a CPU that multiplies it in hardware, in the scales that are large
+    enough to gain from it, and fp32 otherwise. On GPUs it is fp32, as nothing faster has been shown
+    to give the same results there. `compile: auto` is off: compiled networks were no faster on the
+    CPU.
+
+    Args:
+        settings: The trainer's settings.
+        device: Where the run computes.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+
+    Raises:
+        InputError: `compile` is `on` and there is no compiler.
     """
     bf16_scales = 0
     if settings.precision == "bf16":
@@ -65,7 +73,7 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
 
 
 def _multiplies_bf16() -> bool:
-    # Older releases of PyTorch do not tell; they then compute in fp32.
+    # Older releases of PyTorch do not report this; runs then compute in fp32.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
@@ -75,17 +83,17 @@ def _compiler() -> str | None:
 
 
 class Weights:
-    """All weights of a network as one fp32 parameter: one update, one reset.
+    """All weights of a network as one fp32 parameter, so that an update is one operation.
 
-    Layers compute on views of it; those of the scales that compute in bf16 on views of a copy that
-    `spread` refreshes before a forward pass, whose gradients `gather` brings home after the
-    backward pass. Adam's sums, updates and the head, whose output is scored, are fp32 always.
+    Layers compute on views of it. Scales that compute in bf16 use views of a bf16 copy: `spread`
+    refreshes the copy before a forward pass, and `gather` copies its gradients back after the
+    backward pass. Adam's state, updates and the head, whose output is scored, are always fp32.
 
-    dtype, layout: what the input should come in.
+    dtype, layout: number format and memory layout that the input should have.
     """
 
     def __init__(self, network: SkipNetwork, arithmetic: Arithmetic, device: torch.device) -> None:
-        """Takes the network over: its parameters become views."""
+        """Turn the parameters of the network into views."""
         fast = arithmetic.bf16_scales > 0 or device.type == "cpu"
         self.layout = torch.channels_last if fast else torch.contiguous_format
         network.to(device)
@@ -107,7 +115,7 @@ class Weights:
         self.dtype = network.body.dtype
 
     def ordered(self, parameter: Tensor) -> Tensor:
-        """A parameter with its dimensions in the order in which they lie in memory."""
+        """Return a parameter with its dimensions in memory order."""
         values = parameter.detach()
         return values.movedim(1, -1) if self._is_moved(parameter) else values
 
@@ -126,7 +134,7 @@ class Weights:
             parameter.grad = gradient.movedim(-1, 1) if is_moved else gradient
 
     def spread(self) -> None:
-        """Before a forward pass: the copy, and gradients of 0."""
+        """Refresh the bf16 copy and set all gradients to 0, before a forward pass."""
         assert self.flat.grad is not None
         self.flat.grad.zero_()
         if self._copy.numel():
@@ -134,26 +142,26 @@ class Weights:
             self._copy_grad.zero_()
 
     def gather(self) -> None:
-        """After a backward pass: the copy's gradients."""
+        """Copy the gradients of the bf16 copy back, after a backward pass."""
         if self._copy.numel():
             self._low_grad.copy_(self._copy_grad)
 
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _cache_is_chosen = _CACHE in os.environ
-"""By the user: PyTorch sets it too, to a folder that any user of the machine may have made."""
+"""Whether the user set it. PyTorch sets it too, to a folder that other users may have made."""
 
 _compiled: dict[tuple[object, ...], SkipNetwork] = {}
-"""Compiled networks that no run uses at the moment: a process compiles each kind once."""
+"""Compiled networks that no run uses at the moment, so that a process compiles each kind once."""
 
 
 class CompiledNetwork:
-    """A network whose body is compiled, for one run at a time."""
+    """A network with a compiled body, for one run at a time."""
 
     def __init__(
         self, fresh: SkipNetwork, shape: torch.Size, arithmetic: Arithmetic, device: torch.device
     ) -> None:
-        """fresh: a network of the weights that the run begins with; shape: of its input."""
+        """Take over `fresh`, which has the initial weights; `shape` is that of its input."""
         layers = tuple(tuple(p.shape) for p in fresh.parameters())
         self._key = (layers, tuple(shape), arithmetic, str(device), torch.get_num_threads())
         known = _compiled.pop(self._key, None)
@@ -168,12 +176,12 @@ class CompiledNetwork:
         self.network = known
 
     def release(self) -> None:
-        """The next run may have it."""
+        """Make the network available to the next run."""
         _compiled[self._key] = self.network
 
 
 def _keep_compiled_code() -> None:
-    """Between processes, in a folder of the user's own: what lies there is run."""
+    """Keep compiled code between processes, in the user's own folder because it is executed."""
     if _cache_is_chosen:
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,4 +1,4 @@
-"""Controls of a schedule: what is left of its effect when its staging is broken on purpose."""
+"""Controls of a schedule: the same training with its staging broken on purpose."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dipstage.schedules import Schedule, Stage
 
 
 def in_reverse(schedule: Schedule) -> Schedule:
-    """The noised stages lightest first, then the observation."""
+    """Return the noised stages in reverse order, then the observation."""
     return _with_noised(schedule, reversed(schedule.stages[:-1]))
 
 
 def shuffled(schedule: Schedule, generator: np.random.Generator) -> Schedule:
-    """The noised stages in an order that the generator draws, then the observation."""
+    """Return the noised stages in a random order, then the observation."""
     order = generator.permutation(len(schedule.stages) - 1)
     return _with_noised(schedule, (schedule.stages[i] for i in order))
 

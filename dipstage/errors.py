@@ -1,34 +1,34 @@
-"""Exceptions that a person reads: the request was wrong, or the work could not go on."""
+"""Exceptions for people: the request was wrong, or the work could not continue."""
 
 from __future__ import annotations
 
 MESSAGE_CHARS = 480
-"""Messages are cut to this in their middle: what they echo may be a whole file."""
+"""Longer messages lose their middle: what they echo may be a whole file."""
 
 _HEAD = 320
 _CUT = " […] "
 
 
 class InputError(ValueError):
-    """One sentence for the person who asked: what is wrong, where, what to do.
+    """The request was wrong. The message says what is wrong, where, and what to do.
 
-    The command lines turn it into exit code 2 without a traceback. Whatever a message echoes, it
-    stays one short line that no terminal takes for a command.
+    The command lines print it without a traceback and exit with code 2. A message is always one
+    short printable line, whatever it echoes.
     """
 
     def __init__(self, message: str) -> None:
-        """Escape what does not print, and leave out the middle of what is long."""
+        """Escape characters that do not print, and shorten long messages in their middle."""
         super().__init__(_one_line(message))
 
 
 class WorkError(RuntimeError):
-    """One sentence for the person who waits: what ended the work, what is kept, how to go on.
+    """The work ended early. The message says why, what is kept and how to continue.
 
-    The command lines turn it into exit code 1 without a traceback. One short line, as above.
+    The command lines print it without a traceback and exit with code 1. One short printable line.
     """
 
     def __init__(self, message: str) -> None:
-        """As `InputError`."""
+        """See `InputError`."""
         super().__init__(_one_line(message))
 
 

@@ -1,4 +1,4 @@
-"""Pictures: ground truth from scikit-image's own pictures or from files."""
+"""Ground truths: the pictures that scikit-image carries, and picture files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SKIMAGE_PICTURES = {
     "rocket": "rocket.jpg",
     "text": "text.png",
 }
-"""Photographs that the scikit-image wheel carries, so that nothing is downloaded."""
+"""Photographs inside the scikit-image wheel, so that nothing is downloaded."""
 
 _MAX_MATCHES = 1000
 _LABEL_BYTES = 100
@@ -52,9 +52,10 @@ _LABEL_BYTES = 100
 class Picture:
     """A ground truth.
 
-    name: as it was asked for.
-    pixels: (C, H, W) float32 in [0, 1], C 1 or 3.
-    notices: what was changed on loading, in words.
+    Args:
+        name: The name that was asked for: a path, or `skimage:NAME`.
+        pixels: (C, H, W) float32 in [0, 1]; C is 1 or 3.
+        notices: Sentences that say what loading changed, such as a dropped transparency.
     """
 
     name: str
@@ -63,17 +64,17 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of shape and pixels: the picture's content, whatever its name."""
+        """Hexadecimal SHA-256 of the shape and the pixels; independent of the name."""
         content = hashlib.sha256(repr(self.pixels.shape).encode())
         content.update(np.ascontiguousarray(self.pixels).tobytes())
         return content.hexdigest()
 
     @property
     def label(self) -> str:
-        """A short name for tables and file names: no folder, no ending, no `skimage:`.
+        """Short name for tables and file names, without folder, ending and prefix.
 
-        What no file name may hold gives way to underscores, and then, as in names of more than
-        100 bytes, a digest of the whole tells two such names apart.
+        Characters that file names may not hold become underscores. Such names, and names of more
+        than 100 bytes, end in a digest of the whole name, so that they stay distinct.
         """
         stem = Path(self.name.removeprefix("skimage:")).stem
         safe = "".join("_" if c in "/\\" or forbidden_in(c) else c for c in stem)
@@ -84,14 +85,25 @@ class Picture:
         return f"{start}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
     def tensor(self) -> Tensor:
-        """(1, C, H, W) float32 on the CPU."""
+        """Return the pixels as a tensor.
+
+        Returns:
+            (1, C, H, W) float32 in [0, 1], on the CPU.
+        """
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(self.pixels))[None]
 
 
 def expand(specs: list[str]) -> list[str]:
-    """Replace globs by the files that match, sorted; InputError for none and for more than 1000."""
+    """Replace patterns by the files that match them, sorted.
+
+    Args:
+        specs: Paths, patterns and `skimage:NAME`.
+
+    Raises:
+        InputError: A pattern matches no file, or more than 1000.
+    """
     names: list[str] = []
     for spec in specs:
         if spec.startswith("skimage:") or not glob.has_magic(spec) or os.path.lexists(spec):
@@ -110,14 +122,22 @@ def expand(specs: list[str]) -> list[str]:
 
 
 def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> Picture:
-    """Load `skimage:NAME` or a PNG, JPEG, TIFF or WebP file of 8 or 16 bits.
+    """Load a ground truth.
 
-    size: side after a centre crop to a square and an anti-aliased resize; None keeps the scale
-    and crops the centre to sides that are multiples of `multiple`.
+    Args:
+        name: `skimage:NAME`, or the path of a PNG, JPEG, TIFF or WebP file of 8 or 16 bits.
+        size: Side in pixels after a centre crop to a square and an anti-aliased resize; a
+            multiple of `multiple`, at most the picture's own. None keeps the scale and crops
+            the centre to sides that are multiples of `multiple`.
+        multiple: 2 ** scales of the network (see `TrainerSettings.multiple`).
 
-    Transparency is dropped with a notice. InputError says what is wrong with which picture; what is
-    no regular file, has more than 1 GB or more than 100 million pixels is refused before it is
-    decoded.
+    Returns:
+        The picture. Transparency is dropped, with a notice.
+
+    Raises:
+        InputError: The picture cannot be read or does not fit `size` and `multiple`; the message
+            names it. Files that are not regular, larger than 1 GB or of more than 100 million
+            pixels are refused before they are decoded.
     """
     if (found := forbidden_in(name)) is not None:
         raise InputError(f"picture {name!r} has {found} in its name: rename it")
@@ -188,7 +208,7 @@ def _resized(pixels: Pixels, size: int) -> Pixels:
 
 
 def png(pixels: Pixels) -> bytes:
-    """(C, H, W) in [0, 1] as an 8-bit PNG, the same bytes for the same pixels."""
+    """Encode (C, H, W) in [0, 1] as an 8-bit PNG; the same pixels give the same bytes."""
     from PIL import Image
 
     eight_bit = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
@@ -200,7 +220,7 @@ def png(pixels: Pixels) -> bytes:
 
 
 def save_png(path: Path, pixels: Pixels) -> None:
-    """Write (C, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
+    """Write (C, H, W) in [0, 1] as an 8-bit PNG. The file appears whole or not at all."""
     from dipstage.documents.whole_files import write_whole
 
     write_whole(path, png(pixels))

@@ -1,4 +1,4 @@
-"""Interrupts: SIGINT and SIGTERM end a block in the same way, and are never lost."""
+"""Interrupts: SIGINT and SIGTERM end a block in the same way and are never lost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 _interrupted = threading.Event()
 _nested = threading.Lock()
-"""Held by the outermost of the blocks that can be interrupted."""
+"""Held by the outermost of nested blocks."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does: by KeyboardInterrupt, whatever that broke on its way.
+    """Let SIGTERM end the block as Ctrl-C does, with KeyboardInterrupt.
 
-    Code that is cut off in its middle may fail as it clears up; that is no other end of the block.
+    Code that is interrupted may fail while it cleans up; the block still ends with
+    KeyboardInterrupt.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,8 +45,9 @@ def terminable() -> Iterator[None]:
 
 
 def end_if_interrupted() -> None:
-    """KeyboardInterrupt again, where the first was lost: Python drops what is raised while it
-    collects garbage.
+    """Raise KeyboardInterrupt again if the first was lost.
+
+    Python drops exceptions that are raised during garbage collection.
     """
     if _interrupted.is_set():
         raise KeyboardInterrupt

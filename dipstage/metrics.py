@@ -12,12 +12,12 @@ from dipstage.settings import SSIM_WINDOW
 
 
 def psnr_db(mse: Tensor) -> Tensor:
-    """10 log10(1 / mse) of mean squared errors, any shape; data range 1."""
+    """Return 10 log10(1 / mse) for mean squared errors of any shape; data range 1."""
     return -10 * torch.log10(mse)
 
 
 def mse(pictures: Tensor, reference: Tensor) -> Tensor:
-    """Mean squared error of each picture: (N, C, H, W) against (1, C, H, W) gives (N,)."""
+    """Return the mean squared error of each picture: (N, C, H, W) and (1, C, H, W) give (N,)."""
     return (pictures - reference).square().mean(dim=(1, 2, 3))
 
 
@@ -30,11 +30,17 @@ def _gaussian(channels: int, device: torch.device) -> Tensor:
 
 
 def ssim(pictures: Tensor, reference: Tensor) -> Tensor:
-    """Mean SSIM of each picture: (N, C, H, W) against (1, C, H, W) in [0, 1] gives (N,).
+    """Return the mean SSIM of each picture (Wang et al. 2004).
 
-    Wang et al. 2004: Gaussian window of 11 × 11, sigma 1.5, K1 = 0.01, K2 = 0.03, population
-    covariance, mean over channels and over all places where the window fits. Sides must be at
-    least 11.
+    Gaussian window of 11 × 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance, mean
+    over channels and over all positions at which the window fits.
+
+    Args:
+        pictures: (N, C, H, W) float32 in [0, 1]; H and W at least 11.
+        reference: (1, C, H, W) float32 in [0, 1].
+
+    Returns:
+        (N,) float32.
     """
     n, channels = pictures.shape[:2]
     kernel = _gaussian(channels, pictures.device)

@@ -11,7 +11,7 @@ from torch.nn.utils import skip_init
 
 
 class _BatchNorm(nn.Module):
-    """Batch norm with the statistics of the batch, also where a channel is a single pixel."""
+    """Batch norm with the statistics of the batch, also for channels of a single pixel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class _BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # torch.nn.functional.batch_norm refuses single pixels, which a picture of side
-        # 2 ** scales has at the bottom; their variance is 0 and the bias comes out.
+        # 2 ** scales has at its coarsest scale; their variance is 0 and the output is the bias.
         return torch.batch_norm(
             x, self.weight, self.bias, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled
         )
@@ -46,13 +46,13 @@ def _reflect(x: Tensor, pad: int) -> Tensor:
     height, width = x.shape[-2:]
     if height > pad and width > pad:
         return F.pad(x, (pad, pad, pad, pad), mode="reflect")
-    # A side of one pixel has nothing to reflect but itself.
+    # A side of one pixel can only be repeated.
     x = F.pad(x, (pad, pad, 0, 0), mode="reflect" if width > pad else "replicate")
     return F.pad(x, (0, 0, pad, pad), mode="reflect" if height > pad else "replicate")
 
 
 class _Scale(nn.Module):
-    """One scale: a skip branch beside a branch that goes down, through the next scale, and up."""
+    """One scale: a skip branch, and a branch that goes down, through the next scale, and up."""
 
     def __init__(self, inputs: int, width: int, skip_channels: int, deeper: _Scale | None) -> None:
         super().__init__()
@@ -74,21 +74,29 @@ class _Scale(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which this scale computes; scales of one network may differ."""
+        """Number format of this scale; scales of one network may differ."""
         return self.norm.weight.dtype
 
     def own_parameters(self) -> list[nn.Parameter]:
-        """Without those of the deeper scales."""
+        """Return the parameters of this scale, without those of deeper scales."""
         deeper = set() if self.deeper is None else set(self.deeper.parameters())
         return [parameter for parameter in self.parameters() if parameter not in deeper]
 
 
 class SkipNetwork(nn.Module):
-    """Encoder–decoder with skip connections; reads (1, input_depth, H, W), H and W multiples of
-    2 ** scales, and returns (1, output_channels, H, W) in (0, 1).
+    """Encoder–decoder with skip connections (arXiv 1711.10925).
 
-    scales is at least 1. The weights are drawn from `generator` alone, as PyTorch's own
-    convolutions draw them: Kaiming uniform with a = sqrt(5).
+    It maps (1, input_depth, H, W), H and W multiples of 2 ** scales, to (1, output_channels, H, W)
+    in (0, 1). The weights are drawn from `generator` alone, with the distribution of PyTorch's own
+    convolutions: Kaiming uniform with a = sqrt(5).
+
+    Args:
+        output_channels: Channels of the picture.
+        width: Channels at every scale.
+        scales: How often the picture is halved, at least 1.
+        skip_channels: Channels of each skip connection; 0 for none.
+        input_depth: Channels of the input.
+        generator: Source of the initial weights.
     """
 
     def __init__(
@@ -113,7 +121,7 @@ class SkipNetwork(nn.Module):
                 _initialise(module, generator)
 
     def scales(self) -> list[_Scale]:
-        """From the picture's own scale down."""
+        """Return the scales from fine to coarse."""
         found: list[_Scale] = []
         scale: _Scale | None = self.body
         while scale is not None:
@@ -122,12 +130,12 @@ class SkipNetwork(nn.Module):
         return found
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class. The head computes in fp32, whatever the body does."""
+        """See the class. The head always computes in fp32."""
         return torch.sigmoid(self.head(self.body(x).float()))
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution whose weights are not drawn yet, so that no global generator is touched."""
+    """Make a convolution without drawing its weights, so that no global generator is touched."""
     conv: nn.Conv2d = skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d, inputs, outputs, kernel, stride=stride
     )
@@ -143,5 +151,5 @@ def _initialise(conv: nn.Conv2d, generator: torch.Generator) -> None:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Numbers that training changes."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

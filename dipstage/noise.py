@@ -1,7 +1,7 @@
-"""Noise levels of the DDPM forward process, and the stage targets made from them.
+"""Noise levels of the DDPM forward process, and the targets made from them.
 
-A noise level is alpha_bar, the share of the signal's variance that is left: 1 is the picture
-itself, 0 is noise alone. Each beta schedule is a pure function of u = t / T in [0, 1].
+A noise level is alpha_bar, the remaining share of the signal's variance: 1 is the picture itself,
+0 is pure noise. Each beta schedule is a pure function of u = t / T in [0, 1].
 """
 
 from __future__ import annotations
@@ -55,25 +55,35 @@ ALPHA_BARS: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class NoiseLevels:
-    """Levels evenly spaced in t/T, from `max_level` (in (0, 1]) down to the observation at 0.
+    """Noise levels evenly spaced in t/T, from a maximum down to the observation at 0.
 
-    `beta` names the beta schedule: linear, cosine or sigmoid.
+    Args:
+        beta: The beta schedule: `linear`, `cosine` or `sigmoid`.
+        max_level: t/T of the first stage, in (0, 1].
+
+    Raises:
+        InputError: `beta` or `max_level` is not one of these.
     """
 
     beta: str = "linear"
     max_level: float = field(default=1.0, metadata={"formerly": "heaviest"})
 
     def __post_init__(self) -> None:
-        """Refuse a name or a level that does not exist."""
         if self.beta not in ALPHA_BARS:
             raise InputError(f"beta must be one of {', '.join(ALPHA_BARS)}, got {self.beta!r}")
         if not 0 < self.max_level <= 1:
             raise InputError(f"max_level must be a t/T in (0, 1], got {self.max_level}")
 
     def alpha_bars(self, noised: int) -> tuple[float, ...]:
-        """alpha_bar of the `noised` stages before the observation, heaviest noise first.
+        """Return alpha_bar of the stages before the observation, maximum noise first.
 
         Stage i of m lies at t/T = max_level · (m - i) / m, i = 0 … m - 1.
+
+        Args:
+            noised: The number m of stages before the observation.
+
+        Returns:
+            m values in [0, 1], rising.
         """
         alpha_bar = ALPHA_BARS[self.beta]
         return tuple(
@@ -83,10 +93,15 @@ class NoiseLevels:
 
 
 def noised(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
-    """q(x_t | x_0), arXiv 2006.11239 eq. 4, on pixels scaled to [-1, 1].
+    """Draw from q(x_t | x_0), arXiv 2006.11239 eq. 4, on pixels scaled to [-1, 1].
 
-    target, noise: (1, C, H, W) float32; target in [0, 1], noise standard normal.
-    Returns the same shape, back on the [0, 1] scale, not clipped.
+    Args:
+        target: (1, C, H, W) float32 in [0, 1].
+        alpha_bar: Noise level in [0, 1].
+        noise: (1, C, H, W) float32, standard normal.
+
+    Returns:
+        (1, C, H, W) float32, back on the [0, 1] scale, not clipped.
     """
     scaled = math.sqrt(alpha_bar) * (2 * target - 1) + math.sqrt(1 - alpha_bar) * noise
     return (scaled + 1) / 2

@@ -1,4 +1,4 @@
-"""What a run was: its scores, why it ended, and its curves."""
+"""The outcome of a run: its scores, why it ended, and its curves."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Per-iteration curves, all of shape (iterations run,); SSIM is NaN where not measured.
+    """Per-iteration curves, all of shape (iterations run,). SSIM is NaN where it was not measured.
 
-    Row i is the output after i updates. `psnr_*` and `ssim_*` compare with the observation,
-    `*_gt_*` with the ground truth; `loss` is the mean squared error against the stage's target.
-    `stage` is the index of the stage trained on, from 0.
+    Entry i belongs to the output after i updates. `psnr_*` and `ssim_*` compare with the
+    observation, `*_gt_*` with the ground truth; `loss` is the mean squared error against the
+    stage's target. `stage` is the index of the stage, from 0.
     """
 
     stage: NDArray[np.int32]
@@ -45,19 +45,33 @@ class Trace:
     ssim_gt_smoothed: Curve
 
     def psnr_gt_db(self, output: Output) -> Curve:
-        """PSNR_GT of one output."""
+        """Return PSNR against the ground truth, in dB.
+
+        Args:
+            output: `raw` or `smoothed`.
+
+        Returns:
+            (iterations,) float32.
+        """
         return self.psnr_gt_raw_db if output == "raw" else self.psnr_gt_smoothed_db
 
     def ssim_gt(self, output: Output) -> Curve:
-        """SSIM_GT of one output."""
+        """Return SSIM against the ground truth.
+
+        Args:
+            output: `raw` or `smoothed`.
+
+        Returns:
+            (iterations,) float32, NaN where it was not measured.
+        """
         return self.ssim_gt_raw if output == "raw" else self.ssim_gt_smoothed
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The curves by name."""
+        """Return the curves by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def csv(self) -> str:
-        """One row an iteration, numbers in their shortest exact form, empty where not measured."""
+        """Return one row for each iteration; numbers in their shortest exact form, NaN as empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         arrays = self.arrays()
@@ -69,11 +83,12 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One output's maxima over the run, and where it ended. Steps count iterations from 0.
+    """Maxima of one output over a run, and its last values. Steps count iterations from 0.
 
-    steps_to_max: updates behind the output with the highest PSNR_GT, the first if several.
-    censored: fewer than `patience` iterations followed it, so the true maximum may lie beyond.
-    max_ssim_gt is over the iterations where SSIM was measured (every tenth, and steps_to_max).
+    steps_to_max: updates before the output with the highest PSNR_GT; the first if there are ties.
+    censored: fewer than `patience` iterations followed, so the maximum may lie beyond the run.
+    max_ssim_gt: maximum over the iterations at which SSIM was measured: every tenth, and
+    steps_to_max.
     """
 
     max_psnr_gt_db: float
@@ -88,9 +103,21 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run. A diverged run has no scores when its first iteration was not finite.
+    """The outcome of a run.
 
-    precision, compiled: what the settings' `auto` came to.
+    Args:
+        stop: Why the run ended.
+        raw: Scores of the raw output; None if the loss of the first iteration was not finite.
+        smoothed: Scores of the smoothed output; None likewise.
+        iterations: Iterations that were run.
+        resets: How often the weights returned to those of the iteration before.
+        wall_s: Duration in seconds, scoring included.
+        device: Name of the device.
+        precision: Number format of the network's body: what `auto` chose.
+        compiled: Whether the network was compiled: what `auto` chose.
+        trace: Curves over the iterations.
+        best_raw: (C, H, W) float32, the raw output of the highest PSNR_GT.
+        best_smoothed: (C, H, W) float32, the smoothed output of the highest PSNR_GT.
     """
 
     stop: Stop
@@ -108,11 +135,18 @@ class Outcome:
 
     @property
     def arithmetic(self) -> str:
-        """In words, such as `bf16, compiled`."""
+        """Precision and compilation in words, such as `bf16, compiled`."""
         return self.precision + (", compiled" if self.compiled else "")
 
     def scores(self, output: Output) -> Scores:
-        """Scores of one output; ValueError if the run has none."""
+        """Return the scores of one output.
+
+        Args:
+            output: `raw` or `smoothed`.
+
+        Raises:
+            ValueError: The run diverged in its first iteration and has no scores.
+        """
         scores = self.raw if output == "raw" else self.smoothed
         if scores is None:
             raise ValueError("the run diverged in its first iteration and has no scores")
@@ -120,11 +154,11 @@ class Outcome:
 
     @property
     def iterations_per_s(self) -> float:
-        """Speed of the whole run, scoring included."""
+        """Mean speed of the run, scoring included."""
         return self.iterations / self.wall_s
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the curves and pictures, as plain data for JSON."""
+        """Return everything but curves and pictures, as plain data for JSON."""
         return {
             "stop": self.stop.value,
             "iterations": self.iterations,
@@ -140,12 +174,23 @@ class Outcome:
 
 
 def steps_within(psnr_gt_db: Curve, tolerance_db: float) -> int:
-    """First iteration whose PSNR_GT is within `tolerance_db` of the maximum; (iterations,)."""
+    """Return the first iteration whose PSNR_GT is within a tolerance of the maximum.
+
+    Args:
+        psnr_gt_db: (iterations,) float32, in dB.
+        tolerance_db: Not negative.
+    """
     return int(np.argmax(psnr_gt_db >= psnr_gt_db.max() - np.float32(tolerance_db)))
 
 
 def score(trace: Trace, output: Output, patience: int) -> Scores:
-    """Scores of a trace that holds at least one iteration, with SSIM measured at its maximum."""
+    """Return the scores of a trace.
+
+    Args:
+        trace: At least one iteration, with SSIM measured at the maximum of PSNR_GT.
+        output: `raw` or `smoothed`.
+        patience: A maximum followed by fewer iterations than this is censored.
+    """
     psnr, ssim = trace.psnr_gt_db(output), trace.ssim_gt(output)
     peak = int(np.argmax(psnr))
     ssim_peak = int(np.nanargmax(ssim))

@@ -1,4 +1,4 @@
-"""Picture files to pixels: PNG, JPEG, TIFF and WebP, none decoded before its size is known."""
+"""Read PNG, JPEG, TIFF and WebP files. None is decoded before its size is known."""
 
 from __future__ import annotations
 
@@ -16,25 +16,36 @@ from dipstage.errors import InputError
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BOUNDED = (1, 5, 8, 32773, 32946)
-"""TIFF without compression, LZW, Deflate, PackBits, Deflate: decoded into what the page holds."""
+"""TIFF compressions with an output bounded by the page: none, LZW, Deflate, PackBits, Deflate."""
 _MAX_PIXELS = 100_000_000
 _MAX_BYTES = 1_000_000_000
 
 
 def decode(name: str, path: Path) -> tuple[NDArray[Any], list[str]]:
-    """(H, W) or (H, W, channels), and notices; `name` is what errors call the picture.
+    """Read and decode a file.
 
-    InputError for what is no regular file, has more than 1 GB or more than 100 million pixels.
+    Args:
+        name: What errors call the picture.
+        path: The file.
+
+    Returns:
+        Pixels, (H, W) or (H, W, 3) without transparency, and notices.
+
+    Raises:
+        InputError: The file is not regular, larger than 1 GB, of more than 100 million pixels,
+            damaged, or of another kind.
     """
     data = read_regular(path, _MAX_BYTES, f"picture {name!r}")
-    with warnings.catch_warnings(action="ignore"):  # Refused or read: codecs' doubts help nobody.
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # Files are read or refused; codecs' warnings add nothing.
         return _without_alpha(name, _decode_bytes(name, data))
 
 
 def _decode_bytes(name: str, data: bytes) -> NDArray[Any]:
     if data[:4] in _TIFF_MAGIC and (plain := _decode_plain_tiff(name, data)) is not None:
         return plain
-    # Only now: these take a while to import, and a wrong path should not wait for them.
+    # Imported late: a wrong path should not wait for these.
     import imagecodecs
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -69,13 +80,13 @@ def _decode_bytes(name: str, data: bytes) -> NDArray[Any]:
 
 
 def _decode_plain_tiff(name: str, data: bytes) -> NDArray[Any] | None:
-    """Grey and RGB of any depth, which Pillow reads in part; None leaves the rest to Pillow."""
+    """Decode grey and RGB TIFF, of which Pillow reads some depths; None leaves it to Pillow."""
     import tifffile
 
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages[0]
-            # A tile is decoded whole, however little of it the picture needs.
+            # A tile is decoded whole even if the picture covers little of it.
             sides = page.imagelength * page.imagewidth, page.tilelength * page.tilewidth
             if max(sides) > _MAX_PIXELS:
                 raise _too_large(name)

@@ -1,8 +1,8 @@
-"""The schedulers of the report, as drawn there, and plain DIP.
+"""Presets: plain DIP, and the schedulers of the report as its figures draw them.
 
 A preset is written `NAME` or `NAME:KEY=VALUE,…`, for example `sharp-linear:stages=50,x=10`.
-`stages` counts targets, the observation included. The report's drawings of "10 stages" hold
-nine, and that is the default here.
+`stages` counts targets, the observation included. The report's figures of "10 stages" show nine,
+which is the default here.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from dipstage.schedules import Schedule, Stage, from_staircase, refuse_short_bud
 
 
 class Preset(Protocol):
-    """A named recipe for a schedule of any budget."""
+    """A named rule that makes a schedule for any budget."""
 
     def schedule(self, iterations: int) -> Schedule:
-        """The schedule for a budget of `iterations`."""
+        """Return the schedule for a budget.
+
+        Args:
+            iterations: The budget.
+
+        Raises:
+            InputError: The budget is too small for the preset, or above 1,000,000.
+        """
         ...
 
 
@@ -55,7 +62,7 @@ class _Staged:
 
 @dataclass(frozen=True, slots=True)
 class Uniform(_Staged):
-    """Stage index round(linspace(1, stages, iterations)): equal stages, half at both ends."""
+    """Stage index round(linspace(1, stages, iterations)): equal stages, the first and last half."""
 
     def schedule(self, iterations: int) -> Schedule:
         """See `Preset.schedule`."""
@@ -65,16 +72,15 @@ class Uniform(_Staged):
 
 @dataclass(frozen=True, slots=True)
 class SharpLinear(_Staged):
-    """`x` iterations for each stage, what is left over for the last.
+    """`x` iterations for each stage; the last stage gets the rest.
 
-    As drawn: iteration 0 is stage 1 and iteration i > 0 is stage 2 + i // x, so stages 1 and 2
-    share the first `x` iterations.
+    As in the report's figure, iteration 0 is stage 1 and iteration i > 0 is stage 2 + i // x, so
+    stages 1 and 2 share the first `x` iterations.
     """
 
     x: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse a step that is none."""
         _Staged.__post_init__(self)
         if self.x < 1:
             raise InputError(f"x must be at least 1 iteration, got {self.x}")
@@ -109,7 +115,7 @@ PRESETS: dict[str, type[AnyPreset]] = {
 
 
 def is_preset(text: str) -> bool:
-    """Whether a text names a preset, with or without parameters, rather than a schedule file."""
+    """Whether a text names a preset, with or without parameters, and not a schedule file."""
     return text.partition(":")[0] in PRESETS
 
 
@@ -117,7 +123,17 @@ _CASTS: dict[str, type] = {"int": int, "float": float, "str": str}
 
 
 def parse_preset(text: str) -> AnyPreset:
-    """Read `NAME` or `NAME:KEY=VALUE,…`; refuses unknown names, keys and values."""
+    """Read a preset.
+
+    Args:
+        text: `NAME` or `NAME:KEY=VALUE,…`, such as `log10` or `sharp-linear:stages=50,x=10`.
+
+    Returns:
+        The preset; its method `schedule(iterations)` makes the schedule for a budget.
+
+    Raises:
+        InputError: A name, key or value is unknown or out of range.
+    """
     name, _, options = text.partition(":")
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")

@@ -1,7 +1,7 @@
-"""Random streams of a replicate: they depend on its picture and its seed, on nothing else.
+"""Random streams of a replicate, which depend on its picture and its seed alone.
 
-Two schedules trained on the same picture with the same seed so start from the same weights and
-see the same observation and the same noise: they are paired.
+Two schedules trained on the same picture with the same seed therefore start from the same weights
+and see the same observation and the same noise: they are paired.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 
 class Stream(IntEnum):
-    """What the numbers are for. The values are part of every result: never renumber them."""
+    """Purpose of a stream. The values are part of every result: never renumber them."""
 
     OBSERVATION = 0
     WEIGHTS = 1
@@ -25,10 +25,11 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Generators for one replicate.
+    """Random generators of one replicate.
 
-    picture_digest: hexadecimal SHA-256 of the ground truth (see `images.Picture`).
-    seed: the replicate's seed, not negative.
+    Args:
+        picture_digest: Hexadecimal SHA-256 of the ground truth (see `Picture.digest`).
+        seed: The replicate's seed, not negative.
     """
 
     picture_digest: str
@@ -37,7 +38,16 @@ class Streams:
     def generator(
         self, stream: Stream, index: int = 0, device: torch.device | str = "cpu"
     ) -> torch.Generator:
-        """A fresh generator at the start of the stream; `index` tells stages apart."""
+        """Return a new generator at the start of a stream.
+
+        Args:
+            stream: What the numbers are for.
+            index: Distinguishes streams of one purpose, such as those of stages.
+            device: Where the generator draws.
+
+        Returns:
+            A generator of its own; no global generator is touched.
+        """
         words = [int(self.picture_digest[i : i + 8], 16) for i in range(0, 32, 8)]
         sequence = np.random.SeedSequence(self.seed, spawn_key=(*words, int(stream), index))
         state = int(sequence.generate_state(1, np.uint64)[0])

@@ -1,4 +1,4 @@
-"""Stages, schedules, and the family of parameters that generates schedules.
+"""Stages, schedules, and the parametric family that generates schedules.
 
 Iterations are counted from 0. A schedule of N iterations covers 0 … N - 1, each exactly once.
 """
@@ -20,19 +20,27 @@ from dipstage.settings import MAX_ITERATIONS
 
 Edges: TypeAlias = NDArray[np.float64]
 MAX_STAGES = 1000
-"""As many as DDPM has steps."""
+"""The number of steps of DDPM."""
 _MAX_WEIGHT = 1e100
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One target, given by its noise level, and the iterations trained on it."""
+    """One target, given by its noise level, and the iterations trained on it.
+
+    Args:
+        alpha_bar: Noise level in [0, 1]: the remaining share of the signal's variance. 1 is the
+            observation.
+        iterations: At least 1.
+
+    Raises:
+        InputError: A value lies outside its range.
+    """
 
     alpha_bar: float
     iterations: int
 
     def __post_init__(self) -> None:
-        """Refuse levels outside [0, 1] and stages without an iteration."""
         if not 0 <= self.alpha_bar <= 1:
             raise InputError(f"alpha_bar must be in [0, 1], got {self.alpha_bar}")
         if self.iterations < 1:
@@ -41,16 +49,20 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Stages from the heaviest noise to the observation (alpha_bar 1).
+    """Stages from the maximum noise level to the observation (alpha_bar 1).
 
-    any_order: lets the noised stages come in any order, for controls.
+    Args:
+        stages: At least one stage and at most 1000; alpha_bar rises, the last is 1.
+        any_order: Accept the noised stages in any order, for controls.
+
+    Raises:
+        InputError: The stages are not in this order, or the last is not the observation.
     """
 
     stages: tuple[Stage, ...]
     any_order: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse an order that is not heaviest first, or that does not end on the observation."""
         levels = [stage.alpha_bar for stage in self.stages]
         if len(levels) > MAX_STAGES:
             raise InputError(f"stages must be at most {MAX_STAGES}, got {len(levels)}")
@@ -72,13 +84,23 @@ class Schedule:
 
     @classmethod
     def of(cls, alpha_bars: Iterable[float], iterations: Iterable[int]) -> Schedule:
-        """From noise levels and iteration counts, dropping the stages that get none."""
+        """Make a schedule and drop the stages that get no iteration.
+
+        Args:
+            alpha_bars: Noise level of each stage, rising to 1.
+            iterations: Iterations of each stage, not negative.
+        """
         pairs = zip(alpha_bars, iterations, strict=True)
         return cls(tuple(Stage(level, int(count)) for level, count in pairs if count))
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[Sequence[float]], *, any_order: bool = False) -> Schedule:
-        """The inverse of `pairs`."""
+        """Make a schedule from what `pairs` returned.
+
+        Args:
+            pairs: alpha_bar and iterations of each stage.
+            any_order: See the class.
+        """
         return cls(tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs), any_order)
 
     @property
@@ -88,12 +110,12 @@ class Schedule:
 
     @property
     def pairs(self) -> list[list[float]]:
-        """[[alpha_bar, iterations], …], which JSON keeps exactly."""
+        """List of [alpha_bar, iterations], which JSON stores exactly."""
         return [[stage.alpha_bar, stage.iterations] for stage in self.stages]
 
     @property
     def iterations(self) -> int:
-        """The budget: iterations of all stages."""
+        """The budget, which is the iterations of all stages."""
         return sum(stage.iterations for stage in self.stages)
 
     @property
@@ -107,13 +129,29 @@ class Schedule:
         return self.starts[-1]
 
     def extended(self, iterations: int) -> Schedule:
-        """The same stages, the last one longer or shorter; InputError if none would be left."""
+        """Return the schedule for another budget by changing the last stage alone.
+
+        Args:
+            iterations: The new budget.
+
+        Raises:
+            InputError: The budget leaves no iteration for the last stage.
+        """
         refuse_short_budget(iterations, self.ramp)
         last = Stage(1.0, iterations - self.ramp)
         return Schedule((*self.stages[:-1], last), self.any_order)
 
     def scaled(self, iterations: int) -> Schedule:
-        """The same shares of another budget; stages that no longer get an iteration are dropped."""
+        """Return the schedule for another budget with the same shares.
+
+        Starts are rounded to whole iterations; stages that no longer get one are dropped.
+
+        Args:
+            iterations: The new budget, at least 1.
+
+        Raises:
+            InputError: The budget is less than 1.
+        """
         if iterations < 1:
             raise InputError(f"iterations must be at least 1, got {iterations}")
         share = iterations / self.iterations
@@ -126,18 +164,34 @@ class Split(Protocol):
     """How the ramp is divided among the noised stages."""
 
     def edges(self, noised: int, ramp: int) -> Edges:
-        """Where stages begin and end: (noised + 1,) rising from 0 to `ramp`, not yet rounded."""
+        """Return where stages begin and end.
+
+        Args:
+            noised: The number of noised stages, at least 1.
+            ramp: Iterations before the last stage.
+
+        Returns:
+            (noised + 1,) float64, rising from 0 to `ramp`, not yet rounded.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PowerSplit:
-    """Edges at ramp · (k / noised) ** exponent: above 1, heavy stages are brief."""
+    """Edges at ramp · (k / noised) ** exponent.
+
+    Above 1, stages of heavy noise are brief; below 1, stages of light noise are.
+
+    Args:
+        exponent: Finite, above 0.
+
+    Raises:
+        InputError: The exponent is not a finite number above 0.
+    """
 
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse exponents that give no rising edges."""
         if not (math.isfinite(self.exponent) and self.exponent > 0):
             raise InputError(f"exponent must be a finite number above 0, got {self.exponent}")
 
@@ -159,16 +213,22 @@ class LogSplit:
 
 @dataclass(frozen=True, slots=True)
 class FreeSplit:
-    """A weight for each noised stage; its share of the ramp is its share of the sum."""
+    """A weight for each noised stage: its share of the sum is its share of the ramp.
+
+    Args:
+        weights: Finite and not negative, at most 1e100, not all 0; one for each noised stage.
+
+    Raises:
+        InputError: The weights are not of this kind.
+    """
 
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse weights that are no shares."""
         for weight in self.weights:
             if not (math.isfinite(weight) and weight >= 0):
                 raise InputError(f"weights must be finite and not negative, got {weight}")
-            if weight > _MAX_WEIGHT:  # Their sum must be a number.
+            if weight > _MAX_WEIGHT:  # Their sum must be finite.
                 raise InputError(f"weights must be at most {_MAX_WEIGHT:g}, got {weight}")
         if not sum(self.weights) > 0:
             raise InputError(f"weights must not all be 0, got {list(self.weights)}")
@@ -190,10 +250,16 @@ AnySplit: TypeAlias = PowerSplit | LogSplit | FreeSplit
 class Family:
     """The parameters that generate a schedule.
 
-    stages: targets, the observation included; 1 is plain DIP and takes no other parameter.
-    split: how the ramp is divided among the noised stages.
-    ramp: iterations before the last stage.
-    noise: the levels of the noised stages.
+    Args:
+        stages: Number of targets, the observation included, from 1 to 1000. 1 is plain DIP and
+            takes no other parameter.
+        split: How the ramp is divided among the noised stages: `PowerSplit`, `LogSplit` or
+            `FreeSplit`.
+        ramp: Iterations before the last stage, from 1 to 1,000,000.
+        noise: The levels of the noised stages.
+
+    Raises:
+        InputError: A parameter is outside its range, missing, or has no effect.
     """
 
     stages: int
@@ -202,7 +268,6 @@ class Family:
     noise: NoiseLevels | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parameters that do not act, and the lack of those that do."""
         if self.stages < 1:
             raise InputError(f"stages must be at least 1, got {self.stages}")
         if self.stages > MAX_STAGES:
@@ -220,7 +285,16 @@ class Family:
         self.split.edges(self.stages - 1, self.ramp)
 
     def schedule(self, iterations: int) -> Schedule:
-        """The schedule of this family for a budget of `iterations`, which must exceed the ramp."""
+        """Return the schedule for a budget.
+
+        Edges of stages are rounded to whole iterations; stages that get none are dropped.
+
+        Args:
+            iterations: The budget, more than the ramp and at most 1,000,000.
+
+        Raises:
+            InputError: The budget is outside this range.
+        """
         refuse_short_budget(iterations, self.ramp)
         if self.split is None or self.noise is None:
             return Schedule((Stage(1.0, iterations),))
@@ -231,7 +305,7 @@ class Family:
 
 
 def refuse_short_budget(iterations: int, ramp: int) -> None:
-    """The observation must get at least one iteration."""
+    """Raise InputError if a budget leaves no iteration for the observation."""
     if iterations < 1:
         raise InputError(f"iterations must be at least 1, got {iterations}")
     if iterations > MAX_ITERATIONS:
@@ -244,14 +318,17 @@ def refuse_short_budget(iterations: int, ramp: int) -> None:
 
 
 def counts_between(edges: Edges) -> list[int]:
-    """Iterations between rounded edges: monotone rounding loses none and doubles none."""
+    """Return the iterations between rounded edges; they sum to the last edge less the first."""
     return [int(n) for n in np.diff(np.rint(edges).astype(np.int64))]
 
 
 def from_staircase(indices: NDArray[np.integer | np.floating], noise: NoiseLevels) -> Schedule:
-    """From the stage index of every iteration: (iterations,) whole numbers, rising from 1.
+    """Return the schedule of a staircase.
 
-    The last entry is the observation's index, and so the number of stages.
+    Args:
+        indices: (iterations,) stage index of every iteration, whole numbers rising from 1. The
+            last is the observation's index, and so the number of stages.
+        noise: The levels of the noised stages.
     """
     counts = np.bincount(indices.astype(np.int64))[1:]
     return Schedule.of([*noise.alpha_bars(len(counts) - 1), 1.0], counts.tolist())

@@ -133,5 +133,5 @@ class TrainerSettings:
 
     @property
     def multiple(self) -> int:
-        """Number of pixels that both sides of a picture must be a multiple of: 2 ** scales."""
+        """The number 2 ** scales, of which both sides of a picture must be a multiple."""
         return int(2**self.scales)

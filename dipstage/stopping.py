@@ -1,4 +1,4 @@
-"""When a run ends before its budget, and what counts as a maximum that the budget cut off."""
+"""Stopping rules: when a run ends before its budget, and when its maximum counts as censored."""
 
 from __future__ import annotations
 
@@ -15,26 +15,37 @@ OUTPUTS: tuple[Output, Output] = ("raw", "smoothed")
 
 
 class StoppingRule(Protocol):
-    """Decides at the end of a block of iterations of the last stage."""
+    """Decides whether a run stops, after each block of iterations in the last stage."""
 
     @property
     def patience(self) -> int:
-        """A maximum with fewer iterations than this behind it is censored."""
+        """A maximum followed by fewer iterations than this counts as censored."""
         ...
 
     def stops(self, last_stage_psnr_gt_db: dict[Output, NDArray[np.float32]]) -> bool:
-        """From PSNR_GT of each output over the last stage so far, one entry an iteration."""
+        """Return whether the run stops.
+
+        Args:
+            last_stage_psnr_gt_db: PSNR_GT in dB of each output over the last stage so far,
+                (iterations,) float32.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FullBudget:
-    """Never stops early."""
+    """Never stops early.
+
+    Args:
+        patience: A maximum followed by fewer iterations than this counts as censored.
+
+    Raises:
+        InputError: The patience is less than 1.
+    """
 
     patience: int = 150
 
     def __post_init__(self) -> None:
-        """Refuse a patience of nothing."""
         _check_patience(self.patience)
 
     def stops(self, last_stage_psnr_gt_db: dict[Output, NDArray[np.float32]]) -> bool:
@@ -44,18 +55,24 @@ class FullBudget:
 
 @dataclass(frozen=True, slots=True)
 class OraclePeak:
-    """Stops once PSNR_GT of `output` has not risen for `patience` iterations of the last stage.
+    """Stops once PSNR_GT has not risen for `patience` iterations of the last stage.
 
-    It looks at the ground truth: it saves time in a search, it is no way to stop in practice.
-    Rising is measured from the last stage's own maximum, so that a staged run that starts its
-    last stage below what it had before is not cut off while it climbs.
+    The rule reads the ground truth. It saves time in a search and cannot be used in practice.
+    Rises are measured against the maximum of the last stage, so that a staged run that enters its
+    last stage below an earlier maximum is not stopped while it climbs.
+
+    Args:
+        output: The output that is watched, `raw` or `smoothed`.
+        patience: Iterations without a rise, at least 1.
+
+    Raises:
+        InputError: The output is unknown or the patience is less than 1.
     """
 
     output: Output = "raw"
     patience: int = 150
 
     def __post_init__(self) -> None:
-        """Refuse outputs that do not exist and a patience of nothing."""
         if self.output not in OUTPUTS:
             raise InputError(f"output must be raw or smoothed, got {self.output!r}")
         _check_patience(self.patience)

@@ -1,4 +1,4 @@
-"""fit(): the only training loop."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dipstage.settings import SSIM_WINDOW, TrainerSettings
 from dipstage.stopping import OUTPUTS, Output, StoppingRule
 
 BLOCK = 10
-"""Iterations between two looks of the host at the device; SSIM is measured as often."""
+"""Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
 _RESET_DROP_DB = 5.0
 _LOSS, _PSNR, _PSNR_GT = 0, slice(1, 3), slice(3, 5)
@@ -33,7 +33,7 @@ _LOSS, _PSNR, _PSNR_GT = 0, slice(1, 3), slice(3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a progress callback gets after each block."""
+    """State of a run after a block of iterations, for progress callbacks."""
 
     iteration: int
     iterations: int
@@ -45,7 +45,16 @@ class Progress:
 
 
 def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
-    """ground truth + sigma_255 / 255 · n, n standard normal, clipped to [0, 1]; same shape."""
+    """Make the observation: ground truth + sigma_255 / 255 · n, n standard normal, clipped.
+
+    Args:
+        ground_truth: (1, C, H, W) float32 in [0, 1].
+        sigma_255: Standard deviation of the noise on the 0 to 255 scale, not negative.
+        streams: Random streams of the replicate.
+
+    Returns:
+        (1, C, H, W) float32 in [0, 1].
+    """
     generator = streams.generator(Stream.OBSERVATION)
     noise = torch.randn(ground_truth.shape, generator=generator)
     return (ground_truth + sigma_255 / 255 * noise).clamp(0, 1)
@@ -62,24 +71,32 @@ def fit(
     device: torch.device | str = "cpu",
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
-    """Train one network through the stages of `schedule`, one Adam for all of them.
+    """Train one network through the stages of a schedule, with one Adam for all of them.
 
-    observation, ground_truth: (1, C, H, W) float32 in [0, 1]; H and W multiples of
-    2 ** settings.scales and at least 11.
+    The loop is the denoising recipe of Deep Image Prior (arXiv 1711.10925): a fixed input with
+    fresh noise in each iteration, mean squared error, and an exponential moving average of the
+    outputs beside the raw output. When PSNR against the target falls by more than 5 dB from one
+    iteration to the next within a stage, the weights return to those of the iteration before.
 
-    The ground truth scores; only a stopping rule whose name says oracle acts on it, by default the
-    one that `settings` asks for, on the raw output. The budget is the schedule's;
-    `settings.iterations` is not read.
+    Args:
+        observation: (1, C, H, W) float32 in [0, 1]; H and W are multiples of
+            2 ** settings.scales and at least 11.
+        ground_truth: (1, C, H, W) float32 in [0, 1]. It only scores the outputs; among stopping
+            rules, `OraclePeak` alone reads it.
+        schedule: Stages and budget; `settings.iterations` is not read.
+        settings: The network and how it is trained.
+        streams: Random streams of the replicate.
+        stopping: When to stop early; by default the rule that `settings` asks for, on the raw
+            output.
+        device: Where to train.
+        progress: Called with a `Progress` after each block of ten iterations.
 
-    `settings.precision` and `settings.compile` say how it computes; the outcome says what `auto`
-    came to.
+    Returns:
+        Scores, curves and best pictures, also for a run that diverged. Its `precision` and
+        `compiled` say what `auto` chose.
 
-    The loop is the DIP denoising recipe: fixed input plus fresh noise in each iteration, mean
-    squared error, an exponential moving average of the outputs beside the raw output, and the
-    safety reset: when PSNR against the target falls by more than 5 dB from one iteration to the
-    next within a stage, the weights go back to those of the iteration before.
-
-    Raises InputError for shapes that do not fit, and for `compile: on` without a compiler.
+    Raises:
+        InputError: Shapes do not fit, or `settings.compile` is `on` and there is no compiler.
     """
     _check_shapes(observation, ground_truth, settings)
     stopping = stopping or settings.stopping("raw")
@@ -109,7 +126,7 @@ def fit(
 
 
 class _Run:
-    """The state of one training run; scores stay on the device for a block at a time."""
+    """State of one training run. Scores stay on the device for a block of iterations."""
 
     def __init__(
         self,
@@ -168,7 +185,7 @@ class _Run:
         )
 
     def release(self) -> None:
-        """Leave the compiled network to the next run."""
+        """Make the compiled network available to the next run."""
         if self.compiled is not None:
             self.compiled.release()
 
@@ -203,19 +220,19 @@ class _Run:
         return Stop.BUDGET
 
     def _target(self, stage: int) -> Tensor:
-        """The stage's target: the observation behind one fixed draw of noise."""
+        """Return the stage's target: the observation with one fixed draw of noise."""
         levels = [s.alpha_bar for s in self.schedule.stages]
         alpha_bar = levels[stage]
         if alpha_bar == 1:
             return self.observation
-        # By its rank among the levels, so that a control trains on the targets of its schedule.
+        # The draw belongs to the level's rank, so that a control trains on its schedule's targets.
         rank = sorted(levels).index(alpha_bar)
         generator = self.streams.generator(Stream.STAGE_NOISE, rank)
         noise = torch.randn(self.observation.shape, generator=generator)
         return noised(self.observation, alpha_bar, noise.to(self.device))
 
     def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
-        """One update; returns PSNR against the target, for the next iteration's reset."""
+        """Update once and return PSNR against the target, for the reset of the next iteration."""
         views = self.views
         views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
@@ -257,7 +274,7 @@ class _Run:
             self.ssims[iteration] = self._ssim(pictures).cpu().numpy()
 
     def _ssim(self, pictures: Tensor) -> Tensor:
-        """(4,): raw and smoothed against the observation, then against the ground truth."""
+        """Return (4,): raw and smoothed against the observation, then against the ground truth."""
         return torch.cat([ssim(pictures, self.observation), ssim(pictures, self.truth)])
 
     def _progress(self, iteration: int) -> Progress:
@@ -274,7 +291,7 @@ class _Run:
         )
 
     def finish(self) -> tuple[Trace, NDArray[np.float32]]:
-        """The trace, and the best pictures, (2, C, H, W): raw, smoothed."""
+        """Return the trace and the best pictures, (2, C, H, W): raw, smoothed."""
         scores, ssims = self.scores[: self.length], self.ssims[: self.length]
         if self.length:
             at_best = self._ssim(self.best_pictures).cpu().numpy()

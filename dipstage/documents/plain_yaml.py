@@ -13,13 +13,13 @@ from dipstage.documents.whole_files import read_regular
 from dipstage.errors import InputError
 
 DOCUMENT_BYTES = 500_000
-"""Of a YAML file."""
+"""Largest YAML file."""
 VALUES = 20_000
-"""Keys and values in it: ten thousand seeds and a thousand pictures fit, read in seconds."""
+"""Most keys and values: ten thousand seeds and a thousand pictures fit, and are read in seconds."""
 DEPTH = 16
-"""Lists and groups of keys within each other; a schedule file has five."""
+"""Deepest nesting; a schedule file has five levels."""
 WHOLE = 2**63
-"""Whole numbers lie below, as in any database and array that they are kept in."""
+"""Whole numbers must be below, as databases and arrays hold 64 bits."""
 
 _PLAIN = "not plain YAML"
 _FORBIDDEN = {"Cc": "a control character", "Cs": "half a character"} | dict.fromkeys(
@@ -28,12 +28,12 @@ _FORBIDDEN = {"Cc": "a control character", "Cs": "half a character"} | dict.from
 
 
 def forbidden_in(text: str) -> str | None:
-    """What a text holds that would break lines, terminals or encodings; None for nothing."""
+    """Name what in a text would break lines, terminals or encodings; None if nothing does."""
     return next((words for c in text if (words := _FORBIDDEN.get(unicodedata.category(c)))), None)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML 1.2 file, plain data only; InputError names the file and the line."""
+    """Read the mapping in a YAML 1.2 file; InputError names the file and the line."""
     content = parse_yaml(read_regular(path, DOCUMENT_BYTES, str(path)), str(path))
     if not isinstance(content, dict):
         kind = "nothing" if content is None else f"a {type(content).__name__}"
@@ -42,9 +42,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str | bytes, where: str) -> Any:
-    """Plain data of YAML 1.2, within the limits above; InputError begins with `where`.
+    """Parse YAML 1.2 into plain data, within the limits above; InputError begins with `where`.
 
-    Anchors, aliases and tags are refused: nothing is expanded, nothing but plain data is made.
+    Anchors, aliases and tags are refused, so nothing is expanded and only plain data is made.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
@@ -64,7 +64,7 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
         line_words = f", line {mark.line + 1}" if mark else ""
         words = _PLAIN if error.context == _PLAIN else "not YAML"
         raise InputError(f"{where}{line_words}: {words}: {error.problem}") from None
-    except Exception as error:  # The scalars' readers raise errors of many kinds.
+    except Exception as error:  # Readers of scalars raise errors of many kinds.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{where}: not YAML: {reason}") from None
     _refuse_unplain(content, where)
@@ -77,13 +77,13 @@ def _plain_composer() -> type[Any]:
     from ruamel.yaml.events import AliasEvent
 
     class PlainComposer(Composer):
-        """Refuses what makes YAML more than plain data, at the line where it stands."""
+        """Refuses YAML that is more than plain data, and names the line."""
 
         level = 0
         values = 0
 
         def compose_node(self, parent: Any, index: Any) -> Any:
-            """One value and what it holds."""
+            """Compose one value and what it contains."""
             event = self.parser.peek_event()
             problem = None
             if isinstance(event, AliasEvent) or event.anchor is not None:
@@ -105,7 +105,7 @@ def _plain_composer() -> type[Any]:
 
 
 def _refuse_unplain(content: Any, where: str) -> None:
-    """Content is a tree, since nothing in it was an alias."""
+    """Refuse values that are not plain. The content is a tree, as aliases are refused."""
     waiting = [content]
     while waiting:
         value = waiting.pop()
@@ -126,7 +126,7 @@ def _refuse_unplain(content: Any, where: str) -> None:
 
 
 def yaml_text(content: dict[str, Any]) -> str:
-    """Plain data as YAML that reads back exactly, floats included; keys keep their order."""
+    """Write plain data as YAML that reads back exactly, floats included; keys keep their order."""
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="safe", pure=True)

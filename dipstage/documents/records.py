@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain data and back, exactly, refusing what does not belong."""
+"""Frozen dataclasses to plain data and back, exactly; unknown keys and wrong types are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dipstage.renamed import former_names, warn_former_name
 
 T = TypeVar("T")
 Kinds = Mapping[str, type]
-"""Names for the members of a union of dataclasses; plain data carries the name as `kind`."""
+"""Names of the members of a union of dataclasses; plain data stores the name as `kind`."""
 
 _NAMES = {
     int: "a whole number",
@@ -23,7 +23,7 @@ _NAMES = {
 
 
 def to_plain(value: Any, kinds: Kinds) -> Any:
-    """Dataclasses become mappings without their None entries, tuples become lists."""
+    """Turn dataclasses into mappings without their None entries, and tuples into lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = next((name for name, kind in kinds.items() if type(value) is kind), None)
         content = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -37,7 +37,7 @@ def to_plain(value: Any, kinds: Kinds) -> Any:
 
 
 def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:
-    """The inverse of `to_plain`; InputError names the key, the rule and the value."""
+    """Invert `to_plain`; InputError names the key, the rule and the value."""
     result: T = _read(kind, value, "", kinds)
     return result
 

@@ -1,4 +1,4 @@
-"""Schedule files: plain YAML that says what a schedule is and what it was measured on."""
+"""Schedule files: plain YAML with a schedule and the evidence for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS: dict[str, type] = {"power": PowerSplit, "log": LogSplit, "free": FreeSpli
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Mean and sample standard deviation over n replicates; no std for a single one."""
+    """Mean and sample standard deviation over n replicates; None for a single replicate."""
 
     mean: float
     n: int
@@ -28,7 +28,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class OutputMeasures:
-    """What one output reached; `censored` counts replicates whose maximum the budget cut off."""
+    """Scores of one output; `censored` counts the replicates with a censored maximum."""
 
     max_psnr_gt_db: Measure
     steps_to_max: Measure
@@ -40,9 +40,9 @@ class OutputMeasures:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the numbers were measured on, and the numbers; `output` is what was optimised.
+    """Scores of the search, and what they were measured on; `output` is the one optimised.
 
-    tolerance_db: steps_to_tolerance counts to within this of the maximum.
+    tolerance_db: steps_to_tolerance is the first iteration within this of the maximum.
     """
 
     images: list[str]
@@ -58,7 +58,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Mean difference to plain DIP, paired by replicate, with its 95 % interval over pictures."""
+    """Mean paired difference to plain DIP, with its 95 % interval over pictures."""
 
     mean: float
     low: float | None = None
@@ -67,11 +67,11 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a schedule did on pictures and seeds that its search had not seen.
+    """Scores of a schedule on held-out pictures and seeds.
 
-    iterations: the budget there, to which the last stage was made longer. against: the plain DIP
-    that the differences are to. method: how the verdict was reached.
-    seen: what the search had seen of it after all, where that was allowed.
+    iterations: the budget, reached by a longer last stage. against: the plain DIP that it is
+    compared with. method: how the verdict was reached.
+    seen: pictures and seeds that the search had used, where that was allowed.
     """
 
     verdict: str
@@ -91,7 +91,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which trial of which run, when it was written, with which versions."""
+    """The run and the trial that a schedule comes from, the date, and versions of packages."""
 
     run: str
     trial: int
@@ -101,7 +101,16 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleFile:
-    """A schedule with, where known, what generated it and what it was measured on."""
+    """A schedule and, where known, its origin and its evidence.
+
+    Args:
+        schedule: The schedule.
+        family: The parameters that generated it.
+        preset: The preset that generated it, as text.
+        measured: Scores of the search.
+        verified: Scores on held-out pictures and seeds.
+        provenance: The run and trial it comes from.
+    """
 
     schedule: Schedule
     family: Family | None = None
@@ -133,7 +142,12 @@ class _Document:
 
 
 def save_schedule(path: Path, content: ScheduleFile) -> None:
-    """Write a schedule file, whole or not at all."""
+    """Write a schedule file. The file appears whole or not at all.
+
+    Args:
+        path: The file, which is replaced if it exists.
+        content: What to write.
+    """
     budget = content.schedule.iterations
     stages = [
         _StageEntry(stage.alpha_bar, stage.iterations, stage.iterations / budget)
@@ -153,12 +167,19 @@ def save_schedule(path: Path, content: ScheduleFile) -> None:
 
 
 def load_schedule(path: Path | str) -> Schedule:
-    """The schedule of a schedule file; InputError says what is wrong with which key."""
+    """Read the schedule of a schedule file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: The file cannot be read; the message names the file and the key.
+    """
     return read_schedule_file(Path(path)).schedule
 
 
 def read_schedule_file(path: Path) -> ScheduleFile:
-    """All of a schedule file; unknown formats and keys are refused."""
+    """Read all of a schedule file; InputError for unknown formats and keys."""
     plain = read_yaml(path)
     try:
         return _interpret(plain)

@@ -1,4 +1,4 @@
-"""Files that are read only if regular and of bounded size, and that appear whole or not at all."""
+"""Files are read only if they are regular and of bounded size, and appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dipstage.errors import InputError
 
 
 def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
-    """A file's content; InputError, beginning with `what`, for all but a regular file of that size.
+    """Read a regular file of at most `most_bytes`; InputError begins with `what`.
 
-    Not waiting on opening, and looking at what was opened, keeps pipes and devices from hanging.
-    Object storage, whose paths are no `Path`, holds nothing but files.
+    The file is opened without waiting and checked once it is open, so that pipes and devices
+    cannot block. Paths on object storage are not of the type `Path`, and are always files.
     """
     remote = not isinstance(path, Path)
     try:
@@ -28,7 +28,7 @@ def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
         raise InputError(f"{what} cannot be read: {error.strerror}") from None
     except InputError:
         raise
-    except ValueError as error:  # A path that no system call takes: NUL, half a character.
+    except ValueError as error:  # Paths that no system call accepts: NUL, surrogates.
         raise InputError(f"{what} cannot be read: {error}") from None
     if len(data) > most_bytes:
         raise InputError(f"{what} has more than {most_bytes:,} bytes: it is too large to be read")
@@ -40,9 +40,9 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write aside, flush to the disk, rename: readers see the old file or the new one.
+    """Write a temporary file, flush it to the disk, rename it: readers see the old file or the new.
 
-    Object storage, whose paths are no `Path`, shows a file once all of it is there.
+    Paths on object storage are not of the type `Path`; there a file appears once it is complete.
     """
     data = content.encode() if isinstance(content, str) else content
     if not isinstance(path, Path):

@@ -59,7 +59,7 @@ def main() -> None:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Seed of observation, weights and all noise.",
+    help="Seed of the observation, the weights and all noise.",
 )
 @click.option(
     "--width", type=int, help="Channels of the network [default: the schedule file's, else 128]."
@@ -68,13 +68,15 @@ def main() -> None:
     "--scales", type=int, help="Scales of the network [default: the schedule file's, else 5]."
 )
 @click.option(
-    "--learning-rate", type=float, help="Adam's [default: the schedule file's, else 0.01]."
+    "--learning-rate",
+    type=float,
+    help="Learning rate of Adam [default: the schedule file's, else 0.01].",
 )
 @click.option(
     "--oracle-stop",
     type=click.Choice(["raw", "smoothed"]),
     help="Stop in the last stage once PSNR_GT of this output has not risen for "
-    "--patience iterations. Looks at the ground truth.",
+    "--patience iterations. This reads the ground truth.",
 )
 @click.option(
     "--patience",
@@ -86,7 +88,7 @@ def main() -> None:
     "--threads",
     type=click.IntRange(min=1),
     help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
-    "Results are the same bytes for the same number.",
+    "Results are bit-identical for the same number.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -112,10 +114,9 @@ def run(
     device: str,
     output: Path | None,
 ) -> None:
-    """Train one network on IMAGE, noised, and score it against IMAGE itself.
+    """Train one network on a noised copy of IMAGE and score it against IMAGE.
 
-    IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture that scikit-image
-    carries.
+    IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
     """
     from dipstage.settings import TrainerSettings
 
@@ -217,7 +218,7 @@ def _train(
     save_png(folder / "observation.png", observation[0].numpy())
     derived = [folder / name for name in ("best_raw.png", "best_smoothed.png", "curves.png")]
     if not outcome.iterations:
-        # What an earlier run left there would be taken for this one's.
+        # Files of an earlier run would be mistaken for this run's.
         for path in derived:
             path.unlink(missing_ok=True)
     else:
@@ -237,7 +238,7 @@ def _train(
 
 
 def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | None]:
-    """The schedule for the budget, and the file that it comes from, if any."""
+    """Return the schedule for the budget, and the file that it comes from, if any."""
     from dipstage.presets import PRESETS, is_preset, parse_preset
     from dipstage.settings import TrainerSettings
 
@@ -258,7 +259,7 @@ def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | N
 
 
 def _label(schedule_name: str) -> str:
-    """A preset or a file in a folder's name."""
+    """Return the name of a preset or a file for use in a folder's name."""
     from dipstage.presets import is_preset
 
     text = schedule_name if is_preset(schedule_name) else Path(schedule_name).stem
@@ -266,7 +267,7 @@ def _label(schedule_name: str) -> str:
 
 
 def _output_folder(output: Path | None, name: str) -> Path:
-    """The folder that was asked for, or a new one under out/."""
+    """Make and return the folder that was asked for, or a new one under out/."""
     folder = output or Path("out") / name
     number = 1
     while output is None and folder.exists():
@@ -305,7 +306,9 @@ def _choose_device(name: str) -> str:
 
 @main.command()
 @click.argument("name", required=False, metavar="[PRESET|FILE]")
-@click.option("--iterations", type=int, help="Budget [default: the schedule file's, else 2000].")
+@click.option(
+    "--iterations", type=int, help="Iterations to train [default: the schedule file's, else 2000]."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def schedules(name: str | None, iterations: int | None, as_json: bool) -> None:
     """List the presets, or show one schedule as a staircase."""

@@ -1,4 +1,4 @@
-"""What both command lines share: one clear sentence for a wrong request, and tables."""
+"""Shared by both command lines: errors as one sentence with an exit code, and tables."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Commands(click.Group):
-    """Commands that turn what went wrong into one line on stderr and an exit code.
+    """Commands that end errors with one line on stderr and an exit code.
 
-    InputError gives 2, WorkError 1, Ctrl-C 130.
+    The code is 2 for InputError, 1 for WorkError and 130 for Ctrl-C.
     """
 
     def invoke(self, context: click.Context) -> Any:
@@ -38,7 +38,7 @@ class Commands(click.Group):
             context.exit(1)
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # Whoever read this has seen enough; click knows.
+                raise  # The reader closed the pipe; click handles it.
             where = f"{error.filename}: " if error.filename else ""
             reason = WorkError(f"{where}{error.strerror or error}")
             click.echo(f"{context.info_name}: {reason}", err=True)
@@ -68,7 +68,7 @@ def _former_names_as_notices() -> Iterator[None]:
 
 
 def make_console() -> Console:
-    """A console that a terminal sizes and colours, and that a pipe gets plain and unwrapped."""
+    """Return a console with the size and colours of the terminal; pipes get plain long lines."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -81,7 +81,7 @@ def table(
     title: str = "",
     left: Container[int] = (0,),
 ) -> Table:
-    """A plain table; the columns in `left` are left-justified. Nothing in it is markup."""
+    """Return a plain table; the columns in `left` are left-justified. No cell is read as markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -102,9 +102,9 @@ def table(
 
 
 class LongTable:
-    """What `table` prints, for thousands of rows: Rich takes about 1 ms for each.
+    """The output of `table` for thousands of rows, for each of which Rich takes about 1 ms.
 
-    It lays out by itself what needs no folding, and leaves the rest to Rich.
+    Tables that need no folding are laid out here; the others are left to Rich.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class LongTable:
         self._columns, self._rows, self._title, self._left = columns, rows, title, left
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Head and rule are Rich's own, of a table with one row of the widest cells."""
+        """Take head and rule from Rich, of a table with one row of the widest cells."""
         from rich.cells import cell_len
         from rich.segment import Segment
 

@@ -1,4 +1,4 @@
-"""What `dipstage` shows: the progress of a run, its scores, a schedule as a staircase."""
+"""Output of `dipstage`: the progress of a run, its scores, a schedule as a staircase."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Iteration, stage, PSNR_GT, best so far and time left; silent where nobody watches."""
+    """Iteration, stage, PSNR_GT, its maximum and time left; silent without a terminal."""
 
     def __init__(self, console: Console, iterations: int) -> None:
         """Draw on `console` if it is a terminal."""
@@ -42,7 +42,7 @@ class ProgressBar:
         self._bar.stop()
 
     def update(self, now: trainer.Progress) -> None:
-        """Show a block's progress."""
+        """Show the progress after a block."""
         best = f"{now.best_psnr_gt_db['raw']:.2f} at {now.best_iteration['raw']}"
         self._bar.update(
             self._task,
@@ -53,7 +53,7 @@ class ProgressBar:
 
 
 def outcome_table(outcome: Outcome) -> Table:
-    """Maxima and their iterations, as in the report, and where each output ended."""
+    """Return the maxima of both outputs, their iterations, and the final PSNR_GT."""
     rows = []
     for output in OUTPUTS:
         scores = outcome.scores(output)
@@ -81,7 +81,7 @@ def outcome_table(outcome: Outcome) -> Table:
 
 
 def staircase_table(name: str, schedule: Schedule) -> Table:
-    """Every stage with its bar over the budget."""
+    """Return every stage, with a bar that shows its place in the budget."""
     cells = 40
     rows = []
     for i, (stage, start) in enumerate(zip(schedule.stages, schedule.starts, strict=True)):

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAVING: Any = {"svg.hashsalt": "dipstage", "pdf.fonttype": 42}
-"""matplotlib's settings for files: the same names in an SVG each time, whole fonts in a PDF."""
+"""Settings of matplotlib for files: reproducible names in SVG, embedded fonts in PDF."""
 METADATA: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""What files say of their making, by their kind: nothing that changes from day to day."""
+"""Metadata of files by their kind: nothing that changes from run to run."""
 _STYLES = {"raw": (BLUE, "-"), "smoothed": (VERMILLION, "--")}
 
 
 def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
-    """PSNR_GT of both outputs over iterations, stage switches and maxima marked."""
+    """Plot PSNR_GT of both outputs over iterations, and mark stage switches and maxima."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -50,7 +50,7 @@ def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write PNG, SVG or PDF by the path's ending, whole or not at all, the same bytes each time."""
+    """Write PNG, SVG or PDF by the path's ending; the same figure gives the same bytes."""
     import matplotlib as mpl
 
     kind = path.suffix.removeprefix(".").lower()
