@@ -28,8 +28,9 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
 # Two processes, which share out the tests by file; the tests that use one Ray stay together. One
-# thread in each process: more of them would wait for one another. The 20 slowest are printed.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+# thread in each process: more of them would wait for one another. Workers of Ray, which are "nice" by
+# default, would starve beside them. The 20 slowest are printed.
+PYTEST = OMP_NUM_THREADS=1 RAY_worker_niceness=0 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
   --durations=20
 
 test: $(STAMP)  ## run the tests on two cores
