@@ -28,6 +28,8 @@ from search.store.run import RunRecord
 from search.store.storage import open_storage
 from search.store.study import load_study
 
+pytestmark = [pytest.mark.ray, pytest.mark.server]
+
 SMALL = {
     "images": ["skimage:moon"],
     "search": {"trials": 4},

@@ -193,7 +193,7 @@ def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
 def test_candidates_may_not_have_names_that_tables_give(tmp_path: Path, name: str) -> None:
     run = searched(tmp_path)
     path = run.export("2", tmp_path / f"{name}.yaml")
-    with pytest.raises(InputError, match=f"candidates: '{name}' is a name that tables give"):
+    with pytest.raises(InputError, match=f"candidates: the name '{name}' is reserved for trials"):
         load_candidates(experiment(candidates=[str(path)]))
 
 
@@ -265,4 +265,4 @@ def test_status_says_how_to_go_on_with_a_verification(tmp_path: Path) -> None:
     run = searched(tmp_path)
     write_whole(verification_path(run.folder), "images: []\n")
     shown = CliRunner().invoke(main, ["status", "tiny", "--runs-dir", str(tmp_path)]).output
-    assert f"not finished: dipsearch verify tiny --runs-dir {tmp_path}" in shown
+    assert f"not finished; continue with: dipsearch verify tiny --runs-dir {tmp_path}" in shown
