@@ -222,7 +222,7 @@ def _took_s(trial: Trial, work: Workload) -> float | None:
 def _overhead_s(ended: Sequence[Trial], work: Workload) -> float:
     """Return the median time that a trial takes in addition to its training.
 
-    The median ignores the first trial of each worker, which includes the start of the worker.
+    The median is robust to the first trial of each worker, which includes the worker's start.
     """
     took = [(_took_s(t, work), t.wall_s) for t in ended if t.state != "failed"]
     beside = [seconds - wall_s for seconds, wall_s in took if seconds is not None]
