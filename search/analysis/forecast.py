@@ -1,9 +1,10 @@
-"""How long a search will take yet, judged by what its last trials took.
+"""Forecast of a search's remaining time from the duration of its last trials.
 
-A replicate costs by its picture and its schedule's iterations, as in the last trials. A sampled
-trial that may be raced takes the share of its replicates that the last of them took; before there
-are complete trials to race against, it takes all. What runs at this moment is partly done, and the
-last trials leave machines idle.
+The cost of a replicate depends on its picture and on the iterations of its schedule, as measured in
+the last trials. Where trials may be raced, a sampled trial is expected to train the same share of
+its replicates as the last ones. Until enough trials are complete, no trial can be raced, so it is
+expected to train all of them. The forecast accounts for the finished part of running trials and for
+machines that are idle during the last trials.
 """
 
 from __future__ import annotations
@@ -22,17 +23,23 @@ from search.store.records import Trial
 from search.store.replicate import ReplicateKey
 
 LAST = 16
-"""Trials by which the next are judged."""
+"""Number of last trials from which the forecast is made."""
 _IN_TURN = 1000
-"""Trials yet to come that are looked at one by one; those beyond fill all slots evenly."""
+"""Maximum number of future trials that are scheduled individually; the rest fill slots evenly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a search has to do, and with what.
+    """The trials of a search and the resources that run them.
 
-    keys: replicates of a trial. candidates: scheduled iterations by name. sampled: trials, each of
-    `iterations`. slots: trials at a time. since: when the driver began, in local time.
+    Args:
+        keys: Keys of a trial's replicates.
+        candidates: Scheduled iterations of each candidate by its name.
+        sampled: Requested number of sampled trials.
+        iterations: Expected iterations of a sampled trial's schedule.
+        slots: Number of trials that run at the same time.
+        racing: Whether trials may be raced.
+        since: Start time of the driver, in local time; None if it is unknown.
     """
 
     keys: tuple[str, ...]
@@ -45,7 +52,7 @@ class Workload:
 
     @classmethod
     def of(cls, attributes: StudyAttributes) -> Workload:
-        """From what a study says of its run."""
+        """Create a workload from the attributes of a study."""
         experiment, since = attributes.experiment or {}, attributes.driven_since
         seeds, trainer = experiment.get("seeds", ()), experiment.get("trainer", {})
         return cls(
@@ -61,14 +68,20 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Both None before a replicate has ended, or where nothing runs."""
+    """Forecast of a search; both fields are None if no replicate has ended or no trial runs."""
 
     trials_per_hour: float | None = None
     seconds_left: float | None = None
 
 
 def forecast(trials: Sequence[Trial], work: Workload, now: datetime) -> Forecast:
-    """Of a search that runs at `now`, which is in local time without a zone, as trials' times."""
+    """Return the forecast of a search.
+
+    Args:
+        trials: Trials of the search.
+        work: Workload of the search.
+        now: Present local time without a time zone, like the times of trials.
+    """
     running = [trial for trial in trials if trial.state == "running"]
     ended = _last([trial for trial in trials if trial.ended and trial.replicates])
     costs = _Costs.of([*ended, *running], work)
@@ -85,11 +98,11 @@ def forecast(trials: Sequence[Trial], work: Workload, now: datetime) -> Forecast
     ]
     complete = sum(trial.state == "complete" for trial in trials)
     sampled = max(0, work.sampled - sum(trial.candidate is None for trial in trials))
-    # Until there are enough complete trials, none can be raced.
+    # No trial can be raced until enough trials are complete.
     whole = min(sampled, max(0, MIN_COMPLETE - complete - len(jobs))) if work.racing else 0
     a_trial_s = costs.trial_s(work.iterations)
     jobs += [a_trial_s + overhead_s] * whole
-    # Not their mean: whole trials among them are those that end last.
+    # The shares are not averaged, because unraced trials take longest and so end last.
     some = [a_trial_s * share + overhead_s for share in shares or [1.0]]
     far = max(0, sampled - whole - _IN_TURN)
     jobs += itertools.islice(itertools.cycle(some), sampled - whole - far)
@@ -102,7 +115,7 @@ def forecast(trials: Sequence[Trial], work: Workload, now: datetime) -> Forecast
 
 
 def makespan_s(jobs: Sequence[float], slots: int) -> float:
-    """When the last of the jobs ends, each begun in its turn as soon as a slot is free."""
+    """Return the time at which the last job ends if jobs start in order in the first free slot."""
     if not jobs:
         return 0.0
     busy = [0.0] * max(1, min(slots, len(jobs)))
@@ -113,7 +126,7 @@ def makespan_s(jobs: Sequence[float], slots: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """Seconds of training for each scheduled iteration, by picture."""
+    """Training time per scheduled iteration for each picture."""
 
     per_iteration_s: Mapping[str, float]
     otherwise_s: float
@@ -121,7 +134,7 @@ class _Costs:
 
     @classmethod
     def of(cls, trials: Sequence[Trial], work: Workload) -> _Costs | None:
-        """None where no replicate has ended."""
+        """Return the costs, or None if no replicate has ended."""
         spent, scheduled = defaultdict[str, float](float), defaultdict[str, float](float)
         for trial in trials:
             for key, replicate in trial.replicates.items():
@@ -135,15 +148,15 @@ class _Costs:
         return cls(per_iteration, everywhere, work.keys or tuple(seen))
 
     def replicate_s(self, key: str, iterations: int) -> float:
-        """One replicate; of a picture that nothing is known of, as of the others."""
+        """Return the cost of one replicate; an unknown picture costs the mean of the others."""
         return iterations * self.per_iteration_s.get(_picture(key), self.otherwise_s)
 
     def trial_s(self, iterations: int) -> float:
-        """All replicates."""
+        """Return the cost of all replicates of a trial."""
         return sum(self.replicate_s(key, iterations) for key in self.keys)
 
     def left_s(self, trial: Trial, shares: Sequence[float], work: Workload, now: datetime) -> float:
-        """What is left of a trial that runs."""
+        """Return the remaining cost of a running trial."""
         iterations = _iterations(trial, work)
         undone = [self.replicate_s(k, iterations) for k in self.keys if k not in trial.replicates]
         if not undone:
@@ -161,9 +174,9 @@ def _picture(key: str) -> str:
 
 
 def _shares(trials: Sequence[Trial], costs: _Costs, work: Workload) -> list[float]:
-    """Of the last sampled trials, what each took of all its replicates' training.
+    """Return the share of its full training cost that each of the last sampled trials took.
 
-    Where trials are raced, of those that ended when there was a front to race against.
+    If racing is enabled, only trials count that ended after enough trials were complete.
     """
     sampled = [trial for trial in trials if trial.ended and trial.candidate is None]
     if work.racing:
@@ -176,7 +189,7 @@ def _shares(trials: Sequence[Trial], costs: _Costs, work: Workload) -> list[floa
     for trial in _last(sampled):
         iterations = _iterations(trial, work)
         spent_s = sum(costs.replicate_s(key, iterations) for key in trial.replicates)
-        if trial.state == "failed":  # Its last replicate did not end.
+        if trial.state == "failed":  # Its last replicate did not finish.
             spent_s = max(spent_s, _took_s(trial, work) or 0.0)
         shares.append(min(1.0, spent_s / costs.trial_s(iterations)))
     return shares
@@ -195,7 +208,10 @@ def _iterations(trial: Trial, work: Workload) -> int:
 
 
 def _took_s(trial: Trial, work: Workload) -> float | None:
-    """By the clock; None for a trial that an earlier driver began: nights may lie in between."""
+    """Return the wall-clock duration of a trial.
+
+    None for a trial that an earlier driver started: the search may have paused in between.
+    """
     if trial.started is None or trial.ended is None:
         return None
     if work.since is None or trial.started < work.since:
@@ -204,20 +220,23 @@ def _took_s(trial: Trial, work: Workload) -> float | None:
 
 
 def _overhead_s(ended: Sequence[Trial], work: Workload) -> float:
-    """What a trial takes beside its training. The middle one: the first of a worker starts it."""
+    """Return the median time that a trial takes in addition to its training.
+
+    The median is robust to the first trial of each worker, which includes the worker's start.
+    """
     took = [(_took_s(t, work), t.wall_s) for t in ended if t.state != "failed"]
     beside = [seconds - wall_s for seconds, wall_s in took if seconds is not None]
     return max(0.0, median(beside)) if beside else 0.0
 
 
 def _since_last_replicate_s(trial: Trial, work: Workload, now: datetime) -> float:
-    """How long the replicate under way has run; 0 where that cannot be told."""
+    """Return the elapsed time of the running replicate; 0 if it is unknown."""
     if trial.started is None or work.since is None or trial.started < work.since:
         return 0.0
     return max(0.0, (now - trial.started).total_seconds() - trial.wall_s)
 
 
 def _local(moment: datetime) -> datetime:
-    """As Optuna keeps times: of this machine, without a zone."""
+    """Convert to local time without a time zone, as Optuna stores times."""
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return zoned.astimezone().replace(tzinfo=None)

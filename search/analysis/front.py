@@ -1,4 +1,4 @@
-"""The front of a run, and how one of its members is picked."""
+"""The front of a run and the selection of one of its members."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from search.store.run import RunRecord
 
 
 def pick_of(scores: list[Score], which: str) -> int:
-    """Index of the front's knee, highest PSNR_GT or fewest steps; there is at least one score."""
+    """Return the index of the score that a rule picks from the front.
+
+    Args:
+        scores: At least one score.
+        which: Rule: `knee`, `psnr` (highest PSNR_GT) or `steps` (fewest steps).
+
+    Raises:
+        InputError: If the rule is unknown.
+    """
     members = pareto.front(scores)
     match which:
         case "knee":
@@ -25,7 +33,7 @@ def pick_of(scores: list[Score], which: str) -> int:
 
 
 def front_of(trials: list[Trial]) -> list[Trial]:
-    """The complete trials that no other dominates, fewest steps first."""
+    """Return the complete trials that no other dominates, in order of increasing steps."""
     complete = [trial for trial in trials if trial.values is not None]
     return [complete[i] for i in pareto.front([trial.score for trial in complete])]
 
@@ -34,13 +42,13 @@ def pick(run: RunRecord, which: str, records: list[Trial] | None = None) -> Tria
     """Return a trial by its number, or a member of the front by rule.
 
     Args:
-        run: the run to pick from.
-        which: a trial's number, or `knee`, `psnr` or `steps`: the front's knee, its highest
-            PSNR_GT, its fewest steps.
-        records: the run's trials, if they have just been read.
+        run: Run to pick from.
+        which: Trial's number, or a rule: `knee`, `psnr` (highest PSNR_GT) or `steps` (fewest
+            steps).
+        records: Trials of the run, if they have just been read.
 
     Raises:
-        InputError: if there is no such trial, or no complete one.
+        InputError: If the trial does not exist or is not complete, or if no trial is complete.
     """
     records = run.records() if records is None else records
     if which.isdecimal():

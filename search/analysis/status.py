@@ -1,4 +1,4 @@
-"""A search in numbers and in one line."""
+"""Status of a search in numbers and in one line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from search.store.run import RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A search in numbers. Trials include candidates; `seconds_left` is None before a replicate has
-    ended, and where nothing runs (see `search.analysis.forecast`).
+    """Status of a search in numbers. All counts of trials include candidates.
 
-    replicates_saved: those that raced trials were spared.
+    Args:
+        replicates_saved: Number of replicates that racing made unnecessary.
+        front: Number of trials on the front.
+        trials_per_hour: Present rate of trials; None if it is unknown.
+        seconds_left: Remaining time; None if no replicate has ended or no trial runs (see
+            `search.analysis.forecast`).
     """
 
     wanted: int
@@ -34,14 +38,20 @@ class Status:
 
     @property
     def done(self) -> int:
-        """Trials that ended, well or not."""
+        """Number of trials that ended, including failed ones."""
         return self.complete + self.raced + self.failed
 
 
 def status_of(
     run: RunRecord, trials: list[Trial] | None = None, now: datetime | None = None
 ) -> Status:
-    """Read the study; `trials` are its records, where they have just been read."""
+    """Return the status of a run.
+
+    Args:
+        run: Run whose status is wanted.
+        trials: Trials of the run, if they have just been read.
+        now: Local time without a time zone; by default the present.
+    """
     trials = run.records() if trials is None else trials
     by_state = {
         state: [t for t in trials if t.state == state]
@@ -53,7 +63,7 @@ def status_of(
     wanted = work.sampled + len(work.candidates)
     done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
     whole = max((len(t.replicates) for t in by_state["complete"]), default=0)
-    # Trials' times are local and without a zone: Optuna's way.
+    # Optuna stores trials' times in local time without a time zone.
     ahead = forecast(trials, work, now or datetime.now())
     return Status(
         wanted=wanted,
@@ -72,12 +82,12 @@ def status_of(
 
 
 def sentence(status: Status) -> str:
-    """The status in one line."""
+    """Return the status in one line."""
     return ", ".join(counts(status) + found(status) + ahead(status))
 
 
 def counts(status: Status) -> list[str]:
-    """Trials by state."""
+    """Return the number of trials in each state, in words."""
     parts = [f"{status.done}/{status.wanted} trials", f"{status.running} running"]
     if status.raced:
         parts.append(f"{status.raced} raced ({status.replicates_saved} replicates saved)")
@@ -87,7 +97,7 @@ def counts(status: Status) -> list[str]:
 
 
 def found(status: Status) -> list[str]:
-    """The best so far, and how large the front is."""
+    """Return the best trial so far and the size of the front, in words."""
     if status.best is None:
         return []
     return [
@@ -98,14 +108,14 @@ def found(status: Status) -> list[str]:
 
 
 def ahead(status: Status) -> list[str]:
-    """The time left."""
+    """Return the remaining time, in words; empty if it is unknown."""
     if status.seconds_left is None or status.done >= status.wanted:
         return []
     return [f"{duration(status.seconds_left)} left"]
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes or seconds, as short as can be."""
+    """Return a duration in words, in hours, minutes or seconds."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

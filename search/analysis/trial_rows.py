@@ -1,4 +1,4 @@
-"""One trial as a flat row, for CSV files and data frames."""
+"""Conversion of trials to flat rows for CSV files and data frames."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from search.store.records import Trial
 
 
 def row(trial: Trial, objective: Objective) -> dict[str, Any]:
-    """One trial as a flat record for tables and CSV; steps are iterations.
+    """Return one trial as a flat row; steps are iterations.
 
-    A raced trial's objectives are the estimates that it was stopped on.
+    The objectives of a raced trial are the estimates for which it was stopped.
     """
     psnr, steps = trial.values or trial.estimate or (None, None)
     cells: dict[str, Any] = {

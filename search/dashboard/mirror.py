@@ -1,8 +1,9 @@
-"""A copy of a run's study in memory, which follows it and which a viewer cannot harm.
+"""Read-only copy of a run's study in memory, which is refreshed from the study.
 
-optuna-dashboard keeps notes as attributes of the study, and lets whoever looks at it rename and
-delete. A study here is a driver's, who holds a lease on it and compares it on a resume. So the
-dashboard gets this storage: it reads, it refuses to write, and its notes are its own.
+optuna-dashboard stores notes as attributes of the study and lets viewers rename and delete studies.
+A run's study must not change in this way: its driver holds a lease on it, and a resume compares its
+attributes. The dashboard therefore gets this storage, which refuses to write and keeps its own
+notes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from search.verification.drive import Parts
 from search.verification.plan import HELD_OUT, TUNING
 
 _STUDY_STRIDE = 10_000_000
-"""More than a study has trials, so that ids of trials are unique over studies."""
+"""Difference between the first ids of two studies, so that ids of trials are unique."""
 _ABOUT = (
     "This is a read-only copy that follows the study. Raced trials are shown as pruned, with their "
     "predicted values."
@@ -42,7 +43,7 @@ _ABOUT = (
 
 
 class _Note:
-    """A study's note, kept as optuna-dashboard would keep it in a study."""
+    """Note of a study, in the form in which optuna-dashboard stores it."""
 
     def __init__(self) -> None:
         self.attributes: dict[str, Any] = {}
@@ -64,7 +65,7 @@ class _Note:
 
 @dataclass(slots=True)
 class _Copied:
-    """A run, and its study as it was when it was last looked at."""
+    """A run and the state of its study at the last refresh."""
 
     run: RunRecord
     study: FrozenStudy | None = None
@@ -75,26 +76,30 @@ class _Copied:
     status: str = ""
 
     def write(self, last_read: str) -> None:
-        """Say how the search stands, and how old that is."""
+        """Write the status of the search and its time into the note."""
         self.note.write(f"{self.status}\n\n{last_read}\n\n{_ABOUT}")
 
     def system_attrs(self) -> dict[str, Any]:
-        """Where optuna-dashboard looks for the note and the names of objectives."""
+        """Return the note and the names of objectives, as optuna-dashboard expects them."""
         return {**self.names, **self.note.attributes}
 
 
 class Mirror(BaseStorage):
-    """The search as study 1, and the parts of its verification, as far as there are any."""
+    """Storage with the search as study 1, followed by the existing parts of its verification."""
 
     def __init__(self, run: RunRecord) -> None:
-        """Look at the run for the first time."""
+        """Read the run for the first time."""
         self._copies: dict[int, _Copied] = {1: _Copied(run)}
         self._parts = Parts(run)
         self._read = datetime.now().astimezone()
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again. Called by one thread; whoever reads meanwhile sees the old or the new."""
+        """Read the studies again.
+
+        Only one thread may call this. Other threads can read at the same time and see either the
+        old or the new state of a study.
+        """
         copies = dict(self._copies)
         now = datetime.now().astimezone()
         if verification_path(copies[1].run.folder).exists():
@@ -107,7 +112,7 @@ class Mirror(BaseStorage):
         self._copies, self._read = copies, now
 
     def fail(self, reason: str) -> None:
-        """Say in the notes that the study could not be read, and since when."""
+        """Write into the notes that the study cannot be read, since when, and the reason."""
         words = f"Reading fails since {self._read:%Y-%m-%d %H:%M}: {plain(reason)}."
         for copied in self._copies.values():
             copied.write(f"**{words} This is what was read before.**")
@@ -118,7 +123,7 @@ class Mirror(BaseStorage):
         run = copied.run
         trials = []
         for trial in run.study.get_trials(deepcopy=False):
-            # Optuna hands out the same object for a trial that has ended.
+            # Optuna returns the same object each time for a trial that has ended.
             seen = copied.known.get(trial.number)
             if seen is None or seen[0] is not trial:
                 seen = copied.known[trial.number] = trial, _shown(study_id, run, trial)
@@ -136,7 +141,7 @@ class Mirror(BaseStorage):
         )
         copied.trials = trials
 
-    # What optuna-dashboard reads.
+    # Methods that optuna-dashboard calls to read.
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """See `BaseStorage`."""
@@ -193,7 +198,7 @@ class Mirror(BaseStorage):
         trials = self._of(study_id).trials
         return [trial for trial in trials if states is None or trial.state in states]
 
-    # What it could write, if `search.dashboard.server` let the request through.
+    # Methods that write. `search.dashboard.server` already rejects such requests.
 
     def _refuse(self, *arguments: Any, **named: Any) -> NoReturn:
         raise InputError("the dashboard only shows a study")
@@ -208,10 +213,10 @@ class Mirror(BaseStorage):
 def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
     """Return a trial as the dashboard shows it, with the cells of its row as attributes.
 
-    A raced trial is shown as pruned: as a complete one, its prediction could be on the front.
+    A raced trial is shown as pruned. If it were complete, its prediction could be on the front.
     """
     ours = Trial.of(trial)
-    # The trial's own number, state, values and parameters say these.
+    # The trial's own fields already hold these cells.
     own = ("trial", "state", "max_psnr_gt_db", run.objective.steps_key)
     cells = {
         key: value
@@ -235,12 +240,12 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
 
 
 def _told(attributes: StudyAttributes) -> dict[str, Any]:
-    """Of the study's attributes, those that a person reads."""
+    """Return the attributes of the study that are of interest to viewers."""
     told = {"trials": attributes.trials, "concurrent": attributes.concurrent}
     told = {key: value for key, value in told.items() if value is not None}
     return {**told, **{f"code {k}": v for k, v in attributes.code.items()}}
 
 
 def plain(text: str) -> str:
-    """Escape text for Markdown: names and reasons come from files."""
+    """Escape text for Markdown, because names and reasons come from files."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$:@])", r"\\\1", " ".join(text.split()))

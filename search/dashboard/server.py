@@ -1,4 +1,7 @@
-"""optuna-dashboard over a copy of a run's study, on loopback: read-only, and with no password."""
+"""Server of optuna-dashboard for a copy of a run's study: read-only and without a password.
+
+The server listens on loopback by default.
+"""
 
 from __future__ import annotations
 
@@ -26,44 +29,49 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
-    """The standard library's, a thread for each request, as optuna-dashboard itself uses it."""
+    """The standard library's server with one thread per request, as in optuna-dashboard."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        """Bind to a host, also one of IPv6, and a port."""
+        """Bind to a host, which may be an IPv6 address, and a port."""
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Without looking up the host's name, for which a machine may wait long."""
+        """Bind without looking up the host's name, which may take long."""
         socketserver.TCPServer.server_bind(self)
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no news."""
+        """Ignore errors such as a closed connection to a browser."""
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """Address of the server for a browser."""
         host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
         return f"http://{host}:{self.server_port}/"
 
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """No line for each request."""
+        """Log nothing for each request."""
 
 
 @contextmanager
 def dashboard(run: RunRecord, host: str, port: int | None) -> Iterator[Server]:
-    """A server that is bound and answers once it is told to; the copy follows the run meanwhile.
+    """Create a bound server, which the caller starts, and refresh its copy of the study.
 
-    port: None for 8080, or where that is taken for any that is free. InputError where
-    optuna-dashboard is not installed, and for a host or port that cannot be had.
+    Args:
+        run: Run to show.
+        host: Host to listen on.
+        port: Port to listen on; None means 8080, or any free port if 8080 is taken.
+
+    Raises:
+        InputError: If optuna-dashboard is not installed, or the host or port is not available.
     """
     try:
         import optuna_dashboard
@@ -107,10 +115,12 @@ def _bound(host: str, port: int | None) -> Iterator[Server]:
 
 
 def read_only(app: App, *, local: bool) -> App:
-    """Refuses whatever would write.
+    """Wrap an application so that requests that would write are rejected.
 
-    local: also refuses requests that name another host, as those of a foreign page do whose name
-    was pointed at this machine.
+    Args:
+        app: Application to wrap.
+        local: Whether to reject requests for any host other than loopback. This prevents DNS
+            rebinding, where a foreign page's host name resolves to this machine.
     """
 
     def guarded(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -132,15 +142,16 @@ def _refusal(start: Callable[..., Any], status: str, reason: str) -> Iterable[by
 
 
 def _follow(mirror: Mirror, ended: threading.Event) -> None:
-    """Look again every other second; a study that cannot be read now is read later, and meanwhile
-    its note says so.
+    """Refresh the copy every `REFRESH_S` seconds until `ended` is set.
+
+    If the study cannot be read, its note says so and the next refresh tries again.
     """
     while not ended.wait(REFRESH_S):
         try:
             mirror.refresh()
         except (
             Exception
-        ) as error:  # Of any kind: a thread that ended would show an old copy as new.
-            # The messages of others may hold an address.
+        ) as error:  # If this thread ended, the dashboard would show an old copy as new.
+            # Messages of other errors may hold an address.
             known = isinstance(error, InputError | WorkError | OSError)
             mirror.fail(brief(error) if known else type(error).__name__)

@@ -1,4 +1,4 @@
-"""The best PSNR_GT so far, over iterations."""
+"""Plot of the best PSNR_GT so far over iterations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ def plot_attainment(
     budget: int | None = None,
     style: Style = "screen",
 ) -> Plot:
-    """Draw the best PSNR_GT so far of the best schedule for a budget and of the candidates, each as
-    a mean over replicates, and the envelope of all schedules.
+    """Draw the best PSNR_GT so far over iterations.
 
-    ranked: the result of `rank_by_budget`, if it is known already. budget: the search's own by
-    default.
+    The plot shows the best schedule for a budget, the candidates and the envelope of all schedules.
+    Each curve is a mean over replicates.
+
+    Args:
+        run: Run to plot.
+        ranked: Result of `rank_by_budget`, if it is already known.
+        budget: Budget in iterations; by default the search's own.
+        style: Style of the plot.
     """
     output, whole = run.objective.output, run.experiment.trainer.iterations
     budget = whole if budget is None else budget

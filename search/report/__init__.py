@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that works offline, from a mail attachment too."""
+"""The report of a run: one HTML file that works offline, even as a mail attachment."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ NAME = "report.html"
 
 
 def write_report(run: RunRecord, output: Path | None = None) -> Path:
-    """Write the report of a run as it is now, by default into its folder; returns the path.
+    """Write the report of a run in its present state.
 
-    InputError if it cannot be written.
+    Args:
+        run: Run to report.
+        output: Path of the file; by default `report.html` in the run's folder.
+
+    Returns:
+        The path of the written file.
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     from dipstage.documents.whole_files import write_whole
     from dipstage.errors import InputError

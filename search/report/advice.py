@@ -1,4 +1,4 @@
-"""The top of the report, in words: which schedule to use, and how certain that is."""
+"""Advice at the top of the report: the schedule to use and the certainty of that choice."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 class Advice:
     """The first screen of the report.
 
-    word: the verdict of the schedule, `not verified`, or nothing where there is no schedule.
-    number: the trial that the report opens with. sure: how certain that is, in
-    sentences. commands: what to type next, each with what it does.
+    Args:
+        headline: Advice in one line.
+        word: Verdict on the schedule, or `not verified`; empty if there is no schedule.
+        number: Number of the trial that the report shows first; None if there is no schedule.
+        sure: Sentences that state the certainty of the advice.
+        commands: Commands to run next, each with its effect.
+        standings: Rows of the table of verdicts.
     """
 
     headline: str
@@ -117,7 +121,7 @@ def _word(trial: Trial, verification: Verification | None) -> str:
 
 
 def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[str]:
-    """Yield what the search itself measured, and why that is not enough."""
+    """Yield sentences on the results of the search itself and on why they are insufficient."""
     plain = plain_of(records)
     n = len(trial.replicates)
     if trial.is_plain:
@@ -157,7 +161,7 @@ def _steps_words(each: Comparison) -> str:
 
 
 def _range(difference: Difference, digits: int) -> str:
-    """Return the 95 % interval in words, or that there is none."""
+    """Return the 95 % interval in words, or a remark that there is none."""
     if difference.low is None or difference.high is None:
         return " (one picture, so no interval)"
     return f" (95 % interval {difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
@@ -214,7 +218,7 @@ def _meaning(verdict: Verdict | None) -> str:
 
 
 def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str]:
-    """Yield other schedules that are better than plain DIP in an objective."""
+    """Yield a sentence on other schedules that are better than plain DIP in an objective."""
     parts = []
     for other in verification.of_role("found"):
         verdict = verification.verdict_of(other.name)

@@ -1,4 +1,4 @@
-"""What the report draws of curves: means over replicates, their best so far, and the envelope."""
+"""Curves for the report: means over replicates, their best so far, and the envelope."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from search.store.run import RunRecord
 
 Curve = NDArray[np.float64]
 _READERS = 16
-"""Files read at the same time from object storage, where each read is slow."""
+"""Number of files read in parallel from object storage, where each read is slow."""
 
 
 @dataclass
 class Curves:
     """Thinned curves of all trials by number, as plain data in hundredths of a dB.
 
-    missing: trials with a file that could not be read. envelope: best of the complete trials.
+    Args:
+        by_trial: Curves of each trial by its number.
+        missing: Names of trials with a file that could not be read.
+        envelope: Highest best-so-far curve of the complete trials; None if there are none.
     """
 
     by_trial: dict[int, dict[str, Any]]
@@ -36,7 +39,7 @@ class Curves:
 
 
 def gather(run: RunRecord, trials: list[Trial]) -> Curves:
-    """Read, average and thin the curves, one trial at a time to save memory."""
+    """Read, average and thin the curves of one trial after another to save memory."""
     output, budget = run.objective.output, run.experiment.trainer.iterations
     by_trial: dict[int, dict[str, Any]] = {}
     missing: list[str] = []
@@ -59,7 +62,7 @@ def gather(run: RunRecord, trials: list[Trial]) -> Curves:
 def _read(
     run: RunRecord, trials: list[Trial]
 ) -> Iterator[tuple[Trial, dict[Output, list[Any]] | None]]:
-    """Yield PSNR_GT of each trial's replicates by output; None where a file cannot be read."""
+    """Yield PSNR_GT of each trial's replicates by output; None if a file cannot be read."""
     with ThreadPoolExecutor(_READERS) as pool:
         for trial in trials:
             if not trial.replicates:
@@ -78,7 +81,7 @@ def _read(
 
 
 def _thinned(trial: Trial, read: dict[Output, list[Any]], attained: Curve) -> dict[str, Any]:
-    """Return means over the replicates, up to the end of the shortest."""
+    """Return thinned means over the replicates, up to the end of the shortest replicate."""
     shortest = min(len(curve) for curve in read["raw"])
     means = {
         output: np.mean([np.asarray(c[:shortest], np.float64) for c in curves], axis=0)
@@ -97,5 +100,5 @@ def _thinned(trial: Trial, read: dict[Output, list[Any]], attained: Curve) -> di
 
 
 def centi(curve: Curve) -> list[int | None]:
-    """Return rounded hundredths; None for values that are not finite."""
+    """Return values in rounded hundredths; None for values that are not finite."""
     return [round(100 * value) if np.isfinite(value) else None for value in curve.tolist()]

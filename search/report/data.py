@@ -1,4 +1,4 @@
-"""What the report's charts are drawn from, as plain data for JSON."""
+"""Data of the report's charts, as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from search.verification.result import Verification
 
 MAX_STAGES = 100
-"""Maximum number of stages that are drawn; longer schedules are sampled evenly."""
+"""Maximum number of drawn stages; longer schedules are sampled evenly."""
 _OF_EACH_OUTPUT = ("max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "final_psnr_gt_db")
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The data, and notes on them. text: alternative texts by chart."""
+    """Data of the charts.
+
+    Args:
+        content: Plain data for JSON.
+        notes: Remarks on the data.
+        text: Alternative text of each chart by its name.
+    """
 
     content: dict[str, Any]
     notes: list[str]
@@ -37,7 +43,7 @@ class Gathered:
 def gather_data(
     run: RunRecord, records: list[Trial], advice: Advice, verification: Verification | None
 ) -> Gathered:
-    """Return all data but the pictures."""
+    """Return all data except the pictures."""
     plain = plain_of(records)
     curves, decided = gather(run, records), importance_of(run)
     moments = history(run)
@@ -153,7 +159,7 @@ def _staircase(trial: Trial) -> list[list[float]]:
 
 
 def _params(run: RunRecord, records: list[Trial]) -> list[dict[str, Any]]:
-    """Return the sampled parameters in the order of the study, without weights of free splits."""
+    """Return the sampled parameters in the study's order, without the weights of free splits."""
     distributions: dict[str, Any] = {}
     for trial in run.study.get_trials(deepcopy=False):
         for name, distribution in trial.distributions.items():
@@ -197,7 +203,7 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
 
 
 def _rounded(value: Any, digits: int) -> Any:
-    """Round a float, with None for values that JSON lacks; return anything else unchanged."""
+    """Round a float, or return None if it is not finite; return other values unchanged."""
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The report's page: template, styles, scripts and data in one file."""
+"""The report's page, which combines template, styles, scripts and data in one file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRIPTS = (
     "base.js", "front.js", "schedule.js", "pictures.js", "parameters.js", "table.js", "start.js"
 )  # fmt: skip
 MAX_BYTES = 9_700_000
-"""Maximum size of the page: mail takes 10 MB. Pictures get the room that the rest leaves."""
+"""Maximum size of the page, because mail accepts 10 MB. Pictures fill the remaining space."""
 
 
 def render(run: RunRecord) -> str:
@@ -75,7 +75,7 @@ def render(run: RunRecord) -> str:
 
 
 def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
-    """Return the map from dB to places on a strip 120 wide that shows all gains and 0."""
+    """Return the map from dB to positions on a strip of width 120 that shows all gains and 0."""
     ends = [0.0]
     for row in standings:
         ends += [row.comparison.psnr_db.mean] if row.comparison else []
@@ -85,7 +85,7 @@ def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
 
 
 def embed(content: Any) -> str:
-    """Return plain data as JSON without characters of HTML: it stands within a script element."""
+    """Return plain data as JSON that is safe inside a script element of HTML."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -109,14 +109,14 @@ def asset(name: str) -> str:
 
 @cache
 def script() -> str:
-    """Return the page's own scripts as one."""
+    """Return the page's own scripts as one script."""
     parts = "\n".join(asset(name) for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{parts}\n}})();\n'
 
 
 @cache
 def plotly() -> str:
-    """Return plotly.js as the Python package ships it."""
+    """Return plotly.js from the Python package."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())

@@ -1,7 +1,7 @@
-"""Pictures for the report: ground truth and observation made again, outputs as the run kept them.
+"""Pictures for the report: recomputed ground truth and observation, and stored outputs.
 
-All are PNG, without loss; of large ones the centre is shown. What does not fit the report's size is
-left out, and the report says so.
+All pictures are lossless PNG. Only the centre of large pictures is shown. Pictures that do not fit
+the report's size are left out, and the report says so.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ if TYPE_CHECKING:
     from search.verification.result import Verification
 
 SIDE = 256
-"""Side in pixels of what is shown: the centre of larger pictures."""
+"""Maximum side of shown pictures, in pixels; larger pictures are cut to their centre."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a group of pictures comes from: a run, which of its trials is which of the search's,
-    and plain DIP among them.
+    """Source of a group of pictures.
+
+    Args:
+        run: Run that holds the pictures.
+        title: Words that name the source; empty for the search.
+        trials: Trials of the run by the numbers of the corresponding trials of the search.
+        plain: Plain DIP among the run's trials; None if there is none.
     """
 
     run: RunRecord
@@ -43,7 +48,7 @@ class Source:
 
 @dataclass
 class Gallery:
-    """Pictures as plain data, and what had to be left out, in words."""
+    """Pictures as plain data, and notes on those that are left out."""
 
     groups: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -52,7 +57,7 @@ class Gallery:
 def sources(
     run: RunRecord, records: list[Trial], plain: Trial | None, verification: Verification | None
 ) -> list[Source]:
-    """Return the search's pictures, then those of its verification."""
+    """Return the sources of the search's pictures and of its verification's."""
     trials = {trial.number: trial for trial in records if trial.replicates}
     found = [Source(run, "", trials, plain)]
     if verification is not None:
@@ -68,11 +73,17 @@ def sources(
 
 
 def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: int) -> Gallery:
-    """As many as fit `room` bytes: those of the trials in `first`, in their order, then the others,
-    up to the first that does not fit.
+    """Return as many pictures as fit.
 
-    Nothing is shown of a picture for which ground truth, observation, plain DIP and the first trial
-    do not fit together.
+    The trials in `first` come first, in their order, followed by the others, up to the first
+    picture that does not fit. A group is left out entirely if its ground truth, observation, plain
+    DIP and first trial do not fit together.
+
+    Args:
+        found: Sources of the pictures.
+        first: Numbers of the trials that take precedence.
+        output: Output of which the scores are given.
+        room: Available size in bytes.
     """
     gallery = Gallery()
     made = [(source, group) for source in found for group in _groups(source, gallery)]
@@ -106,7 +117,7 @@ def _fill(
     gallery: Gallery,
     room: int,
 ) -> bool:
-    """Add these trials' pictures up to the first that does not fit; return whether all did."""
+    """Add the trials' pictures up to the first that does not fit; return whether all fit."""
     for number in numbers:
         for source, group in kept:
             _add(source, number, group, output, gallery)
@@ -118,7 +129,7 @@ def _fill(
 
 
 def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
-    """Return a group for each picture with the first seed, without outputs yet."""
+    """Return a group without outputs for each picture with the first seed."""
     run = source.run
     experiment = run.experiment
     seed = experiment.seeds[0]
@@ -159,7 +170,7 @@ def _loaded(run: RunRecord, gallery: Gallery) -> dict[str, Picture]:
 
 
 def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:
-    """Return ground truth, observation and its PSNR_GT; both are cut to what is shown."""
+    """Return ground truth and observation, cut to the shown part, and the PSNR_GT."""
     from dipstage.randomness import Streams
     from dipstage.trainer import observe
 
@@ -187,7 +198,7 @@ def _add(
 def _output(
     source: Source, trial: Trial, group: dict[str, Any], output: Output, gallery: Gallery
 ) -> dict[str, Any] | None:
-    """Return a trial's output at its maximum; None where the run kept none."""
+    """Return a trial's output at its maximum; None if the run kept none."""
     replicate = trial.replicates.get(group["key"])
     try:
         content = source.run.picture(trial, group["key"])
@@ -207,7 +218,7 @@ def _output(
 
 
 def _cut(content: bytes) -> bytes:
-    """Return a PNG unchanged, or the centre of a large one; reject any other format."""
+    """Return a small PNG unchanged or the centre of a large one; reject other formats."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -1,4 +1,4 @@
-"""Thinning of curves: no maximum moves, and no stage switch is lost."""
+"""Thinning of curves that keeps every maximum and every stage switch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 POINTS = 150
-"""Points of a thinned curve, besides stage switches and maxima."""
+"""Number of points of a thinned curve, not counting stage switches and maxima."""
 
 
 def kept(
     curves: Sequence[NDArray[np.floating[Any]]], always: Iterable[int] = (), points: int = POINTS
 ) -> NDArray[np.int64]:
-    """Return the iterations, in rising order, at which curves of equal length are drawn.
+    """Return the iterations at which curves are drawn, in increasing order.
 
-    They are the ends, each curve's first maximum, those of `always` that exist, and the lowest and
-    highest point of the first curve in equal stretches, which keeps its envelope.
+    The result contains both ends, the first maximum of each curve and the valid iterations in
+    `always`. It also contains the lowest and the highest point of the first curve in each of
+    several equal intervals, which preserves the envelope of that curve.
+
+    Args:
+        curves: Curves of equal length.
+        always: Iterations to keep if they exist.
+        points: Number of points, not counting maxima and `always`.
     """
     length = len(curves[0])
     wanted = {0, length - 1, *(int(np.argmax(curve)) for curve in curves)}

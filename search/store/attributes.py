@@ -1,7 +1,7 @@
-"""The user attributes of studies and trials: their names, types and how they are read and written.
+"""Names and types of the user attributes of studies and trials, and functions to access them.
 
-Nothing else knows these names, which docs/files.md documents. Studies of earlier versions lack some
-attributes, so each has a default.
+No other module knows these names, which docs/files.md documents. Studies of earlier versions lack
+some attributes, so each attribute has a default.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from search.experiment.objectives import Objective, Score
 from search.store.replicate import Replicate
 
 _REPLICATE = "replicate:"
-"""Prefix of the attributes that hold a trial's finished replicates, before their keys."""
+"""Prefix in the names of attributes that hold finished replicates; the key follows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Changes that a resume accepted, and its date."""
+    """Changes that a resume accepted, with the date of the resume."""
 
     date: str
     changes: Sequence[str]
@@ -35,13 +35,18 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyAttributes:
-    """What a study says of its run.
+    """Attributes of a study that describe its run.
 
-    made: whether the run has a folder yet; None in a study that is nobody's leftover.
-    experiment, code: as frozen, and the versions that it began with. pictures: SHA-256 by label.
-    trials: sampled trials asked for. cores: what `cpus_per_trial: auto` came to, as sums depend on
-    it. concurrent: trials at a time. driven_since: when the last driver began. logged_as: by what
-    name loggers know the study, as runs of one name may share a server.
+    Args:
+        made: Whether the run has a folder yet; None in a study that cannot be a leftover.
+        experiment: The frozen experiment.
+        code: Versions of the code at the start of the run.
+        pictures: SHA-256 of each picture by its label.
+        trials: Requested number of sampled trials.
+        cores: Resolved value of `cpus_per_trial: auto`, on which floating-point sums depend.
+        concurrent: Number of trials that run at the same time.
+        driven_since: Start time of the last driver.
+        logged_as: Name of the study in loggers, because runs of one name may share a server.
     """
 
     made: bool | None = None
@@ -59,7 +64,7 @@ class StudyAttributes:
 
     @classmethod
     def of(cls, study: Study) -> StudyAttributes:
-        """Read them."""
+        """Read the attributes of a study."""
         found = {name: value for name, value in study.user_attrs.items() if name in _STUDY}
         if "objective" in found:
             found["objective"] = Objective(**found["objective"])
@@ -80,8 +85,12 @@ def write(study: Study, **values: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """Why a trial was raced: the predicted final score, how many replicates it rests on, and the
-    chance that it is wrong.
+    """Reason for which a trial was raced.
+
+    Args:
+        estimate: Predicted final score.
+        replicates: Number of replicates behind the prediction.
+        chance: Probability that the decision is wrong.
     """
 
     estimate: Score
@@ -91,11 +100,15 @@ class Raced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialAttributes:
-    """What the study says of a trial besides its replicates; what does not apply is None.
+    """Attributes of a trial other than its replicates; None if they do not apply.
 
-    alone: why it is to have a GPU or a machine for itself. death, deaths: why its last worker died,
-    and how many did. interrupted: the driver ended before the trial had a schedule, so that it
-    counts for nothing. wall_s: seconds of training over its replicates.
+    Args:
+        alone: Reason for which the trial needs a GPU or a machine for itself.
+        death: Reason for which its last worker died.
+        deaths: Number of its workers that died.
+        interrupted: Whether the driver ended before the trial had a schedule. Such a trial is
+            ignored.
+        wall_s: Total training time of its replicates, in seconds.
     """
 
     candidate: str | None = None
@@ -112,7 +125,7 @@ class TrialAttributes:
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialAttributes:
-        """Read them."""
+        """Read the attributes of a trial."""
         found = {name: value for name, value in trial.user_attrs.items() if name in _TRIAL}
         if "raced" in found:
             found["raced"] = Raced(
@@ -122,11 +135,11 @@ class TrialAttributes:
 
     @property
     def schedule(self) -> Schedule | None:
-        """The trial's schedule; None before it has one."""
+        """The trial's schedule; None until it has one."""
         return Schedule.from_pairs(self.stages, any_order=True) if self.stages else None
 
     def to_plain(self) -> dict[str, Any]:
-        """Return those that apply, by their names on disk."""
+        """Return the attributes that apply, by their names on disk."""
         plain: dict[str, Any] = to_plain(self, {})
         return plain
 
@@ -136,7 +149,7 @@ _TRIAL = frozenset(each.name for each in fields(TrialAttributes))
 
 
 def replicate_attribute(key: str, replicate: Replicate) -> dict[str, Any]:
-    """Return the attribute that holds a finished replicate, by its name on disk."""
+    """Return a finished replicate as an attribute, by its name on disk."""
     return {_REPLICATE + key: replicate.to_plain()}
 
 
@@ -156,17 +169,17 @@ def replicates(trial: FrozenTrial) -> dict[str, Replicate]:
 
 
 def is_candidate(trial: FrozenTrial) -> bool:
-    """Whether a trial is a candidate of the experiment, and not sampled."""
+    """Return whether a trial is a candidate of the experiment rather than sampled."""
     return "candidate" in trial.user_attrs
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a driver died before the trial had a schedule, so that it counts for nothing."""
+    """Return whether the driver died before the trial had a schedule; such trials are ignored."""
     return bool(trial.user_attrs.get("interrupted"))
 
 
 def without_attributes(trial: FrozenTrial) -> FrozenTrial:
-    """Return a copy for Optuna's samplers and forests, which have no use for attributes."""
+    """Return a copy without user attributes, for Optuna's samplers and forests."""
     bare = copy.copy(trial)
     bare.user_attrs = {}
     return bare

@@ -1,8 +1,8 @@
-"""The digest of the code that computes numbers: what a resume compares with the code of its run.
+"""Digest of the code that computes numbers, which a resume compares with the code of its run.
 
-It covers the modules of `dipstage` that training imports, directly or through each other, as their
-syntax trees. Comments, docstrings, the text of errors and of settings, and everything that only
-reads, writes or shows may change without changing the digest.
+The digest covers the syntax trees of the modules of `dipstage` that training imports, directly or
+indirectly. It does not depend on comments, docstrings, the text of errors and settings, or code
+that only reads, writes or displays.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 ROOTS = ("trainer", "images", "presets", "controls")
-"""Where the search for imports begins: training, its pictures, and the schedules given by name."""
+"""Modules from which imports are followed: training, its pictures and the named schedules."""
 NO_NUMBERS = ("documents", "terminal", "errors", "renamed", "interrupts")
-"""Packages and modules that training imports for reading, writing, showing and refusing."""
+"""Packages and modules that training imports only for input, output and error messages."""
 _TEXTS = ("help", "rule", "words")
-"""Keyword arguments that hold text for people."""
+"""Keyword arguments that hold text for users."""
 _NO_MEANING = ("ctx", "kind", "type_comment", "type_ignores")
-"""Fields of syntax trees that other fields imply, or that do nothing."""
+"""Fields of syntax trees that have no effect or are implied by other fields."""
 
 
 def digest_of(package: Path) -> str:
@@ -30,7 +30,7 @@ def digest_of(package: Path) -> str:
         package: Folder of the package `dipstage`.
 
     Returns:
-        16 hexadecimal digits, the same on all versions of Python.
+        16 hexadecimal digits, which do not depend on the version of Python.
     """
     digest = hashlib.sha256()
     for name, tree in sorted(covered(package).items()):
@@ -39,7 +39,7 @@ def digest_of(package: Path) -> str:
 
 
 def covered(package: Path) -> dict[str, ast.Module]:
-    """Return the syntax trees of the covered modules, by dotted names below `package`."""
+    """Return the syntax trees of the covered modules, by their dotted names within `package`."""
     found: dict[str, ast.Module] = {}
     waiting = list(ROOTS)
     while waiting:
@@ -55,7 +55,7 @@ def covered(package: Path) -> dict[str, ast.Module]:
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Yield modules, and names that may be modules, that a tree imports from the package."""
+    """Yield the names that a tree imports from the package; some may not be modules."""
     for node in _walk_run_time(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -69,7 +69,7 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 def _walk_run_time(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes but those that only type checkers read."""
+    """Yield all nodes except those that only type checkers read."""
     if _is_type_checking(node):
         return
     yield node
@@ -82,7 +82,7 @@ def _is_type_checking(node: ast.AST) -> bool:
 
 
 def _content(node: Any) -> Any:
-    """Return what a syntax tree computes, as nested tuples."""
+    """Return the part of a syntax tree that affects numbers, as nested tuples."""
     if isinstance(node, list):
         return tuple(_content(item) for item in node if not _computes_nothing(item))
     if not isinstance(node, ast.AST):
@@ -98,7 +98,7 @@ def _content(node: Any) -> Any:
 
 
 def _computes_nothing(node: Any) -> bool:
-    """Whether an item of a list is a docstring, a text for people, or an import for neither."""
+    """Return whether a list item is a docstring, a text for users or an uncovered import."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     if isinstance(node, ast.keyword):
@@ -110,5 +110,5 @@ def _computes_nothing(node: Any) -> bool:
 
 
 def _makes_error(call: ast.Call) -> bool:
-    """Whether a call makes an exception: its arguments are the message."""
+    """Return whether a call creates an exception; its arguments are then only a message."""
     return ast.unparse(call.func).endswith(("Error", "SystemExit"))

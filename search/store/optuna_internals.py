@@ -1,6 +1,6 @@
-"""Everything private of Optuna that is used here, as read in Optuna 5.0.0.
+"""All uses of Optuna's private names, written for Optuna 5.0.0.
 
-An upgrade of Optuna has this file to look at; a test says what of it has moved.
+Review this file when Optuna is upgraded. A test reports private names that have changed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,27 @@ from sqlalchemy.orm import Session
 __all__ = ["SCHEMA", "FrozenStudy", "HookedStorage", "models"]
 
 SCHEMA = "v3.2.0.a"
-"""Of Optuna's tables, as `search.store.rows` knows them."""
+"""Version of Optuna's database schema that `search.store.rows` supports."""
 
 
 class HookedStorage(RDBStorage):
     """Optuna's storage with public names for its private methods.
 
-    Optuna's cache, which stands before every such storage, calls those that are defined here under
-    both names.
+    Optuna's cache wraps every such storage and calls the private names. They forward to the public
+    methods, so a subclass overrides only the public ones.
     """
 
     def find_trials(
         self, study_id: int, states: Container[TrialState] | None, besides: set[int], after: int
     ) -> list[FrozenTrial]:
-        """Return a study's trials in these states whose id is above `after` or in `besides`."""
+        """Return trials of a study by state and id.
+
+        Args:
+            study_id: Id of the study.
+            states: States of the trials; None means all states.
+            besides: Ids of trials to return even if they are not above `after`.
+            after: Other trials are returned only if their id is above this one.
+        """
         return list(RDBStorage._get_trials(self, study_id, states, besides, after))
 
     def _get_trials(
@@ -47,7 +54,7 @@ class HookedStorage(RDBStorage):
         return self.find_trials(study_id, states, included_trial_ids, trial_id_greater_than)
 
     def create_trial(self, study_id: int, template: FrozenTrial | None = None) -> FrozenTrial:
-        """Create a trial."""
+        """Create a trial, optionally from a template."""
         return RDBStorage._create_new_trial(self, study_id, template)
 
     def _create_new_trial(
@@ -56,18 +63,18 @@ class HookedStorage(RDBStorage):
         return self.create_trial(study_id, template_trial)
 
     def write_param(self, *arguments: Any) -> None:
-        """Write a trial's parameter."""
+        """Write a parameter of a trial."""
         RDBStorage._set_trial_param(self, *arguments)
 
     def _set_trial_param(self, *arguments: Any) -> None:
         self.write_param(*arguments)
 
     def session(self) -> AbstractContextManager[Session]:
-        """Open a session that is committed at the end of the block."""
+        """Open a session that commits at the end of the `with` block."""
         return _create_scoped_session(self.scoped_session)
 
     def insert_trial(self, session: Session, study_id: int, template: FrozenTrial) -> Any:
-        """Insert a trial's rows within a session; returns its model."""
+        """Insert a trial's rows within a session and return the trial's model."""
         return self._get_prepared_new_trial(study_id, template, session)
 
     def insert_attribute(self, session: Session, trial_id: int, key: str, value: Any) -> None:
@@ -91,7 +98,7 @@ def id_of_trial(trial: Trial | FrozenTrial) -> int:
 
 
 def set_trial_id(trial: FrozenTrial, identity: int) -> None:
-    """Give a trial its id."""
+    """Set the id of a trial."""
     trial._trial_id = identity
 
 
@@ -108,10 +115,13 @@ def system_attributes(study: Study) -> dict[str, Any]:
 
 
 def content_of(trial: Trial, study: Study) -> FrozenTrial:
-    """Return what a trial that was asked for holds so far."""
+    """Return the present content of a trial that the study's `ask` created."""
     return study._storage.get_trial(trial._trial_id)
 
 
 def stand_in_for_study(storage: Any) -> SimpleNamespace:
-    """Return what optuna-dashboard's `save_note` takes for a study: a trial without an id."""
+    """Return an object that optuna-dashboard's `save_note` accepts in place of a study.
+
+    It looks like a trial without an id.
+    """
     return SimpleNamespace(storage=storage, study=SimpleNamespace(_study_id=0), _trial_id=None)

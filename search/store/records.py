@@ -1,4 +1,4 @@
-"""What the study holds of each trial, and what is asked of many of them: rows, front, picks."""
+"""Records of trials as the study holds them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ _STATES: dict[TrialState, State] = {
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial as the study holds it; `candidate` is the name of a candidate.
+    """One trial as the study holds it.
 
-    values: both objectives of a complete trial. estimate: what a raced trial's were predicted to
-    be when it was stopped.
+    Args:
+        candidate: Name of the candidate; None for a sampled trial.
+        values: Both objectives of a complete trial; otherwise None.
+        estimate: Objectives of a raced trial, as predicted when it was stopped; otherwise None.
     """
 
     number: int
@@ -50,7 +52,7 @@ class Trial:
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> Trial:
-        """From Optuna's record."""
+        """Create a record from Optuna's trial."""
         attributes = TrialAttributes.of(trial)
         state = _STATES.get(trial.state, "failed")
         if state == "complete" and attributes.raced is not None:
@@ -73,38 +75,42 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The candidate's name, else `trial N`."""
+        """The candidate's name, or `trial N` for a sampled trial."""
         return self.candidate or f"trial {self.number}"
 
     @property
     def is_plain(self) -> bool:
-        """Whether the schedule is plain DIP: one stage, the observation."""
+        """Whether the schedule is plain DIP: a single stage that targets the observation."""
         return self.schedule is not None and self.schedule.is_plain
 
     @property
     def outcomes(self) -> dict[str, dict[str, Any]]:
-        """The replicates as plain data, as version 0.1 had them."""
+        """The replicates as plain data, in the form of version 0.1."""
         return {key: replicate.to_plain() for key, replicate in self.replicates.items()}
 
     @property
     def score(self) -> Score:
-        """Both objectives; ValueError for a trial that is not complete."""
+        """Both objectives.
+
+        Raises:
+            ValueError: If the trial is not complete.
+        """
         if self.values is None:
             raise ValueError(f"{self.name} is not complete")
         return Score(*self.values)
 
     def measure(self, output: Output, key: str) -> Measure:
-        """Mean and spread of one score over the finished replicates."""
+        """Return the mean and standard deviation of one score over the finished replicates."""
         values = [float(getattr(r.scores(output), key)) for r in self.replicates.values()]
         mean = fmean(values)
         if len(values) == 1:
             return Measure(mean, 1, None)
-        # `statistics.stdev` adds fractions, which takes a second for 5,000 trials.
+        # `statistics.stdev` adds exact fractions, which takes one second for 5,000 trials.
         std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
         return Measure(mean, len(values), std)
 
     def measures(self, output: Output) -> OutputMeasures:
-        """All that a schedule file says of one output."""
+        """Return all measures of one output that a schedule file holds."""
         return OutputMeasures(
             max_psnr_gt_db=self.measure(output, "max_psnr_gt_db"),
             steps_to_max=self.measure(output, "steps_to_max"),
@@ -118,16 +124,16 @@ class Trial:
 
     @property
     def has_tolerance(self) -> bool:
-        """Whether steps to within a tolerance of the maximum were recorded."""
+        """Whether the replicates record the steps to a tolerance below the maximum."""
         return any(r.raw.steps_to_tolerance is not None for r in self.replicates.values())
 
     def censored(self, output: Output) -> int:
-        """Replicates whose maximum the end of the run may have cut off."""
+        """Return the number of replicates whose maximum may lie beyond the end of training."""
         return sum(bool(r.scores(output).censored) for r in self.replicates.values())
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the packages that the workers ran with; several are joined by a comma."""
+        """Versions of the workers' packages; several versions of one are joined by commas."""
         seen: dict[str, list[str]] = {}
         for replicate in self.replicates.values():
             for package, version in replicate.versions.items():
@@ -138,5 +144,5 @@ class Trial:
 
     @property
     def wall_s(self) -> float:
-        """Seconds of training over the finished replicates."""
+        """Total training time of the finished replicates, in seconds."""
         return sum(float(replicate.wall_s) for replicate in self.replicates.values())

@@ -1,4 +1,4 @@
-"""A replicate, one training run: the key that names it, and what the study keeps of it."""
+"""Records of replicates, each of which is one training run, and the keys that name them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.experiment.objectives import Objective, Score
 
 @dataclass(frozen=True, slots=True)
 class ReplicateKey:
-    """The picture (by its label) and seed of a replicate; as text `PICTURE-seedS`."""
+    """Label of the picture and seed of a replicate, written as `PICTURE-seedS`."""
 
     picture: str
     seed: int
@@ -24,28 +24,35 @@ class ReplicateKey:
 
     @classmethod
     def parse(cls, text: str) -> ReplicateKey:
-        """Return the key that a text names; the inverse of `str`."""
+        """Return the key for a text. This is the inverse of `str`."""
         picture, _, seed = text.rpartition("-seed")
         return cls(picture, int(seed))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicateScores(Scores):
-    """Scores of one output; `steps_to_tolerance` where the objective has a tolerance."""
+    """Scores of one output.
+
+    Args:
+        steps_to_tolerance: Steps to a tolerance below the maximum; None without a tolerance.
+    """
 
     steps_to_tolerance: int | None = None
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> ReplicateScores:
-        """Return the scores that the study holds as plain data."""
+        """Create scores from the study's plain data."""
         return cls(**_known(content, _SCORES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replicate:
-    """What the study keeps of a finished replicate, in the order of its keys on disk.
+    """A finished replicate as the study holds it, in the order of its keys on disk.
 
-    precision, compiled: None in studies of versions that did not record them.
+    Args:
+        precision: Precision of training; None in studies of versions that did not record it.
+        compiled: Whether the model was compiled; None in studies of versions that did not record
+            it.
     """
 
     stop: Stop
@@ -63,13 +70,13 @@ class Replicate:
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Replicate:
-        """Return the replicate that the study holds as plain data, whatever version wrote it."""
+        """Create a replicate from the study's plain data, which any version may have written."""
         typed: dict[str, Any] = {o: ReplicateScores.from_plain(content[o]) for o in OUTPUTS}
         typed["stop"] = Stop(content["stop"])
         return cls(**{**_known(content, _REPLICATE), **typed})
 
     def to_plain(self) -> dict[str, Any]:
-        """Return plain data for JSON, without what is None; the inverse of `from_plain`."""
+        """Return plain data for JSON without None values. This is the inverse of `from_plain`."""
         plain: dict[str, Any] = to_plain(self, {})
         return plain | {"stop": self.stop.value}
 
@@ -89,7 +96,7 @@ _REPLICATE = frozenset(field.name for field in fields(Replicate))
 
 
 def _known(content: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, Any]:
-    # A study has thousands of replicates, and hardly ever one of a newer version.
+    # This is the fast path: a study has thousands of replicates, rarely from a newer version.
     if content.keys() <= names:
         return content
     return {name: value for name, value in content.items() if name in names}

@@ -32,12 +32,19 @@ if TYPE_CHECKING:
     from search.store.lease import Holder
 
 PNG = b"\x89PNG\r\n\x1a\n"
-"""How a PNG begins."""
+"""Signature at the start of every PNG file."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run folder and its study; `address` is that of a database outside the folder."""
+    """A run folder and its study.
+
+    Args:
+        folder: Folder of the run.
+        study: Study of the run.
+        storage: Storage that holds the study.
+        address: Address of a database outside the folder; None for SQLite in the folder.
+    """
 
     folder: Path
     study: Study
@@ -49,7 +56,11 @@ class RunRecord:
 
     @classmethod
     def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Self:
-        """Open a run by its name; InputError if there is none."""
+        """Open a run by its name.
+
+        Raises:
+            InputError: If the run does not exist.
+        """
         folder = run_folder(name, runs_path(runs_dir))
         if not path_exists(folder / "experiment.yaml"):
             raise InputError(
@@ -59,23 +70,23 @@ class RunRecord:
 
     @classmethod
     def at(cls, folder: Path, name: str, storage: str | None = None) -> Self:
-        """Open the run in a folder that exists, whose study has this name."""
+        """Open the run in an existing folder, with the study of this name."""
         address = storage_address(storage)
         opened = open_storage(folder, address)
         return cls(folder, load_study(opened, name), opened, address)
 
     def reread(self) -> Self:
-        """The same run, with what has been written since it was opened."""
+        """Return the same run with everything that was written since it was opened."""
         return type(self)(self.folder, self.study, self.storage, self.address)
 
     @property
     def attributes(self) -> StudyAttributes:
-        """What the study says of the run now."""
+        """Present attributes of the study."""
         return StudyAttributes.of(self.study)
 
     @cached_property
     def experiment(self) -> Experiment:
-        """What is run, as the study has it. Read when asked for: it takes time to import."""
+        """The experiment as the study holds it, read on first use because its import is slow."""
         from search.experiment.model import validate
 
         recorded = self.attributes.experiment
@@ -84,7 +95,7 @@ class RunRecord:
 
     @cached_property
     def objective(self) -> Objective:
-        """What is optimised."""
+        """Objective of the search."""
         return self.attributes.objective
 
     @property
@@ -94,27 +105,27 @@ class RunRecord:
 
     @property
     def trials_wanted(self) -> int:
-        """Sampled trials asked for; candidates come on top."""
+        """Requested number of sampled trials, not counting candidates."""
         return self.attributes.trials
 
     @property
     def candidates_wanted(self) -> int:
-        """Candidates of the experiment."""
+        """Number of candidates of the experiment."""
         return len(self.attributes.candidates)
 
     def records(self) -> list[Trial]:
-        """All trials but those that a dead driver left without a schedule."""
+        """Return all trials except those that a dead driver left without a schedule."""
         known = self._known
         with _uncollected():
             found = self.study.get_trials(deepcopy=False)
-            # Optuna hands out the same object for a trial that has ended.
+            # Optuna returns the same object each time for a trial that has ended.
             for trial in found:
                 if trial.number not in known or known[trial.number][0] is not trial:
                     known[trial.number] = trial, Trial.of(trial)
         return [known[trial.number][1] for trial in found if not is_interrupted(trial)]
 
     def point(self, trial: Trial) -> Point | None:
-        """The point of the space that a sampled trial is; None for a candidate."""
+        """Return a sampled trial's point in the search space; None for a candidate."""
         from search.experiment.space import decode
 
         if trial.candidate is not None or self.experiment.space is None:
@@ -122,9 +133,10 @@ class RunRecord:
         return decode(trial.params, self.experiment.space)
 
     def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
-        """Per-iteration curves of a finished replicate (see `dipstage.outcome.Trace`).
+        """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).
 
-        InputError names a file that is missing or holds something else.
+        Raises:
+            InputError: If the file is missing or holds no curves.
         """
         path = curve_path(self.folder, trial.number, key)
         try:
@@ -135,10 +147,14 @@ class RunRecord:
             raise InputError(f"{path} cannot be read: {reason}") from None
 
     def picture(self, trial: Trial, key: str) -> bytes | None:
-        """The output of a replicate at its maximum as a PNG, of the objective's output.
+        """Return a replicate's output at its maximum as a PNG.
 
-        None where there is none: pictures are kept of the first seed alone, and of no run from
-        before they were. InputError for a file that holds something else.
+        Returns:
+            The picture of the objective's output, or None if no picture was kept. Pictures are kept
+            only for the first seed; early versions kept none.
+
+        Raises:
+            InputError: If the file cannot be read or holds no PNG.
         """
         path = picture_path(self.folder, trial.number, key)
         if not path_exists(path):
@@ -152,11 +168,11 @@ class RunRecord:
         return content
 
     def __repr__(self) -> str:
-        """In one line, without reading the study."""
+        """Return one line with the run's name, without reading the trials."""
         return f"<Run {self.name!r}>"
 
     def driver(self) -> Holder | None:
-        """The driver that is alive, on whatever machine; None where there is none."""
+        """Return the live driver on any machine; None if there is none."""
         from search.store.lease import holder
 
         return holder(self.storage, self.name)
@@ -164,7 +180,7 @@ class RunRecord:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Python looks for garbage whenever many objects are made, for a third of the time here."""
+    """Pause garbage collection, which would take a third of the time when many objects are made."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

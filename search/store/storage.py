@@ -1,7 +1,7 @@
 """The database of a study: SQLite in the run's folder, or a server that several people share.
 
-A server may restart or be away for a while. Every call waits for it, for `PATIENCE_S` at most;
-what cannot be waited out ends the search with a sentence, and a resume goes on.
+A server may restart or be unreachable for a while. Every call waits for it, for `PATIENCE_S` at
+most. A longer outage ends the search with an error message; a resume continues the search.
 """
 
 from __future__ import annotations
@@ -47,22 +47,26 @@ ADDRESS_VARIABLE = "DIPSEARCH_STORAGE"
 CREATION = "dipsearch:creation"
 """System attribute of a trial: the token of the call that created it."""
 PATIENCE_S = 120.0
-"""How long a call waits for a database server that is away."""
+"""Maximum time in seconds that a call waits for an unreachable database server."""
 _LOCKED_S = 60.0
-"""How long SQLite waits for another process that holds the file."""
+"""Maximum time in seconds that SQLite waits for another process to release the file."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-# An interrupt in the middle of a query is told by us; SQLAlchemy would print its traceback too.
+# We report an interrupt during a query; SQLAlchemy would also print its traceback.
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def storage_address(given: str | None = None) -> str | None:
-    """The address that a command was given, else the environment's; None for SQLite."""
+    """Return the given address, or else the one in the environment; None means SQLite."""
     return given or os.environ.get(ADDRESS_VARIABLE) or None
 
 
 def refuse_password(address: str) -> None:
-    """InputError for a password in a command line, where every process list shows it."""
+    """Reject an address with a password: process lists show command lines.
+
+    Raises:
+        InputError: If the address holds a password or is not a database address.
+    """
     try:
         url = make_url(address)
     except ArgumentError:
@@ -78,9 +82,15 @@ _UNKNOWN = "--storage is no database address that SQLAlchemy knows"
 
 
 def open_storage(folder: Path, url: str | None, *, create: bool = False) -> PatientStorage:
-    """Optuna's storage at `url`, by default SQLite in the run's folder.
+    """Open Optuna's storage.
 
-    InputError if there is none, or if it cannot be opened.
+    Args:
+        folder: Folder of the run.
+        url: Address of the database; None means SQLite in the run's folder.
+        create: Whether to create tables that do not exist yet.
+
+    Raises:
+        InputError: If the database does not exist or cannot be opened.
     """
     if url is None:
         return _open_sqlite(folder, create)
@@ -90,7 +100,7 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
             address = address.set(drivername="postgresql+psycopg")
         engine: dict[str, Any] = {"pool_pre_ping": True}
         if address.get_backend_name() == "postgresql":
-            # A server that vanished without a word is noticed within half a minute.
+            # These settings detect a lost server within half a minute.
             engine["connect_args"] = {
                 "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5,
                 "keepalives_count": 3, "tcp_user_timeout": 25_000,
@@ -105,7 +115,7 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
             create,
         )
     except (ArgumentError, NoSuchModuleError):
-        # The message would repeat the address, and with it a password.
+        # The message would repeat the address, which may hold a password.
         raise InputError(_UNKNOWN) from None
     except ImportError as error:
         raise InputError(
@@ -130,7 +140,7 @@ def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
             f"run folder {folder} has no study.db: if its study is in a database, name it with "
             f"--storage or {ADDRESS_VARIABLE}"
         )
-    # The path goes to sqlite3 itself: in an address, `?` and `%` would mean something else.
+    # The path is passed to sqlite3 directly: in an address, `?` and `%` have a special meaning.
     connect = functools.partial(sqlite3.connect, path, timeout=_LOCKED_S, check_same_thread=False)
     try:
         storage = PatientStorage(
@@ -148,7 +158,10 @@ def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
 
 
 def _checked(storage: PatientStorage, create: bool) -> PatientStorage:
-    """A file that is empty, cut off or of another program holds no studies."""
+    """Return the storage, or raise InputError if it has no table of studies.
+
+    Empty, truncated and unrelated files have no such table.
+    """
     if not create and not inspect(storage.engine).has_table("studies"):
         raise InputError("the study's database holds no studies: is it the right one?")
     storage.patience_s = PATIENCE_S
@@ -164,26 +177,30 @@ def _patient(method: Callable[..., R]) -> Callable[..., R]:
 
 
 class PatientStorage(HookedStorage):
-    """Optuna's storage, whose calls wait for a server that is away.
+    """Optuna's storage with calls that wait for an unreachable server.
 
-    A call whose answer got lost is made again, so each must bear that: attributes and parameters
-    are set to the same value, a state is looked at before it counts as refused, and a trial
-    carries a token by which a second call finds it.
+    A call is repeated if its answer was lost, so every call can be repeated safely. Attributes and
+    parameters are set to the same value again. If a state is refused, the stored state is compared
+    with the wanted one. A new trial carries a token, by which a repeated call finds it.
     """
 
     patience_s = 0.0
     fence: Callable[[], None] | None = None
-    """Called before a call is made again: whoever waited may have been taken for dead."""
+    """Called before each retry: the lease may have expired during the wait."""
     name = "the study's storage"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """See `RDBStorage`."""
         super().__init__(*args, **kwargs)
-        # Its connections end with it.
+        # The connections are closed when the storage is garbage-collected.
         weakref.finalize(self, self.engine.dispose)
 
     def wait_out(self, call: Callable[[], R]) -> R:
-        """Call until the server answers; WorkError when that has taken `patience_s`."""
+        """Repeat a call until the server answers.
+
+        Raises:
+            WorkError: If the call still fails after `patience_s` seconds.
+        """
 
         def is_over(state: RetryCallState) -> bool:
             return (state.seconds_since_start or 0.0) >= self.patience_s
@@ -214,9 +231,12 @@ class PatientStorage(HookedStorage):
         return attempt
 
     def _is_away(self, error: BaseException) -> bool:
-        """Whether waiting can help. SQLite has waited by itself, and a full disk stays full."""
+        """Return whether waiting can help.
+
+        It cannot help with SQLite, which has its own timeout, nor with a full disk.
+        """
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        # The last of them: a connection was lost within a call of Optuna's that went on.
+        # PendingRollbackError: Optuna continued a call after its connection was lost.
         away = OperationalError | InterfaceError | PendingRollbackError
         return isinstance(cause, away) and self.engine.dialect.name != "sqlite"
 
@@ -238,7 +258,7 @@ class PatientStorage(HookedStorage):
 
     @functools.cached_property
     def _rows_are_known(self) -> bool:
-        """Whether Optuna's tables are those that `search.store.rows` reads and writes."""
+        """Whether `search.store.rows` knows the schema of Optuna's tables."""
 
         def ask() -> bool:
             with self.engine.connect() as connection:
@@ -247,10 +267,13 @@ class PatientStorage(HookedStorage):
         return self.wait_out(ask)
 
     def add_trial(self, study_id: int, content: FrozenTrial) -> FrozenTrial:
-        """Write a new trial in one transaction; returns it with its number and id.
+        """Write a new trial in one transaction.
 
-        It is there once, even if an answer gets lost, and whole or not at all. `create_new_trial`
-        of Optuna would create again by itself what was not answered.
+        The trial is written exactly once, even if an answer is lost, and never in part. Optuna's
+        `create_new_trial` would create a second trial if an answer is lost.
+
+        Returns:
+            A copy of `content` with the trial's number and id.
         """
         created, token = copy.copy(content), uuid.uuid4().hex
         created.system_attrs = {**content.system_attrs, CREATION: token}
@@ -259,7 +282,7 @@ class PatientStorage(HookedStorage):
         def create() -> FrozenTrial:
             nonlocal called
             with self.session() as session:
-                # Held until the end, so that a call which is still under way is waited for.
+                # The row stays locked until the end, so that an earlier call can finish first.
                 models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
                 found = _created(session, study_id, token) if called else None
                 called = True
@@ -284,9 +307,10 @@ class PatientStorage(HookedStorage):
         values: Sequence[float] | None,
         attributes: Mapping[str, Any],
     ) -> None:
-        """Set a trial's last attributes, its values and its state, all or none of them.
+        """Set a trial's last attributes, its values and its state in one transaction.
 
-        UpdateFinishedTrialError for a trial that had ended before.
+        Raises:
+            UpdateFinishedTrialError: If the trial had already ended.
         """
         called = False
 
@@ -311,7 +335,7 @@ class PatientStorage(HookedStorage):
     def find_trials(
         self, study_id: int, states: Container[TrialState] | None, besides: set[int], after: int
     ) -> list[FrozenTrial]:
-        """See `HookedStorage`; the same in fewer and cheaper queries."""
+        """See `HookedStorage`. This version needs fewer and cheaper queries."""
 
         def get() -> list[FrozenTrial]:
             if states is None and self._rows_are_known:
@@ -342,7 +366,7 @@ class PatientStorage(HookedStorage):
 
 
 def _created(session: Session, study_id: int, token: str) -> Any:
-    """The trial that a call with this token created, if it did."""
+    """Return the trial that was created with this token; None if there is none."""
     notes = models.TrialSystemAttributeModel
     return (
         session.query(models.TrialModel)
@@ -354,7 +378,7 @@ def _created(session: Session, study_id: int, token: str) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """The driver's first line, if it holds no address; else what kind of error it was."""
+    """Return the first line of the driver's message, or the error's type if it holds an address."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     origin = getattr(cause, "orig", None)
     lines = str(origin or "").strip().splitlines()

@@ -1,8 +1,8 @@
-"""The Optuna study, which is the source of truth: what it holds, and how it is read.
+"""Creation, loading and deletion of the Optuna study, which is the source of truth.
 
-Every trial of the study carries, as user attributes, its schedule, each finished replicate, and
-where it failed the reason. A driver that dies leaves RUNNING trials behind; the next driver takes
-them up under the same number, with the replicates that they had finished.
+The user attributes of a trial hold its schedule, its finished replicates and, if it failed, the
+reason. A driver that dies leaves RUNNING trials behind. The next driver continues them under the
+same numbers and keeps their finished replicates.
 """
 
 from __future__ import annotations
@@ -33,10 +33,17 @@ def create_study(
     candidates: list[Candidate],
     name: str | None = None,
 ) -> None:
-    """Create the study with what a resume needs: the experiment, the code, the candidates and the
-    pictures' content.
+    """Create the study and store in it everything that a resume needs.
 
-    name: of the study, by default the experiment's.
+    Args:
+        storage: Storage that receives the study.
+        experiment: Experiment to run.
+        digests: SHA-256 of each picture by its label.
+        candidates: Candidates of the experiment.
+        name: Name of the study; by default the experiment's name.
+
+    Raises:
+        InputError: If the storage already has a study of this name.
     """
     try:
         study = optuna.create_study(
@@ -62,21 +69,29 @@ def create_study(
 
 
 def clear_leftover(storage: PatientStorage, name: str) -> None:
-    """Remove a study whose driver died before the run's folder was there; InputError for one that
-    is a run's. The caller holds the lease of that name.
+    """Remove a study whose driver died before it had created the run's folder.
+
+    The caller must hold the lease of that name.
+
+    Raises:
+        InputError: If the study belongs to a run.
     """
     try:
         study = load_study(storage, name)
     except InputError:
         return
-    # Whatever does not say that it was being made here is somebody's.
+    # A study that is not marked as unfinished belongs to someone.
     if StudyAttributes.of(study).made is not False or study.get_trials(deepcopy=False):
         raise InputError(f"the storage has a study {name!r} already: choose another --name")
     delete_study(storage, name)
 
 
 def load_study(storage: PatientStorage, name: str) -> Study:
-    """The study of a run; InputError if the storage has none of that name."""
+    """Return the study of a run.
+
+    Raises:
+        InputError: If the storage has no study of this name.
+    """
     try:
         return Study(name, storage)
     except KeyError:
@@ -84,13 +99,13 @@ def load_study(storage: PatientStorage, name: str) -> Study:
 
 
 def storage_of(study: Study) -> PatientStorage:
-    """The storage behind Optuna's cache, which passes on what is written."""
+    """Return the storage behind Optuna's cache; the cache forwards all writes to it."""
     storage = optuna_internals.backend_of(study)
     assert isinstance(storage, PatientStorage)
     return storage
 
 
 def delete_study(storage: PatientStorage, name: str) -> None:
-    """Remove a study from its storage, if it is there."""
+    """Remove a study from its storage, if it exists."""
     with suppress(KeyError):
         optuna.delete_study(study_name=name, storage=storage)

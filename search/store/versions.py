@@ -1,4 +1,4 @@
-"""Versions of everything that a result depends on, without importing any of it."""
+"""Versions of the packages that results depend on, found without importing the packages."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from search.store.code import digest_of
 
 NUMBERS_DEPEND_ON = ("dipsearch", "dipstage", "torch", "numpy", "scikit-image")
-"""Packages that decide what a training run gives; `dipstage` stands for its code."""
+"""Packages that affect the numbers of a training run; `dipstage` stands for its code digest."""
 _PACKAGES = ("dipsearch", "torch", "ray", "optuna", "numpy", "scikit-image")
 
 
 def versions() -> dict[str, str]:
-    """By package name, Python among them."""
+    """Return the version of Python and of each installed package, by name."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
-        # A worker may run the code without having it installed as a package.
+        # A worker may run the code although it is not installed as a package.
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
