@@ -276,7 +276,7 @@ def record(run: Run, trials: int) -> None:
     assert run.experiment.space is not None
     for number in range(trials):
         asked = study.ask()
-        point = suggest(asked, run.experiment.space)
+        point = suggest(asked, run.experiment.space, 25.0)
         ended = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=number)
         key = {"trial_id": number + 1}
         trial_rows.append(
@@ -342,7 +342,7 @@ def measure_suggest(blocks: int) -> list[dict[str, Any]]:
         known.sampler = RandomSampler(seed=0)
         for _ in range(trials):
             asked = known.ask()
-            suggest(asked, space)
+            suggest(asked, space, 25.0)
             known.tell(asked, [draw.random(), draw.random()])
         for name, make in SAMPLERS.items():
             learned = SearchedTrials(make(0, trials), known, known.trials)
@@ -350,7 +350,7 @@ def measure_suggest(blocks: int) -> list[dict[str, Any]]:
             for number in range(trials, trials + blocks):
                 began = time.process_time()
                 asked = learned.ask()
-                suggest(asked, space)
+                suggest(asked, space, 25.0)
                 taken.append(1000 * (time.process_time() - began))
                 learned.enter(asked, number)
                 learned.tell(number, TrialState.COMPLETE, [draw.random(), draw.random()])

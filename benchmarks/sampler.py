@@ -132,7 +132,7 @@ def replay(
             else:
                 started = time.perf_counter()
                 trial = searched.ask()
-                schedule = suggest(trial, experiment.space).family.schedule(budget)
+                schedule = suggest(trial, experiment.space, 25.0).family.schedule(budget)
                 asking_s += time.perf_counter() - started
                 searched.enter(trial, number)
                 asked += 1

@@ -58,7 +58,7 @@ def _trainable(
 ) -> Callable[[dict[str, Any]], None]:
     def train(config: dict[str, Any]) -> None:
         torch.set_num_threads(1)
-        schedule = decode(config, space).family.schedule(settings.iterations)
+        schedule = decode(config, space, 25.0).family.schedule(settings.iterations)
         scores = [official(picture, 0, schedule, settings, peer) for picture in pictures]
         tune.report({key: fmean(v) for key, v in zip(OBJECTIVES, zip(*scores), strict=True)})  # noqa: B905
 
@@ -66,7 +66,7 @@ def _trainable(
 
 
 def _define(trial: Any, space: Space) -> None:
-    suggest(trial, space)
+    suggest(trial, space, 25.0)
 
 
 def search_by_script(
@@ -95,7 +95,7 @@ def search_by_script(
         ).fit()
         return [
             (
-                decode(result.config, space).family.schedule(settings.iterations),
+                decode(result.config, space, 25.0).family.schedule(settings.iterations),
                 result.metrics["max_psnr_gt_db"],
                 result.metrics["steps_to_max"],
             )

@@ -90,7 +90,7 @@ def recorded(space: Space, iterations: int) -> Recorded:
             + scores.mean(axis=(0, 1))
         ) * np.sqrt(len(table.keys) / (len(table.keys) - 1))
         for number, params in points[name].items():
-            schedule = decode(params, space).family.schedule(iterations)
+            schedule = decode(params, space, 25.0).family.schedule(iterations)
             if schedule in seen:  # Both samplers start with the same random trials.
                 continue
             seen.add(schedule)

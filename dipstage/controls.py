@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,5 +28,10 @@ def max_level_alone(schedule: Schedule) -> Schedule:
     return _with_noised(schedule, [Stage(schedule.stages[0].alpha_bar, schedule.ramp)])
 
 
+def contrast_alone(schedule: Schedule) -> Schedule:
+    """Return the same stages with targets of reduced contrast and no noise."""
+    return replace(schedule, recipe=replace(schedule.recipe, target="contrast", draw="fixed"))
+
+
 def _with_noised(schedule: Schedule, noised: Iterable[Stage]) -> Schedule:
-    return Schedule((*noised, schedule.stages[-1]), any_order=True)
+    return replace(schedule, stages=(*noised, schedule.stages[-1]), any_order=True)

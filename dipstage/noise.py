@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from dipstage.errors import InputError
 
@@ -51,6 +51,7 @@ ALPHA_BARS: dict[str, Callable[[float], float]] = {
     "cosine": cosine_alpha_bar,
     "sigmoid": sigmoid_alpha_bar,
 }
+MAX_SIGMA_255 = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,52 @@ class NoiseLevels:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TotalNoiseLevels:
+    """Noise levels given by the total noise of a target relative to its signal.
+
+    The total is the observation's own noise and the added noise together, as a standard deviation
+    on the scale from 0 to 255: total² = sigma² + 127.5² (1 - alpha_bar) / alpha_bar. Stage i of m
+    has the total (max^(1/rho) + i / (m - 1) (min^(1/rho) - max^(1/rho)))^rho, i = 0 … m - 1
+    (arXiv 2206.00364, eq. 5). A single noised stage has the maximum.
+
+    Args:
+        sigma_255: The observation's own noise, not negative.
+        max_sigma_255: Total noise of the first stage, above `min_sigma_255`.
+        min_sigma_255: Total noise of the last noised stage, above `sigma_255`.
+        rho: Above 0. 1 spaces the totals evenly; more puts more stages at low noise.
+
+    Raises:
+        InputError: A value lies outside its range.
+    """
+
+    sigma_255: float
+    max_sigma_255: float
+    min_sigma_255: float
+    rho: float = 1.0
+
+    def __post_init__(self) -> None:
+        low, high = self.min_sigma_255, self.max_sigma_255
+        if not 0 <= self.sigma_255 < low < high <= MAX_SIGMA_255:
+            raise InputError(
+                f"noise must rise from sigma_255 over min_sigma_255 to max_sigma_255, at most "
+                f"{MAX_SIGMA_255:g}, got {self.sigma_255}, {low}, {high}"
+            )
+        if not (math.isfinite(self.rho) and self.rho > 0):
+            raise InputError(f"rho must be a finite number above 0, got {self.rho}")
+
+    def alpha_bars(self, noised: int) -> tuple[float, ...]:
+        """See `NoiseLevels.alpha_bars`."""
+        first, last = self.max_sigma_255 ** (1 / self.rho), self.min_sigma_255 ** (1 / self.rho)
+        totals = [
+            (first + i / max(noised - 1, 1) * (last - first)) ** self.rho for i in range(noised)
+        ]
+        return tuple(1 / (1 + (t**2 - self.sigma_255**2) / 127.5**2) for t in totals)
+
+
+AnyNoiseLevels: TypeAlias = NoiseLevels | TotalNoiseLevels
+
+
 def noised(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
     """Draw from q(x_t | x_0), arXiv 2006.11239 eq. 4, on pixels scaled to [-1, 1].
 
@@ -105,3 +152,25 @@ def noised(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
     """
     scaled = math.sqrt(alpha_bar) * (2 * target - 1) + math.sqrt(1 - alpha_bar) * noise
     return (scaled + 1) / 2
+
+
+def noised_at_full_contrast(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    """Return `noised` divided by sqrt(alpha_bar): noise of the same ratio, contrast unchanged.
+
+    This is the variance-exploding process of arXiv 2011.13456, eq. 30. The arguments are those of
+    `noised`, with alpha_bar above 0.
+    """
+    return target + math.sqrt(1 / alpha_bar - 1) / 2 * noise
+
+
+def at_reduced_contrast(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    """Return the mean of `noised`: its contrast without its noise. `noise` is not used."""
+    return (math.sqrt(alpha_bar) * (2 * target - 1) + 1) / 2
+
+
+TARGETS: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {
+    "ddpm": noised,
+    "variance-exploding": noised_at_full_contrast,
+    "contrast": at_reduced_contrast,
+}
+"""Kinds of target. All take the arguments of `noised`."""

@@ -15,7 +15,7 @@ import numpy as np
 from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
 from dipstage.renamed import former_names, warn_former_name
-from dipstage.schedules import Schedule, Stage, from_staircase, refuse_short_budget
+from dipstage.schedules import Schedule, from_staircase, refuse_short_budget
 
 
 class Preset(Protocol):
@@ -40,7 +40,7 @@ class Baseline:
     def schedule(self, iterations: int) -> Schedule:
         """See `Preset.schedule`."""
         refuse_short_budget(iterations, 0)
-        return Schedule((Stage(1.0, iterations),))
+        return Schedule.plain(iterations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     INPUT = 2
     INPUT_NOISE = 3
     STAGE_NOISE = 4
+    FRESH_STAGE_NOISE = 5
 
 
 @dataclass(frozen=True, slots=True)

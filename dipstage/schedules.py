@@ -6,16 +6,18 @@ Iterations are counted from 0. A schedule of N iterations covers 0 … N - 1, ea
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
-from dipstage.noise import NoiseLevels
+from dipstage.noise import AnyNoiseLevels, NoiseLevels
+from dipstage.recipe import TRAINERS, Recipe
 from dipstage.settings import MAX_ITERATIONS
 
 Edges: TypeAlias = NDArray[np.float64]
@@ -47,12 +49,29 @@ class Stage:
             raise InputError(f"iterations of a stage must be at least 1, got {self.iterations}")
 
 
+class Step(NamedTuple):
+    """One iteration of a schedule; None where the schedule leaves a value to the trainer.
+
+    Args:
+        stage: Index of the stage, from 0.
+        alpha_bar: Noise level of the target.
+        learning_rate: Learning rate of Adam.
+        input_noise_std: Standard deviation of the noise added to the network's input.
+    """
+
+    stage: int
+    alpha_bar: float
+    learning_rate: float | None
+    input_noise_std: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Stages from the maximum noise level to the observation (alpha_bar 1).
 
     Args:
         stages: At least one stage and at most 1000; alpha_bar rises, the last is 1.
+        recipe: Targets, learning rates, input noise and averaging.
         any_order: Accept the noised stages in any order, for controls.
 
     Raises:
@@ -60,6 +79,7 @@ class Schedule:
     """
 
     stages: tuple[Stage, ...]
+    recipe: Recipe = TRAINERS
     any_order: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +91,8 @@ class Schedule:
                 "the last stage must be the observation, alpha_bar 1, "
                 f"got {levels[-1] if levels else 'no stage'}"
             )
+        if self.recipe.target == "variance-exploding" and 0 in levels:
+            raise InputError("variance-exploding targets need alpha_bar above 0, got 0")
         if self.any_order:
             if len(set(levels)) < len(levels):
                 raise InputError(f"each noise level must be one stage, got alpha_bar {levels}")
@@ -78,30 +100,46 @@ class Schedule:
         for before, after in pairwise(levels):
             if before >= after:
                 raise InputError(
-                    "stages must go from the heaviest noise to the lightest, alpha_bar rising: "
+                    "stages must go from the most noise to the least, alpha_bar rising: "
                     f"{after} follows {before}"
                 )
 
     @classmethod
-    def of(cls, alpha_bars: Iterable[float], iterations: Iterable[int]) -> Schedule:
+    def of(
+        cls, alpha_bars: Iterable[float], iterations: Iterable[int], recipe: Recipe = TRAINERS
+    ) -> Schedule:
         """Make a schedule and drop the stages that get no iteration.
 
         Args:
             alpha_bars: Noise level of each stage, rising to 1.
             iterations: Iterations of each stage, not negative.
+            recipe: See the class.
         """
         pairs = zip(alpha_bars, iterations, strict=True)
-        return cls(tuple(Stage(level, int(count)) for level, count in pairs if count))
+        return cls(tuple(Stage(level, int(count)) for level, count in pairs if count), recipe)
 
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Sequence[float]], *, any_order: bool = False) -> Schedule:
+    def plain(cls, iterations: int, recipe: Recipe = TRAINERS) -> Schedule:
+        """Return plain DIP: one stage, the observation."""
+        return cls((Stage(1.0, iterations),), recipe)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        pairs: Iterable[Sequence[float]],
+        recipe: Recipe = TRAINERS,
+        *,
+        any_order: bool = False,
+    ) -> Schedule:
         """Make a schedule from what `pairs` returned.
 
         Args:
             pairs: alpha_bar and iterations of each stage.
+            recipe: See the class.
             any_order: See the class.
         """
-        return cls(tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs), any_order)
+        stages = tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs)
+        return cls(stages, recipe, any_order)
 
     @property
     def is_plain(self) -> bool:
@@ -128,6 +166,24 @@ class Schedule:
         """Iterations before the last stage."""
         return self.starts[-1]
 
+    def at(self, iteration: int) -> Step:
+        """Return what an iteration trains with.
+
+        Args:
+            iteration: From 0 to `iterations` - 1.
+
+        Raises:
+            IndexError: The iteration is outside this range.
+        """
+        starts, recipe = self.starts, self.recipe
+        last = starts[-1] + self.stages[-1].iterations - 1
+        if not 0 <= iteration <= last:
+            raise IndexError(f"iteration must be from 0 to {last}, got {iteration}")
+        stage, rate = bisect(starts, iteration) - 1, recipe.learning_rate
+        if iteration < starts[-1] and recipe.ramp_learning_rate is not None:
+            rate = recipe.ramp_learning_rate
+        return Step(stage, self.stages[stage].alpha_bar, rate, recipe.input_noise_std)
+
     def extended(self, iterations: int) -> Schedule:
         """Return the schedule for another budget by changing the last stage alone.
 
@@ -139,7 +195,7 @@ class Schedule:
         """
         refuse_short_budget(iterations, self.ramp)
         last = Stage(1.0, iterations - self.ramp)
-        return Schedule((*self.stages[:-1], last), self.any_order)
+        return replace(self, stages=(*self.stages[:-1], last))
 
     def scaled(self, iterations: int) -> Schedule:
         """Return the schedule for another budget with the same shares.
@@ -157,7 +213,7 @@ class Schedule:
         share = iterations / self.iterations
         starts = [min(round(start * share), iterations - 1) for start in self.starts]
         counts = [after - before for before, after in pairwise([*starts, iterations])]
-        return Schedule.of((s.alpha_bar for s in self.stages), counts)
+        return Schedule.of((s.alpha_bar for s in self.stages), counts, self.recipe)
 
 
 class Split(Protocol):
@@ -256,7 +312,7 @@ class Family:
         split: How the ramp is divided among the noised stages: `PowerSplit`, `LogSplit` or
             `FreeSplit`.
         ramp: Iterations before the last stage, from 1 to 1,000,000.
-        noise: The levels of the noised stages.
+        noise: The levels of the noised stages: `NoiseLevels` or `TotalNoiseLevels`.
 
     Raises:
         InputError: A parameter is outside its range, missing, or has no effect.
@@ -265,7 +321,7 @@ class Family:
     stages: int
     split: AnySplit | None = None
     ramp: int = 0
-    noise: NoiseLevels | None = None
+    noise: AnyNoiseLevels | None = None
 
     def __post_init__(self) -> None:
         if self.stages < 1:
@@ -284,24 +340,26 @@ class Family:
             raise InputError(f"ramp must be at most {MAX_ITERATIONS:,}, got {self.ramp:,}")
         self.split.edges(self.stages - 1, self.ramp)
 
-    def schedule(self, iterations: int) -> Schedule:
+    def schedule(self, iterations: int, recipe: Recipe = TRAINERS) -> Schedule:
         """Return the schedule for a budget.
 
-        Edges of stages are rounded to whole iterations; stages that get none are dropped.
+        Each noised stage gets one iteration and its share of the rest: see `share_out`. If the
+        ramp has fewer iterations than noised stages, some stages are dropped.
 
         Args:
             iterations: The budget, more than the ramp and at most 1,000,000.
+            recipe: See `Schedule`.
 
         Raises:
             InputError: The budget is outside this range.
         """
         refuse_short_budget(iterations, self.ramp)
         if self.split is None or self.noise is None:
-            return Schedule((Stage(1.0, iterations),))
+            return Schedule.plain(iterations, recipe)
         noised = self.stages - 1
-        counts = counts_between(self.split.edges(noised, self.ramp))
+        counts = share_out(self.split.edges(noised, self.ramp))
         levels = self.noise.alpha_bars(noised)
-        return Schedule.of([*levels, 1.0], [*counts, iterations - self.ramp])
+        return Schedule.of([*levels, 1.0], [*counts, iterations - self.ramp], recipe)
 
 
 def refuse_short_budget(iterations: int, ramp: int) -> None:
@@ -317,9 +375,27 @@ def refuse_short_budget(iterations: int, ramp: int) -> None:
         )
 
 
-def counts_between(edges: Edges) -> list[int]:
-    """Return the iterations between rounded edges; they sum to the last edge less the first."""
-    return [int(n) for n in np.diff(np.rint(edges).astype(np.int64))]
+def share_out(edges: Edges) -> list[int]:
+    """Return whole iterations for each stage between edges, at least one where they suffice.
+
+    Each stage gets one iteration. The others are shared in proportion to the distances between the
+    edges, and largest remainders get what rounding down leaves over.
+
+    Args:
+        edges: (stages + 1,) float64, rising from 0 to a whole number of iterations.
+
+    Returns:
+        Iterations of each stage; their sum is the last edge. If it is less than the number of
+        stages, edges are rounded and some stages get none.
+    """
+    stages, ramp = len(edges) - 1, round(float(edges[-1]))
+    if ramp < stages:
+        return [int(n) for n in np.diff(np.rint(edges).astype(np.int64))]
+    wanted = np.diff(edges) / ramp * (ramp - stages)
+    counts = np.floor(wanted).astype(np.int64)
+    left = ramp - stages - int(counts.sum())
+    counts[np.argsort(counts - wanted, kind="stable")[:left]] += 1
+    return [int(n) + 1 for n in counts]
 
 
 def from_staircase(indices: NDArray[np.integer | np.floating], noise: NoiseLevels) -> Schedule:

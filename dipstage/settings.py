@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from dipstage.errors import InputError
 from dipstage.stopping import FullBudget, OraclePeak, Output, StoppingRule
@@ -15,6 +15,7 @@ SSIM_WINDOW = 11
 
 MAX_ITERATIONS = 1_000_000
 """Largest budget of a run: its curves are kept in memory."""
+EmaRestart: TypeAlias = Literal["never", "stage"]
 MAX_CHANNELS = 4096
 """Largest width of a layer: the network grows with the square of it."""
 
@@ -77,6 +78,12 @@ class TrainerSettings:
     )
     ema: float = _setting(
         0.99, _BELOW_1, help="Weight of the past in the smoothed output, a moving average."
+    )
+    ema_restart: Literal["never", "stage"] = _setting(
+        "never",
+        help="When the moving average starts anew. `stage`: at zero at the start of each stage, "
+        "with bias correction, so that it holds no output of noisier stages. `never`: once, at the "
+        "first output, as in the official recipe.",
     )
     patience: int = _setting(
         150,

@@ -17,12 +17,12 @@ from dipstage.arithmetic import CompiledNetwork, Weights, choose
 from dipstage.errors import InputError
 from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork
-from dipstage.noise import noised
 from dipstage.outcome import Outcome, Stop, Trace, score
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import SSIM_WINDOW, TrainerSettings
 from dipstage.stopping import OUTPUTS, Output, StoppingRule
+from dipstage.targets import Targets
 
 BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
@@ -84,7 +84,7 @@ def fit(
         ground_truth: (1, C, H, W) float32 in [0, 1]. It only scores the outputs; among stopping
             rules, `OraclePeak` alone reads it.
         schedule: Stages and budget; `settings.iterations` is not read.
-        settings: The network and how it is trained.
+        settings: The network and how it is trained; the schedule's recipe goes before it.
         streams: Random streams of the replicate.
         stopping: When to stop early; by default the rule that `settings` asks for, on the raw
             output.
@@ -98,6 +98,7 @@ def fit(
     Raises:
         InputError: Shapes do not fit, or `settings.compile` is `on` and there is no compiler.
     """
+    settings = schedule.recipe.applied_to(settings)
     _check_shapes(observation, ground_truth, settings)
     stopping = stopping or settings.stopping("raw")
     device = torch.device(device)
@@ -125,6 +126,26 @@ def fit(
     )
 
 
+def weight_of_past(n: int, settings: TrainerSettings, gamma: float | None) -> float:
+    """Return the weight of the moving average so far when it takes its n-th output.
+
+    Args:
+        n: Outputs since the average began, this one included.
+        settings: `ema` and `ema_restart`. An average that restarts begins at 0 and is divided by
+            the sum of its weights, 1 - ema ** n; one that never does begins at the first output.
+        gamma: Exponent of a power-function average (arXiv 2312.02696, eq. 2), or None.
+
+    Returns:
+        A weight in [0, 1); the output has the rest.
+    """
+    ema = settings.ema
+    if gamma is not None:
+        return float((1 - 1 / n) ** (gamma + 1))
+    if settings.ema_restart == "stage":
+        return float(ema * (1 - ema ** (n - 1)) / (1 - ema**n))
+    return ema if n > 1 else 0.0
+
+
 class _Run:
     """State of one training run. Scores stay on the device for a block of iterations."""
 
@@ -137,12 +158,7 @@ class _Run:
         streams: Streams,
         device: torch.device,
     ) -> None:
-        self.schedule, self.settings, self.streams, self.device = (
-            schedule,
-            settings,
-            streams,
-            device,
-        )
+        self.schedule, self.settings, self.device = schedule, settings, device
         self.observation, self.truth = observation.to(device), ground_truth.to(device)
         height, width = observation.shape[-2:]
         network = SkipNetwork(
@@ -169,8 +185,10 @@ class _Run:
         self.input_noise = torch.empty_like(self.input)
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
 
+        self.targets = Targets(self.observation, schedule, streams)
         self.length = 0
-        self.smoothed: Tensor | None = None
+        self.smoothed = torch.zeros_like(self.observation)
+        self.averaged = 0
         self.good_weights = self.weights.detach().clone()
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
         self.best = torch.full((2,), -torch.inf, device=device)
@@ -190,15 +208,18 @@ class _Run:
             self.compiled.release()
 
     def train(self, stopping: StoppingRule, progress: Callable[[Progress], None] | None) -> Stop:
-        budget = self.schedule.iterations
-        target, previous_psnr = self.observation, self.best[0]
+        budget, starts = self.schedule.iterations, set(self.schedule.starts)
+        restarts = {0, self.schedule.recipe.average_from}
+        if self.settings.ema_restart == "stage":
+            restarts |= starts
+        previous_psnr = self.best[0]
         fetched = 0
         for iteration in range(budget):
-            stage = int(self.stage_of[iteration])
-            if iteration == self.schedule.starts[stage]:
-                target = self._target(stage)
+            if iteration in starts:
                 previous_psnr = torch.full((), -torch.inf, device=self.device)
-            previous_psnr = self._step(iteration, target, previous_psnr)
+            if iteration in restarts:
+                self.averaged = 0
+            previous_psnr = self._step(iteration, self.targets.at(iteration), previous_psnr)
             if (iteration + 1) % BLOCK and iteration + 1 < budget:
                 continue
             self.length = iteration + 1
@@ -219,18 +240,6 @@ class _Run:
                 return Stop.PEAK
         return Stop.BUDGET
 
-    def _target(self, stage: int) -> Tensor:
-        """Return the stage's target: the observation with one fixed draw of noise."""
-        levels = [s.alpha_bar for s in self.schedule.stages]
-        alpha_bar = levels[stage]
-        if alpha_bar == 1:
-            return self.observation
-        # The draw belongs to the level's rank, so that a control trains on its schedule's targets.
-        rank = sorted(levels).index(alpha_bar)
-        generator = self.streams.generator(Stream.STAGE_NOISE, rank)
-        noise = torch.randn(self.observation.shape, generator=generator)
-        return noised(self.observation, alpha_bar, noise.to(self.device))
-
     def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
         """Update once and return PSNR against the target, for the reset of the next iteration."""
         views = self.views
@@ -249,18 +258,20 @@ class _Run:
             self.weights.copy_(self.good_weights)
             self.resets += dropped
             psnr = torch.where(dropped, previous_psnr, psnr)
+        rate = self.schedule.at(iteration).learning_rate or self.settings.learning_rate
         if iteration < self.settings.warmup:
-            share = (iteration + 1) / self.settings.warmup
-            self.optimiser.param_groups[0]["lr"] = self.settings.learning_rate * share
+            rate *= (iteration + 1) / self.settings.warmup
+        self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.step()
         return psnr
 
     def _score(self, iteration: int, output: Tensor, loss: Tensor) -> None:
-        ema = self.settings.ema
-        if self.smoothed is None:
-            self.smoothed = output.clone()
+        self.averaged += 1
+        past = weight_of_past(self.averaged, self.settings, self.schedule.recipe.ema_gamma)
+        if past == 0:
+            self.smoothed.copy_(output)
         else:
-            self.smoothed.mul_(ema).add_(output, alpha=1 - ema)
+            self.smoothed.mul_(past).add_(output, alpha=1 - past)
         pictures = torch.cat([output, self.smoothed])
         psnr_gt = psnr_db(mse(pictures, self.truth))
         row = self.block[iteration % BLOCK]

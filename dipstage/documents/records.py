@@ -12,7 +12,9 @@ from dipstage.renamed import former_names, warn_former_name
 
 T = TypeVar("T")
 Kinds = Mapping[str, type]
-"""Names of the members of a union of dataclasses; plain data stores the name as `kind`."""
+"""Names of the members of a union of dataclasses; plain data stores the name as `kind`.
+
+One member may have no name; plain data without `kind` is read as that one."""
 
 _NAMES = {
     int: "a whole number",
@@ -81,6 +83,9 @@ def _read_tagged(members: list[type], value: Any, where: str, kinds: Kinds) -> A
     _refuse_non_mapping(value, where)
     known = [name for name, kind in kinds.items() if kind in members]
     name = value.get("kind")
+    unnamed = [member for member in members if member not in kinds.values()]
+    if name is None and unnamed:
+        return _read(unnamed[0], value, where, kinds)
     if name not in known:
         raise InputError(f"{where}.kind must be one of {', '.join(known)}, got {name!r}")
     content = {key: item for key, item in value.items() if key != "kind"}

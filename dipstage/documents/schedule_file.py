@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,19 @@ from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
+from dipstage.noise import TotalNoiseLevels
+from dipstage.recipe import TRAINERS, Recipe
 from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit, Schedule, Stage
 from dipstage.settings import MAX_ITERATIONS, TrainerSettings
 
-FORMAT = 1
-KINDS: dict[str, type] = {"power": PowerSplit, "log": LogSplit, "free": FreeSplit}
+FORMAT = 2
+"""Format 1 has no recipe; the learning rate is that of its measurements."""
+KINDS: dict[str, type] = {
+    "power": PowerSplit,
+    "log": LogSplit,
+    "free": FreeSplit,
+    "total": TotalNoiseLevels,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,7 @@ class _Document:
     format: int
     iterations: int
     stages: list[_StageEntry]
+    recipe: Recipe = TRAINERS
     family: Family | None = None
     preset: str | None = None
     measured: Measured | None = None
@@ -157,6 +166,7 @@ def save_schedule(path: Path, content: ScheduleFile) -> None:
         FORMAT,
         budget,
         stages,
+        content.schedule.recipe,
         content.family,
         content.preset,
         content.measured,
@@ -188,9 +198,11 @@ def read_schedule_file(path: Path) -> ScheduleFile:
 
 
 def _interpret(plain: dict[str, Any]) -> ScheduleFile:
-    if plain.get("format") != FORMAT:
+    if plain.get("format") not in (1, FORMAT):
         found = repr(plain["format"]) if "format" in plain else "no such key"
-        raise InputError(f"format must be {FORMAT}, got {found}: not a schedule file of this kind")
+        raise InputError(
+            f"format must be 1 or {FORMAT}, got {found}: not a schedule file of this kind"
+        )
     document = from_plain(_Document, plain, KINDS)
     if document.iterations < 1:
         raise InputError(f"iterations must be at least 1, got {document.iterations}")
@@ -206,7 +218,10 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
             )
     try:
         stages = tuple(Stage(entry.alpha_bar, entry.iterations) for entry in document.stages)
-        schedule = Schedule(stages)
+        recipe = document.recipe
+        if document.format == 1 and document.measured is not None:
+            recipe = replace(recipe, learning_rate=document.measured.trainer.learning_rate)
+        schedule = Schedule(stages, recipe)
     except InputError as error:
         raise InputError(f"stages: {error}") from None
     if schedule.iterations != document.iterations:

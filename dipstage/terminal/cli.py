@@ -121,15 +121,17 @@ def run(
     from dipstage.settings import TrainerSettings
 
     schedule, file = _load(schedule_name, iterations)
+    if learning_rate is not None:
+        recipe = replace(schedule.recipe, learning_rate=learning_rate, ramp_learning_rate=None)
+        schedule = replace(schedule, recipe=recipe)
     measured = file.measured if file else None
     given: dict[str, Any] = {
         "width": width,
         "scales": scales,
-        "learning_rate": learning_rate,
         "patience": patience,
     }
     settings = replace(
-        measured.trainer if measured else TrainerSettings(),
+        schedule.recipe.applied_to(measured.trainer if measured else TrainerSettings()),
         iterations=schedule.iterations,
         oracle_stop=oracle_stop is not None,
         **{key: value for key, value in given.items() if value is not None},

@@ -47,7 +47,6 @@ class Work:
 
     number: int
     schedule: Schedule
-    learning_rate: float
     warmup: int | None = None
     done: tuple[str, ...] = ()
     alone: bool = False
@@ -57,11 +56,9 @@ class Work:
         """What is left of a trial that a driver handed out."""
         attributes = TrialAttributes.of(trial)
         assert attributes.schedule is not None
-        assert attributes.learning_rate is not None
         return cls(
             trial.number,
             attributes.schedule,
-            attributes.learning_rate,
             attributes.warmup,
             tuple(replicates(trial)),
             attributes.alone is not None,
@@ -175,39 +172,43 @@ class Ledger:
 
     def _new_candidate(self, candidate: Candidate) -> Work:
         attributes = TrialAttributes(candidate=candidate.name, warmup=candidate.warmup)
-        return self._dispatchable(candidate.schedule, candidate.learning_rate, attributes)
+        return self._dispatchable(candidate.schedule, attributes)
 
     def _sample(self) -> Work:
         from search.experiment.space import suggest
 
-        assert self._experiment.space is not None
+        experiment = self._experiment
+        assert experiment.space is not None
         trial = self._searched.ask()
-        point = suggest(trial, self._experiment.space)
-        schedule = point.family.schedule(self._experiment.trainer.iterations)
+        point = suggest(trial, experiment.space, experiment.task.sigma_255)
+        schedule = point.family.schedule(experiment.trainer.iterations, point.recipe)
         sampled = self._searched.content(trial)
-        work = self._dispatchable(schedule, point.learning_rate, TrialAttributes(), sampled)
+        work = self._dispatchable(schedule, TrialAttributes(), sampled)
         self._searched.enter(trial, work.number)
         return work
 
     def _dispatchable(
         self,
         schedule: Schedule,
-        learning_rate: float | None,
         attributes: TrialAttributes,
         sampled: FrozenTrial | None = None,
     ) -> Work:
         """Write a new trial down, at once with all that a later driver needs to take it up."""
-        rate = self._experiment.trainer.learning_rate if learning_rate is None else learning_rate
+        if schedule.recipe.learning_rate is None:
+            rate = self._experiment.trainer.learning_rate
+            schedule = replace(schedule, recipe=replace(schedule.recipe, learning_rate=rate))
+        held = TrialAttributes.of_schedule(schedule)
+        attributes = replace(held, candidate=attributes.candidate, warmup=attributes.warmup)
         template = create_trial(
             state=TrialState.RUNNING,
             params=sampled.params if sampled else {},
             distributions=sampled.distributions if sampled else {},
             system_attrs=sampled.system_attrs if sampled else {},
-            user_attrs=replace(attributes, learning_rate=rate, stages=schedule.pairs).to_plain(),
+            user_attrs=attributes.to_plain(),
         )
         created = self._storage.add_trial(id_of_study(self._study), template)
         self._open[created.number] = _Open(id_of_trial(created), attributes.candidate is not None)
-        return Work(created.number, schedule, rate, attributes.warmup)
+        return Work(created.number, schedule, attributes.warmup)
 
     def record(self, number: int, key: str, replicate: Replicate) -> None:
         """Write down a finished replicate."""

@@ -13,8 +13,9 @@ import torch
 from ray import tune
 
 from dipstage.images import Picture, png
-from dipstage.outcome import Outcome, Stop, steps_within
+from dipstage.outcome import Outcome, Stop, steps_within, trailing_mean
 from dipstage.randomness import Streams
+from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
@@ -54,9 +55,7 @@ class Setting:
         return {str(key): key for key in keys}
 
 
-def train_replicate(
-    setting: Setting, key: str, schedule: Schedule, learning_rate: float, warmup: int | None
-) -> Outcome:
+def train_replicate(setting: Setting, key: str, schedule: Schedule, warmup: int | None) -> Outcome:
     """One replicate. Its randomness depends on picture and seed alone, so trials are paired.
 
     warmup: None for the trainer's own.
@@ -66,7 +65,7 @@ def train_replicate(
     truth = picture.tensor()
     streams = Streams(picture.digest, replicate.seed)
     warmup = setting.trainer.warmup if warmup is None else warmup
-    trainer = replace(setting.trainer, learning_rate=learning_rate, warmup=warmup)
+    trainer = replace(setting.trainer, warmup=warmup)
     return fit(
         observe(truth, setting.sigma_255, streams),
         truth,
@@ -83,9 +82,10 @@ def summarise(outcome: Outcome, objective: Objective) -> Replicate:
     summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
     if objective.tolerance_db:
         for output in OUTPUTS:
-            summary[output][objective.steps_key] = steps_within(
-                outcome.trace.psnr_gt_db(output), objective.tolerance_db
-            )
+            curve = outcome.trace.psnr_gt_db(output)
+            if output == "raw":
+                curve = trailing_mean(curve, objective.window)
+            summary[output][objective.steps_key] = steps_within(curve, objective.tolerance_db)
     return Replicate.from_plain(summary)
 
 
@@ -135,17 +135,16 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
 
     def _take(self, config: dict[str, Any]) -> None:
         work = config["work"]
-        self._schedule = Schedule.from_pairs(work["stages"], any_order=True)
-        self._learning_rate, self._warmup = float(work["learning_rate"]), work["warmup"]
+        recipe = Recipe.from_plain(work["recipe"])
+        self._schedule = Schedule.from_pairs(work["stages"], recipe, any_order=True)
+        self._warmup = work["warmup"]
         self._left = [key for key in self._setting.replicates if key not in work["done"]]
 
     def step(self) -> dict[str, Any]:
         """Train the next replicate."""
         key = self._left.pop(0)
         try:
-            outcome = train_replicate(
-                self._setting, key, self._schedule, self._learning_rate, self._warmup
-            )
+            outcome = train_replicate(self._setting, key, self._schedule, self._warmup)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__} on {key}: {error}".split())[:MAX_REASON]
             if is_out_of_memory(error):

@@ -96,7 +96,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return {
             "work": {
                 "stages": work.schedule.pairs,
-                "learning_rate": work.learning_rate,
+                "recipe": work.schedule.recipe.to_plain(),
                 "warmup": work.warmup,
                 "done": list(work.done),
                 "alone": work.alone,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 
 Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
@@ -13,31 +14,43 @@ Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A schedule that is always evaluated, with the learning rate it was made for, if any.
+    """A schedule that is always evaluated.
 
-    warmup: iterations over which the learning rate rises to it, where it is not the trainer's.
-    role, trial: in a verification, what the schedule is there for, and the trial it comes from.
+    Args:
+        name: Its name in tables and files.
+        schedule: The schedule. What its recipe leaves open is up to the trainer's settings.
+        warmup: Iterations over which the learning rate rises; None for the trainer's.
+        role: In a verification, what the schedule is there for.
+        trial: In a verification, the trial of the search that it comes from.
     """
 
     name: str
     schedule: Schedule
-    learning_rate: float | None = None
     warmup: int | None = None
     role: Role = "candidate"
     trial: int | None = None
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Candidate:
-        """Return the candidate that a study holds as plain data."""
-        others = {key: value for key, value in content.items() if key != "stages"}
-        return cls(schedule=Schedule.from_pairs(content["stages"], any_order=True), **others)
+        """Return the candidate that a study holds as plain data.
+
+        Earlier versions wrote the learning rate beside the stages, and no recipe.
+        """
+        others = dict(content)
+        recipe = Recipe.from_plain(others.pop("recipe", None))
+        rate = others.pop("learning_rate", None)
+        if rate is not None:
+            recipe = replace(recipe, learning_rate=rate)
+        return cls(
+            schedule=Schedule.from_pairs(others.pop("stages"), recipe, any_order=True), **others
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain data for JSON; the inverse of `from_plain`."""
         return {
             "name": self.name,
             "stages": self.schedule.pairs,
-            "learning_rate": self.learning_rate,
+            "recipe": self.schedule.recipe.to_plain(),
             "warmup": self.warmup,
             "role": self.role,
             "trial": self.trial,

@@ -22,7 +22,9 @@ from pydantic import (
 from dipstage.documents.plain_yaml import forbidden_in, parse_yaml, read_yaml, yaml_text
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
+from dipstage.noise import MAX_SIGMA_255
 from dipstage.presets import is_preset
+from dipstage.recipe import Draw, TargetKind
 from dipstage.renamed import warn_former_name
 from dipstage.schedules import MAX_STAGES
 from dipstage.settings import TrainerSettings
@@ -123,19 +125,46 @@ class FloatRange(_Bounds):
     """Upper end, included."""
 
 
-class NoiseSpace(_Model):
-    """Noise levels of the stages: evenly spaced in t/T, from the maximum level in the first stage
-    down to 0, the observation, in the last.
+class TotalNoiseSpace(_Model):
+    """Total noise of the targets relative to their signal: the observation's own noise and the
+    added noise together, as a standard deviation on the scale from 0 to 255.
     """
 
-    beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)]
+    max_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
+    """Total noise of the first stage."""
+    min_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
+    """Total noise of the last noised stage. The range must begin above `task.sigma_255` and end
+    below that of `max_sigma_255`."""
+    rho: Annotated[FloatRange, AfterValidator(Within(above=0))] = FloatRange(low=1.0, high=1.0)
+    """Spacing of the levels between both: 1 spaces them evenly, more puts more stages at low noise
+    (arXiv 2206.00364, equation 5)."""
+
+
+class NoiseSpace(_Model):
+    """Noise levels of the stages: either `beta` and `max_level`, evenly spaced in t/T from the
+    maximum level in the first stage down to 0, the observation, in the last; or `total`.
+    """
+
+    beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)] | None = None
     """Beta schedules of the forward process to choose from."""
     max_level: Annotated[
-        FloatRange,
+        FloatRange | None,
         AfterValidator(Within(above=0, most=1)),
         Field(validation_alias=AliasChoices("max_level", "heaviest")),
-    ]
+    ] = None
     """Maximum noise level, as t/T of DDPM's forward process."""
+    total: TotalNoiseSpace | None = None
+    """Levels by the total noise of a target."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> NoiseSpace:
+        given = {"beta": self.beta, "max_level": self.max_level}
+        missing = [name for name, value in given.items() if value is None]
+        if self.total is not None and len(missing) < 2:
+            raise ValueError("give either total, or beta and max_level")
+        if self.total is None and missing:
+            raise ValueError(f"{missing[0]} is missing, unless total is given")
+        return self
 
 
 class Space(_Model):
@@ -155,12 +184,37 @@ class Space(_Model):
     otherwise. Above 1, the noisiest stages are the shortest."""
     learning_rate: Annotated[FloatRange | None, AfterValidator(Within(above=0, most=1))] = None
     """Learning rates to search. With `null`, every sampled trial uses `trainer.learning_rate`."""
+    ramp_learning_rate: Annotated[FloatRange | None, AfterValidator(Within(above=0, most=1))] = None
+    """Learning rates to search for all stages but the last. With `null`, they use the learning rate
+    of the last stage."""
+    input_noise_std: Annotated[FloatRange | None, AfterValidator(Within(least=0))] = None
+    """Values of `trainer.input_noise_std` to search."""
+    ema: Annotated[FloatRange | None, AfterValidator(Within(least=0, most=0.9999))] = None
+    """Values of `trainer.ema` to search."""
+    ema_gamma: Annotated[FloatRange | None, AfterValidator(Within(least=0))] = None
+    """Exponents of a power-function average to search, in place of `ema`. Its window grows with the
+    iterations (arXiv 2312.02696, section 3.1)."""
+    targets: Annotated[list[TargetKind], Field(min_length=1)] = ["ddpm"]
+    """Kinds of target to choose from. `ddpm` adds noise and reduces contrast, as DDPM's forward
+    process does; `variance-exploding` only adds noise; `contrast` only reduces contrast."""
+    draws: Annotated[list[Draw], Field(min_length=1)] = ["fixed"]
+    """How the noise of a target is drawn, to choose from: once for the whole stage (`fixed`), or
+    anew in each iteration (`fresh`)."""
 
     @model_validator(mode="after")
     def _check_choices(self) -> Space:
+        if self.ema is not None and self.ema_gamma is not None:
+            raise ValueError("ema and ema_gamma are two kinds of average: give one of them")
+        if "variance-exploding" in self.targets and self.noise.total is None:
+            raise ValueError("variance-exploding targets need noise.total, whose noise is finite")
         if ("power" in self.split) != (self.exponent is not None):
             raise ValueError("exponent belongs to the power split: give both or neither")
-        for key, names in (("split", self.split), ("noise.beta", self.noise.beta)):
+        for key, names in (
+            ("split", self.split),
+            ("noise.beta", self.noise.beta or []),
+            ("targets", self.targets),
+            ("draws", self.draws),
+        ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} names a choice twice: {', '.join(names)}")
         return self
@@ -322,6 +376,15 @@ class Experiment(_Model):
                 f"space.ramp.high must be less than trainer.iterations, {self.trainer.iterations}, "
                 f"got {self.space.ramp.high}"
             )
+        total = self.space.noise.total if self.space else None
+        if total is not None:
+            sigma, low, high = self.task.sigma_255, total.min_sigma_255, total.max_sigma_255
+            if low.low <= sigma or low.high >= high.low:
+                raise ValueError(
+                    "space.noise.total must rise from task.sigma_255 over min_sigma_255 to "
+                    f"max_sigma_255, got {sigma:g}, {low.low:g} to {low.high:g}, "
+                    f"{high.low:g} to {high.high:g}"
+                )
         for key in ("images", "seeds", "candidates"):
             values = getattr(self, key)
             if len(set(values)) < len(values):

@@ -47,14 +47,26 @@ class Objective:
         },
     )
 
+    window: int = field(
+        default=1,
+        metadata={
+            "help": "Number of iterations over which PSNR of the raw output is averaged before "
+            "`steps_to_tolerance` is read from it: a single output jitters. It has no effect on "
+            "the smoothed output, on `steps_to_max`, or on `max_psnr_gt_db`.",
+            "rule": "at least 1",
+        },
+    )
+
     def __post_init__(self) -> None:
-        """Check both fields."""
+        """Check the fields."""
         if self.output not in OUTPUTS:
             raise InputError(f"output must be raw or smoothed, got {self.output!r}")
         if not (math.isfinite(self.tolerance_db) and self.tolerance_db >= 0):
             raise InputError(
                 f"tolerance_db must be finite and not negative, got {self.tolerance_db}"
             )
+        if self.window < 1:
+            raise InputError(f"window must be at least 1, got {self.window}")
 
     @property
     def steps_key(self) -> str:

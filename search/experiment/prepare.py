@@ -61,8 +61,7 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
             parse_preset(entry)
         file = read_schedule_file(Path(entry))
-        learning_rate = file.measured.trainer.learning_rate if file.measured else None
-        candidates.append(Candidate(Path(entry).stem, file.schedule.scaled(budget), learning_rate))
+        candidates.append(Candidate(Path(entry).stem, file.schedule.scaled(budget)))
     for candidate in candidates:
         if candidate.name.startswith(("trial ", "plain ")):
             raise InputError(

@@ -230,6 +230,8 @@ def _default(value: Any) -> str:
         return "required"
     if isinstance(value, float):
         return f"`{value:.4g}`"
+    if isinstance(value, FloatRange):
+        return f"`{{low: {value.low:g}, high: {value.high:g}}}`"
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 

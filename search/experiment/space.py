@@ -6,13 +6,14 @@ Both visit the parameters in the same order: `suggest` asks an Optuna trial for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dipstage.errors import InputError
-from dipstage.noise import NoiseLevels
+from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
+from dipstage.recipe import TRAINERS, Recipe
 from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
-from search.experiment.model import FloatRange, IntRange, Space
+from search.experiment.model import FloatRange, IntRange, NoiseSpace, Space
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -25,10 +26,10 @@ _WEIGHT = FloatRange(low=0.01, high=1.0)
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the search space; `learning_rate` is None if it is not searched."""
+    """A point of the search space. The recipe leaves open what is not searched."""
 
     family: Family
-    learning_rate: float | None = None
+    recipe: Recipe = TRAINERS
 
 
 class _Asked(Protocol):
@@ -37,37 +38,68 @@ class _Asked(Protocol):
     def choice(self, name: str, options: list[Any]) -> str: ...
 
 
-def suggest(trial: Trial, space: Space) -> Point:
-    """Ask an Optuna trial for a point; inactive parameters are not suggested."""
+def suggest(trial: Trial, space: Space, sigma_255: float) -> Point:
+    """Ask an Optuna trial for a point; inactive parameters are not suggested.
+
+    Args:
+        trial: Optuna's trial.
+        space: The search space.
+        sigma_255: Noise of the observation, from which `noise.total` is counted.
+    """
     known = {name for each in trial.study.get_trials(deepcopy=False) for name in each.params}
-    return _walk(_Suggestions(trial, frozenset(known)), space)
+    return _walk(_Suggestions(trial, frozenset(known)), space, sigma_255)
 
 
-def decode(params: dict[str, Any], space: Space) -> Point:
+def decode(params: dict[str, Any], space: Space, sigma_255: float) -> Point:
     """Return the point that a trial's parameters describe.
 
-    InputError if a parameter is missing, or is inactive at that point.
+    The arguments are those of `suggest`, with the parameters by name in place of the trial.
+
+    Raises:
+        InputError: A parameter is missing, or is inactive at that point.
     """
     lookup = _Lookup(dict(params))
-    point = _walk(lookup, space)
+    point = _walk(lookup, space, sigma_255)
     if lookup.left:
         raise InputError(f"inactive parameters: {', '.join(sorted(lookup.left))}")
     return point
 
 
-def _walk(asked: _Asked, space: Space) -> Point:
-    learning_rate = (
-        None if space.learning_rate is None else asked.real("learning_rate", space.learning_rate)
-    )
+def _walk(asked: _Asked, space: Space, sigma_255: float) -> Point:
+    searched: dict[str, Any] = {
+        name: asked.real(name, bounds)
+        for name in ("learning_rate", "input_noise_std", "ema", "ema_gamma")
+        if (bounds := getattr(space, name)) is not None
+    }
+    recipe = Recipe(**searched)
     stages = asked.integer("stages", space.stages)
     if stages == 1:
-        return Point(Family(stages=1), learning_rate)
+        return Point(Family(stages=1), recipe)
     ramp = asked.integer("ramp", space.ramp)
-    noise = NoiseLevels(
-        asked.choice("beta", [*space.noise.beta]), asked.real("max_level", space.noise.max_level)
-    )
+    noise = _walk_noise(asked, space.noise, sigma_255, stages - 1)
     split = _walk_split(asked, space, stages - 1)
-    return Point(Family(stages, split, ramp, noise), learning_rate)
+    if space.ramp_learning_rate is not None:
+        rate = asked.real("ramp_learning_rate", space.ramp_learning_rate)
+        recipe = replace(recipe, ramp_learning_rate=rate)
+    target = asked.choice("target", [*space.targets])
+    draw = "fixed" if target == "contrast" else asked.choice("draw", [*space.draws])
+    recipe = replace(recipe, target=target, draw=draw)  # type: ignore[arg-type]
+    return Point(Family(stages, split, ramp, noise), recipe)
+
+
+def _walk_noise(asked: _Asked, space: NoiseSpace, sigma_255: float, noised: int) -> AnyNoiseLevels:
+    total = space.total
+    if total is None:
+        assert space.beta is not None
+        assert space.max_level is not None
+        return NoiseLevels(
+            asked.choice("beta", [*space.beta]), asked.real("max_level", space.max_level)
+        )
+    highest = asked.real("max_sigma_255", total.max_sigma_255)
+    if noised == 1:  # It has the highest level, whatever the others are.
+        return TotalNoiseLevels(sigma_255, highest, total.min_sigma_255.low)
+    lowest, rho = asked.real("min_sigma_255", total.min_sigma_255), asked.real("rho", total.rho)
+    return TotalNoiseLevels(sigma_255, highest, lowest, rho)
 
 
 def _walk_split(asked: _Asked, space: Space, noised: int) -> AnySplit:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from matplotlib.ticker import MaxNLocator
 
 from dipstage.errors import InputError
-from dipstage.noise import NoiseLevels
+from dipstage.noise import AnyNoiseLevels
 from dipstage.presets import Baseline, is_preset, parse_preset
 from dipstage.schedules import Schedule
 from search.plots.chosen import choose, legend_labels
@@ -95,7 +95,7 @@ def stage_indices(run: RunRecord, trial: Trial, schedule: Schedule) -> list[int]
     return [nearest(stage.alpha_bar) + 1 for stage in schedule.stages]
 
 
-def _origin(run: RunRecord, trial: Trial) -> tuple[NoiseLevels, int] | None:
+def _origin(run: RunRecord, trial: Trial) -> tuple[AnyNoiseLevels, int] | None:
     """Return the noise levels and the number of noised stages that a schedule was made from."""
     if trial.candidate is None:
         point = run.point(trial)
@@ -104,11 +104,8 @@ def _origin(run: RunRecord, trial: Trial) -> tuple[NoiseLevels, int] | None:
     if not is_preset(trial.candidate):
         return None
     preset = parse_preset(trial.candidate)
-    if isinstance(preset, Baseline) or trial.schedule != preset.schedule(_iterations(trial)):
+    if isinstance(preset, Baseline) or not trial.schedule:
+        return None
+    if trial.schedule.stages != preset.schedule(trial.schedule.iterations).stages:
         return None  # A schedule file can have the name of a preset.
     return preset.noise, preset.stages - 1
-
-
-def _iterations(trial: Trial) -> int:
-    assert trial.schedule is not None
-    return trial.schedule.iterations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from dipstage.documents.records import to_plain
+from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Objective, Score
@@ -103,6 +104,8 @@ class TrialAttributes:
     """Attributes of a trial other than its replicates; None if they do not apply.
 
     Args:
+        learning_rate: Learning rate of the last stage, which version 0.1 knew alone.
+        recipe: The rest of the schedule's recipe.
         alone: Reason for which the trial needs a GPU or a machine for itself.
         death: Reason for which its last worker died.
         deaths: Number of its workers that died.
@@ -115,6 +118,7 @@ class TrialAttributes:
     warmup: int | None = None
     learning_rate: float | None = None
     stages: Sequence[Sequence[float]] | None = None
+    recipe: Mapping[str, Any] | None = None
     alone: str | None = None
     death: str | None = None
     deaths: int | None = None
@@ -136,7 +140,17 @@ class TrialAttributes:
     @property
     def schedule(self) -> Schedule | None:
         """The trial's schedule; None until it has one."""
-        return Schedule.from_pairs(self.stages, any_order=True) if self.stages else None
+        if not self.stages:
+            return None
+        recipe = replace(Recipe(**(self.recipe or {})), learning_rate=self.learning_rate)
+        return Schedule.from_pairs(self.stages, recipe, any_order=True)
+
+    @staticmethod
+    def of_schedule(schedule: Schedule) -> TrialAttributes:
+        """Return the attributes that hold a schedule, from which `schedule` makes it again."""
+        recipe = dict(schedule.recipe.to_plain() or {})
+        rate = recipe.pop("learning_rate", None)
+        return TrialAttributes(learning_rate=rate, stages=schedule.pairs, recipe=recipe or None)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the attributes that apply, by their names on disk."""

@@ -128,9 +128,10 @@ class RunRecord:
         """Return a sampled trial's point in the search space; None for a candidate."""
         from search.experiment.space import decode
 
-        if trial.candidate is not None or self.experiment.space is None:
+        experiment = self.experiment
+        if trial.candidate is not None or experiment.space is None:
             return None
-        return decode(trial.params, self.experiment.space)
+        return decode(trial.params, experiment.space, experiment.task.sigma_255)
 
     def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
         """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).

@@ -105,7 +105,9 @@ def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
     experiment = run.experiment
     point = run.point(trial)
     content = ScheduleFile(
-        schedule=trial.schedule,
+        schedule=replace(
+            trial.schedule, recipe=trial.schedule.recipe.completed(experiment.trainer)
+        ),
         family=point.family if point else None,
         preset=trial.candidate if trial.candidate and is_preset(trial.candidate) else None,
         measured=Measured(

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from dipstage.controls import in_reverse, max_level_alone, shuffled
-from dipstage.schedules import Schedule, Stage
+from dipstage.recipe import Recipe
+from dipstage.schedules import Schedule
 from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -17,8 +18,7 @@ from search.verification.plan import Plan
 def _plain(learning_rate: float, iterations: int) -> Candidate:
     return Candidate(
         f"plain DIP, learning rate {learning_rate}",
-        Schedule((Stage(1.0, iterations),)),
-        learning_rate,
+        Schedule.plain(iterations, Recipe(learning_rate=learning_rate)),
     )
 
 
@@ -45,7 +45,7 @@ def held_out_candidates(run: RunRecord, plan: Plan, tuned: Trial) -> list[Candid
         assert trial.schedule is not None
         role: Role = "candidate" if trial.candidate else "found"
         schedule = trial.schedule.extended(budget)
-        entry = Candidate(trial.name, schedule, trial.learning_rate, role=role, trial=trial.number)
+        entry = Candidate(trial.name, schedule, role=role, trial=trial.number)
         if not _same_training(entry, plain):
             entries.append(entry)
     usual = replace(_plain(run.experiment.trainer.learning_rate, budget), role="plain")
@@ -60,11 +60,7 @@ def held_out_candidates(run: RunRecord, plan: Plan, tuned: Trial) -> list[Candid
 
 def _same_training(one: Candidate, other: Candidate) -> bool:
     """Whether two would give the same bytes."""
-    return (one.schedule, one.learning_rate, one.warmup) == (
-        other.schedule,
-        other.learning_rate,
-        other.warmup,
-    )
+    return (one.schedule, one.warmup) == (other.schedule, other.warmup)
 
 
 def controls_of(trial: Trial, budget: int) -> list[Candidate]:
@@ -74,8 +70,8 @@ def controls_of(trial: Trial, budget: int) -> list[Candidate]:
     """
     assert trial.schedule is not None
     schedule = trial.schedule.extended(budget)
-    name, rate = trial.name, trial.learning_rate
-    plain = Schedule((Stage(1.0, budget),))
+    name = trial.name
+    plain = Schedule.plain(budget, schedule.recipe)
     broken = {f"{name} reversed": in_reverse(schedule)}
     generator = np.random.default_rng(trial.number)
     for _ in range(20):
@@ -86,15 +82,11 @@ def controls_of(trial: Trial, budget: int) -> list[Candidate]:
     broken[f"{name} max level alone"] = max_level_alone(schedule)
     kept = {key: each for key, each in broken.items() if each != schedule}
     return [
-        *(
-            Candidate(key, each, rate, role="control", trial=trial.number)
-            for key, each in kept.items()
-        ),
-        Candidate(f"plain at the rate of {name}", plain, rate, role="control", trial=trial.number),
+        *(Candidate(key, each, role="control", trial=trial.number) for key, each in kept.items()),
+        Candidate(f"plain at the rate of {name}", plain, role="control", trial=trial.number),
         Candidate(
             f"plain warmed up as {name}",
             plain,
-            rate,
             warmup=schedule.ramp,
             role="control",
             trial=trial.number,

@@ -1,19 +1,22 @@
 """Controls keep what they do not break: levels, iterations, targets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 import dipstage.trainer as trainer
-from dipstage.controls import in_reverse, max_level_alone, shuffled
+from dipstage.controls import contrast_alone, in_reverse, max_level_alone, shuffled
 from dipstage.errors import InputError
 from dipstage.images import load_picture
-from dipstage.noise import noised
 from dipstage.randomness import Streams
+from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule, Stage
 from dipstage.settings import TrainerSettings
+from dipstage.targets import targets
 
 levels = st.lists(st.floats(0.01, 0.99), min_size=0, max_size=8, unique=True)
 
@@ -51,7 +54,7 @@ def test_shuffling_draws_from_the_generator_alone() -> None:
 
 def test_stages_out_of_order_are_for_controls_alone() -> None:
     pairs = [[0.5, 3], [0.2, 3], [1.0, 3]]
-    with pytest.raises(InputError, match="heaviest noise to the lightest"):
+    with pytest.raises(InputError, match="most noise to the least"):
         Schedule.from_pairs(pairs)
     assert Schedule.from_pairs(pairs, any_order=True).pairs == pairs
     with pytest.raises(InputError, match="each noise level must be one stage"):
@@ -68,34 +71,28 @@ def test_a_longer_budget_is_the_last_stage_s() -> None:
         schedule.extended(3)
 
 
-def targets_of(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> dict[float, bytes]:
+def targets_of(schedule: Schedule) -> dict[float, bytes]:
     """What each level's stage trains on."""
-    seen: dict[float, bytes] = {}
-    original = noised
-
-    def recorder(target: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
-        found = original(target, alpha_bar, noise)
-        seen[alpha_bar] = found.numpy().tobytes()
-        return found
-
-    monkeypatch.setattr(trainer, "noised", recorder)
-    picture = load_picture("skimage:moon", size=16, multiple=2)
-    streams, truth = Streams(picture.digest, 0), picture.tensor()
-    settings = TrainerSettings(width=4, scales=1, input_depth=4)
-    trainer.fit(truth, truth, schedule, settings, streams)
-    monkeypatch.setattr(trainer, "noised", original)
-    return seen
+    observation = torch.rand((1, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    made = targets(observation, schedule, Streams("ab" * 32, 0))
+    found = {schedule.at(i).alpha_bar: each.numpy().tobytes() for i, each in enumerate(made)}
+    assert found.pop(1.0) == observation.numpy().tobytes()
+    return found
 
 
-def test_a_control_trains_on_the_very_targets_of_its_schedule(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_control_trains_on_the_very_targets_of_its_schedule() -> None:
     schedule = schedule_of([0.2, 0.4, 0.6])
-    targets = targets_of(schedule, monkeypatch)
-    assert len(set(targets.values())) == 3
-    assert targets_of(in_reverse(schedule), monkeypatch) == targets
-    alone = targets_of(max_level_alone(schedule), monkeypatch)
-    assert alone == {0.2: targets[0.2]}
+    own = targets_of(schedule)
+    assert len(set(own.values())) == 3
+    assert targets_of(in_reverse(schedule)) == own
+    assert targets_of(max_level_alone(schedule)) == {0.2: own[0.2]}
+
+
+def test_contrast_alone_keeps_stages_and_drops_the_noise() -> None:
+    schedule = replace(schedule_of([0.2, 0.4]), recipe=Recipe(draw="fresh", learning_rate=0.1))
+    control = contrast_alone(schedule)
+    assert control.stages == schedule.stages
+    assert control.recipe == Recipe(target="contrast", learning_rate=0.1)
 
 
 def test_a_warm_up_raises_the_learning_rate_evenly_and_then_leaves_it() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dipstage.errors import InputError
-from dipstage.noise import ALPHA_BARS, NoiseLevels, noised
+from dipstage.noise import ALPHA_BARS, NoiseLevels, TotalNoiseLevels, noised
 
 
 @pytest.mark.parametrize("beta", sorted(ALPHA_BARS))
@@ -62,3 +62,35 @@ def test_forward_process_keeps_mean_and_variance_on_the_ddpm_scale() -> None:
 def test_bad_levels_are_refused_with_their_value(beta: str, max_level: float, words: str) -> None:
     with pytest.raises(InputError, match=words):
         NoiseLevels(beta, max_level)
+
+
+@pytest.mark.parametrize("rho", [1.0, 7.0])
+def test_total_noise_is_the_observation_s_own_and_the_added_noise(rho: float) -> None:
+    """Measured on a picture of one grey, whose signal is its mean."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.full((1, 1, 400, 400), 0.75)
+    observation = truth + 25 / 255 * torch.randn(truth.shape, generator=generator)
+    levels = TotalNoiseLevels(25.0, 200.0, 30.0, rho).alpha_bars(4)
+    first, last = 200.0 ** (1 / rho), 30.0 ** (1 / rho)
+    for i, alpha_bar in enumerate(levels):
+        noise = torch.randn(truth.shape, generator=generator)
+        target = 2 * noised(observation, alpha_bar, noise) - 1
+        total = 127.5 * float(target.std()) / math.sqrt(alpha_bar)
+        assert total == pytest.approx((first + i / 3 * (last - first)) ** rho, rel=0.02)
+    assert list(levels) == sorted(levels)
+    assert TotalNoiseLevels(25.0, 200.0, 30.0, rho).alpha_bars(1) == levels[:1]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((25, 100, 25), "got 25, 25, 100"),
+        ((25, 30, 40), "got 25, 40, 30"),
+        ((-1, 100, 40), "got -1, 40, 100"),
+        ((25, float("nan"), 40), "got 25, 40, nan"),
+        ((25, 100, 40, 0.0), "rho must be a finite number above 0, got 0.0"),
+    ],
+)
+def test_total_noise_out_of_range_is_refused(values: tuple[float, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        TotalNoiseLevels(*values)

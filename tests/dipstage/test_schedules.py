@@ -2,13 +2,16 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dipstage.controls import in_reverse
 from dipstage.errors import InputError
 from dipstage.noise import ALPHA_BARS, NoiseLevels
 from dipstage.presets import PRESETS, parse_preset
+from dipstage.recipe import Recipe
 from dipstage.schedules import (
     AnySplit,
     Family,
@@ -17,7 +20,7 @@ from dipstage.schedules import (
     PowerSplit,
     Schedule,
     Stage,
-    counts_between,
+    share_out,
 )
 
 
@@ -84,19 +87,60 @@ def test_pairs_are_exact(drawn: tuple[Family, int]) -> None:
 
 def test_power_split_has_the_edges_of_its_formula() -> None:
     family = Family(29, PowerSplit(2.06), 297, NoiseLevels("linear", 0.59))
-    starts = [round(297 * (k / 28) ** 2.06) for k in range(29)]
-    counts = [b - a for a, b in pairwise(starts)]
+    edges = [297 * (k / 28) ** 2.06 for k in range(29)]
+    counts = share_out(np.array(edges))
     levels = NoiseLevels("linear", 0.59).alpha_bars(28)
     expected = Schedule.of([*levels, 1.0], [*counts, 303])
     assert family.schedule(600) == expected
 
 
 def test_log_split_gives_each_stage_ten_times_the_one_before() -> None:
-    assert counts_between(LogSplit().edges(3, 1110)) == [10, 100, 1000]
+    assert np.diff(LogSplit().edges(3, 1110)) == pytest.approx([10, 100, 1000])
 
 
 def test_free_split_gives_each_stage_its_share() -> None:
-    assert counts_between(FreeSplit((1, 2, 7)).edges(3, 50)) == [5, 10, 35]
+    assert np.diff(FreeSplit((1, 2, 7)).edges(3, 50)) == pytest.approx([5, 10, 35])
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=40), st.integers(1, 400))
+def test_every_noised_stage_gets_an_iteration_and_a_share_of_the_rest(
+    weights: list[float], ramp: int
+) -> None:
+    counts = share_out(FreeSplit(tuple(weights)).edges(len(weights), ramp))
+    assert sum(counts) == ramp
+    if ramp < len(weights):
+        return
+    shares = np.array(weights) / sum(weights) * (ramp - len(weights))
+    assert min(counts) >= 1
+    assert np.abs(np.array(counts) - 1 - shares).max() < 1
+
+
+def test_largest_remainders_get_what_rounding_leaves_over() -> None:
+    # Of 10 iterations, 7 are shared: 1.4, 3.5 and 2.1.
+    assert share_out(np.array([0, 2.0, 7.0, 10.0])) == [2, 5, 3]
+
+
+def test_a_schedule_says_what_an_iteration_trains_with() -> None:
+    recipe = Recipe(learning_rate=0.005, ramp_learning_rate=0.02, input_noise_std=0.01)
+    schedule = Schedule((Stage(0.5, 2), Stage(0.9, 1), Stage(1.0, 3)), recipe)
+    assert [schedule.at(i) for i in (0, 1, 2, 3, 5)] == [
+        (0, 0.5, 0.02, 0.01), (0, 0.5, 0.02, 0.01), (1, 0.9, 0.02, 0.01),
+        (2, 1.0, 0.005, 0.01), (2, 1.0, 0.005, 0.01),
+    ]  # fmt: skip
+    assert Schedule.plain(5).at(4) == (0, 1.0, None, None)
+    for outside in (-1, 6):
+        with pytest.raises(IndexError, match="from 0 to 5"):
+            schedule.at(outside)
+
+
+@given(families())
+def test_a_schedule_keeps_its_recipe_whatever_is_made_of_it(drawn: tuple[Family, int]) -> None:
+    recipe = Recipe(learning_rate=0.5, ema=0.9)
+    schedule = drawn[0].schedule(drawn[1], recipe)
+    for made in (
+        schedule, schedule.scaled(77), schedule.extended(drawn[1] + 5), in_reverse(schedule),
+    ):  # fmt: skip
+        assert made.recipe == recipe
 
 
 STAIRCASES_100 = {

@@ -104,7 +104,7 @@ EXPERIMENT_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "a text file named .png": ({"images": ["text.png"]}, "is not a PNG, JPEG, TIFF or WebP"),
     "a schedule file with unsorted levels": (
         {"candidates": ["unsorted.yaml"]},
-        "stages must go from the heaviest noise to the lightest",
+        "stages must go from the most noise to the least",
     ),
     "a run name with a slash": ({"name": "a/b"}, "name: must be letters"),
 }

@@ -87,10 +87,10 @@ BROKEN = {
     "unsorted levels": (
         "{alpha_bar: 0.2, iterations: 1, share: 0.1}",
         "{alpha_bar: 0.9, iterations: 1, share: 0.1}",
-        r"stages: stages must go from the heaviest noise to the lightest.*0\.5 follows 0\.9",
+        r"stages: stages must go from the most noise to the least.*0\.5 follows 0\.9",
     ),
-    "unknown format": ("format: 1", "format: 2", "format must be 1, got 2"),
-    "no format": ("format: 1\n", "", "format must be 1, got no such key"),
+    "unknown format": ("format: 1", "format: 3", "format must be 1 or 2, got 3"),
+    "no format": ("format: 1\n", "", "format must be 1 or 2, got no such key"),
     "unknown key": ("format: 1", "format: 1\ncolour: red", "unknown key colour"),
     "unknown key of a stage": ("iterations: 1,", "iterations: 1, x: 2,", r"stages\[0\].x"),
     "text for a number": ("0.2,", "heavy,", r"stages\[0\].alpha_bar must be a number, got 'heavy'"),

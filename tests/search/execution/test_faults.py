@@ -190,7 +190,7 @@ import sys
 experiment = validate(json.loads(sys.argv[1]), "test")
 pictures, trainer, objective = load_pictures(experiment), experiment.trainer, experiment.objective
 setting = Setting(pictures, (0,), 25.0, trainer, objective, 1, "cpu")
-work = {"stages": [[1.0, 3]], "learning_rate": 0.01, "warmup": None, "done": [], "alone": False}
+work = {"stages": [[1.0, 3]], "recipe": None, "warmup": None, "done": [], "alone": False}
 trial = ScheduleTrial.__new__(ScheduleTrial)
 trial.setup({"work": work}, setting)
 used = psutil.Process().memory_info().vms

@@ -1,6 +1,7 @@
 """The ledger: nothing lost, nothing counted twice, whatever dies when."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from dipstage.errors import InputError
 from dipstage.presets import parse_preset
+from dipstage.recipe import Recipe
 from search import Run
 from search.execution.ledger import MAX_DEATHS, Ledger, Work
 from search.execution.sampler import SAMPLERS, SearchedTrials
@@ -53,11 +55,13 @@ def test_candidates_come_first_and_on_top_of_the_sampled_trials(run: Run) -> Non
     assert [trial.name for trial in run.records()] == [
         "baseline", "log10", "trial 2", "trial 3", "trial 4", "trial 5",
     ]  # fmt: skip
-    assert run.records()[1].schedule == parse_preset("log10").schedule(30)
+    rate = Recipe(learning_rate=0.01)
+    log10 = parse_preset("log10").schedule(30)
+    assert run.records()[1].schedule == replace(log10, recipe=rate)
     space = run.experiment.space
     assert space is not None
     for trial in run.records()[2:]:
-        assert trial.schedule == decode(trial.params, space).family.schedule(30)
+        assert trial.schedule == decode(trial.params, space, 25.0).family.schedule(30, rate)
 
 
 def test_objectives_are_means_over_replicates_of_the_chosen_output(tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_a_dead_driver_s_trials_go_on_under_their_numbers_with_their_replicates(
     alive = ledger_of(run)
     again = [alive.next(), alive.next()]
     assert again[0] == second
-    assert again[1] == Work(third.number, third.schedule, third.learning_rate, done=(KEYS[1],))
+    assert again[1] == Work(third.number, third.schedule, done=(KEYS[1],))
     for work in again:
         assert work is not None
         finish(alive, work)
@@ -251,7 +255,7 @@ def test_the_ledger_samples_what_optuna_s_own_ask_and_tell_would(
     assert run.experiment.space is not None
     for number, trial in enumerate(run.records()):
         asked = study.ask()
-        suggest(asked, run.experiment.space)
+        suggest(asked, run.experiment.space, 25.0)
         assert asked.params == trial.params
         study.tell(asked, [20 + 7 * number % 11, 1 + 5 * number % 29])
 

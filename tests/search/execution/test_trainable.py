@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dipstage.images import load_picture
-from dipstage.schedules import Schedule, Stage
+from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
 from search.execution.trainable import Setting, keep_picture, train_replicate
@@ -29,7 +29,7 @@ def test_the_picture_is_the_objective_s_output_of_the_first_seed(output: Output,
         cpus=1,
         device="cpu",
     )
-    outcome = train_replicate(setting, f"{name}-seed7", Schedule((Stage(1.0, 12),)), 0.01, None)
+    outcome = train_replicate(setting, f"{name}-seed7", Schedule.plain(12), None)
     [content] = keep_picture(setting, f"{name}-seed7", outcome)
     best = outcome.best_raw if output == "raw" else outcome.best_smoothed
     expected = np.rint(255 * np.clip(best, 0, 1)).transpose(1, 2, 0).squeeze()

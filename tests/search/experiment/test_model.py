@@ -46,6 +46,15 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return content
 
 
+def total(*ends: float) -> dict[str, Any]:
+    """Ranges of min_sigma_255 and max_sigma_255 by their ends."""
+    low, high = ends[:2], ends[2:]
+    return {
+        "min_sigma_255": {"low": low[0], "high": low[1]},
+        "max_sigma_255": {"low": high[0], "high": high[1]},
+    }
+
+
 REFUSED: list[tuple[str, Any, str]] = [
     ("colour", "red", "colour: unknown key"),
     ("trainer.widht", 3, "trainer: unknown key widht"),
@@ -63,6 +72,15 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("space.split", [], "space.split: "),
     ("space.split", ["cubic"], "space.split.0: .*got 'cubic'"),
     ("space.noise", {"beta": ["linear"], "max_level": {"low": 0.5, "high": 2.0}}, "be at most 1"),
+    ("space.noise", {"beta": ["linear"]}, "max_level is missing, unless total is given"),
+    ("space.noise", {"beta": ["linear"], "total": total(30, 40, 50, 60)}, "give either total"),
+    ("space.noise", {"total": total(25, 40, 50, 60)}, "must rise from task.sigma_255 .*25 to 40"),
+    ("space.noise", {"total": total(30, 50, 50, 60)}, "got 25, 30 to 50, 50 to 60"),
+    ("space.targets", ["variance-exploding"], "targets need noise.total"),
+    ("space.targets", ["ddpm", "ddpm"], "targets names a choice twice: ddpm"),
+    ("space.draws", ["often"], "space.draws.0: .*got 'often'"),
+    ("space.ema", {"low": 0.9, "high": 1.0}, "space.ema: must be at most 0.9999"),
+    ("objective.window", 0, "objective: window must be at least 1, got 0"),
     ("space", None, "space is missing"),
     ("name", "a/b", "name: must be letters, digits, .*got 'a/b'"),
     ("name", "", "name: must be letters"),
@@ -137,6 +155,7 @@ def test_former_names_of_keys_are_read_with_a_notice(tmp_path: Path) -> None:
         with pytest.warns(FormerName, match=notice):
             space = load_experiment(path, (override,)).space
         assert space is not None
+        assert space.noise.max_level is not None
         assert (space.noise.max_level.low, space.noise.max_level.high) == expected
     both = experiment().model_dump(mode="json")
     both["space"]["noise"]["heaviest"] = {"low": 0.1, "high": 1.0}

@@ -25,11 +25,18 @@ def sample(searched: Space, n: int = 300) -> list[tuple[dict[str, Any], Point]]:
     drawn = []
     for _ in range(n):
         trial = study.ask()
-        point = suggest(trial, searched)
+        point = suggest(trial, searched, 25.0)
         drawn.append((trial.params, point))
     return drawn
 
 
+TOTAL = {
+    "total": {
+        "max_sigma_255": {"low": 60.0, "high": 300.0, "log": True},
+        "min_sigma_255": {"low": 26.0, "high": 50.0},
+        "rho": {"low": 1.0, "high": 7.0},
+    }
+}
 SPACES: dict[str, dict[str, Any]] = {
     "full": {},
     "with learning rate": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
@@ -37,6 +44,16 @@ SPACES: dict[str, dict[str, Any]] = {
     "one beta": {"noise": {"beta": ["cosine"], "max_level": {"low": 0.2, "high": 0.2}}},
     "fixed stages": {"stages": {"low": 4, "high": 4}},
     "plain DIP alone": {"stages": {"low": 1, "high": 1}},
+    "total noise": {"noise": TOTAL},
+    "whole recipe": {
+        "noise": TOTAL,
+        "ramp_learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
+        "input_noise_std": {"low": 0.0, "high": 0.1},
+        "ema": {"low": 0.9, "high": 0.999},
+        "targets": ["ddpm", "variance-exploding", "contrast"],
+        "draws": ["fixed", "fresh"],
+    },
+    "power-function average": {"ema_gamma": {"low": 0.0, "high": 20.0}},
 }
 
 
@@ -44,13 +61,15 @@ SPACES: dict[str, dict[str, Any]] = {
 def test_decode_is_the_inverse_of_suggest(case: str) -> None:
     searched = space(**SPACES[case])
     for params, point in sample(searched):
-        assert decode(params, searched) == point
+        assert decode(params, searched, 25.0) == point
 
 
 @pytest.mark.parametrize("case", sorted(SPACES))
 def test_every_point_is_a_valid_schedule_of_the_budget(case: str) -> None:
     for _, point in sample(space(**SPACES[case])):
-        assert point.family.schedule(30).iterations == 30
+        schedule = point.family.schedule(30, point.recipe)
+        assert schedule.iterations == 30
+        assert schedule.recipe == point.recipe
 
 
 def test_parameters_exist_only_where_they_act() -> None:
@@ -83,9 +102,9 @@ def test_a_question_with_one_answer_is_not_asked() -> None:
 
 
 def test_the_learning_rate_is_searched_only_on_request() -> None:
-    assert all(point.learning_rate is None for _, point in sample(space(), 20))
+    assert all(point.recipe.learning_rate is None for _, point in sample(space(), 20))
     searched = space(learning_rate={"low": 1e-3, "high": 1e-2, "log": True})
-    rates = {point.learning_rate for _, point in sample(searched, 20)}
+    rates = {point.recipe.learning_rate for _, point in sample(searched, 20)}
     assert len(rates) == 20
     assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates)
 
@@ -96,7 +115,7 @@ def test_a_study_that_began_with_a_former_name_keeps_it() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     params, point = next(pair for pair in current if "max_level" in pair[0])
     old = {"heaviest" if name == "max_level" else name: value for name, value in params.items()}
-    assert decode(old, searched) == point
+    assert decode(old, searched, 25.0) == point
     study.add_trial(
         optuna.trial.create_trial(
             value=0.0,
@@ -106,14 +125,14 @@ def test_a_study_that_began_with_a_former_name_keeps_it() -> None:
     )
     for _ in range(20):
         trial = study.ask()
-        asked = suggest(trial, searched)
+        asked = suggest(trial, searched, 25.0)
         assert "max_level" not in trial.params
-        assert decode(trial.params, searched) == asked
+        assert decode(trial.params, searched, 25.0) == asked
 
 
 def test_decode_refuses_parameters_of_another_space() -> None:
-    assert decode({"stages": 1}, space()) == Point(Family(1))
+    assert decode({"stages": 1}, space(), 25.0) == Point(Family(1))
     with pytest.raises(InputError, match="inactive parameters: ramp"):
-        decode({"stages": 1, "ramp": 9}, space())
+        decode({"stages": 1, "ramp": 9}, space(), 25.0)
     with pytest.raises(InputError, match="parameter ramp is missing"):
-        decode({"stages": 3}, space())
+        decode({"stages": 3}, space(), 25.0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from fake_runs import KEYS, outcome
 
+from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule, Stage
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Objective, Score
@@ -39,9 +42,11 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
     write(study, **{name: getattr(known, name) for name in names})
     assert StudyAttributes.of(study) == known
     assert list(study.user_attrs) == names
-    assert study.user_attrs["objective"] == {"output": "smoothed", "tolerance_db": 0.1}
+    assert study.user_attrs["objective"] == {
+        "output": "smoothed", "tolerance_db": 0.1, "window": 1,
+    }  # fmt: skip
     assert study.user_attrs["candidates"] == [
-        {"name": "x", "stages": [[0.5, 10], [1.0, 20]], "learning_rate": None, "warmup": 2,
+        {"name": "x", "stages": [[0.5, 10], [1.0, 20]], "recipe": None, "warmup": 2,
          "role": "candidate", "trial": None}
     ]  # fmt: skip
     assert study.user_attrs["accepted"] == [{"date": "2026-01-01", "changes": ["a 1 → 2"]}]
@@ -59,21 +64,23 @@ def test_an_unknown_attribute_is_refused_by_its_name() -> None:
 
 
 def test_a_trial_s_attributes_are_read_back_and_keep_their_names_on_disk() -> None:
-    known = TrialAttributes(
-        candidate="x", learning_rate=0.01, stages=SCHEDULE.pairs, deaths=1, death="",
+    schedule = replace(SCHEDULE, recipe=Recipe(learning_rate=0.01, draw="fresh", average_from=7))
+    known = replace(
+        TrialAttributes.of_schedule(schedule), candidate="x", deaths=1, death="",
         raced=Raced(Score(25.0, 10.0), 2, 0.01), wall_s=0.0,
     )  # fmt: skip
     plain = known.to_plain()
     assert plain["raced"] == {"estimate": [25.0, 10.0], "replicates": 2, "chance": 0.01}
     assert set(plain) == {
-        "candidate", "learning_rate", "stages", "deaths", "death", "raced", "wall_s",
+        "candidate", "learning_rate", "stages", "recipe", "deaths", "death", "raced", "wall_s",
     }  # fmt: skip
     key = KEYS[0]
     attribute = replicate_attribute(key, outcome(25.0, 10))
     assert list(attribute) == [f"replicate:{key}"]
     trial = optuna.create_trial(value=1.0, user_attrs={**plain, **attribute})
     assert TrialAttributes.of(trial) == known
-    assert known.schedule == SCHEDULE
+    assert known.schedule == schedule
+    assert plain["recipe"] == {"draw": "fresh", "average_from": 7}
     assert replicates(trial) == {key: outcome(25.0, 10)}
     assert is_candidate(trial)
     assert not is_candidate(without_attributes(trial))

@@ -67,7 +67,10 @@ def test_verdicts_are_those_that_were_recorded(old: Run) -> None:
 def test_it_has_a_report_and_exports_schedules(old: Run, tmp_path: Path) -> None:
     assert "tiny-0.1" in old.report(tmp_path / "report.html").read_text()
     best = old.pick("psnr")
-    assert load_schedule(old.export("psnr", tmp_path / "mine.yaml")) == best.schedule
+    exported = load_schedule(old.export("psnr", tmp_path / "mine.yaml"))
+    assert best.schedule is not None
+    assert exported.stages == best.schedule.stages
+    assert exported.recipe.learning_rate == best.learning_rate
     # What version 0.1 exported is read, too.
     with pytest.warns(FormerName, match="heaviest is now called"):
         assert load_schedule(old.folder / "best.yaml").iterations == 30

@@ -1,0 +1,65 @@
+"""The targets of a schedule, for the trainer and for training loops of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dipstage.noise import TARGETS
+from dipstage.randomness import Stream, Streams
+from dipstage.schedules import Schedule
+
+
+def targets(observation: Tensor, schedule: Schedule, streams: Streams) -> Iterator[Tensor]:
+    """Yield the target of each iteration of a schedule.
+
+    Args:
+        observation: (1, C, H, W) float32 in [0, 1].
+        schedule: Stages and recipe.
+        streams: Random streams of the replicate.
+
+    Yields:
+        `schedule.iterations` tensors of the observation's shape and device. Those of noised stages
+        are not clipped; those of the last stage are the observation itself.
+    """
+    made = Targets(observation, schedule, streams)
+    for iteration in range(schedule.iterations):
+        yield made.at(iteration)
+
+
+class Targets:
+    """Targets by iteration. Iterations must be asked for in order, from 0.
+
+    The arguments are those of `targets`.
+    """
+
+    def __init__(self, observation: Tensor, schedule: Schedule, streams: Streams) -> None:
+        self._observation, self._schedule, self._streams = observation, schedule, streams
+        self._ranks = {
+            alpha_bar: rank
+            for rank, alpha_bar in enumerate(sorted(s.alpha_bar for s in schedule.stages))
+        }
+        self._fresh = streams.generator(Stream.FRESH_STAGE_NOISE, device=observation.device)
+        self._stage, self._target = -1, observation
+
+    def at(self, iteration: int) -> Tensor:
+        """Return the target of the next iteration: (1, C, H, W) float32."""
+        stage, alpha_bar, *_ = self._schedule.at(iteration)
+        if alpha_bar == 1:
+            return self._observation
+        recipe = self._schedule.recipe
+        if stage != self._stage or recipe.draw == "fresh":
+            self._stage = stage
+            noise = self._draw(alpha_bar, fresh=recipe.draw == "fresh")
+            self._target = TARGETS[recipe.target](self._observation, alpha_bar, noise)
+        return self._target
+
+    def _draw(self, alpha_bar: float, *, fresh: bool) -> Tensor:
+        shape, device = self._observation.shape, self._observation.device
+        if fresh:
+            return torch.randn(shape, generator=self._fresh, device=device)
+        # The draw belongs to the level's rank, so that a control trains on its schedule's targets.
+        generator = self._streams.generator(Stream.STAGE_NOISE, self._ranks[alpha_bar])
+        return torch.randn(shape, generator=generator).to(device)
