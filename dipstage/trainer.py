@@ -21,8 +21,8 @@ from dipstage.outcome import Outcome, Stop, Trace, score
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import SSIM_WINDOW, TrainerSettings
+from dipstage.stage_targets import Targets
 from dipstage.stopping import OUTPUTS, Output, StoppingRule
-from dipstage.targets import Targets
 
 BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dipstage.documents.schedule_file import ScheduleFile
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
-    from dipstage.settings import TrainerSettings
+    from dipstage.settings import EmaRestart, TrainerSettings
     from dipstage.stopping import Output
 
 
@@ -73,6 +73,11 @@ def main() -> None:
     help="Learning rate of Adam [default: the schedule file's, else 0.01].",
 )
 @click.option(
+    "--ema-restart",
+    type=click.Choice(["never", "stage"]),
+    help="When the moving average starts anew [default: the schedule file's, else never].",
+)
+@click.option(
     "--oracle-stop",
     type=click.Choice(["raw", "smoothed"]),
     help="Stop in the last stage once PSNR_GT of this output has not risen for "
@@ -108,6 +113,7 @@ def run(
     width: int | None,
     scales: int | None,
     learning_rate: float | None,
+    ema_restart: EmaRestart | None,
     oracle_stop: Output | None,
     patience: int | None,
     threads: int | None,
@@ -124,6 +130,8 @@ def run(
     if learning_rate is not None:
         recipe = replace(schedule.recipe, learning_rate=learning_rate, ramp_learning_rate=None)
         schedule = replace(schedule, recipe=recipe)
+    if ema_restart is not None:
+        schedule = replace(schedule, recipe=replace(schedule.recipe, ema_restart=ema_restart))
     measured = file.measured if file else None
     given: dict[str, Any] = {
         "width": width,

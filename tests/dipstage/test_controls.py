@@ -16,7 +16,7 @@ from dipstage.randomness import Streams
 from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule, Stage
 from dipstage.settings import TrainerSettings
-from dipstage.targets import targets
+from dipstage.stage_targets import targets
 
 levels = st.lists(st.floats(0.01, 0.99), min_size=0, max_size=8, unique=True)
 

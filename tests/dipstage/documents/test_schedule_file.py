@@ -1,5 +1,6 @@
 """Schedule files: exact round trips, and refusals that name the key."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,23 +20,26 @@ from dipstage.documents.schedule_file import (
 )
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.noise import NoiseLevels
+from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
 from dipstage.presets import parse_preset
+from dipstage.recipe import Recipe
 from dipstage.renamed import FormerName
 from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
 from dipstage.settings import TrainerSettings
 
 SPLITS: list[AnySplit] = [PowerSplit(2.06), LogSplit(), FreeSplit((0.1, 0.2, 0.30000000000000004))]
+SIGMOID = NoiseLevels("sigmoid", 1 / 3)
 
 
-def full(split: AnySplit) -> ScheduleFile:
+def full(split: AnySplit, noise: AnyNoiseLevels = SIGMOID) -> ScheduleFile:
     """A file with every key."""
-    family = Family(4, split, 97, NoiseLevels("sigmoid", 1 / 3))
+    family = Family(4, split, 97, noise)
+    recipe = Recipe("variance-exploding", "fresh", 0.01, 0.02, 1 / 30, 0.99, None, "stage", 7)
     measures = OutputMeasures(
         Measure(27.1, 8, 0.1 + 0.2), Measure(301.5, 8, 1e-9), Measure(0.8, 1), Measure(290.0, 1), 2
     )
     return ScheduleFile(
-        schedule=family.schedule(600),
+        schedule=family.schedule(600, recipe),
         family=family,
         measured=Measured(
             images=["skimage:chelsea", "a b.png"],
@@ -59,6 +63,25 @@ def test_round_trip_is_exact(tmp_path: Path, split: AnySplit) -> None:
     first = path.read_bytes()
     save_schedule(path, read_schedule_file(path))
     assert path.read_bytes() == first
+
+
+def test_levels_by_total_noise_survive_a_file(tmp_path: Path) -> None:
+    content = full(LogSplit(), TotalNoiseLevels(25.0, 300.0, 28.0, 7.0))
+    save_schedule(tmp_path / "s.yaml", content)
+    assert read_schedule_file(tmp_path / "s.yaml") == content
+
+
+def test_a_file_of_the_first_format_has_the_learning_rate_that_it_was_measured_with(
+    tmp_path: Path,
+) -> None:
+    content = full(LogSplit())
+    old = replace(content, schedule=replace(content.schedule, recipe=Recipe()))
+    path = tmp_path / "s.yaml"
+    save_schedule(path, old)
+    plain = read_yaml(path)
+    del plain["recipe"]
+    write_whole(path, yaml_text({**plain, "format": 1}))
+    assert load_schedule(path) == replace(old.schedule, recipe=Recipe(learning_rate=1e-3))
 
 
 @pytest.mark.parametrize("preset", ["baseline", "uniform", "sharp-linear:stages=50", "log10"])

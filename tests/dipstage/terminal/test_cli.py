@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run as run_process
 
@@ -21,6 +22,7 @@ from dipstage.documents.schedule_file import (
 from dipstage.images import load_picture
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
+from dipstage.recipe import Recipe
 from dipstage.settings import TrainerSettings
 from dipstage.terminal.cli import main
 from dipstage.trainer import fit, observe
@@ -117,6 +119,27 @@ def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: 
     assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 41
     shown = dipstage("schedules", str(path), "--iterations", "400", "--json")
     assert json.loads(shown.stdout)["iterations"] == 400
+
+
+def test_a_schedule_file_s_recipe_gives_way_to_options(tmp_path: Path) -> None:
+    recipe = Recipe(learning_rate=0.02, ramp_learning_rate=0.05, ema_restart="stage")
+    path = tmp_path / "s.yaml"
+    schedule = replace(parse_preset("log10").schedule(30), recipe=recipe)
+    save_schedule(path, ScheduleFile(schedule))
+
+    def curves_of(name: str, *options: str) -> str:
+        folder = tmp_path / "".join(options) / Path(name).stem
+        result = dipstage(
+            "run", "skimage:camera", "--schedule", name, *SMALL, "--output", str(folder), *options
+        )
+        assert result.exit_code == 0, result.output
+        return (folder / "curves.csv").read_text()
+
+    by_file = curves_of(str(path))
+    for options in (["--learning-rate", "0.02"], ["--ema-restart", "never"]):
+        assert curves_of(str(path), *options) != by_file
+    all_given = curves_of(str(path), "--learning-rate", "0.01", "--ema-restart", "never")
+    assert all_given == curves_of("log10")
 
 
 def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dipstage.errors import InputError
 from dipstage.randomness import Streams
 from dipstage.recipe import Draw, Recipe, TargetKind
 from dipstage.schedules import Schedule, Stage
-from dipstage.targets import targets
+from dipstage.stage_targets import targets
 
 STREAMS = Streams("ab" * 32, 0)
 OBSERVATION = torch.rand((1, 1, 64, 64), generator=torch.Generator().manual_seed(0))
