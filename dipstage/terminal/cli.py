@@ -47,7 +47,7 @@ def main() -> None:
 @click.option(
     "--iterations",
     type=int,
-    help="Budget [default: the schedule file's, else 2000]. A schedule file is rescaled to it.",
+    help="Budget [default: the schedule file's, else 2000]. The ramp of a schedule file is kept.",
 )
 @click.option(
     "--size",
@@ -126,7 +126,9 @@ def run(
     """
     from dipstage.settings import TrainerSettings
 
-    schedule, file = _load(schedule_name, iterations)
+    if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
+        raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
+    schedule, file = _load(schedule_name, iterations, sigma)
     if learning_rate is not None:
         recipe = replace(schedule.recipe, learning_rate=learning_rate, ramp_learning_rate=None)
         schedule = replace(schedule, recipe=recipe)
@@ -146,8 +148,6 @@ def run(
     )
     if sigma is None:
         sigma = measured.sigma_255 if measured else 25.0
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
     console = make_console()
     if measured:
         console.print(
@@ -247,8 +247,10 @@ def _train(
     return outcome
 
 
-def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | None]:
-    """Return the schedule for the budget, and the file that it comes from, if any."""
+def _load(
+    name: str, iterations: int | None, sigma: float | None = None
+) -> tuple[Schedule, ScheduleFile | None]:
+    """Return the schedule for the budget and noise, and the file that it comes from, if any."""
     from dipstage.presets import PRESETS, is_preset, parse_preset
     from dipstage.settings import TrainerSettings
 
@@ -263,9 +265,10 @@ def _load(name: str, iterations: int | None) -> tuple[Schedule, ScheduleFile | N
     from dipstage.documents.schedule_file import read_schedule_file
 
     content = read_schedule_file(path)
-    if iterations is None:
-        return content.schedule, content
-    return content.schedule.scaled(iterations), content
+    known = content.measured.sigma_255 if content.measured else 0.0
+    noise = sigma / known if sigma and known else 1.0
+    budget = content.schedule.iterations if iterations is None else iterations
+    return content.schedule.rescaled(budget, noise), content
 
 
 def _label(schedule_name: str) -> str:

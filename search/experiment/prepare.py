@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
 from dipstage.presets import is_preset, parse_preset
@@ -46,8 +46,14 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
     return labelled
 
 
+def _noise_ratio(experiment: Experiment, file: ScheduleFile) -> float:
+    """Return the experiment's noise over that of a schedule file; 1 if either is 0 or unknown."""
+    known = file.measured.sigma_255 if file.measured else 0
+    return experiment.task.sigma_255 / known if known and experiment.task.sigma_255 else 1.0
+
+
 def load_candidates(experiment: Experiment) -> list[Candidate]:
-    """Load the candidates, with their schedules scaled to the experiment's budget."""
+    """Load the candidates, with their schedules rescaled to the experiment's budget and noise."""
     budget = experiment.trainer.iterations
     candidates = []
     for entry in experiment.candidates:
@@ -61,7 +67,8 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
             parse_preset(entry)
         file = read_schedule_file(Path(entry))
-        candidates.append(Candidate(Path(entry).stem, file.schedule.scaled(budget)))
+        schedule = file.schedule.rescaled(budget, _noise_ratio(experiment, file))
+        candidates.append(Candidate(Path(entry).stem, schedule))
     for candidate in candidates:
         if candidate.name.startswith(("trial ", "plain ")):
             raise InputError(

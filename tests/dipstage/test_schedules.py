@@ -79,6 +79,33 @@ def test_scaling_covers_the_new_budget_and_ends_on_the_observation(
     assert schedule.scaled(schedule.iterations) == schedule
 
 
+def test_rescaling_keeps_the_ramp_and_scales_the_added_noise() -> None:
+    recipe = Recipe(learning_rate=0.005, input_noise_std=0.03)
+    schedule = Schedule((Stage(0.2, 30), Stage(0.8, 20), Stage(1.0, 150)), recipe)
+    assert schedule.rescaled(1000) == schedule.extended(1000)
+    assert schedule.rescaled(40) == schedule.scaled(40)
+    noisier = schedule.rescaled(1000, noise=2.0)
+    assert noisier.ramp == 50
+    for before, after in zip(schedule.stages[:-1], noisier.stages[:-1], strict=True):
+        added, twice = (1 / s.alpha_bar - 1 for s in (before, after))
+        assert twice == pytest.approx(4 * added)  # Variance of the noise over the signal's.
+    assert noisier.stages[-1].alpha_bar == 1
+    assert noisier.recipe.learning_rate == 0.005
+    assert noisier.recipe.input_noise_std == pytest.approx(0.03 * 2**0.5)
+    back = noisier.rescaled(200, noise=0.5)
+    assert [s.alpha_bar for s in back.stages] == pytest.approx([0.2, 0.8, 1.0])
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="finite ratio above 0"):
+            schedule.rescaled(1000, wrong)
+
+
+@given(families(), st.floats(0.1, 10), st.integers(1, 5000))
+def test_rescaling_gives_a_schedule_of_the_budget(
+    drawn: tuple[Family, int], noise: float, budget: int
+) -> None:
+    assert drawn[0].schedule(drawn[1]).rescaled(budget, noise).iterations == budget
+
+
 @given(families())
 def test_pairs_are_exact(drawn: tuple[Family, int]) -> None:
     schedule = drawn[0].schedule(drawn[1])
