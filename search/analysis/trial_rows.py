@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dipstage.documents.records import to_plain
 from dipstage.stopping import OUTPUTS
 from search.experiment.objectives import Objective
 from search.store.records import Trial
+from search.store.replicate import ReplicateKey
 
 
 def row(trial: Trial, objective: Objective) -> dict[str, Any]:
@@ -37,6 +39,24 @@ def row(trial: Trial, objective: Objective) -> dict[str, Any]:
         failure=trial.failure,
     )
     return cells
+
+
+def replicate_rows(trial: Trial) -> Iterator[dict[str, Any]]:
+    """Yield a flat row for each finished replicate of a trial."""
+    for key, replicate in trial.replicates.items():
+        parsed = ReplicateKey.parse(key)
+        cells: dict[str, Any] = {
+            "trial": trial.number,
+            "name": trial.name,
+            "state": trial.state,
+            "picture": parsed.picture,
+            "seed": parsed.seed,
+        }
+        for output in OUTPUTS:
+            scores = to_plain(replicate.scores(output), {})
+            cells.update({f"{output}_{name}": value for name, value in scores.items()})
+        names = ("stop", "iterations", "resets", "wall_s", "device", "precision")
+        yield cells | {name: getattr(replicate, name) for name in names}
 
 
 def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:

@@ -118,14 +118,32 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 
 @click.command()
 @file_option("--csv", "Write all columns to FILE.")
+@click.option(
+    "--replicates",
+    is_flag=True,
+    help="With --csv, write a row for each replicate, those of a verification included.",
+)
 @run_options
-def trials(name: str, csv_file: Path | None, storage: str | None, runs_dir: Path) -> None:
+def trials(
+    name: str, csv_file: Path | None, replicates: bool, storage: str | None, runs_dir: Path
+) -> None:
     """List every trial as a row."""
+    from search.analysis.trial_rows import replicate_rows
     from search.store.run import RunRecord
     from search.terminal.tables import trials_table
 
     run = RunRecord.open(name, runs_dir, storage)
-    if csv_file is not None:
+    if replicates:
+        if csv_file is None:
+            raise InputError("--replicates needs a file: name one with --csv FILE")
+        rows = [
+            {"run": each.name, **row}
+            for each in (run, *_verification_parts(run))
+            for trial in each.records()
+            for row in replicate_rows(trial)
+        ]
+        write_rows(rows, csv_file)
+    elif csv_file is not None:
         write_csv(run, csv_file, front_only=False)
     else:
         make_console().print(trials_table(run))

@@ -110,8 +110,9 @@ def write_csv(run: RunRecord, path: Path, *, front_only: bool) -> None:
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write rows as CSV, completely or not at all."""
+    """Write rows as CSV, completely or not at all. A name that ends in `.gz` is compressed."""
     import csv
+    import gzip
     import io
 
     from dipstage.documents.whole_files import write_whole
@@ -122,7 +123,10 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     with explaining_write_errors(path):
-        write_whole(path, text.getvalue())
+        if path.suffix == ".gz":
+            write_whole(path, gzip.compress(text.getvalue().encode(), mtime=0))
+        else:
+            write_whole(path, text.getvalue())
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """dipsearch as a person types it: what it prints, what it refuses, what it leaves."""
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,22 @@ def test_trials_lists_every_trial_and_writes_every_column(played: Run, tmp_path:
     assert len(rows) == 6
     assert float(rows[2]["max_psnr_gt_db"]) == 27.0
     assert rows[2]["param_stages"]
+
+
+def test_trials_writes_a_row_for_each_replicate(played: Run, tmp_path: Path) -> None:
+    path = tmp_path / "replicates.csv.gz"
+    assert on(played, "trials", "--replicates", "--csv", str(path)).exit_code == 0
+    rows = list(csv.DictReader(gzip.decompress(path.read_bytes()).decode().splitlines()))
+    wanted = [(t.name, key) for t in played.records() for key in t.replicates]
+    assert [(r["name"], f"{r['picture']}-seed{r['seed']}") for r in rows] == wanted
+    for trial in played.records():
+        for key, replicate in trial.replicates.items():
+            row = rows[wanted.index((trial.name, key))]
+            assert float(row["smoothed_max_psnr_gt_db"]) == replicate.smoothed.max_psnr_gt_db
+            assert int(row["raw_steps_to_max"]) == replicate.raw.steps_to_max
+    refused = on(played, "trials", "--replicates")
+    assert refused.exit_code == 2
+    assert "--replicates needs a file: name one with --csv FILE" in refused.stderr
 
 
 def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Path) -> None:
