@@ -105,15 +105,7 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
                 "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5,
                 "keepalives_count": 3, "tcp_user_timeout": 25_000,
             }  # fmt: skip
-        return _checked(
-            PatientStorage(
-                address.render_as_string(hide_password=False),
-                engine_kwargs=engine,
-                skip_compatibility_check=not create,
-                skip_table_creation=not create,
-            ),
-            create,
-        )
+        return PatientStorage(address.render_as_string(hide_password=False), engine, create=create)
     except (ArgumentError, NoSuchModuleError):
         # The message would repeat the address, which may hold a password.
         raise InputError(_UNKNOWN) from None
@@ -143,28 +135,12 @@ def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
     # The path is passed to sqlite3 directly: in an address, `?` and `%` have a special meaning.
     connect = functools.partial(sqlite3.connect, path, timeout=_LOCKED_S, check_same_thread=False)
     try:
-        storage = PatientStorage(
-            "sqlite:///study.db",
-            engine_kwargs={"creator": connect},
-            skip_compatibility_check=not create,
-            skip_table_creation=not create,
-        )
-        storage.name = str(path)
-        return _checked(storage, create)
+        storage = PatientStorage("sqlite:///study.db", {"creator": connect}, create=create)
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         raise InputError(
             f"{path} cannot be opened as a study's database: {_reason(error)}"
         ) from None
-
-
-def _checked(storage: PatientStorage, create: bool) -> PatientStorage:
-    """Return the storage, or raise InputError if it has no table of studies.
-
-    Empty, truncated and unrelated files have no such table.
-    """
-    if not create and not inspect(storage.engine).has_table("studies"):
-        raise InputError("the study's database holds no studies: is it the right one?")
-    storage.patience_s = PATIENCE_S
+    storage.name = str(path)
     return storage
 
 
@@ -189,11 +165,35 @@ class PatientStorage(HookedStorage):
     """Called before each retry: the lease may have expired during the wait."""
     name = "the study's storage"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """See `RDBStorage`."""
-        super().__init__(*args, **kwargs)
+    def __init__(self, address: str, engine: dict[str, Any], *, create: bool) -> None:
+        """Connect to a database that holds studies, or create its tables.
+
+        Args:
+            address: Address of the database.
+            engine: Arguments of SQLAlchemy's engine.
+            create: Whether to create tables that do not exist yet.
+
+        Raises:
+            InputError: If there is no table of studies, as in an empty, truncated or unrelated
+                file, and `create` is False.
+        """
+        try:
+            super().__init__(
+                address,
+                engine_kwargs=engine,
+                skip_compatibility_check=not create,
+                skip_table_creation=not create,
+            )
+            if not create and not inspect(self.engine).has_table("studies"):
+                raise InputError("the study's database holds no studies: is it the right one?")
+        except BaseException:
+            # The traceback keeps this object, so its connections would stay open.
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
         # The connections are closed when the storage is garbage-collected.
         weakref.finalize(self, self.engine.dispose)
+        self.patience_s = PATIENCE_S
 
     def wait_out(self, call: Callable[[], R]) -> R:
         """Repeat a call until the server answers.
