@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
-from needs import FIXTURES, MARKERS, Guard
+from needs import FIXTURES, MARKERS, Guard, module_markers
 from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
 from search import Run
+from search.store import storage
 
 # Wall time proves nothing on a busy machine, and a suite that fails must fail again.
 settings.register_profile("house", deadline=None, derandomize=True)
@@ -32,6 +36,24 @@ def _write_without_waiting(connection: object, _: object) -> None:
 def markers(item: pytest.Item) -> set[str]:
     """What a test needs, see `needs`."""
     return {marker.name for marker in item.iter_markers() if marker.name in MARKERS}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of which `-m "not X and not Y"` selects no test."""
+    unwanted = re.findall(r"\bnot (\w+)", config.option.markexpr)
+    if " and ".join(f"not {marker}" for marker in unwanted) != config.option.markexpr:
+        return None
+    is_module = unwanted and collection_path.match("test_*.py")
+    return True if is_module and module_markers(collection_path) & {*unwanted} else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse modules that import Ray although none of their tests is marked for it."""
+    if "ray" in sys.modules and not any("ray" in markers(item) for item in session.items):
+        raise pytest.UsageError(
+            "a test module imports Ray: set pytestmark = pytest.mark.ray there, or import it in "
+            "the tests that are marked"
+        )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,13 +83,38 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
 
 
-@pytest.fixture
-def played(tmp_path: Path) -> Run:
-    """Two candidates and four sampled trials; trial 4 failed."""
+@pytest.fixture(scope="session", autouse=True)
+def _copied_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let Optuna make its tables in SQLite once; each later database begins as a copy of them."""
+    empty, open_sqlite = tmp_path_factory.mktemp("tables"), storage._open_sqlite
+    open_sqlite(empty, create=True).engine.dispose()
+
+    def open_copy(folder: Path, create: bool) -> storage.PatientStorage:
+        if create and isinstance(folder, Path) and not (folder / "study.db").exists():
+            shutil.copy(empty / "study.db", folder)
+            create = False
+        return open_sqlite(folder, create)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "_open_sqlite", open_copy)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores: dict[int, tuple[float, int] | str] = {
         0: (25.0, 20), 1: (26.0, 15), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),
     }  # fmt: skip
-    return play(new_run(tmp_path, experiment()), scores.__getitem__)
+    run = play(new_run(tmp_path_factory.mktemp("played"), experiment()), scores.__getitem__)
+    run.storage.engine.dispose()
+    return run.folder
+
+
+@pytest.fixture
+def played(_played: Path, tmp_path: Path) -> Run:
+    """Two candidates and four sampled trials; trial 4 failed."""
+    shutil.copytree(_played, tmp_path / _played.name)
+    return Run.open(_played.name, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,12 @@ def curves(tmp_path: Path, *options: str) -> str:
     return (tmp_path / "o" / "curves.csv").read_text()
 
 
+@pytest.fixture(scope="module")
+def plain_curves(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """curves.csv of a small run without further options."""
+    return curves(tmp_path_factory.mktemp("plain"))
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -87,8 +93,10 @@ def curves(tmp_path: Path, *options: str) -> str:
     ],
     ids=lambda options: options[0],
 )
-def test_every_option_has_an_effect(tmp_path: Path, options: tuple[str, str]) -> None:
-    assert curves(tmp_path, *options) != curves(tmp_path)
+def test_every_option_has_an_effect(
+    tmp_path: Path, plain_curves: str, options: tuple[str, str]
+) -> None:
+    assert curves(tmp_path, *options) != plain_curves
 
 
 def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
@@ -245,6 +253,7 @@ def test_bad_requests_get_one_sentence_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_dipstage_stands_without_ray_optuna_and_pydantic(tmp_path: Path) -> None:
     """In a process where importing any of them fails."""
     program = f"""

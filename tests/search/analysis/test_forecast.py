@@ -16,6 +16,7 @@ from search.analysis.forecast import Forecast, Workload, forecast, makespan_s
 from search.store.records import Trial
 
 START = datetime(2026, 1, 1)
+REPLICATE = outcome(25.0, 10)
 KEYS = ("a-seed0", "b-seed0", "a-seed1", "b-seed1")
 PLAN = Workload(
     keys=KEYS, candidates={"baseline": 100, "log10": 100}, sampled=60, iterations=100, slots=2,
@@ -85,7 +86,7 @@ class Simulation:
             over = trial.ended <= now
             since = (now - trial.started).total_seconds()
             done = {
-                key: replace(outcome(25.0, 10), wall_s=cost)
+                key: replace(REPLICATE, wall_s=cost)
                 for i, (key, cost) in enumerate(zip(plan.keys, costs, strict=False))
                 if over or sum(costs[: i + 1]) <= since
             }
