@@ -8,11 +8,12 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
-from needs import FIXTURES, MARKERS, Guard, module_markers
+from needs import FIXTURES, MARKERS, Guard, module_markers, shares_ray
 from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
@@ -56,13 +57,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Hand tests to processes file by file, and all files that share one Ray to the same one.
+
+    pytest-xdist 3.8 has `--dist loadgroup` for this, which does nothing under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "ray_session" if shares_ray(config.rootpath / module) else module
+
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures, and hand them to processes file by file.
-
-    All tests that share one Ray are one group, which comes first because it takes longest: only one
-    process starts that Ray, and the others have the rest to do meanwhile.
-    """
+    """Mark tests by their fixtures; those that share one Ray come first, as they take longest."""
     shared = []
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
@@ -70,8 +83,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if name in used:
                 item.add_marker(marker)
         shared.append("ray_session" in used)
-        group = "ray_session" if shared[-1] else item.path.relative_to(item.config.rootpath)
-        item.add_marker(pytest.mark.xdist_group(str(group)))
     order = sorted(range(len(items)), key=lambda k: (not shared[k], not markers(items[k]), k))
     items[:] = [items[k] for k in order]
 

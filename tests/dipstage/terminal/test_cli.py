@@ -1,7 +1,9 @@
 """dipstage as a person types it."""
 
+import functools
 import json
 import sys
+import tempfile
 from pathlib import Path
 from subprocess import run as run_process
 
@@ -73,12 +75,20 @@ def curves(tmp_path: Path, *options: str) -> str:
     return (tmp_path / "o" / "curves.csv").read_text()
 
 
-@pytest.fixture(scope="module")
-def plain_curves(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the plot, which takes longer than a small run."""
+    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_: None)
+
+
+@functools.cache
+def plain_curves() -> str:
     """curves.csv of a small run without further options."""
-    return curves(tmp_path_factory.mktemp("plain"))
+    with tempfile.TemporaryDirectory() as folder:
+        return curves(Path(folder))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "options",
     [
@@ -93,12 +103,11 @@ def plain_curves(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
     ids=lambda options: options[0],
 )
-def test_every_option_has_an_effect(
-    tmp_path: Path, plain_curves: str, options: tuple[str, str]
-) -> None:
-    assert curves(tmp_path, *options) != plain_curves
+def test_every_option_has_an_effect(tmp_path: Path, options: tuple[str, str]) -> None:
+    assert curves(tmp_path, *options) != plain_curves()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
     rows = curves(
         tmp_path,
@@ -114,6 +123,7 @@ def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
     assert len(rows) < 300
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     save_schedule(path, ScheduleFile(parse_preset("log10").schedule(40)))
@@ -127,6 +137,7 @@ def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: 
     assert json.loads(shown.stdout)["iterations"] == 400
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:
     settings = TrainerSettings(
         iterations=40, width=4, scales=2, learning_rate=0.02, ema=0.9, patience=7
@@ -156,6 +167,7 @@ def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path)
     assert curves_of("told", "--sigma", "25") != alone.trace.csv()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_are_never_overwritten_unless_a_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +201,7 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result.stderr == "interrupted\n"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_transparency_is_dropped_with_a_notice(tmp_path: Path) -> None:
     path = tmp_path / "alpha.png"
     path.write_bytes(imagecodecs.png_encode(np.full((32, 32, 4), 99, np.uint8)))
