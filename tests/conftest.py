@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
-from needs import FIXTURES, MARKERS, Guard
+from needs import FIXTURES, MARKERS, Guard, module_markers, shares_ray
 from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
 from search import Run
+from search.store import storage
 
 # Wall time proves nothing on a busy machine, and a suite that fails must fail again.
 settings.register_profile("house", deadline=None, derandomize=True)
@@ -34,13 +39,43 @@ def markers(item: pytest.Item) -> set[str]:
     return {marker.name for marker in item.iter_markers() if marker.name in MARKERS}
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of which `-m "not X and not Y"` selects no test."""
+    unwanted = re.findall(r"\bnot (\w+)", config.option.markexpr)
+    if " and ".join(f"not {marker}" for marker in unwanted) != config.option.markexpr:
+        return None
+    is_module = unwanted and collection_path.match("test_*.py")
+    return True if is_module and module_markers(collection_path) & {*unwanted} else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse modules that import Ray although none of their tests is marked for it."""
+    if "ray" in sys.modules and not any("ray" in markers(item) for item in session.items):
+        raise pytest.UsageError(
+            "a test module imports Ray: set pytestmark = pytest.mark.ray there, or import it in "
+            "the tests that are marked"
+        )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Hand tests to processes file by file, and all files that share one Ray to the same one.
+
+    pytest-xdist 3.8 has `--dist loadgroup` for this, which does nothing under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "ray_session" if shares_ray(config.rootpath / module) else module
+
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures, and hand them to processes file by file.
-
-    All tests that share one Ray are one group, which comes first because it takes longest: only one
-    process starts that Ray, and the others have the rest to do meanwhile.
-    """
+    """Mark tests by their fixtures; those that share one Ray come first, as they take longest."""
     shared = []
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
@@ -48,8 +83,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if name in used:
                 item.add_marker(marker)
         shared.append("ray_session" in used)
-        group = "ray_session" if shared[-1] else item.path.relative_to(item.config.rootpath)
-        item.add_marker(pytest.mark.xdist_group(str(group)))
     order = sorted(range(len(items)), key=lambda k: (not shared[k], not markers(items[k]), k))
     items[:] = [items[k] for k in order]
 
@@ -61,13 +94,38 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
 
 
-@pytest.fixture
-def played(tmp_path: Path) -> Run:
-    """Two candidates and four sampled trials; trial 4 failed."""
+@pytest.fixture(scope="session", autouse=True)
+def _copied_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let Optuna make its tables in SQLite once; each later database begins as a copy of them."""
+    empty, open_sqlite = tmp_path_factory.mktemp("tables"), storage._open_sqlite
+    open_sqlite(empty, create=True).engine.dispose()
+
+    def open_copy(folder: Path, create: bool) -> storage.PatientStorage:
+        if create and isinstance(folder, Path) and not (folder / "study.db").exists():
+            shutil.copy(empty / "study.db", folder)
+            create = False
+        return open_sqlite(folder, create)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "_open_sqlite", open_copy)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores: dict[int, tuple[float, int] | str] = {
         0: (25.0, 20), 1: (26.0, 15), 2: (27.0, 18), 3: (24.0, 10), 4: "diverged", 5: (27.0, 25),
     }  # fmt: skip
-    return play(new_run(tmp_path, experiment()), scores.__getitem__)
+    run = play(new_run(tmp_path_factory.mktemp("played"), experiment()), scores.__getitem__)
+    run.storage.engine.dispose()
+    return run.folder
+
+
+@pytest.fixture
+def played(_played: Path, tmp_path: Path) -> Run:
+    """Two candidates and four sampled trials; trial 4 failed."""
+    shutil.copytree(_played, tmp_path / _played.name)
+    return Run.open(_played.name, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def digest_of(package: Path) -> str:
     """
     digest = hashlib.sha256()
     for name, tree in sorted(covered(package).items()):
-        digest.update(f"{name}\0{_content(tree)!r}\0".encode())
+        digest.update(f"{name}\0{content_of(tree)!r}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -81,10 +81,10 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def _content(node: Any) -> Any:
+def content_of(node: Any) -> Any:
     """Return the part of a syntax tree that affects numbers, as nested tuples."""
     if isinstance(node, list):
-        return tuple(_content(item) for item in node if not _computes_nothing(item))
+        return tuple(content_of(item) for item in node if not _computes_nothing(item))
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = [
@@ -94,7 +94,7 @@ def _content(node: Any) -> Any:
     ]
     if isinstance(node, ast.Call) and _makes_error(node):
         fields = [("func", node.func)]
-    return (type(node).__name__, *((name, _content(value)) for name, value in fields))
+    return (type(node).__name__, *((name, content_of(value)) for name, value in fields))
 
 
 def _computes_nothing(node: Any) -> bool:

@@ -22,26 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    DateTime,
-    Delete,
-    Float,
-    Insert,
-    Integer,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Update,
-    delete,
-    func,
-    insert,
-    inspect,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from dipstage.errors import InputError, WorkError
@@ -50,18 +31,18 @@ from search.store.storage import PatientStorage
 BEAT_S = 5.0
 STALE_S = 30.0
 
-_leases = Table(
+_leases = sa.Table(
     "dipsearch_leases",
-    MetaData(),
-    Column("name", String(512), primary_key=True),
-    Column("token", String(32), nullable=False),
-    Column("host", String(256), nullable=False),
-    Column("machine", String(32), nullable=False),
-    Column("process", Integer, nullable=False),
-    Column("process_began", Float, nullable=False),
-    Column("since", DateTime(timezone=True), nullable=False),
-    Column("renewed", DateTime(timezone=True), nullable=False),
-    Column("renewals", Integer, nullable=False),
+    sa.MetaData(),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("machine", sa.String(32), nullable=False),
+    sa.Column("process", sa.Integer, nullable=False),
+    sa.Column("process_began", sa.Float, nullable=False),
+    sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("renewed", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("renewals", sa.Integer, nullable=False),
 )
 
 
@@ -85,7 +66,7 @@ class Holder:
 
 def holder(storage: PatientStorage, name: str) -> Holder | None:
     """Return who holds a lease now; None if it is free or its holder is dead."""
-    if not storage.wait_out(lambda: inspect(storage.engine).has_table(_leases.name)):
+    if not storage.wait_out(lambda: sa.inspect(storage.engine).has_table(_leases.name)):
         return None
     row = storage.wait_out(lambda: _read(storage, name))
     return None if row is None or _is_dead(row) else _holder(row)
@@ -151,19 +132,19 @@ class Lease:
         self._storage.fence = None
         _held.discard(self._token)
         with suppress(DBAPIError):
-            self._execute(delete(_leases).where(self._mine))
+            self._execute(sa.delete(_leases).where(self._mine))
 
-    def _write(self, seen: Row[Any] | None) -> bool:
+    def _write(self, seen: sa.Row[Any] | None) -> bool:
         """Write the lease if it is free or unchanged since `seen`; False if another was first."""
         mine = {
             "token": self._token, "host": platform.node(), "machine": _machine(),
             "process": os.getpid(), "process_began": psutil.Process().create_time(),
-            "since": func.now(), "renewed": func.now(), "renewals": 0,
+            "since": sa.func.now(), "renewed": sa.func.now(), "renewals": 0,
         }  # fmt: skip
-        statement: Insert | Update = insert(_leases).values(name=self._name, **mine)
+        statement: sa.Insert | sa.Update = sa.insert(_leases).values(name=self._name, **mine)
         if seen is not None:
             as_seen = (_leases.c.token == seen.token) & (_leases.c.renewals == seen.renewals)
-            statement = update(_leases).where(_leases.c.name == self._name, as_seen).values(mine)
+            statement = sa.update(_leases).where(_leases.c.name == self._name, as_seen).values(mine)
         with suppress(IntegrityError):
             if self._execute(statement):
                 return True
@@ -172,7 +153,7 @@ class Lease:
         return now is not None and now.token == self._token
 
     @property
-    def _mine(self) -> ColumnElement[bool]:
+    def _mine(self) -> sa.ColumnElement[bool]:
         return (_leases.c.name == self._name) & (_leases.c.token == self._token)
 
     def _renew_until_released(self) -> None:
@@ -181,18 +162,18 @@ class Lease:
                 self._renew()
 
     def _renew(self) -> None:
-        renewal = {"renewed": func.now(), "renewals": _leases.c.renewals + 1}
-        if self._execute(update(_leases).where(self._mine).values(renewal)):
+        renewal = {"renewed": sa.func.now(), "renewals": _leases.c.renewals + 1}
+        if self._execute(sa.update(_leases).where(self._mine).values(renewal)):
             self._renewed = _clock()
         elif not self._ended.is_set():
             self._lost = True
 
-    def _execute(self, statement: Insert | Update | Delete) -> int:
+    def _execute(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
         """Execute a statement; return the number of rows that it changed."""
         with self._storage.engine.begin() as connection:
             return int(connection.execute(statement).rowcount)
 
-    def _raise_taken(self, row: Row[Any] | None) -> NoReturn:
+    def _raise_taken(self, row: sa.Row[Any] | None) -> NoReturn:
         if row is None:
             raise InputError(f"{self._what} had a driver that has just ended: try again")
         or_dead = ""
@@ -209,20 +190,20 @@ def _clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _read(storage: PatientStorage, name: str) -> Row[Any] | None:
+def _read(storage: PatientStorage, name: str) -> sa.Row[Any] | None:
     with storage.engine.connect() as connection:
-        query = select(_leases, func.now().label("now")).where(_leases.c.name == name)
+        query = sa.select(_leases, sa.func.now().label("now")).where(_leases.c.name == name)
         return connection.execute(query).one_or_none()
 
 
-def _holder(row: Row[Any]) -> Holder:
+def _holder(row: sa.Row[Any]) -> Holder:
     # Times from SQLite have no time zone; they are UTC.
     since = row.since if row.since.tzinfo else row.since.replace(tzinfo=UTC)
     silent_s = (row.now - row.renewed).total_seconds()
     return Holder(row.host, row.process, since.astimezone(UTC), silent_s)
 
 
-def _is_dead(row: Row[Any]) -> bool:
+def _is_dead(row: sa.Row[Any]) -> bool:
     if row.machine != _machine():
         return _holder(row).silent_s > STALE_S
     if row.process == os.getpid():

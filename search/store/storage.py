@@ -92,28 +92,8 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
     Raises:
         InputError: If the database does not exist or cannot be opened.
     """
-    if url is None:
-        return _open_sqlite(folder, create)
     try:
-        address = make_url(url)
-        if address.drivername in ("postgresql", "postgres"):
-            address = address.set(drivername="postgresql+psycopg")
-        engine: dict[str, Any] = {"pool_pre_ping": True}
-        if address.get_backend_name() == "postgresql":
-            # These settings detect a lost server within half a minute.
-            engine["connect_args"] = {
-                "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5,
-                "keepalives_count": 3, "tcp_user_timeout": 25_000,
-            }  # fmt: skip
-        return _checked(
-            PatientStorage(
-                address.render_as_string(hide_password=False),
-                engine_kwargs=engine,
-                skip_compatibility_check=not create,
-                skip_table_creation=not create,
-            ),
-            create,
-        )
+        return _open_sqlite(folder, create) if url is None else _open_server(url, create)
     except (ArgumentError, NoSuchModuleError):
         # The message would repeat the address, which may hold a password.
         raise InputError(_UNKNOWN) from None
@@ -123,9 +103,24 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
             "PostgreSQL pip install 'dipsearch[postgresql]'"
         ) from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        where = "--storage" if url else folder / "study.db"
         raise InputError(
-            f"--storage cannot be opened as a study's database: {_reason(error)}"
+            f"{where} cannot be opened as a study's database: {_reason(error)}"
         ) from None
+
+
+def _open_server(url: str, create: bool) -> PatientStorage:
+    address = make_url(url)
+    if address.drivername in ("postgresql", "postgres"):
+        address = address.set(drivername="postgresql+psycopg")
+    engine: dict[str, Any] = {"pool_pre_ping": True}
+    if address.get_backend_name() == "postgresql":
+        # These settings detect a lost server within half a minute.
+        engine["connect_args"] = {
+            "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5,
+            "keepalives_count": 3, "tcp_user_timeout": 25_000,
+        }  # fmt: skip
+    return PatientStorage(address.render_as_string(hide_password=False), engine, create)
 
 
 def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
@@ -142,29 +137,8 @@ def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
         )
     # The path is passed to sqlite3 directly: in an address, `?` and `%` have a special meaning.
     connect = functools.partial(sqlite3.connect, path, timeout=_LOCKED_S, check_same_thread=False)
-    try:
-        storage = PatientStorage(
-            "sqlite:///study.db",
-            engine_kwargs={"creator": connect},
-            skip_compatibility_check=not create,
-            skip_table_creation=not create,
-        )
-        storage.name = str(path)
-        return _checked(storage, create)
-    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        raise InputError(
-            f"{path} cannot be opened as a study's database: {_reason(error)}"
-        ) from None
-
-
-def _checked(storage: PatientStorage, create: bool) -> PatientStorage:
-    """Return the storage, or raise InputError if it has no table of studies.
-
-    Empty, truncated and unrelated files have no such table.
-    """
-    if not create and not inspect(storage.engine).has_table("studies"):
-        raise InputError("the study's database holds no studies: is it the right one?")
-    storage.patience_s = PATIENCE_S
+    storage = PatientStorage("sqlite:///study.db", {"creator": connect}, create)
+    storage.name = str(path)
     return storage
 
 
@@ -189,11 +163,35 @@ class PatientStorage(HookedStorage):
     """Called before each retry: the lease may have expired during the wait."""
     name = "the study's storage"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """See `RDBStorage`."""
-        super().__init__(*args, **kwargs)
+    def __init__(self, address: str, engine: dict[str, Any], create: bool) -> None:
+        """Connect to a database that holds studies, or create its tables.
+
+        Args:
+            address: Address of the database.
+            engine: Arguments of SQLAlchemy's engine.
+            create: Whether to create tables that do not exist yet.
+
+        Raises:
+            InputError: If there is no table of studies, as in an empty, truncated or unrelated
+                file, and `create` is False.
+        """
+        try:
+            super().__init__(
+                address,
+                engine_kwargs=engine,
+                skip_compatibility_check=not create,
+                skip_table_creation=not create,
+            )
+            if not create and not inspect(self.engine).has_table("studies"):
+                raise InputError("the study's database holds no studies: is it the right one?")
+        except BaseException:
+            # The traceback keeps this object, so its connections would stay open.
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
         # The connections are closed when the storage is garbage-collected.
         weakref.finalize(self, self.engine.dispose)
+        self.patience_s = PATIENCE_S
 
     def wait_out(self, call: Callable[[], R]) -> R:
         """Repeat a call until the server answers.
@@ -345,24 +343,15 @@ class PatientStorage(HookedStorage):
 
         return self.wait_out(get)
 
-    create_new_study = _patient(RDBStorage.create_new_study)
-    delete_study = _patient(RDBStorage.delete_study)
-    set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
-    set_study_system_attr = _patient(RDBStorage.set_study_system_attr)
-    get_study_id_from_name = _patient(RDBStorage.get_study_id_from_name)
-    get_study_name_from_id = _patient(RDBStorage.get_study_name_from_id)
-    get_study_directions = _patient(RDBStorage.get_study_directions)
-    get_study_user_attrs = _patient(RDBStorage.get_study_user_attrs)
-    get_study_system_attrs = _patient(RDBStorage.get_study_system_attrs)
-    get_all_studies = _patient(RDBStorage.get_all_studies)
-    get_trial_id_from_study_id_trial_number = _patient(
-        RDBStorage.get_trial_id_from_study_id_trial_number
-    )
-    set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
-    set_trial_system_attr = _patient(RDBStorage.set_trial_system_attr)
-    get_trial = _patient(RDBStorage.get_trial)
-    create_trial = _patient(HookedStorage.create_trial)
-    write_param = _patient(HookedStorage.write_param)
+
+for _name in (
+    "create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr",
+    "get_study_id_from_name", "get_study_name_from_id", "get_study_directions",
+    "get_study_user_attrs", "get_study_system_attrs", "get_all_studies",
+    "get_trial_id_from_study_id_trial_number", "set_trial_user_attr", "set_trial_system_attr",
+    "get_trial", "create_trial", "write_param",
+):  # fmt: skip
+    setattr(PatientStorage, _name, _patient(getattr(HookedStorage, _name)))
 
 
 def _created(session: Session, study_id: int, token: str) -> Any:

@@ -28,11 +28,11 @@ def _chosen(settings: TrainerSettings) -> Arithmetic:
     return choose(settings, CPU, 64, 64)
 
 
-def train(**changes: str) -> Outcome:
+def train(iterations: int = 40, **changes: str) -> Outcome:
     """A short run of a small network."""
     picture = load_picture("skimage:astronaut", size=32, multiple=4)
     truth, streams = picture.tensor(), Streams(picture.digest, 0)
-    schedule = parse_preset("log10").schedule(150)
+    schedule = parse_preset("log10").schedule(iterations)
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
     return fit(observe(truth, 25, streams), truth, schedule, settings, streams)
 
@@ -47,7 +47,7 @@ def test_a_seed_decides_every_bit(precision: str) -> None:
 
 
 def test_bf16_trains_as_fp32_does() -> None:
-    exact, fast = train(), train(precision="bf16")
+    exact, fast = train(150), train(150, precision="bf16")
     assert exact.raw
     assert fast.raw
     assert exact.trace.csv() != fast.trace.csv()

@@ -120,12 +120,14 @@ def test_any_yaml(path: Path, text: str) -> None:
     holds(path, text.encode(errors="replace"))
 
 
+@pytest.mark.long
 @examples(300)
 @given(data=mutations(DOCUMENTS))
 def test_damaged_schedules(path: Path, data: bytes) -> None:
     holds(path, data)
 
 
+@pytest.mark.long
 @examples(150)
 @given(data=altered(CONTENTS))
 def test_schedules_with_other_values(path: Path, data: bytes) -> None:

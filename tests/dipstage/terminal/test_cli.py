@@ -1,7 +1,9 @@
 """dipstage as a person types it."""
 
+import functools
 import json
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from subprocess import run as run_process
@@ -75,6 +77,20 @@ def curves(tmp_path: Path, *options: str) -> str:
     return (tmp_path / "o" / "curves.csv").read_text()
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the plot, which takes longer than a small run."""
+    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_: None)
+
+
+@functools.cache
+def plain_curves() -> str:
+    """curves.csv of a small run without further options."""
+    with tempfile.TemporaryDirectory() as folder:
+        return curves(Path(folder))
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "options",
     [
@@ -90,9 +106,10 @@ def curves(tmp_path: Path, *options: str) -> str:
     ids=lambda options: options[0],
 )
 def test_every_option_has_an_effect(tmp_path: Path, options: tuple[str, str]) -> None:
-    assert curves(tmp_path, *options) != curves(tmp_path)
+    assert curves(tmp_path, *options) != plain_curves()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
     rows = curves(
         tmp_path,
@@ -108,6 +125,7 @@ def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
     assert len(rows) < 300
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     save_schedule(path, ScheduleFile(parse_preset("log10").schedule(40)))
@@ -121,6 +139,7 @@ def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: 
     assert json.loads(shown.stdout)["iterations"] == 400
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_s_recipe_gives_way_to_options(tmp_path: Path) -> None:
     recipe = Recipe(learning_rate=0.02, ramp_learning_rate=0.05, ema_restart="stage")
     path = tmp_path / "s.yaml"
@@ -142,6 +161,7 @@ def test_a_schedule_file_s_recipe_gives_way_to_options(tmp_path: Path) -> None:
     assert all_given == curves_of("log10")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:
     settings = TrainerSettings(
         iterations=40, width=4, scales=2, learning_rate=0.02, ema=0.9, patience=7
@@ -171,6 +191,7 @@ def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path)
     assert curves_of("told", "--sigma", "25") != alone.trace.csv()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_are_never_overwritten_unless_a_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +225,7 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result.stderr == "interrupted\n"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_transparency_is_dropped_with_a_notice(tmp_path: Path) -> None:
     path = tmp_path / "alpha.png"
     path.write_bytes(imagecodecs.png_encode(np.full((32, 32, 4), 99, np.uint8)))
@@ -268,6 +290,7 @@ def test_bad_requests_get_one_sentence_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_dipstage_stands_without_ray_optuna_and_pydantic(tmp_path: Path) -> None:
     """In a process where importing any of them fails."""
     program = f"""

@@ -1,7 +1,5 @@
 """What a budget buys: closed forms, and a run's own curves."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from fake_runs import KEYS, experiment, new_run, play
@@ -39,10 +37,12 @@ def test_the_envelope_is_the_best_trial_at_each_iteration() -> None:
     assert envelope([early, late], 3).tolist() == [4, 5, 9]
 
 
-@pytest.fixture
-def drawn(tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Trial n reaches n + 1 dB a third of the way, and 20 - n dB at the end."""
-    run = play(new_run(tmp_path, experiment()), lambda number: (20.0 - number, 25))
+    run = play(
+        new_run(tmp_path_factory.mktemp("drawn"), experiment()), lambda number: (20.0 - number, 25)
+    )
     for trial in run.records():
         values = np.zeros(30, np.float32)
         values[10:] = trial.number + 1

@@ -26,8 +26,16 @@ from search.experiment.objectives import Score
 SIGMA_255 = {"kind": "denoise", "sigma_255": 255.0}  # A reference at 0 dB, 30 iterations.
 
 
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs that no test changes."""
+    return tmp_path_factory.mktemp("runs")
+
+
 def search(runs_dir: Path, name: str, seed: int = 0, **changes: Any) -> Run:
-    """Trials 0 … 5 at (n + 1) dB and 20 - n steps: each dominates all before."""
+    """Trials 0 … 5 at (n + 1) dB and 20 - n steps: each dominates all before. Made once."""
+    if (runs_dir / name).exists():
+        return Run.open(name, runs_dir)
     settings = {"search": {"trials": 4, "seed": seed}, "task": SIGMA_255, **changes}
     tiny = experiment(name=name, **settings)
     return play(new_run(runs_dir, tiny), lambda number: (number + 1.0 + seed, 20 - number))
@@ -40,8 +48,8 @@ def test_the_reference_is_the_observation_at_the_end_of_the_budget() -> None:
     assert reference_point(experiment(task={"sigma_255": 0.0})) == Score(0.0, 30.0)
 
 
-def test_hypervolume_grows_trial_by_trial_as_by_hand(tmp_path: Path) -> None:
-    moments = history(search(tmp_path, "a"))
+def test_hypervolume_grows_trial_by_trial_as_by_hand(runs_dir: Path) -> None:
+    moments = history(search(runs_dir, "a"))
     assert [m.trials for m in moments] == [1, 2, 3, 4, 5, 6]
     # Trial n alone is the front: (n + 1) dB times 30 - (20 - n) iterations.
     assert [m.hypervolume for m in moments] == [(n + 1) * (10 + n) for n in range(6)]
@@ -63,9 +71,9 @@ def test_a_failed_trial_costs_time_and_adds_no_area(tmp_path: Path) -> None:
     assert {m.hypervolume for m in moments} == {100.0}
 
 
-def test_repetitions_differ_in_seed_alone(tmp_path: Path) -> None:
-    runs = [search(tmp_path, name, seed) for name, seed in (("a", 0), ("b", 1), ("c", 2))]
-    other = search(tmp_path, "d", candidates=["baseline", "uniform"])
+def test_repetitions_differ_in_seed_alone(runs_dir: Path) -> None:
+    runs = [search(runs_dir, name, seed) for name, seed in (("a", 0), ("b", 1), ("c", 2))]
+    other = search(runs_dir, "d", candidates=["baseline", "uniform"])
     assert [[run.name for run in group] for group in repetitions([*runs, other])] == [
         ["a", "b", "c"],
         ["d"],
@@ -90,19 +98,19 @@ def test_attainment_over_repetitions_is_what_a_share_of_them_reached() -> None:
     ],
 )
 def test_searches_of_other_tasks_are_refused(
-    tmp_path: Path, changes: dict[str, Any], words: str
+    runs_dir: Path, changes: dict[str, Any], words: str
 ) -> None:
-    one, other = search(tmp_path, "a"), search(tmp_path, "b", **changes)
+    one, other = search(runs_dir, "a"), search(runs_dir, f"other-{next(iter(changes))}", **changes)
     with pytest.raises(InputError, match=words):
         check_comparable([one, other])
 
 
-def test_the_command_shows_writes_and_draws(tmp_path: Path) -> None:
+def test_the_command_shows_writes_and_draws(runs_dir: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1), ("c", 2)):
-        search(tmp_path, name, seed)
+        search(runs_dir, name, seed)
 
     def compare(*arguments: str) -> Any:
-        return CliRunner().invoke(main, ["compare", *arguments, "--runs-dir", str(tmp_path)])
+        return CliRunner().invoke(main, ["compare", *arguments, "--runs-dir", str(runs_dir)])
 
     shown = compare("a", "b", "c").stdout
     assert "hypervolume over trials" in shown
@@ -122,8 +130,8 @@ def test_the_command_shows_writes_and_draws(tmp_path: Path) -> None:
     assert "--plot must end in .png, .svg or .pdf" in refused.stderr
 
 
-def test_a_search_that_has_not_begun_compares_as_nothing(tmp_path: Path) -> None:
-    search(tmp_path, "a")
-    new_run(tmp_path, experiment(name="b", task=SIGMA_255))
-    done = CliRunner().invoke(main, ["compare", "a", "b", "--runs-dir", str(tmp_path)])
+def test_a_search_that_has_not_begun_compares_as_nothing(runs_dir: Path) -> None:
+    search(runs_dir, "a")
+    new_run(runs_dir, experiment(name="empty", task=SIGMA_255))
+    done = CliRunner().invoke(main, ["compare", "a", "empty", "--runs-dir", str(runs_dir)])
     assert done.exit_code == 0, done.output

@@ -16,6 +16,7 @@ from search.analysis.forecast import Forecast, Workload, forecast, makespan_s
 from search.store.records import Trial
 
 START = datetime(2026, 1, 1)
+REPLICATE = outcome(25.0, 10)
 KEYS = ("a-seed0", "b-seed0", "a-seed1", "b-seed1")
 PLAN = Workload(
     keys=KEYS, candidates={"baseline": 100, "log10": 100}, sampled=60, iterations=100, slots=2,
@@ -39,7 +40,6 @@ class Simulation:
     ) -> None:
         chance, slots = random.Random(seed), [0.0] * plan.slots
         self.trials: list[Trial] = []
-        self.replicates: list[list[float]] = []
         complete: list[float] = []
         for number in range(len(plan.candidates) + plan.sampled):
             name = list(plan.candidates)[number] if number < len(plan.candidates) else None
@@ -59,40 +59,40 @@ class Simulation:
             state = "failed" if fails else "raced" if races else "complete"
             if state == "complete":
                 heapq.heappush(complete, end)
-            self.trials.append(self._trial(number, name, plan, state, begin, end))
-            self.replicates.append(taken)
+            self.trials.append(self._trial(number, name, plan, taken, state, begin, end))
         self.end = max(slots)
 
     def _trial(
-        self, number: int, name: str | None, plan: Workload, state: str, begin: float, end: float
-    ) -> Trial:
+        self, number: int, name: str | None, plan: Workload, taken: list[float], state: str,
+        begin: float, end: float,
+    ) -> Trial:  # fmt: skip
         iterations = plan.candidates[name] if name else plan.iterations
+        done = {
+            key: replace(REPLICATE, wall_s=cost)
+            for key, cost in zip(plan.keys, taken, strict=False)
+        }
         return Trial(
             number=number, state=state, candidate=name,  # type: ignore[arg-type]
             schedule=Schedule((Stage(1.0, iterations),)), learning_rate=0.01, warmup=None,
-            params={}, replicates={}, values=None, estimate=None, failure=None,
+            params={}, replicates=done, values=None, estimate=None, failure=None,
             started=START + timedelta(seconds=begin), ended=START + timedelta(seconds=end),
         )  # fmt: skip
 
-    def at(self, now_s: float, plan: Workload) -> list[Trial]:
+    def at(self, now_s: float) -> list[Trial]:
         """The study at a moment."""
         now, seen = START + timedelta(seconds=now_s), []
-        for trial, costs in zip(self.trials, self.replicates, strict=True):
+        for trial in self.trials:
             assert trial.started is not None
             assert trial.ended is not None
-            if trial.started > now:
-                continue
-            over = trial.ended <= now
-            since = (now - trial.started).total_seconds()
-            done = {
-                key: replace(outcome(25.0, 10), wall_s=cost)
-                for i, (key, cost) in enumerate(zip(plan.keys, costs, strict=False))
-                if over or sum(costs[: i + 1]) <= since
-            }
-            state = trial.state if over else "running"
-            seen.append(
-                replace(trial, replicates=done, state=state, ended=trial.ended if over else None)
-            )
+            if trial.ended <= now:
+                seen.append(trial)
+            elif trial.started <= now:
+                left_s, done = (now - trial.started).total_seconds(), {}
+                for key, replicate in trial.replicates.items():
+                    left_s -= replicate.wall_s
+                    if left_s >= 0:
+                        done[key] = replicate
+                seen.append(replace(trial, replicates=done, state="running", ended=None))
         return seen
 
 
@@ -101,7 +101,7 @@ def errors(simulation: Simulation, plan: Workload, begin: float, end: float) -> 
     found = []
     for i in range(20):
         now_s = simulation.end * (begin + (end - begin) * i / 20)
-        told = forecast(simulation.at(now_s, plan), plan, START + timedelta(seconds=now_s))
+        told = forecast(simulation.at(now_s), plan, START + timedelta(seconds=now_s))
         assert told.seconds_left is not None
         found.append(told.seconds_left / (simulation.end - now_s) - 1)
     return found
@@ -145,16 +145,16 @@ def test_what_runs_is_partly_done_and_the_last_trial_leaves_a_slot_idle() -> Non
     for into_s in (0.5, 2.0, 5.0):
         now = third + timedelta(seconds=into_s)
         now_s = (now - START).total_seconds()
-        told = forecast(simulation.at(now_s, plan), plan, now).seconds_left
+        told = forecast(simulation.at(now_s), plan, now).seconds_left
         assert told == pytest.approx(simulation.end - now_s, abs=1.2)
 
 
 def test_a_night_in_between_does_not_count() -> None:
     simulation = Simulation(PLAN, raced=0.0)
     now_s = simulation.end / 2
-    told = forecast(simulation.at(now_s, PLAN), PLAN, START + timedelta(seconds=now_s))
+    told = forecast(simulation.at(now_s), PLAN, START + timedelta(seconds=now_s))
     later = replace(PLAN, since=START + timedelta(seconds=now_s, hours=9))
-    resumed = forecast(simulation.at(now_s, PLAN), later, START + timedelta(seconds=now_s, hours=9))
+    resumed = forecast(simulation.at(now_s), later, START + timedelta(seconds=now_s, hours=9))
     assert told.seconds_left is not None
     assert resumed.seconds_left == pytest.approx(told.seconds_left, rel=0.1)
     assert resumed.trials_per_hour == pytest.approx(told.trials_per_hour, rel=0.05)
@@ -162,11 +162,11 @@ def test_a_night_in_between_does_not_count() -> None:
 
 def test_nothing_is_foretold_before_a_replicate_has_ended_or_where_nothing_runs() -> None:
     simulation = Simulation(PLAN)
-    assert forecast(simulation.at(0.1, PLAN), PLAN, START + timedelta(seconds=0.1)) == Forecast()
-    told = forecast(simulation.at(2.0, PLAN), PLAN, START + timedelta(seconds=2.0))
+    assert forecast(simulation.at(0.1), PLAN, START + timedelta(seconds=0.1)) == Forecast()
+    told = forecast(simulation.at(2.0), PLAN, START + timedelta(seconds=2.0))
     assert told.seconds_left is not None
     assert told.trials_per_hour is None
-    idle = [trial for trial in simulation.at(60, PLAN) if trial.state != "running"]
+    idle = [trial for trial in simulation.at(60) if trial.state != "running"]
     assert forecast(idle, PLAN, START + timedelta(seconds=60)) == Forecast()
 
 
@@ -175,7 +175,7 @@ def test_a_million_trials_are_foretold_as_the_first_thousand_are() -> None:
     now = START + timedelta(seconds=100)
     for sampled in (1050, 1_000_000):
         plan = replace(PLAN, sampled=sampled)
-        told = forecast(simulation.at(100, PLAN), plan, now).seconds_left
+        told = forecast(simulation.at(100), plan, now).seconds_left
         assert told == pytest.approx(sampled * 8.1 / 2, rel=0.1)
 
 

@@ -199,6 +199,7 @@ print(json.dumps(trial.step()))
 """
 
 
+@pytest.mark.long
 def test_a_training_that_runs_out_of_memory_says_so(tmp_path: Path) -> None:
     """For real: the process may have 100 MiB more than it has, and needs several hundred."""
     large = experiment(

@@ -45,6 +45,7 @@ def test_trials_are_doubled_while_that_gets_more_done(
     assert ("does not fit" in seen) == (None in speeds.values())
 
 
+@pytest.mark.long
 def test_a_crew_trains_in_processes_of_its_own() -> None:
     crew = Crew(2, PICTURE, SETTINGS, "cpu", threads=1)
     try:
@@ -55,6 +56,7 @@ def test_a_crew_trains_in_processes_of_its_own() -> None:
     assert not any(process.is_alive() for process, _ in crew._members)
 
 
+@pytest.mark.long
 def test_what_a_training_cannot_do_is_told_in_words() -> None:
     with pytest.raises(WorkError, match=r"InputError: sides must be multiples"):
         probe("cpu", load_picture("skimage:camera", size=15, multiple=1), SETTINGS, 1)

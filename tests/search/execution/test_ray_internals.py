@@ -7,6 +7,7 @@ from pathlib import Path
 
 import search.execution.ray_internals  # noqa: F401  # isort: skip - before Ray: its environment
 
+import pytest
 import ray
 from internals import lost_imports, private_attributes
 from ray._private import ray_constants
@@ -15,6 +16,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.job_submission import JobSubmissionClient
 from ray.tune.execution.tune_controller import TuneController
 
+pytestmark = pytest.mark.ray
 ADAPTER = Path(__file__).parents[3] / "search" / "execution" / "ray_internals.py"
 
 

@@ -9,6 +9,7 @@ from fake_runs import experiment
 from dipstage.errors import InputError
 from search.execution.resources import Shares, resources_of, wants_probe
 
+pytestmark = pytest.mark.ray
 LARGE: dict[str, Any] = {"size": 256, "trainer": {"iterations": 30, "width": 4, "scales": 1}}
 
 

@@ -14,6 +14,8 @@ from dipstage.stopping import Output
 from search.execution.trainable import Setting, keep_picture, train_replicate
 from search.experiment.objectives import Objective
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.mark.parametrize("output", ["raw", "smoothed"])
 @pytest.mark.parametrize("name", ["chelsea", "camera"])

@@ -62,12 +62,14 @@ def test_any_yaml(path: Path, text: str) -> None:
     holds(path, text.encode(errors="replace"))
 
 
+@pytest.mark.long
 @examples(200)
 @given(data=mutations(DOCUMENTS))
 def test_damaged_experiments(path: Path, data: bytes) -> None:
     holds(path, data)
 
 
+@pytest.mark.long
 @examples(150)
 @given(data=altered(CONTENTS))
 def test_experiments_with_other_values(path: Path, data: bytes) -> None:

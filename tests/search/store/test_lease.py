@@ -20,8 +20,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from search.store.lease import leased
-from search import Run
-with leased(Run.open("tiny", Path(sys.argv[1])).storage, "tiny", "run 'tiny'"):
+from search.store.storage import open_storage
+with leased(open_storage(Path(sys.argv[1]), None), "tiny", "run 'tiny'"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Run:
 def other(run: Run) -> "subprocess.Popen[str]":
     """A process that holds the run's lease."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(run.folder.parent)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"

@@ -1,6 +1,7 @@
 """Reading trials by plain queries gives exactly what Optuna's own way gives."""
 
 import copy
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from search.store.attributes import replicate_attribute
 from search.store.storage import CREATION
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """A run with trials of every kind, one of them under way."""
-    run = new_run(tmp_path, experiment(search={"trials": 30, "seed": 1, "sampler": "nsga2"}))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with trials of every kind, one of them under way."""
+    runs = tmp_path_factory.mktemp("rows")
+    run = new_run(runs, experiment(search={"trials": 30, "seed": 1, "sampler": "nsga2"}))
     play(run, lambda number: "diverged" if number % 7 == 5 else (20.0 + number, 5 + number))
     run.study.set_user_attr("trials", 32)
     ledger = Ledger(run.study, run.experiment, KEYS)
@@ -38,7 +40,15 @@ def run(tmp_path: Path) -> Run:
         )
     )  # fmt: skip
     run.study.enqueue_trial({"stages": 3})
-    return run
+    run.storage.engine.dispose()
+    return run.folder
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> Run:
+    """That run, to change at will."""
+    shutil.copytree(folder, tmp_path / folder.name)
+    return Run.open(folder.name, tmp_path)
 
 
 def both_ways(run: Run, besides: set[int], after: int) -> tuple[list[FrozenTrial], ...]:

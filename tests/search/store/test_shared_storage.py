@@ -119,7 +119,7 @@ def test_a_launch_that_died_before_its_folder_was_there_does_not_block_the_name(
 
 
 def test_a_study_of_another_program_is_left_alone(server: PostgreSQL, tmp_path: Path) -> None:
-    storage = open_storage(tmp_path, server.url)
+    storage = open_storage(tmp_path, server.url, create=True)
     theirs = optuna.create_study(storage=storage, study_name="theirs")
     with pytest.raises(InputError, match="has a study 'theirs' already"):
         create(experiment(name="theirs"), tmp_path / "theirs", server.url, {}, [])
@@ -152,7 +152,7 @@ def test_a_driver_that_lost_its_lease_while_the_server_was_away_writes_nothing(
 
 
 def test_two_drivers_on_one_shared_study_are_told_apart(server: PostgreSQL, tmp_path: Path) -> None:
-    storage = open_storage(tmp_path, server.url)
+    storage = open_storage(tmp_path, server.url, create=True)
     first, second = (Lease(storage, "shared", "run 'shared'") for _ in range(2))
     first.take()
     with pytest.raises(InputError, match=rf"alive \({os.uname().nodename}, process {os.getpid()}"):
