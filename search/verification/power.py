@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
+
+from search.verification.statistics import Difference
 
 POWER = 0.8
 MOST_PICTURES = 1000
@@ -59,3 +63,26 @@ def pictures_needed(effect: float, spread: Spread, seeds: int, alpha: float) -> 
         if power(effect, spread, pictures, seeds, alpha) >= POWER:
             return pictures
     return None
+
+
+def measured_spread(differences: Sequence[Difference]) -> Spread | None:
+    """Return the spread that paired differences show, pooled over several schedules.
+
+    Without a second seed, all of the spread is attributed to pictures.
+
+    Args:
+        differences: Paired differences of several schedules on the same replicates.
+
+    Returns:
+        The spread; None without two pictures.
+    """
+    usable = [each for each in differences if each.pictures > 1]
+    if not usable:
+        return None
+    total = fmean(variance(each.means) for each in usable)
+    within = [variance(p) for each in usable for p in each.by_picture if len(p) > 1]
+    if not within:
+        return Spread(math.sqrt(total), 0.0)
+    seeds = fmean(len(picture) for each in usable for picture in each.by_picture)
+    of_seeds = fmean(within)
+    return Spread(math.sqrt(max(0.0, total - of_seeds / seeds)), math.sqrt(of_seeds / 2))
