@@ -19,7 +19,7 @@ import scipy
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.verification.statistics import difference
+from search.verification.statistics import Difference
 
 Interval = tuple[float, float]
 RESAMPLES = 999
@@ -68,7 +68,7 @@ def studentised(values: NDArray[np.float64]) -> Interval:
 
 def student(values: NDArray[np.float64]) -> Interval:
     """Student's interval, which dipsearch reports."""
-    found = difference({str(i): picture.tolist() for i, picture in enumerate(values)})
+    found = Difference(tuple(map(tuple, values.tolist())))
     assert found.low is not None
     assert found.high is not None
     return found.low, found.high

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dipstage.stopping import OUTPUTS
 from search.verification.result import Verification
-from search.verification.verdicts import SIGNIFICANCE
+from search.verification.rules import SIGNIFICANCE
 
 
 def remarks(verification: Verification) -> Iterator[str]:

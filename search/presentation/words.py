@@ -24,6 +24,8 @@ def interval(difference: Difference, digits: int) -> str:
     return f"{mean} [{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
 
 
-def p_value(p: float) -> str:
-    """Return p with three digits."""
+def p_value(p: float | None) -> str:
+    """Return p with three digits; empty where nothing was tested."""
+    if p is None:
+        return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

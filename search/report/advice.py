@@ -12,11 +12,9 @@ from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.export import choose
 from search.verification.result import Verification
+from search.verification.rules import SIGNIFICANCE, Rule
 from search.verification.statistics import Difference
 from search.verification.verdicts import (
-    PSNR_MARGIN_DB,
-    SIGNIFICANCE,
-    STEPS_MARGIN,
     Comparison,
     Entry,
     Verdict,
@@ -188,7 +186,8 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
             f"{_steps_words(comparison)}{_range(comparison.steps, 0)}."
         )
         said = str(verdict)
-        sure.append(f"{said[:1].upper()}{said[1:]}: {_meaning(verdict)}.")
+        meaning = _meaning(verdict, verification.rule)
+        sure.append(f"{said[:1].upper()}{said[1:]}: {meaning}.")
     elif not trial.is_plain:
         sure.append(f"{name}, the front's knee, has not been verified itself.")
     sure += _others_that_count(trial, verification)
@@ -202,17 +201,17 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     return headline, sure
 
 
-def _meaning(verdict: Verdict | None) -> str:
+def _meaning(verdict: Verdict | None, rule: Rule) -> str:
     """Explain a verdict."""
     if verdict is None:
         return "it is the reference that the others are compared with"
     if verdict.word is Word.BETTER:
         return "its gain over plain DIP with a tuned learning rate is significant"
     if verdict.word is Word.NOT_WORSE:
-        return f"any loss is at most {PSNR_MARGIN_DB:g} dB and {STEPS_MARGIN:.0%} of the steps"
-    if {verdict.psnr, verdict.steps} == {Word.BETTER, Word.WORSE}:
+        return f"any loss is at most {rule.margins}"
+    if {verdict.psnr, verdict.time} == {Word.BETTER, Word.WORSE}:
         return "it is better in one objective and worse in the other"
-    if Word.WORSE in (verdict.psnr, verdict.steps):
+    if Word.WORSE in (verdict.psnr, verdict.time):
         return "it is worse in one objective, and no gain in the other is significant"
     return "differences of this size may be due to chance"
 
@@ -226,7 +225,7 @@ def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str
             continue
         good = [
             words
-            for word, words in ((verdict.psnr, "max PSNR_GT"), (verdict.steps, "steps to max"))
+            for word, words in ((verdict.psnr, "max PSNR_GT"), (verdict.time, "steps to max"))
             if word is Word.BETTER
         ]
         if good:

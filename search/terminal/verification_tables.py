@@ -75,12 +75,12 @@ def _plain_row(row: VerdictRow) -> list[str]:
         *first,
         row.gain_db,
         f"{comparison.psnr_db.above:.0%}",
-        p_value(comparison.p_holm_psnr),
+        p_value(comparison.p_psnr),
         row.later,
         f"{1 - comparison.steps.above:.0%}",
-        p_value(comparison.p_holm_steps),
+        p_value(comparison.p_time),
         _short(comparison.verdict.psnr),
-        _short(comparison.verdict.steps),
+        _short(comparison.verdict.time),
     ]
 
 
@@ -141,11 +141,11 @@ def others_table(verification: Verification) -> Table:
             row.name,
             row.reference,
             row.gain_db,
-            p_value(comparison.p_holm_psnr),
+            p_value(comparison.p_psnr),
             row.later,
-            p_value(comparison.p_holm_steps),
+            p_value(comparison.p_time),
             _short(comparison.verdict.psnr),
-            _short(comparison.verdict.steps),
+            _short(comparison.verdict.time),
         ]
         for row in rows_against_others(verification)
         if (comparison := row.comparison)

@@ -17,8 +17,8 @@ from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.drive import is_finished, part, tuned_trial
 from search.verification.plan import HELD_OUT, TUNING, Plan, load_plan, staged_front
+from search.verification.rules import Rule, SignedRankRule
 from search.verification.verdicts import (
-    METHOD,
     Arrival,
     Comparison,
     Entry,
@@ -108,6 +108,11 @@ class Verification:
         return Entry(trial.name, trial.replicates, curves)
 
     @cached_property
+    def rule(self) -> Rule:
+        """How verdicts are reached."""
+        return SignedRankRule()
+
+    @cached_property
     def comparisons(self) -> list[Comparison]:
         """Every schedule against plain DIP at each learning rate, and what was found against each
         candidate. The schedules of one role against one reference, in one output, are one family.
@@ -127,7 +132,11 @@ class Verification:
 
     def _compare(self, entries: list[Entry], reference: str) -> list[Comparison]:
         replicates = len(self.plan.images) * len(self.plan.seeds)
-        return compare(entries, self._entries[reference], self.run.objective, replicates)
+        timed = self.rule.reads_curves
+        compared = compare(
+            entries, self._entries[reference], self.run.objective, replicates, with_times=timed
+        )
+        return self.rule.judge(compared)
 
     def _of(self, role: Role) -> list[Entry]:
         return [self._entries[trial.name] for trial in self.of_role(role)]
@@ -250,7 +259,8 @@ class Verification:
         return (
             f"pictures{'' if seen else ' held out'}: {len(plan.images)}, seeds for each: "
             f"{len(plan.seeds)}, iterations "
-            f"for all: {plan.baseline_iterations}; verdicts hold against {plains}; {METHOD}{seen}"
+            f"for all: {plan.baseline_iterations}; verdicts hold against {plains}; "
+            f"{self.rule.method}{seen}"
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -276,17 +286,17 @@ class Verification:
             "missing": each.missing,
             "verdict": each.verdict.word.value,
             "verdict_psnr": each.verdict.psnr.value,
-            "verdict_steps": each.verdict.steps.value,
+            self.rule.time_column: each.verdict.time.value,
         }
         for name, difference, p_holm, better in (
-            ("max_psnr_gt_db", each.psnr_db, each.p_holm_psnr, each.psnr_db.above),
-            (objective.steps_key, each.steps, each.p_holm_steps, 1 - each.steps.above),
+            ("max_psnr_gt_db", each.psnr_db, each.p_psnr, each.psnr_db.above),
+            (objective.steps_key, each.steps, each.p_time, 1 - each.steps.above),
         ):
             cells |= {
                 f"{name}_difference": difference.mean,
                 f"{name}_low": difference.low,
                 f"{name}_high": difference.high,
-                f"{name}_p": difference.p,
+                f"{name}_p": difference.signed_rank_p,
                 f"{name}_p_holm": p_holm,
                 f"{name}_probability_better": better,
             }

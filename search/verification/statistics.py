@@ -5,44 +5,109 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Difference:
-    """Paired differences, schedule less reference, over replicates on several pictures.
+    """Paired differences, schedule less reference, on several pictures.
 
-    low, high: ends of the 95 % interval of the mean; None where there is one picture.
-    p: Wilcoxon's signed-rank test over replicates, two-sided; it takes them as independent.
-    above: share of replicates in which the difference is above 0, ties counted half, and so an
-    estimate of the probability that it is above 0 on a new replicate.
+    Args:
+        by_picture: The differences on each picture, one for each seed. At least one.
     """
 
-    mean: float
-    low: float | None
-    high: float | None
-    p: float
-    above: float
-    pictures: int
-    n: int
+    by_picture: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, by_picture: Mapping[str, Sequence[float]]) -> Difference:
+        """Return the differences that a mapping from pictures holds; ValueError for none."""
+        if not by_picture:
+            raise ValueError("there are no differences")
+        return cls(tuple(tuple(values) for values in by_picture.values()))
+
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """Mean difference on each picture, (pictures,)."""
+        return np.asarray([fmean(values) for values in self.by_picture])
+
+    @property
+    def mean(self) -> float:
+        """Mean over pictures."""
+        return fmean(self.means)
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the 95 % interval of the mean; None where there is one picture."""
+        return self._interval[0]
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the 95 % interval of the mean; None where there is one picture."""
+        return self._interval[1]
+
+    @cached_property
+    def _interval(self) -> tuple[float, float] | tuple[None, None]:
+        return _interval(self.means.tolist())
+
+    @cached_property
+    def signed_rank_p(self) -> float:
+        """p of Wilcoxon's signed-rank test over replicates, which it takes as independent."""
+        return _signed_rank_p(self._replicates)
+
+    @property
+    def above(self) -> float:
+        """Share of replicates in which the difference is above 0; ties count half.
+
+        It estimates the probability that the difference is above 0 on a new replicate.
+        """
+        return fmean(0.5 if value == 0 else float(value > 0) for value in self._replicates)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures."""
+        return len(self.by_picture)
+
+    @property
+    def n(self) -> int:
+        """Number of replicates."""
+        return len(self._replicates)
+
+    @property
+    def _replicates(self) -> list[float]:
+        return [value for picture in self.by_picture for value in picture]
 
 
-def difference(by_picture: Mapping[str, Sequence[float]]) -> Difference:
-    """Summarise the differences on each picture, one for each seed; ValueError for none."""
-    values = [value for picture in by_picture.values() for value in picture]
-    means = [fmean(picture) for picture in by_picture.values()]
-    low, high = _interval(means)
-    return Difference(
-        mean=fmean(means),
-        low=low,
-        high=high,
-        p=_signed_rank_p(values),
-        above=fmean(0.5 if value == 0 else float(value > 0) for value in values),
-        pictures=len(means),
-        n=len(values),
-    )
+def student_p(means: NDArray[np.floating[Any]], null: float = 0.0) -> NDArray[np.float64]:
+    """Return Student's p of the hypothesis that the true mean is at most `null`.
+
+    It is twice the one-sided p and at most 1, so that p < 0.05 says the same as a 95 % interval
+    that lies above `null`. A single picture gives 1.
+
+    Args:
+        means: Mean difference on each picture, (..., pictures).
+        null: Difference to exceed.
+
+    Returns:
+        p, (...).
+    """
+    from scipy.stats import t
+
+    pictures = means.shape[-1]
+    if pictures < 2:
+        return np.ones(means.shape[:-1])
+    above = means.mean(axis=-1) - null
+    error = means.std(axis=-1, ddof=1) / math.sqrt(pictures)
+    # Equal differences on all pictures leave no doubt.
+    certain = np.where(above > 0, np.inf, -np.inf)
+    ratio = np.divide(above, error, out=certain, where=error > 0)
+    return np.asarray(np.minimum(1.0, 2 * t.sf(ratio, pictures - 1)))
 
 
 def _interval(means: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
@@ -68,10 +133,17 @@ def _signed_rank_p(values: Sequence[float]) -> float:
     return float(wilcoxon(moved).pvalue) if moved else 1.0
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: Scandinavian Journal of Statistics 6, 65-70, 1979."""
+def holm(p_values: Sequence[float], family: int = 0) -> list[float]:
+    """Holm's step-down adjustment: Scandinavian Journal of Statistics 6, 65-70, 1979.
+
+    Args:
+        p_values: p of each hypothesis that is known.
+        family: Number of all hypotheses, where more were declared than are known. Those that are
+            not known count as if their p were 1, which never makes another p smaller.
+    """
     adjusted, highest = [0.0] * len(p_values), 0.0
+    family = max(family, len(p_values))
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        highest = max(highest, min(1.0, (family - rank) * p_values[i]))
         adjusted[i] = highest
     return adjusted

@@ -1,6 +1,7 @@
 """Verification through a real Ray: what is compared, what is refused, what is said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,11 +236,14 @@ def test_default_pictures_are_unseen_and_have_the_search_s_channels(
 
 def test_export_prefers_what_was_shown(verified: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def judge(words: dict[str, Word]) -> None:
-        def verdict(self: Comparison) -> Verdict:
-            word = words.get(self.schedule, Word.NOT_SHOWN)
-            return Verdict(word, word)
+        def verdicts(_: object, comparisons: list[Comparison]) -> list[Comparison]:
+            said = [words.get(each.schedule, Word.NOT_SHOWN) for each in comparisons]
+            return [
+                replace(each, verdict=Verdict(word, word))
+                for each, word in zip(comparisons, said, strict=True)
+            ]
 
-        monkeypatch.setattr("search.verification.verdicts.Comparison.verdict", property(verdict))
+        monkeypatch.setattr("search.verification.rules.SignedRankRule.judge", verdicts)
 
     judge({"trial 2": Word.NOT_WORSE, "log10": Word.BETTER})
     assert choose(verified, "knee").trial.name == "log10"

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from search.experiment.objectives import Objective
-from search.verification.statistics import difference, holm
+from search.verification.rules import SignedRankRule
+from search.verification.statistics import Difference, holm
 from search.verification.verdicts import (
-    PSNR_MARGIN_DB,
-    STEPS_MARGIN,
     Arrival,
     Comparison,
     Entry,
@@ -30,7 +29,7 @@ PICTURES = {"a": [0.1, 0.3], "b": [0.2, 0.2], "c": [0.5, 0.1]}
 
 
 def test_the_interval_is_student_s_over_the_pictures_means() -> None:
-    found = difference(PICTURES)
+    found = Difference.of(PICTURES)
     expected = stats.ttest_1samp([0.2, 0.2, 0.3], 0).confidence_interval(0.95)
     assert found.mean == pytest.approx(0.7 / 3)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
@@ -38,27 +37,27 @@ def test_the_interval_is_student_s_over_the_pictures_means() -> None:
 
 
 def test_more_seeds_of_one_picture_do_not_narrow_what_pictures_leave_open() -> None:
-    few = difference({"a": [0.0], "b": [1.0]})
-    many = difference({"a": [0.0] * 50, "b": [1.0] * 50})
+    few = Difference.of({"a": [0.0], "b": [1.0]})
+    many = Difference.of({"a": [0.0] * 50, "b": [1.0] * 50})
     assert (few.low, few.high) == (many.low, many.high)
 
 
 def test_the_p_value_is_wilcoxon_s_and_ties_are_left_out() -> None:
     values = [0.3, -0.1, 0.2, 0.5, 0.4, 0.05, 0.6, 0.7]
-    assert difference({"a": values}).p == stats.wilcoxon(values).pvalue
-    assert difference({"a": [*values, 0.0]}).p == stats.wilcoxon(values).pvalue
-    assert difference({"a": [0.0, 0.0], "b": [0.0]}).p == 1.0
+    assert Difference.of({"a": values}).signed_rank_p == stats.wilcoxon(values).pvalue
+    assert Difference.of({"a": [*values, 0.0]}).signed_rank_p == stats.wilcoxon(values).pvalue
+    assert Difference.of({"a": [0.0, 0.0], "b": [0.0]}).signed_rank_p == 1.0
 
 
 def test_one_picture_has_no_interval_and_equal_ones_an_empty_one() -> None:
-    alone = difference({"a": [0.1, 0.2, 0.3]})
+    alone = Difference.of({"a": [0.1, 0.2, 0.3]})
     assert (alone.low, alone.high) == (None, None)
-    same = difference({"a": [0.25], "b": [0.25]})
+    same = Difference.of({"a": [0.25], "b": [0.25]})
     assert (same.low, same.high) == (0.25, 0.25)
 
 
 def test_the_share_above_counts_ties_half() -> None:
-    assert difference({"a": [1.0, -1.0], "b": [0.0, 2.0]}).above == 0.625
+    assert Difference.of({"a": [1.0, -1.0], "b": [0.0, 2.0]}).above == 0.625
 
 
 def test_holm_by_hand() -> None:
@@ -90,13 +89,20 @@ def entry(name: str, scores: dict[str, tuple[float, float]]) -> Entry:
 KEYS = [f"p{i}-seed{s}" for i in range(4) for s in range(4)]
 
 
+def old_rule(
+    entries: list[Entry], reference: Entry, replicates: int | None = None
+) -> list[Comparison]:
+    """Compare and judge by the rule of earlier versions."""
+    return SignedRankRule().judge(compare(entries, reference, Objective(), replicates))
+
+
 def judged(psnr: float, steps: float, spread: float = 0.01) -> Comparison:
     """A schedule against one of 26 dB at 400 steps; differences jitter by `spread`."""
     draws = np.random.default_rng(0).normal(0, spread, len(KEYS))
     jitter = dict(zip(KEYS, draws.tolist(), strict=True))
     ours = {key: (26 + psnr + jitter[key], 400 + steps + 100 * jitter[key]) for key in KEYS}
     reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
-    return compare([entry("staged", ours)], reference, Objective())[0]
+    return old_rule([entry("staged", ours)], reference)[0]
 
 
 @pytest.mark.parametrize(
@@ -106,58 +112,60 @@ def judged(psnr: float, steps: float, spread: float = 0.01) -> Comparison:
         (0.3, 0, ("better", "not worse"), "better"),
         (0.0, -50, ("not worse", "better"), "better"),
         (0.0, 0, ("not worse", "not worse"), "not worse"),
-        (0.3, 80, ("better", "worse"), "not shown (PSNR better, steps worse)"),
-        (-0.3, -80, ("worse", "better"), "not shown (PSNR worse, steps better)"),
-        (-0.3, 80, ("worse", "worse"), "not shown (PSNR worse, steps worse)"),
+        (0.3, 80, ("better", "worse"), "not shown (PSNR better, time worse)"),
+        (-0.3, -80, ("worse", "better"), "not shown (PSNR worse, time better)"),
+        (-0.3, 80, ("worse", "worse"), "not shown (PSNR worse, time worse)"),
     ],
 )
 def test_words(psnr: float, steps: float, words: tuple[str, str], whole: str) -> None:
     verdict = judged(psnr, steps).verdict
-    assert (verdict.psnr, verdict.steps) == words
+    assert (verdict.psnr, verdict.time) == words
     assert str(verdict).startswith(whole)
 
 
 def test_noise_leaves_everything_not_shown() -> None:
     verdict = judged(0.05, -5, spread=0.5).verdict
-    assert (verdict.psnr, verdict.steps) == (Word.NOT_SHOWN, Word.NOT_SHOWN)
+    assert (verdict.psnr, verdict.time) == (Word.NOT_SHOWN, Word.NOT_SHOWN)
     assert str(verdict) == "not shown"
 
 
 def test_the_margins_are_where_the_docs_say() -> None:
-    assert (PSNR_MARGIN_DB, STEPS_MARGIN) == (0.05, 0.03)
     assert judged(-0.03, 10).verdict.word is Word.NOT_WORSE
     assert judged(-0.08, 10).verdict.word is Word.NOT_SHOWN
     assert judged(-0.03, 25).verdict.word is Word.NOT_SHOWN
 
 
 def test_better_needs_the_corrected_test_as_well_as_the_interval() -> None:
-    sure = judged(0.3, 0)
-    assert sure.verdict.psnr is Word.BETTER
-    assert replace(sure, p_holm_psnr=0.06).verdict.psnr is Word.NOT_WORSE
+    keys = KEYS[::4]
+    reference = entry("plain", dict.fromkeys(keys, (26.0, 400.0)))
+    ours = entry("staged", {key: (26.3 + i / 1000, 400.0) for i, key in enumerate(keys)})
+    alone = old_rule([ours], reference)[0]
+    assert alone.psnr_db.low is not None
+    assert alone.psnr_db.low > 0
+    assert alone.p_psnr == 0.25, "four replicates allow no smaller p"
+    assert alone.verdict.psnr is Word.NOT_WORSE
 
 
 def test_the_correction_grows_with_the_number_of_schedules() -> None:
     reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
     same = [entry(str(i), dict.fromkeys(KEYS, (26.3, 400.0))) for i in range(3)]
-    alone, among = compare(same[:1], reference, Objective()), compare(same, reference, Objective())
-    assert alone[0].p_holm_psnr == pytest.approx(2 * alone[0].psnr_db.p)
-    assert among[0].p_holm_psnr == pytest.approx(6 * alone[0].psnr_db.p)
+    alone, among = old_rule(same[:1], reference), old_rule(same, reference)
+    assert alone[0].p_psnr == pytest.approx(2 * alone[0].psnr_db.signed_rank_p)
+    assert among[0].p_psnr == pytest.approx(6 * alone[0].psnr_db.signed_rank_p)
 
 
 def test_one_picture_shows_nothing() -> None:
     keys = KEYS[:4]
     reference = entry("plain", dict.fromkeys(keys, (26.0, 400.0)))
-    [raw, _] = compare(
-        [entry("staged", dict.fromkeys(keys, (27.0, 300.0)))], reference, Objective()
-    )
+    [raw, _] = old_rule([entry("staged", dict.fromkeys(keys, (27.0, 300.0)))], reference)
     assert raw.verdict.word is Word.NOT_SHOWN
 
 
 def test_only_replicates_that_both_finished_are_compared() -> None:
     reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
     ours = entry("staged", dict.fromkeys(KEYS[:5], (27.0, 300.0)))
-    assert compare([ours], reference, Objective())[0].psnr_db.n == 5
-    assert compare([entry("failed", {})], reference, Objective()) == []
+    assert old_rule([ours], reference)[0].psnr_db.n == 5
+    assert old_rule([entry("failed", {})], reference) == []
 
 
 def test_the_best_word_of_a_search() -> None:
@@ -188,13 +196,13 @@ def test_curves_tell_when_the_reference_s_maximum_is_reached_and_what_a_budget_b
 def test_a_schedule_that_did_not_finish_its_replicates_shows_nothing() -> None:
     reference = entry("plain", dict.fromkeys(KEYS, (26.0, 400.0)))
     ours = entry("staged", dict.fromkeys(KEYS[:-1], (27.0, 300.0)))
-    raw = compare([ours], reference, Objective())[0]
+    raw = old_rule([ours], reference)[0]
     assert (raw.missing, raw.verdict.word) == (1, Word.NOT_SHOWN)
     # Nor does any schedule where the reference itself did not.
     short = entry("plain", dict.fromkeys(KEYS[:8], (26.0, 400.0)))
     whole = entry("staged", dict.fromkeys(KEYS, (27.0, 300.0)))
-    assert compare([whole], short, Objective())[0].verdict.word is Word.BETTER
-    assert compare([whole], short, Objective(), 16)[0].verdict.word is Word.NOT_SHOWN
+    assert old_rule([whole], short)[0].verdict.word is Word.BETTER
+    assert old_rule([whole], short, 16)[0].verdict.word is Word.NOT_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -214,10 +222,10 @@ def test_numbers_that_the_budget_cut_off_show_nothing_good(
             replicates[key] = replace(each, raw=scores, smoothed=scores)
         return Entry(whole.name, replicates)
 
-    assert compare([ours], cut(reference), Objective())[0].verdict.psnr == psnr
-    assert compare([ours], cut(reference), Objective())[0].verdict.steps == "better"
-    assert compare([cut(ours)], reference, Objective())[0].verdict.steps == steps
-    assert compare([cut(ours)], reference, Objective())[0].verdict.psnr == "better"
+    assert old_rule([ours], cut(reference))[0].verdict.psnr == psnr
+    assert old_rule([ours], cut(reference))[0].verdict.time == "better"
+    assert old_rule([cut(ours)], reference)[0].verdict.time == steps
+    assert old_rule([cut(ours)], reference)[0].verdict.psnr == "better"
 
 
 def test_against_several_references_the_worst_word_holds() -> None:

@@ -1,0 +1,55 @@
+"""Time to common target: how soon two runs reach a PSNR_GT that both of them reach."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dipstage.stopping import Output
+
+BELOW_DB = 0.1
+"""The target lies this far below the lower of the two maxima."""
+WINDOW = 21
+"""Number of iterations that the trailing mean of a raw curve covers."""
+
+Curve = NDArray[np.floating[Any]]
+
+
+def judged_curve(psnr_gt_db: Curve, output: Output) -> NDArray[np.float64]:
+    """Return the curve that targets are read from, (iterations,) in dB.
+
+    A raw curve is replaced by its trailing mean over 21 iterations (fewer at its beginning). A
+    smoothed curve is an average already and stays as it is.
+    """
+    curve = np.asarray(psnr_gt_db, np.float64)
+    if output == "smoothed":
+        return curve
+    sums = np.cumsum(np.pad(curve, (WINDOW, 0)))
+    counts = np.minimum(np.arange(1, len(curve) + 1), WINDOW)
+    return np.asarray((sums[WINDOW:] - sums[:-WINDOW]) / counts)
+
+
+def log_time_ratio(schedule: Curve, reference: Curve, below_db: float = BELOW_DB) -> float:
+    """Return the log ratio of the times to the common target; below 0 if the schedule is faster.
+
+    The target is the lower of the two maxima less `below_db`. A time is the number of updates up
+    to and including the first output that reaches the target, so it is at least 1. Exchanging the
+    two curves changes the sign and nothing else.
+
+    Args:
+        schedule: Judged curve of the schedule, (iterations,) in dB.
+        reference: Judged curve of the reference for the same picture and seed.
+        below_db: Distance of the target below the lower maximum, at least 0.
+    """
+    target = min(schedule.max(), reference.max()) - below_db
+    ours, theirs = (int(np.argmax(curve >= target)) + 1 for curve in (schedule, reference))
+    return math.log(ours / theirs)
+
+
+def first_at(curve: Curve, target_db: float) -> int | None:
+    """Return the first iteration at which a curve reaches a target; None if it never does."""
+    reached = np.flatnonzero(curve >= target_db)
+    return int(reached[0]) if len(reached) else None

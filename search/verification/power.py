@@ -1,0 +1,88 @@
+"""What a verification can show: power, the smallest effect that is shown, and pictures needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+from search.verification.statistics import Difference
+
+POWER = 0.8
+MOST_PICTURES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Standard deviations, in dB for PSNR or in units of the log ratio for time.
+
+    Args:
+        picture: Spread of a schedule's true gain from picture to picture.
+        seed: Spread of one run from seed to seed.
+    """
+
+    picture: float
+    seed: float
+
+    def of_mean(self, seeds: int) -> float:
+        """Return the standard deviation of a picture's mean paired difference."""
+        return math.sqrt(self.picture**2 + 2 * self.seed**2 / seeds)
+
+
+PSNR_SPREAD = Spread(0.30, 0.20)
+"""Spread in dB of schedules at 64 × 64 pixels, where a search has not measured its own."""
+
+
+def power(effect: float, spread: Spread, pictures: int, seeds: int, alpha: float) -> float:
+    """Return the probability that Student's test over pictures shows a true effect above 0.
+
+    alpha: Two-sided significance level, after the correction for several claims.
+    """
+    from scipy.stats import nct, t
+
+    if pictures < 2:
+        return 0.0
+    shift = effect / spread.of_mean(seeds) * math.sqrt(pictures)
+    return float(nct.sf(t.ppf(1 - alpha / 2, pictures - 1), pictures - 1, shift))
+
+
+def smallest_effect(spread: Spread, pictures: int, seeds: int, alpha: float) -> float:
+    """Return the smallest effect that is shown with 80 % power; infinite for one picture."""
+    from scipy.optimize import brentq
+
+    if pictures < 2:
+        return math.inf
+    high = 100 * spread.of_mean(seeds)
+    return float(brentq(lambda e: power(e, spread, pictures, seeds, alpha) - POWER, 0, high))
+
+
+def pictures_needed(effect: float, spread: Spread, seeds: int, alpha: float) -> int | None:
+    """Return how many pictures show an effect with 80 % power; None if 1000 do not."""
+    for pictures in range(2, MOST_PICTURES + 1):
+        if power(effect, spread, pictures, seeds, alpha) >= POWER:
+            return pictures
+    return None
+
+
+def measured_spread(differences: Sequence[Difference]) -> Spread | None:
+    """Return the spread that paired differences show, pooled over several schedules.
+
+    Without a second seed, all of the spread is attributed to pictures.
+
+    Args:
+        differences: Paired differences of several schedules on the same replicates.
+
+    Returns:
+        The spread; None without two pictures.
+    """
+    usable = [each for each in differences if each.pictures > 1]
+    if not usable:
+        return None
+    total = fmean(variance(each.means) for each in usable)
+    within = [variance(p) for each in usable for p in each.by_picture if len(p) > 1]
+    if not within:
+        return Spread(math.sqrt(total), 0.0)
+    seeds = fmean(len(picture) for each in usable for picture in each.by_picture)
+    of_seeds = fmean(within)
+    return Spread(math.sqrt(max(0.0, total - of_seeds / seeds)), math.sqrt(of_seeds / 2))
