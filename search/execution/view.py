@@ -13,12 +13,15 @@ class View(Protocol):
 
     def update(self, run: RunRecord) -> None:
         """Show the current state of the run."""
+        return
 
     def end(self, run: RunRecord) -> None:
         """Show the final state of the run."""
+        return
 
     def note(self, notice: str) -> None:
         """Show a notice, such as a picture that was converted on loading."""
+        return
 
 
 class Quiet(View):

@@ -16,7 +16,14 @@ from cluster_files import SLURM, stand_in
 # Ends, as `srun` and the programs here do, at once and with a trace when it gets SIGTERM.
 UNTIL_TERM = """
 trap 'echo "$(basename "$0") ended" >> "$(dirname "$0")/log"; exit {code}' TERM
+echo "$(basename "$0") ready" >> "$(dirname "$0")/log"
 while :; do sleep 0.05; done
+"""
+
+
+# Ends at once, but not before Ray has been started on all nodes.
+ONCE_STARTED = """
+until [[ $(grep -c "^srun ready" "$(dirname "$0")/log") == 2 ]]; do sleep 0.05; done
 """
 
 
@@ -85,7 +92,7 @@ def test_shellcheck_has_no_complaint() -> None:
 
 
 def test_the_first_job_launches_over_all_nodes(tmp_path: Path) -> None:
-    job = SlurmJob(tmp_path, "exit 0", status_code=2)
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=2)
     assert job.run("mine", "experiments/report.yaml", "--trials", "9") == (0, "")
     head, workers = sorted(job.calls("srun --"), key=lambda line: "--head" not in line)
     assert "--nodelist=node1 ray start --head --node-ip-address=10.0.0.1 --port=6379" in head
