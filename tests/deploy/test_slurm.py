@@ -139,8 +139,7 @@ def test_a_signal_ends_the_driver_then_ray_and_only_the_time_limit_requeues(
 ) -> None:
     job = SlurmJob(tmp_path, UNTIL_TERM.format(code=130), status_code=2)
     process = job.start("mine", "report.yaml")
-    wait_until(lambda: (job.bin / "token").exists() and len(job.calls("srun --")) == 2)
-    time.sleep(0.3)
+    wait_until(lambda: job.calls("dipsearch ready") and len(job.calls("srun ready")) == 2)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
@@ -152,8 +151,7 @@ def test_a_signal_ends_the_driver_then_ray_and_only_the_time_limit_requeues(
 def test_a_search_that_ends_at_the_time_limit_is_not_requeued(tmp_path: Path) -> None:
     job = SlurmJob(tmp_path, UNTIL_TERM.format(code=0), status_code=2)
     process = job.start("mine", "report.yaml")
-    wait_until((job.bin / "token").exists)
-    time.sleep(0.3)
+    wait_until(lambda: job.calls("dipsearch ready"))
     process.send_signal(signal.SIGUSR1)
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -168,7 +166,8 @@ def test_a_driver_that_fails_fails_the_job(tmp_path: Path) -> None:
 
 def test_a_cluster_that_does_not_start_fails_the_job_and_is_ended(tmp_path: Path) -> None:
     job = SlurmJob(tmp_path, "exit 0", status_code=2, START_SECONDS="0")
-    stand_in(job.bin / "python3", "exit 1")
+    # A step that gets SIGTERM before it has become `srun` may lose it.
+    stand_in(job.bin / "python3", f"{ONCE_STARTED}\nexit 1")
     code, errors = job.run("mine", "report.yaml")
     assert code == 1
     assert "Ray did not start on 3 nodes" in errors
