@@ -22,5 +22,6 @@ from .settings import TrainerSettings as TrainerSettings
 from .stage_targets import targets as targets
 from .stopping import FullBudget as FullBudget
 from .stopping import OraclePeak as OraclePeak
+from .stopping import VarianceMinimum as VarianceMinimum
 from .trainer import fit as fit
 from .trainer import observe as observe

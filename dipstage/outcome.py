@@ -17,10 +17,14 @@ Curve: TypeAlias = NDArray[np.float32]
 
 
 class Stop(StrEnum):
-    """Why a run ended."""
+    """Why a run ended.
+
+    `peak`: the oracle saw PSNR_GT fall. `minimum`: the variance of the outputs rose again.
+    """
 
     BUDGET = "budget"
     PEAK = "peak"
+    MINIMUM = "minimum"
     DIVERGED = "diverged"
 
 
@@ -30,7 +34,9 @@ class Trace:
 
     Entry i belongs to the output after i updates. `psnr_*` and `ssim_*` compare with the
     observation, `*_gt_*` with the ground truth; `loss` is the mean squared error against the
-    stage's target. `stage` is the index of the stage, from 0.
+    stage's target. `stage` is the index of the stage, from 0. `variance_emv` and `variance_wmv` are
+    the variances of `dipstage.variance` since the stage began; the second is NaN unless the
+    stopping rule reads it.
     """
 
     stage: NDArray[np.int32]
@@ -43,6 +49,8 @@ class Trace:
     ssim_smoothed: Curve
     ssim_gt_raw: Curve
     ssim_gt_smoothed: Curve
+    variance_emv: Curve
+    variance_wmv: Curve
 
     def psnr_gt_db(self, output: Output) -> Curve:
         """Return PSNR against the ground truth, in dB.

@@ -12,6 +12,21 @@ from dipstage.errors import InputError
 
 Output: TypeAlias = Literal["raw", "smoothed"]
 OUTPUTS: tuple[Output, Output] = ("raw", "smoothed")
+VarianceKind: TypeAlias = Literal["emv", "wmv"]
+Curve: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LastStage:
+    """What a rule sees: curves over the last stage so far, each (iterations,) float32.
+
+    Args:
+        psnr_gt_db: PSNR_GT in dB of each output.
+        variance: Variances of the raw output (see `dipstage.variance`), NaN where not measured.
+    """
+
+    psnr_gt_db: dict[Output, Curve]
+    variance: dict[VarianceKind, Curve]
 
 
 class StoppingRule(Protocol):
@@ -22,12 +37,16 @@ class StoppingRule(Protocol):
         """A maximum followed by fewer iterations than this counts as censored."""
         ...
 
-    def stops(self, last_stage_psnr_gt_db: dict[Output, NDArray[np.float32]]) -> bool:
+    @property
+    def windowed(self) -> bool:
+        """Whether the windowed variance is measured, which keeps 100 outputs in memory."""
+        ...
+
+    def stops(self, seen: LastStage) -> bool:
         """Return whether the run stops.
 
         Args:
-            last_stage_psnr_gt_db: PSNR_GT in dB of each output over the last stage so far,
-                (iterations,) float32.
+            seen: Curves over the last stage so far.
         """
         ...
 
@@ -38,17 +57,19 @@ class FullBudget:
 
     Args:
         patience: A maximum followed by fewer iterations than this counts as censored.
+        windowed: Measure the windowed variance as well.
 
     Raises:
         InputError: The patience is less than 1.
     """
 
     patience: int = 150
+    windowed: bool = False
 
     def __post_init__(self) -> None:
         _check_patience(self.patience)
 
-    def stops(self, last_stage_psnr_gt_db: dict[Output, NDArray[np.float32]]) -> bool:
+    def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
         return False
 
@@ -71,16 +92,76 @@ class OraclePeak:
 
     output: Output = "raw"
     patience: int = 150
+    windowed = False
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
             raise InputError(f"output must be raw or smoothed, got {self.output!r}")
         _check_patience(self.patience)
 
-    def stops(self, last_stage_psnr_gt_db: dict[Output, NDArray[np.float32]]) -> bool:
+    def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
-        scores = last_stage_psnr_gt_db[self.output]
+        scores = seen.psnr_gt_db[self.output]
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceMinimum:
+    """Stops once the variance of the outputs has not fallen for `patience` iterations.
+
+    The rule needs no ground truth (ES-EMV and ES-WMV of arXiv 2112.06074). The answer is the output
+    at the smallest variance of the last stage; its cost includes the wait.
+
+    Args:
+        kind: `emv`, exponentially weighted, or `wmv`, over a window of 100 outputs.
+        patience: Iterations without a new minimum, at least 1.
+        warmup: Iterations of the last stage that are ignored, not negative. At first all variances
+            are small, because there are few outputs.
+
+    Raises:
+        InputError: A value is outside its range.
+    """
+
+    kind: VarianceKind = "emv"
+    patience: int = 150
+    warmup: int = 100
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("emv", "wmv"):
+            raise InputError(f"kind must be emv or wmv, got {self.kind!r}")
+        _check_patience(self.patience)
+        if self.warmup < 0:
+            raise InputError(f"warmup must not be negative, got {self.warmup}")
+
+    @property
+    def windowed(self) -> bool:
+        """See `StoppingRule.windowed`."""
+        return self.kind == "wmv"
+
+    def stops(self, seen: LastStage) -> bool:
+        """See `StoppingRule.stops`."""
+        return self.found(seen.variance[self.kind]) is not None
+
+    def found(self, variance: Curve) -> int | None:
+        """Return the iteration of the last stage that the rule selects.
+
+        Args:
+            variance: (iterations,) over the last stage.
+
+        Returns:
+            The first minimum that has not been undercut for `patience` iterations; it is known
+            `patience` iterations later. None if there is none.
+        """
+        measured = self.warmup + np.flatnonzero(~np.isnan(variance[self.warmup :]))
+        if not len(measured):
+            return None
+        begin = int(measured[0])
+        rest = variance[begin:]
+        is_new = np.concatenate([[True], rest[1:] < np.minimum.accumulate(rest)[:-1]])
+        minima = np.flatnonzero(is_new)
+        kept = np.diff(np.append(minima, len(rest) + self.patience)) > self.patience
+        first = minima[int(np.argmax(kept))]
+        return None if len(rest) - 1 - first < self.patience else begin + int(first)
 
 
 def _check_patience(patience: int) -> None:

@@ -22,13 +22,14 @@ from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import SSIM_WINDOW, TrainerSettings
 from dipstage.stage_targets import Targets
-from dipstage.stopping import OUTPUTS, Output, StoppingRule
+from dipstage.stopping import OUTPUTS, LastStage, Output, StoppingRule, VarianceMinimum
+from dipstage.variance import MovingVariance, Variance, WindowedVariance
 
 BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
 _RESET_DROP_DB = 5.0
-_LOSS, _PSNR, _PSNR_GT = 0, slice(1, 3), slice(3, 5)
+_LOSS, _PSNR, _PSNR_GT, _EMV, _WMV = 0, slice(1, 3), slice(3, 5), 5, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,9 @@ def fit(
     stopping = stopping or settings.stopping("raw")
     device = torch.device(device)
     started = time.perf_counter()
-    run = _Run(observation, ground_truth, schedule, settings, streams, device)
+    run = _Run(observation, ground_truth, schedule, settings, streams, device, stopping)
     try:
-        stop = run.train(stopping, progress)
+        stop = run.train(progress)
         trace, best = run.finish()
     finally:
         run.release()
@@ -157,8 +158,10 @@ class _Run:
         settings: TrainerSettings,
         streams: Streams,
         device: torch.device,
+        stopping: StoppingRule,
     ) -> None:
         self.schedule, self.settings, self.device = schedule, settings, device
+        self.stopping = stopping
         self.observation, self.truth = observation.to(device), ground_truth.to(device)
         height, width = observation.shape[-2:]
         network = SkipNetwork(
@@ -189,13 +192,16 @@ class _Run:
         self.length = 0
         self.smoothed = torch.zeros_like(self.observation)
         self.averaged = 0
+        self.variances: dict[int, Variance] = {_EMV: MovingVariance()}
+        if stopping.windowed:
+            self.variances[_WMV] = WindowedVariance()
         self.good_weights = self.weights.detach().clone()
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
         self.best = torch.full((2,), -torch.inf, device=device)
         self.best_pictures = torch.zeros((2, *observation.shape[1:]), device=device)
-        self.block = torch.empty((BLOCK, 5), device=device)
+        self.block = torch.full((BLOCK, 7), torch.nan, device=device)
         budget = schedule.iterations
-        self.scores = np.full((budget, 5), np.nan, np.float32)
+        self.scores = np.full((budget, 7), np.nan, np.float32)
         self.ssims = np.full((budget, 4), np.nan, np.float32)
         self.stage_of = np.repeat(
             np.arange(len(schedule.stages), dtype=np.int32),
@@ -207,7 +213,7 @@ class _Run:
         if self.compiled is not None:
             self.compiled.release()
 
-    def train(self, stopping: StoppingRule, progress: Callable[[Progress], None] | None) -> Stop:
+    def train(self, progress: Callable[[Progress], None] | None) -> Stop:
         budget, starts = self.schedule.iterations, set(self.schedule.starts)
         restarts = {0, self.schedule.recipe.average_from}
         if self.settings.ema_restart == "stage":
@@ -217,6 +223,8 @@ class _Run:
         for iteration in range(budget):
             if iteration in starts:
                 previous_psnr = torch.full((), -torch.inf, device=self.device)
+                for variance in self.variances.values():
+                    variance.restart()
             if iteration in restarts:
                 self.averaged = 0
             previous_psnr = self._step(iteration, self.targets.at(iteration), previous_psnr)
@@ -231,14 +239,18 @@ class _Run:
             fetched = self.length
             if progress is not None:
                 progress(self._progress(iteration))
-            last = {
-                output: self.scores[self.schedule.ramp : self.length, _PSNR_GT][:, k]
-                for k, output in enumerate(OUTPUTS)
-            }
             in_last_stage = self.length > self.schedule.ramp
-            if in_last_stage and self.length < budget and stopping.stops(last):
-                return Stop.PEAK
+            if in_last_stage and self.length < budget and self.stopping.stops(self._last_stage()):
+                return Stop.MINIMUM if isinstance(self.stopping, VarianceMinimum) else Stop.PEAK
         return Stop.BUDGET
+
+    def _last_stage(self) -> LastStage:
+        scores = self.scores[self.schedule.ramp : self.length]
+        psnr = scores[:, _PSNR_GT]
+        return LastStage(
+            {output: psnr[:, k] for k, output in enumerate(OUTPUTS)},
+            {"emv": scores[:, _EMV], "wmv": scores[:, _WMV]},
+        )
 
     def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
         """Update once and return PSNR against the target, for the reset of the next iteration."""
@@ -278,6 +290,8 @@ class _Run:
         row[_LOSS] = loss
         row[_PSNR] = psnr_db(mse(pictures, self.observation))
         row[_PSNR_GT] = psnr_gt
+        for column, variance in self.variances.items():
+            row[column] = variance.update(output)
         better = psnr_gt > self.best
         self.best = torch.where(better, psnr_gt, self.best)
         self.best_pictures = torch.where(better.view(2, 1, 1, 1), pictures, self.best_pictures)
@@ -311,7 +325,7 @@ class _Run:
         columns: dict[str, Any] = dict(
             zip(
                 [field.name for field in fields(Trace)],
-                [self.stage_of[: self.length], *scores.T, *ssims.T],
+                [self.stage_of[: self.length], *scores[:, :_EMV].T, *ssims.T, *scores[:, _EMV:].T],
                 strict=True,
             )
         )

@@ -42,7 +42,7 @@ def front_table(run: RunRecord) -> Table:
     n = max((len(row.trial.replicates) for row in members), default=0)
     title = (
         f"{run.name}: front of {len(members)}"
-        + (f", then {behind} candidates behind it" if behind else "")
+        + (f", then {behind} candidate{'s' * (behind > 1)} behind it" if behind else "")
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
     )
     columns = [_COLUMNS[0], objective.steps_words, *_COLUMNS[1:]]

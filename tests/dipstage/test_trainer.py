@@ -21,7 +21,15 @@ from dipstage.randomness import Stream, Streams
 from dipstage.recipe import Recipe
 from dipstage.schedules import Family, PowerSplit, Schedule, Stage
 from dipstage.settings import TrainerSettings
-from dipstage.stopping import OUTPUTS, FullBudget, OraclePeak, Output, StoppingRule
+from dipstage.stopping import (
+    OUTPUTS,
+    FullBudget,
+    LastStage,
+    OraclePeak,
+    Output,
+    StoppingRule,
+    VarianceMinimum,
+)
 from dipstage.trainer import Progress, _Run, fit, observe, weight_of_past
 
 SETTINGS = TrainerSettings(
@@ -190,9 +198,8 @@ def test_a_rule_sees_the_last_stage_alone() -> None:
     seen: list[int] = []
 
     class Spy(FullBudget):
-        def stops(self, last_stage_psnr_gt_db: object) -> bool:
-            assert isinstance(last_stage_psnr_gt_db, dict)
-            seen.append(len(last_stage_psnr_gt_db["raw"]))
+        def stops(self, last_stage: LastStage) -> bool:
+            seen.append(len(last_stage.psnr_gt_db["raw"]))
             return False
 
     run(STAGED, stopping=Spy())
@@ -203,7 +210,7 @@ def test_a_maximum_near_the_end_is_censored() -> None:
     outcome = run(parse_preset("baseline").schedule(25))
     assert outcome.scores("raw").censored
     curve = np.array([1, 5, 2, 2, 2], np.float32)
-    trace = Trace(np.zeros(5, np.int32), *[curve] * 9)
+    trace = Trace(np.zeros(5, np.int32), *[curve] * 11)
     assert not score(trace, "raw", 3).censored
     assert score(trace, "raw", 4).censored
 
@@ -306,8 +313,9 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
     truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
     schedule = parse_preset("baseline").schedule(10)
     state = _Run(
-        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, torch.device("cpu")
-    )
+        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, torch.device("cpu"),
+        FullBudget(),
+    )  # fmt: skip
     psnr = torch.tensor(-torch.inf)
     seen = []
     for iteration in range(6):
@@ -464,3 +472,28 @@ def test_the_ramp_has_a_learning_rate_of_its_own() -> None:
     first = STAGED.ramp + 1  # The update after the ramp's last output is the last stage's.
     assert np.array_equal(a.loss[:first], b.loss[:first])
     assert a.loss[first] != b.loss[first]
+
+
+def test_variances_start_anew_at_each_stage_and_the_window_is_kept_on_request() -> None:
+    trace = run(STAGED, stopping=FullBudget(windowed=True)).trace
+    assert [i for i, value in enumerate(trace.variance_emv) if value == 0] == list(STAGED.starts)
+    assert np.isnan(trace.variance_wmv).all()  # No stage is as long as the window.
+    long = run(parse_preset("baseline").schedule(120), stopping=FullBudget(windowed=True)).trace
+    assert np.isfinite(long.variance_wmv[99:]).all()
+    assert np.isnan(run(parse_preset("baseline").schedule(120)).trace.variance_wmv).all()
+
+
+def test_a_run_ends_at_a_minimum_of_the_variance_without_reading_the_ground_truth() -> None:
+    rule = VarianceMinimum("emv", patience=20, warmup=20)
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    observation = observe(truth, 25, streams)
+    found = [
+        fit(observation, other, STAGED.extended(300), SETTINGS, streams, stopping=rule)
+        for other in (truth, 1 - truth)
+    ]
+    assert found[0].stop is Stop.MINIMUM
+    assert found[0].iterations == found[1].iterations < 300
+    last = found[0].trace.variance_emv[STAGED.ramp :]
+    at = rule.found(last)
+    assert at is not None
+    assert 0 <= len(last) - 1 - at - rule.patience < 10  # Stages are checked in blocks of ten.

@@ -1,0 +1,63 @@
+"""The rule that reads the variance of the outputs, against a plain loop."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dipstage.errors import InputError
+from dipstage.stopping import Curve, LastStage, VarianceKind, VarianceMinimum
+
+CURVES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60).map(
+    lambda values: np.array(values, np.float32)
+)
+
+
+def selected(curve: Curve, patience: int, warmup: int) -> int | None:
+    """The paper's loop: remember the minimum, and end once it has held for the patience."""
+    best: int | None = None
+    for i in range(warmup, len(curve)):
+        if not np.isnan(curve[i]) and (best is None or curve[i] < curve[best]):
+            best = i
+        if best is not None and i - best >= patience:
+            return best
+    return None
+
+
+@given(CURVES, st.integers(1, 20), st.integers(0, 10), st.integers(0, 10))
+def test_the_first_minimum_that_holds_is_selected(
+    curve: Curve, patience: int, warmup: int, unmeasured: int
+) -> None:
+    curve[:unmeasured] = np.nan
+    rule = VarianceMinimum("wmv", patience, warmup)
+    assert rule.found(curve) == selected(curve, patience, warmup)
+
+
+@given(CURVES, st.integers(1, 20))
+def test_it_stops_when_the_minimum_is_known_and_not_before(curve: Curve, patience: int) -> None:
+    rule = VarianceMinimum("emv", patience, 0)
+    seen = [
+        rule.stops(LastStage({}, {"emv": curve[:n], "wmv": curve[:0]}))
+        for n in range(1, len(curve) + 1)
+    ]
+    found = rule.found(curve)
+    first = seen.index(True) if True in seen else None
+    assert first == (None if found is None else found + patience)
+
+
+@pytest.mark.parametrize(("kind", "windowed"), [("emv", False), ("wmv", True)])
+def test_only_the_windowed_variance_needs_a_window(kind: VarianceKind, windowed: bool) -> None:
+    assert VarianceMinimum(kind).windowed is windowed
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (("var",), "kind must be emv or wmv, got 'var'"),
+        (("emv", 0), "patience must be at least 1"),
+        (("emv", 5, -1), "warmup must not be negative, got -1"),
+    ],
+)
+def test_bad_values_are_refused(values: tuple[object, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        VarianceMinimum(*values)  # type: ignore[arg-type]
