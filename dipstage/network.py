@@ -157,8 +157,3 @@ def _initialise(conv: nn.Conv2d, generator: torch.Generator) -> None:
     nn.init.uniform_(conv.weight, -bound, bound, generator=generator)
     if conv.bias is not None:
         nn.init.uniform_(conv.bias, -bound, bound, generator=generator)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -6,12 +6,17 @@ import pytest
 import torch
 
 from dipstage.metrics import psnr_db
-from dipstage.network import SkipNetwork, parameter_count
+from dipstage.network import SkipNetwork
 
 
 def generator(seed: int = 0) -> torch.Generator:
     """A fresh generator."""
     return torch.Generator().manual_seed(seed)
+
+
+def parameter_count(network: torch.nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_the_default_network_has_the_recipe_s_number_of_parameters() -> None:
