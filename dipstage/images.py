@@ -207,7 +207,8 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
         path = expand_path(path)
         if "$" in path and not os.path.lexists(path):
             raise InputError(f"picture {name!r} does not exist: check that its variables are set")
-        pixels, source = decode(name, Path(path), **options)
+        page, bits = options.get("page"), options.get("bits")
+        pixels, source = decode(name, Path(path), page=page, bits=bits)
     notices = source.notices
     height, width = pixels.shape[:2]
     if size is None:

@@ -96,13 +96,12 @@ def _interpreted(
 ) -> tuple[NDArray[np.float32], Source]:
     """Return upright sRGB pixels without transparency, and what the file holds."""
     pixels = raw.pixels if raw.turned else _upright(raw.pixels, raw.orientation)
-    notices = raw.notices
-    if raw.colours not in ("CMYK", "LAB"):
-        pixels, dropped = _without_alpha(name, pixels)
-        notices += dropped
+    inks = raw.colours in ("CMYK", "LAB")
+    if not inks:
+        pixels = _without_alpha(name, pixels, raw.notices)
     lowest, highest = int(pixels.min()), int(pixels.max())
     top = 2 ** (bits or raw.bits) - 1
-    if highest > top or (bits and raw.colours in ("CMYK", "LAB")):
+    if highest > top or (bits and inks):
         raise InputError(
             f"picture {name!r} has values up to {highest} ({raw.colours}), which #bits={bits} does "
             "not fit: state the bits of grey or RGB values"
@@ -110,40 +109,52 @@ def _interpreted(
     if bits is None and 2 * highest < top:
         used = highest.bit_length()
         advice = f"; if its values have {used} bits, add #bits={used} to its name" if used else ""
-        notices.append(
+        raw.notices.append(
             f"{name}: the brightest value is {highest}, at {highest / top:.1%} of the range{advice}"
         )
-    scaled = (pixels / np.float32(top)).astype(np.float32, copy=False)
-    profile = None if raw.profile is None else profile_name(raw.profile)
-    converted = None
-    if raw.colours == "LAB":
-        converted = lab_to_srgb(pixels ^ np.array([0, 128, 128], np.uint8))
-        notices.append(f"{name}: CIE L*a*b* {_CONVERTED}")
-    elif raw.profile is not None and as_stored:
-        profile = f"{profile}, not applied"
-    elif raw.profile is not None:
-        whole = top == np.iinfo(pixels.dtype).max
-        try:
-            converted = to_srgb(
-                pixels if whole else np.rint(scaled * 65535).astype(np.uint16), raw.profile
-            )
-            profile += ", taken as sRGB" if converted is None else f", {_CONVERTED}"
-        except UnusableProfileError as error:
-            profile += f", not applied: {error}"
-        if converted is not None or "not applied" in profile:
-            notices.append(f"{name}: colour profile {profile}")
-    if converted is None and raw.colours == "CMYK":
-        converted = _by_formula(pixels)
-        notices.append(f"{name}: CMYK converted to RGB by a formula, without a profile")
-    if converted is not None:
-        scaled = converted / np.float32(np.iinfo(converted.dtype).max)
-    if scaled.ndim == 2:
-        scaled = scaled[..., None]
+    in_srgb, profile = _in_srgb(name, raw, pixels, top, as_stored)
+    scaled = np.atleast_3d(in_srgb)
     source = Source(
         raw.format, scaled.shape[1], scaled.shape[0], raw.colours, bits or raw.bits, lowest,
-        highest, raw.page, raw.pages, raw.orientation, profile, tuple(notices),
+        highest, raw.page, raw.pages, raw.orientation, profile, tuple(raw.notices),
     )  # fmt: skip
     return scaled, source
+
+
+def _in_srgb(
+    name: str, raw: Raw, pixels: NDArray[Any], top: int, as_stored: bool
+) -> tuple[NDArray[np.float32], str | None]:
+    """Return sRGB in [0, 1], and the profile's name with what became of it."""
+    scaled = _scaled(pixels, top)
+    if raw.colours == "LAB":
+        raw.notices.append(f"{name}: CIE L*a*b* {_CONVERTED}")
+        return _scaled(lab_to_srgb(np.bitwise_xor(pixels, np.array([0, 128, 128], np.uint8)))), None
+    words = None
+    if raw.profile is not None:
+        words = profile_name(raw.profile)
+        if as_stored:
+            return scaled, f"{words}, not applied"
+        whole = top == np.iinfo(pixels.dtype).max
+        deep = pixels if whole else np.rint(scaled * np.float32(65535)).astype(np.uint16)
+        try:
+            converted = to_srgb(deep, raw.profile)
+        except UnusableProfileError as error:
+            words += f", not applied: {error}"
+        else:
+            if converted is None:
+                return scaled, f"{words}, taken as sRGB"
+            words += f", {_CONVERTED}"
+            scaled = _scaled(converted)
+        raw.notices.append(f"{name}: colour profile {words}")
+    if scaled.shape[2:] == (4,):
+        raw.notices.append(f"{name}: CMYK converted to RGB by a formula, without a profile")
+        scaled = _scaled(_by_formula(pixels))
+    return scaled, words
+
+
+def _scaled(pixels: NDArray[Any], top: int | None = None) -> NDArray[np.float32]:
+    highest = np.float32(top or np.iinfo(pixels.dtype).max)
+    return (pixels / highest).astype(np.float32, copy=False)
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -155,9 +166,10 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels[:: -1 if down else 1, :: -1 if right else 1]
 
 
-def _without_alpha(name: str, pixels: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+def _without_alpha(name: str, pixels: NDArray[Any], notices: list[str]) -> NDArray[Any]:
+    """Return (H, W) or (H, W, 3)."""
     if pixels.ndim == 2 or pixels.shape[2] in (1, 3):
-        return pixels[..., 0] if pixels.shape[2:] == (1,) else pixels, []
+        return pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
     colour, hidden = pixels[..., :-1], pixels[..., -1] == 0
     notice = f"{name}: transparency dropped"
     if hidden.any():
@@ -167,7 +179,8 @@ def _without_alpha(name: str, pixels: NDArray[Any]) -> tuple[NDArray[Any], list[
             f"; {hidden.mean():.1%} of the pixels are fully transparent and now show the colour "
             f"stored under it, mostly ({common})"
         )
-    return colour[..., 0] if colour.shape[2] == 1 else colour, [notice]
+    notices.append(notice)
+    return colour[..., 0] if colour.shape[2] == 1 else colour
 
 
 def _by_formula(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:

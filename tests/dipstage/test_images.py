@@ -105,10 +105,11 @@ def test_every_picture_of_scikit_image_loads_without_a_download(name: str) -> No
 @pytest.mark.parametrize("name", sorted(SKIMAGE_PICTURES))
 def test_the_pixels_of_scikit_image_are_taken_as_they_are(name: str) -> None:
     """Rocket and page too, whose files have other colour profiles than sRGB."""
-    import skimage.io
+    import skimage
+    from skimage.io import imread
 
     assert load_picture(f"skimage:{name}", size=64).digest.startswith(DIGESTS[name])
-    stored = skimage.io.imread(Path(skimage.__file__).parent / "data" / SKIMAGE_PICTURES[name])
+    stored = imread(Path(skimage.__file__).parent / "data" / SKIMAGE_PICTURES[name])
     picture = load_picture(f"skimage:{name}", multiple=1).pixels.transpose(1, 2, 0)
     assert np.array_equal(np.rint(picture * 255).squeeze(), stored)
 
