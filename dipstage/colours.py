@@ -77,11 +77,21 @@ def lab_to_srgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 def rgb_profile(gamma: float, chromaticities: tuple[float, ...]) -> bytes:
-    """Return a profile with a power function and the x, y of white, red, green and blue."""
+    """Return a profile by the gamma of a PNG and the x, y of white, red, green and blue.
+
+    The profile of values that make no sense is empty.
+    """
     import imagecodecs
 
     white, primaries = chromaticities[:2], chromaticities[2:]
-    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=primaries, gamma=gamma))
+    if not 0.1 <= gamma <= 10:
+        return b""
+    try:
+        return bytes(
+            imagecodecs.cms_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / gamma)
+        )
+    except imagecodecs.CmsError:
+        return b""
 
 
 def adobe_rgb() -> bytes:

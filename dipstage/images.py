@@ -115,14 +115,17 @@ class Picture:
 def split_options(name: str) -> tuple[str, dict[str, int]]:
     """Split options such as `#page=2#bits=12` from the name of a picture file.
 
-    A file of the whole name has no options.
+    A file whose own name ends like that has no options.
 
     Raises:
         InputError: An option is unknown, is given twice or is not a whole number above 0.
     """
-    path, *options = name.split("#") if not os.path.lexists(expand_path(name)) else [name]
-    while options and not re.match(r"\w+=", options[0]):
-        path = f"{path}#{options.pop(0)}"  # A file name may hold it.
+    parts = name.split("#")
+    cuts = range(len(parts), 0, -1)
+    cut = next((n for n in cuts if os.path.lexists(expand_path("#".join(parts[:n])))), 0)
+    if not cut:  # A pattern, or no file.
+        cut = next((n for n in cuts if n == 1 or not re.match(r"\w+=", parts[n - 1])), 1)
+    path, options = "#".join(parts[:cut]), parts[cut:]
     found: dict[str, int] = {}
     for option in options:
         key, _, value = option.partition("=")

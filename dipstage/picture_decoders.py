@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,19 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BOUNDED = (1, 5, 8, 32773, 32946)
 """TIFF compressions with an output bounded by the page: none, LZW, Deflate, PackBits, Deflate."""
+_PLAIN = {"MINISBLACK": "grey", "MINISWHITE": "grey", "RGB": "RGB", "CIELAB": "LAB"}
+"""Colours of the TIFF pages that tifffile decodes."""
+_STARTS = {
+    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP",
+    **dict.fromkeys(_TIFF_MAGIC, "TIFF"),
+}  # fmt: skip
 _MAX_PIXELS = 100_000_000
 _MAX_PAGES = 1000
 _REDUCED, _MASK = 1, 4
 """Bits of a TIFF page's NewSubfileType."""
 _MODES = {
     "1": "1", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
-    "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA", "LAB": "LAB", "CMYK": "CMYK",
+    "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA", "CMYK": "CMYK",
     "I;16": "I;16", "I;16B": "I;16B", "I;16L": "I;16L",
 }  # fmt: skip
 """The mode to which each of Pillow's modes is converted; P depends on its palette."""
@@ -86,29 +93,53 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
             if max(sides) > _MAX_PIXELS:
                 raise _too_large(name)
             colours = getattr(page.photometric, "name", str(page.photometric))
-            plain = {"MINISBLACK": "grey", "MINISWHITE": "grey", "RGB": "RGB"}
-            profile = page.tags.get("InterColorProfile")
-            raw = Raw(
-                np.empty(0), "TIFF", plain.get(colours, colours), 8, number, pages,
-                _orientation(page.tags.valueof("Orientation")), profile and bytes(profile.value),
-            )  # fmt: skip
-            if colours in plain and page.compression in _BOUNDED:
+            tags = page.tags
+            profile = tags.get("InterColorProfile")
+            orientation = _orientation(tags.valueof("Orientation"))
+            if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
+                raise _other_type(name, page.dtype)
+            if colours in _PLAIN and page.compression in _BOUNDED:
+                raw = Raw(
+                    np.empty(0), "TIFF", _PLAIN[colours], page.bitspersample, number, pages,
+                    orientation, profile and bytes(profile.value),
+                )  # fmt: skip
                 _decode_plain(name, page, raw)
                 return raw
-            if colours not in {*plain, "PALETTE", "SEPARATED", "YCBCR", "CIELAB"} or (
-                colours == "SEPARATED" and page.tags.valueof("InkSet", 1) != 1
-            ):
+            usual = {
+                "SEPARATED": tags.valueof("InkSet", 1) == 1,
+                "YCBCR": _is_usual_ycbcr(page),
+                "CIELAB": False,
+            }
+            if not usual.get(colours, colours in _PLAIN or colours == "PALETTE"):
                 raise _other_colours(name, colours)
-            depth = page.bitspersample
+            depth, extra = page.bitspersample, page.extrasamples
     except InputError:
         raise
     except Exception as error:  # Codecs raise errors of many kinds for damaged files.
         raise _damaged(name, error) from None
-    by_pillow = _read_other(name, data, None, index)
-    by_pillow.page, by_pillow.pages, by_pillow.orientation = number, pages, raw.orientation
-    if isinstance(depth, int) and depth > by_pillow.bits:
-        by_pillow.notices.append(f"{name}: read with 8 of its {depth} bits")
-    return by_pillow
+    raw = _read_other(name, data, None, index)
+    raw.page, raw.pages, raw.orientation = number, pages, orientation
+    if depth > raw.bits:
+        raw.notices.append(f"{name}: read with 8 of its {depth} bits")
+    if extra and raw.pixels.shape[2:] not in ((2,), (4,)):
+        raw.notices.append(_unknown_sample(name))
+    return raw
+
+
+def _is_usual_ycbcr(page: TiffPage) -> bool:
+    """Return whether Pillow reads YCbCr as the page means it: ITU-R BT.601 with full range."""
+    tags = page.tags
+    weights = np.reshape(
+        tags.valueof("YCbCrCoefficients", (299, 1000, 587, 1000, 114, 1000)), (3, 2)
+    )
+    full = np.reshape((0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1), (6, 2))
+    ends = np.reshape(tags.valueof("ReferenceBlackWhite", full), (6, 2))
+    subsampled = tuple(tags.valueof("YCbCrSubSampling", (1, 1))) != (1, 1)
+    return (
+        np.allclose(weights[:, 0] / weights[:, 1], (0.299, 0.587, 0.114), atol=0.001)
+        and np.allclose(ends[:, 0] / ends[:, 1], full[:, 0], atol=1)
+        and (page.compression == 7 or not subsampled)  # JPEG's own decoder upsamples.
+    )
 
 
 def _chosen_page(name: str, tiff: TiffFile, wanted: int | None) -> tuple[int, int, int]:
@@ -148,18 +179,17 @@ def _chosen(name: str, count: int, wanted: int | None, what: str) -> int:
 
 
 def _decode_plain(name: str, page: TiffPage, raw: Raw) -> None:
-    extra = page.samplesperpixel - (3 if raw.colours == "RGB" else 1)
+    if raw.colours == "LAB" and raw.bits != 8:
+        raise _other_colours(name, f"{raw.bits}-bit CIELAB")
+    extra = page.samplesperpixel - (1 if raw.colours == "grey" else 3)
     if extra not in (0, 1) or page.imagedepth > 1 or page.tiledepth > 1:
         raise InputError(
             f"picture {name!r} has {page.samplesperpixel} samples for each {raw.colours} pixel, "
             f"and the shape {page.shape}: save it as grey or RGB"
         )
-    if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
-        raise _other_type(name, page.dtype)
     pixels = np.asarray(page.asarray())
     if page.planarconfig == 2 and pixels.ndim == 3:  # Separate planes.
         pixels = np.moveaxis(pixels, 0, -1)
-    raw.bits = page.bitspersample
     top = 2**raw.bits - 1
     pixels = pixels.astype(np.uint8) if pixels.dtype.kind == "b" else pixels
     colour, alpha = (pixels[..., :-1], pixels[..., -1:]) if extra else (pixels, pixels[..., :0])
@@ -169,7 +199,7 @@ def _decode_plain(name: str, page: TiffPage, raw: Raw) -> None:
         straight = np.minimum(colour * float(top) / np.maximum(alpha, 1), top)
         colour = np.rint(straight).astype(pixels.dtype)
     if extra and page.extrasamples[0] == 0:
-        raw.notices.append(f"{name}: a sample without a stated meaning dropped")
+        raw.notices.append(_unknown_sample(name))
         alpha = pixels[..., :0]
     raw.pixels = np.concatenate([colour, alpha], axis=-1) if extra else colour
 
@@ -195,13 +225,14 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
     except InputError:
         raise
     except UnidentifiedImageError:
-        if tiff_index is None:
-            raise InputError(
-                f"picture {name!r} is not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
-            ) from None
+        kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
         raise InputError(
-            f"picture {name!r} is a TIFF picture of a kind that is not read: save it as RGB with 8 "
-            "or 16 bits, and with LZW, Deflate or no compression"
+            f"picture {name!r} is "
+            + (
+                f"a {kind} picture of a kind that is not read: save it as PNG"
+                if kind
+                else "not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
+            )
         ) from None
     except Image.DecompressionBombError:
         raise _too_large(name) from None
@@ -219,8 +250,9 @@ def _frames(image: Any) -> list[int]:
         return [*range(count)]
     size, frames = image.size, [0]
     for index in range(1, count):
-        image.seek(index)
-        frames += [index] if image.size == size else []
+        with suppress(Exception):  # As above; the first picture does not need the others.
+            image.seek(index)
+            frames += [index] if image.size == size else []
     image.seek(0)
     return frames
 
@@ -249,7 +281,7 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
         pixels = pixels // (255 // (2**depth - 1))  # Pillow scales to 8 bits.
     else:
         depth = 8 * pixels.dtype.itemsize
-    names = {"P": "palette", "PA": "palette", "YCbCr": "YCbCr", "CMYK": "CMYK", "LAB": "LAB"}
+    names = {"P": "palette", "PA": "palette", "YCbCr": "YCbCr", "CMYK": "CMYK"}
     grey = pixels.ndim == 2 or pixels.shape[2] == 2
     colours = names.get(image.mode, "grey" if grey else "RGB")
     format = str(image.format).replace("MPO", "JPEG")
@@ -289,7 +321,7 @@ def _profile(info: dict[str | tuple[int, int], Any], exif: Any) -> bytes | None:
     near = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.01)
     if "srgb" in info or (near and abs(gamma - 1 / 2.2) < 0.01):
         return None
-    return rgb_profile(1 / gamma, chromaticities or _SRGB_CHROMATICITIES)
+    return rgb_profile(gamma, chromaticities or _SRGB_CHROMATICITIES)
 
 
 def _add_colour_key(raw: Raw, key: Any) -> None:
@@ -304,6 +336,10 @@ def _add_colour_key(raw: Raw, key: Any) -> None:
 
 def _orientation(value: Any) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _unknown_sample(name: str) -> str:
+    return f"{name}: a sample without a stated meaning dropped"
 
 
 def _too_large(name: str) -> InputError:

@@ -97,7 +97,7 @@ def _interpreted(
     """Return upright sRGB pixels without transparency, and what the file holds."""
     pixels = raw.pixels if raw.turned else _upright(raw.pixels, raw.orientation)
     inks = raw.colours in ("CMYK", "LAB")
-    if not inks:
+    if raw.colours != "CMYK":
         pixels = _without_alpha(name, pixels, raw.notices)
     lowest, highest = int(pixels.min()), int(pixels.max())
     top = 2 ** (bits or raw.bits) - 1
@@ -176,8 +176,8 @@ def _without_alpha(name: str, pixels: NDArray[Any], notices: list[str]) -> NDArr
         found, counts = np.unique(colour[hidden], axis=0, return_counts=True)
         common = ", ".join(map(str, found[counts.argmax()]))
         notice += (
-            f"; {hidden.mean():.1%} of the pixels are fully transparent and now show the colour "
-            f"stored under it, mostly ({common})"
+            f"; {hidden.sum():,} pixels are fully transparent and now show the colour stored under "
+            f"it, mostly ({common})"
         )
     notices.append(notice)
     return colour[..., 0] if colour.shape[2] == 1 else colour

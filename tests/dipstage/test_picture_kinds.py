@@ -161,7 +161,13 @@ def test_wrong_options_are_refused(read: Read, options: str) -> None:
 def test_a_file_whose_name_looks_like_an_option_is_itself(tmp_path: Path) -> None:
     (tmp_path / "a#page=2").write_bytes(png(GREY))
     (tmp_path / "a").write_bytes(png(255 - GREY))
-    assert levels(load_picture(f"{tmp_path}/a#page=2", multiple=2))[0, 0, 0] == 0
+    for options in ("", "#page=1", "#bits=8"):
+        picture = load_picture(f"{tmp_path}/a#page=2{options}", multiple=2)
+        assert levels(picture)[0, 0, 0] == 0
+    with pytest.raises(InputError, match="#page must be one #page=N"):
+        load_picture(f"{tmp_path}/a#page")
+    with pytest.raises(InputError, match="does not exist"):
+        load_picture(f"{tmp_path}/b#page=1")
 
 
 # Bits
@@ -223,11 +229,12 @@ def test_png_of_few_bits_fills_the_range(read: Read, bits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["int8", "int16", "uint32", "int32", "float16", "float32", "float64"]
+    "dtype", ["int8", "int16", "uint32", "int32", "float16", "float32", "float64", "complex64"]
 )
-def test_other_types_are_refused_by_name(read: Read, dtype: str) -> None:
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_other_types_are_refused_by_name(read: Read, dtype: str, compression: str | None) -> None:
     with pytest.raises(InputError, match=f"pixels of type {dtype}"):
-        read(tiff(GREY.astype(dtype), photometric="minisblack"))
+        read(tiff(GREY.astype(dtype), photometric="minisblack", compression=compression))
 
 
 @pytest.mark.parametrize("byteorder", "<>")
@@ -313,6 +320,20 @@ MODES = {
     ),
     "LAB TIFF": pillow(lab(MUTED), "TIFF"),
     "LAB TIFF, LZW": pillow(lab(MUTED), "TIFF", compression="tiff_lzw"),
+    "planar LAB TIFF": tiff(
+        np.asarray(lab(MUTED)).transpose(2, 0, 1), photometric="cielab", planarconfig="separate"
+    ),
+    "LAB TIFF with alpha": tiff(
+        np.dstack([np.asarray(lab(MUTED)), GREY]), photometric="cielab", extrasamples=[2]
+    ),
+    "planar CMYK TIFF": tiff(
+        np.asarray(Image.fromarray(MUTED).convert("CMYK")).transpose(2, 0, 1),
+        photometric="separated",
+        planarconfig="separate",
+    ),
+    "YCbCr JPEG TIFF, subsampled": tiff(
+        MUTED, photometric="rgb", compression="jpeg", subsampling=(2, 2)
+    ),
     "palette PNG": pillow(Image.fromarray(MUTED).quantize(256), "PNG"),
     "palette TIFF": pillow(Image.fromarray(MUTED).quantize(256), "TIFF"),
     "palette TIFF with alpha": pillow(Image.fromarray(MUTED).quantize(256).convert("PA"), "TIFF"),
@@ -332,7 +353,17 @@ OTHERS = {
     "CFA": tiff(GREY, photometric="cfa"),
     "LOGL": tiff(GREY, photometric="logl"),
     "ICCLAB": tiff(COLOUR, photometric="icclab"),
-    "TIFF picture of a kind": tiff(deep(COLOUR), photometric="cielab"),
+    "16-bit CIELAB": tiff(deep(COLOUR), photometric="cielab"),
+    "CIELAB colours": tiff(COLOUR, photometric="cielab", compression="zstd"),
+    "YCBCR": tiff(
+        COLOUR,
+        photometric="ycbcr",
+        extratags=[(532, 5, 6, (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1), True)],
+    ),
+    "TIFF picture of a kind": tiff(
+        np.dstack([COLOUR, GREY, GREY]), photometric="separated", extrasamples=[2]
+    ),
+    "JPEG picture of a kind": bytes(imagecodecs.jpeg_encode(deep(COLOUR) >> 4, bitspersample=12)),
     "3 samples for each grey pixel": tiff(COLOUR, photometric="minisblack", planarconfig="contig"),
     "5 samples for each RGB pixel": tiff(
         np.dstack([COLOUR, GREY, GREY]), photometric="rgb", extrasamples=[0, 0]
@@ -488,14 +519,21 @@ def test_dropped_transparency_is_noted_with_the_colour_under_it(read: Read, kind
     picture = read(TRANSPARENT[kind])
     [notice] = picture.notices
     assert "transparency dropped; " in notice
-    assert "% of the pixels are fully transparent and now show the colour" in notice
+    assert " pixels are fully transparent and now show the colour" in notice
     expected = GREY[..., None] if "grey" in kind else COLOUR
     assert "palette" in kind or np.array_equal(np.rint(levels(picture)), expected)
 
 
-def test_a_second_sample_without_a_meaning_is_dropped_with_a_notice(read: Read) -> None:
+@pytest.mark.parametrize("compression", [None, "zlib", "zstd"])
+def test_a_second_sample_without_a_meaning_is_dropped_with_a_notice(
+    read: Read, compression: str | None
+) -> None:
     data = tiff(
-        np.dstack([GREY, ALPHA]), photometric="minisblack", planarconfig="contig", extrasamples=[0]
+        np.dstack([GREY, ALPHA]),
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=[0],
+        compression=compression,
     )
     picture = read(data)
     assert any("without a stated meaning dropped" in notice for notice in picture.notices)
@@ -523,3 +561,15 @@ def test_a_crop_is_noted_with_both_sizes(read: Read) -> None:
     [notice] = read(png(odd), multiple=4).notices
     assert "cropped from 61 × 47 to 60 × 44, multiples of 4" in notice
     assert read(png(odd), multiple=4, size=32).notices == ()
+
+
+@pytest.mark.parametrize("chunks", [chunk(b"cHRM", bytes(32)), chunk(b"gAMA", bytes(4))])
+def test_chunks_that_make_no_sense_are_noted(read: Read, chunks: bytes) -> None:
+    picture = read(png(COLOUR, chunks))
+    assert picture.digest == read(png(COLOUR)).digest
+    assert any("not applied: it cannot be read" in notice for notice in picture.notices)
+
+
+def test_a_cut_off_second_picture_does_not_spoil_a_jpeg(read: Read) -> None:
+    whole = pillow(FRAMES[0], "MPO", save_all=True, append_images=[FRAMES[1]])
+    assert read(whole[:-300]).pixels.shape == (3, 48, 64)
