@@ -293,6 +293,55 @@ def _choose_device(name: str) -> str:
 
 
 @main.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
+@click.option("--size", type=int, help="As in dipstage run [default: keep].")
+@click.option(
+    "--scales",
+    type=click.IntRange(1, 8),
+    help="Scales of the network, which decide the crop [default: 5].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json: bool) -> None:
+    """Show what each IMAGE is taken for: size, colours, range, profile, crop and notices.
+
+    IMAGE is a PNG, JPEG, TIFF or WebP file, a pattern, or skimage:NAME.
+    """
+    from dipstage.images import expand, load_picture
+    from dipstage.settings import TrainerSettings
+
+    multiple = TrainerSettings().multiple if scales is None else 2**scales
+    console = make_console()
+    refused = []
+    facts: list[dict[str, Any]] = []
+    for image in images:
+        try:
+            facts += [
+                load_picture(name, size=size, multiple=multiple).facts() for name in expand([image])
+            ]
+        except InputError as error:
+            refused.append(str(error))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    for each in [] if as_json else facts:
+        rows = [
+            ["file", "{format}, {width} × {height}, page {page} of {pages}"],
+            ["values", "{colours}, {bits} bits, from {lowest} to {highest}"],
+            ["profile", "{profile}"],
+            ["orientation", "{orientation}"],
+            ["used as", "{used_width} × {used_height}, channels: {used_channels}"],
+            ["digest", "{digest}"],
+        ]
+        words = {**each, "profile": each["profile"] or "none, taken as sRGB"}
+        cells = [[head, text.format_map(words)] for head, text in rows]
+        cells += [["notice", notice] for notice in each["notices"]]
+        console.print(table(["", each["name"]], cells, left=(0, 1)))
+    for sentence in refused:
+        click.echo(f"dipstage: {sentence}", err=True)
+    if refused:
+        raise SystemExit(2)
+
+
+@main.command()
 @click.argument("name", required=False, metavar="[PRESET|FILE]")
 @click.option(
     "--iterations", type=int, help="Iterations to train [default: the schedule file's, else 2000]."

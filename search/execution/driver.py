@@ -233,6 +233,9 @@ def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Pict
     """Return the pictures of a run; InputError if one has changed since the run began."""
     pictures = load_pictures(experiment)
     digests = run.attributes.pictures
+    if [picture.digest for picture in pictures.values()] == list(digests.values()):
+        # Renamed files, and labels by the rules of an older version.
+        return dict(zip(digests, pictures.values(), strict=True))
     if list(pictures) != list(digests):
         raise InputError(
             f"run {run.name!r} began with the pictures {', '.join(digests)}, not "
@@ -240,9 +243,16 @@ def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Pict
         )
     for label, picture in pictures.items():
         if digests[label] != picture.digest:
+            read = picture.source.readings if picture.source else ""
             raise InputError(
                 f"picture {picture.name!r} is not what it was when run {run.name!r} began "
                 f"(SHA-256 {digests[label][:12]}… → {picture.digest[:12]}…): restore it, or "
                 "launch a new run"
+                + (
+                    f"; if the file is the same, an older version ignored something of {read}, "
+                    "and scores of both readings cannot be mixed"
+                    if read
+                    else ""
+                )
             )
     return pictures

@@ -65,6 +65,9 @@ def verify(
 
         driver.refuse_missing_loggers(run.experiment, run.folder)
         own = driver.unchanged_pictures(run, run.experiment)
+        for picture in held_out.values():
+            for notice in picture.notices:
+                view.note(notice)
         with terminable(), ray_cluster(address), terminable():
             resources_of(run.experiment, can_grow=address is not None)
             # Nothing is discarded or begun before there is a cluster to run it on.
