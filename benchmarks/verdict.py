@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 
 from dipstage.stopping import OUTPUTS
 from search.presentation.verdicts import plain_of
-from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.power import measured_spread
 from search.verification.rules import PSNR_MARGIN_DB, SIGNIFICANCE, TIME_MARGIN, Endpoint, claim_p
-from search.verification.verdicts import Comparison, Entry, compare
+from search.verification.verdicts import Comparison, compare, entry_of
 
 SIZES = [(pictures, seeds) for pictures in (4, 9, 16, 24) for seeds in (1, 2)]
 TRUTHS: dict[str, tuple[Endpoint, float, float]] = {
@@ -58,13 +57,8 @@ def paired(run: RunRecord, most: int) -> list[Comparison]:
     staged = [trial for trial in records if not trial.is_plain]
     staged.sort(key=lambda trial: -trial.score.max_psnr_gt_db)
 
-    def entry(trial: Trial) -> Entry:
-        return Entry(
-            trial.name, trial.replicates, lambda k, o: run.curves(trial, k)[f"psnr_gt_{o}_db"]
-        )
-
-    entries = [entry(trial) for trial in staged[:most]]
-    return compare(entries, entry(plain), run.objective, with_times=True)
+    entries = [entry_of(run, trial) for trial in staged[:most]]
+    return compare(entries, entry_of(run, plain), run.objective, with_times=True)
 
 
 def resampled(

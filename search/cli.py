@@ -17,6 +17,7 @@ def main() -> None:
 for command in (
     searching.launch,
     searching.resume,
+    searching.confirm,
     searching.verify,
     cluster.submit,
     cluster.logs,

@@ -112,8 +112,7 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
     """Return the parts of a verification that have begun."""
     if not verification_path(run.folder).exists():
         return []
-    from search.verification.drive import part
-    from search.verification.plan import HELD_OUT, TUNING
+    from search.verification.parts import HELD_OUT, TUNING, part
 
     return [made for name in (TUNING, HELD_OUT) if (made := part(run, name))]
 

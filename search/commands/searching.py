@@ -200,10 +200,29 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
     help="Number of seeds, or a list of them [default: 4 that the search has not used].",
 )
 @click.option(
-    "--top",
+    "--fast",
+    metavar="SCHEDULE",
+    help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate, or "
+    "knee, psnr or steps [default: as confirmed, else the front's knee].",
+)
+@click.option(
+    "--best",
+    metavar="SCHEDULE",
+    help="Schedule that is claimed to have a higher maximum PSNR_GT than plain DIP [default: as "
+    "confirmed, else the front's highest PSNR].",
+)
+@click.option(
+    "--claims",
     type=int,
-    metavar="K",
-    help="Number of members of the front to verify, spread along it [default: 3].",
+    metavar="N",
+    help="Number of claims that the correction counts, with those of other verifications that are "
+    "published together [default: those of this run].",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    metavar="P",
+    help="Significance level. Give a part of 0.05 if more looks are planned [default: 0.05].",
 )
 @click.option(
     "--baseline-iterations",
@@ -214,15 +233,33 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
 @click.option(
     "--learning-rates",
     metavar="[A, B, …]",
-    help="Learning rates to choose plain DIP's from, by training on the search's pictures "
-    "[default: 0.02, 0.01, 0.005, 0.003, 0.002 and the experiment's].",
+    help="Learning rates that plain DIP is tuned over, on the search's pictures [default: 0.02, "
+    "0.01, 0.005, 0.003, 0.002 and the experiment's].",
+)
+@click.option(
+    "--references",
+    type=int,
+    metavar="N",
+    help="Number of recipes that plain DIP is tuned over, with different learning rates, input "
+    "noise and averaging [default and minimum: a quarter of the search's schedules].",
+)
+@click.option(
+    "--smallest-db",
+    type=float,
+    metavar="DB",
+    help="Smallest gain in PSNR_GT that is of interest [default: 0.2].",
+)
+@click.option(
+    "--smallest-ratio",
+    type=float,
+    metavar="R",
+    help="Largest ratio of times that is of interest [default: 0.85].",
 )
 @click.option(
     "--controls",
-    metavar="knee|psnr|steps|NUMBER",
-    help="Also train controls of this schedule: its stages reversed, its stages shuffled, the "
-    "target of its maximum noise level alone, and plain DIP at its learning rate, constant and "
-    "warmed up over its ramp.",
+    is_flag=True,
+    help="Also train each claimed schedule with its stages reversed, shuffled, and with targets of "
+    "reduced contrast and no noise.",
 )
 @click.option(
     "--allow-seen",
@@ -230,7 +267,9 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
     help="Allow pictures and seeds that the search has used. Every output then says so.",
 )
 @click.option(
-    "--restart", is_flag=True, help="Discard the existing verification, and begin a new one."
+    "--restart",
+    is_flag=True,
+    help="Discard the existing verification, and begin one on other pictures.",
 )
 @accept_changes_option
 @address_option
@@ -239,10 +278,16 @@ def verify(
     name: str,
     images: tuple[str, ...],
     seeds: str | None,
-    top: int | None,
+    fast: str | None,
+    best: str | None,
+    claims: int | None,
+    alpha: float | None,
     baseline_iterations: int | None,
     learning_rates: str | None,
-    controls: str | None,
+    references: int | None,
+    smallest_db: float | None,
+    smallest_ratio: float | None,
+    controls: bool,
     allow_seen: bool,
     restart: bool,
     accept_changes: bool,
@@ -250,11 +295,10 @@ def verify(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Compare the front and the candidates of RUN with plain DIP on held-out pictures and seeds.
+    """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
 
-    All are trained on pictures and seeds that the search has not used, and compared replicate by
-    replicate. dipsearch verify RUN continues an interrupted verification, and shows the results of
-    a finished one again.
+    What is claimed is declared before anything is trained. dipsearch verify RUN continues an
+    interrupted verification, and shows the results of a finished one again.
     """
     from search.store.paths import verification_path
     from search.store.run import RunRecord
@@ -268,9 +312,15 @@ def verify(
     request = Request(
         images=images or None,
         seeds=_seeds(seeds),
-        top=top,
+        fast=fast,
+        best=best,
+        claims=claims,
+        alpha=alpha,
         baseline_iterations=baseline_iterations,
         learning_rates=_numbers("--learning-rates", learning_rates, float),
+        references=references,
+        smallest_db=smallest_db,
+        smallest_ratio=smallest_ratio,
         controls=controls,
         allow_seen=allow_seen,
         restart=restart,
@@ -296,6 +346,61 @@ def verify(
     click.echo(f"written: {path}")
     click.echo(f"next:\n  dipsearch export {name}{runs_dir_flag(runs_dir)}")
     make_report(run)
+
+
+@click.command()
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="IMAGE",
+    help="A picture that the search has not used: skimage:NAME, a file or a quoted glob. At least "
+    "six are needed.",
+)
+@click.option(
+    "--seeds",
+    metavar="N|[A, B, …]",
+    help="Number of seeds, or a list of them [default: 2 that the search has not used].",
+)
+@click.option(
+    "--top", type=int, default=8, show_default=True, metavar="K", help="Number of schedules."
+)
+@accept_changes_option
+@address_option
+@run_options
+def confirm(
+    name: str,
+    images: tuple[str, ...],
+    seeds: str | None,
+    top: int,
+    accept_changes: bool,
+    address: str | None,
+    storage: str | None,
+    runs_dir: Path,
+) -> None:
+    """Choose what to verify: train the best schedules of RUN again on other pictures.
+
+    The scores that selected them are optimistic. dipsearch verify takes the schedule that is
+    fastest, and the one with the highest maximum PSNR_GT, on these pictures.
+    """
+    from search.store.run import RunRecord
+    from search.terminal.verification_tables import print_confirmation
+    from search.verification.confirmation import Confirmation
+    from search.verification.drive import confirm as confirm_run
+
+    run = RunRecord.open(name, runs_dir, storage)
+    try:
+        _run_with_view(
+            lambda view: confirm_run(
+                run, images, _seeds(seeds), top, address=address, view=view,
+                accept_changes=accept_changes,
+            )
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        _exit_interrupted("confirm", name, runs_dir)
+    confirmation = Confirmation.open(run)
+    assert confirmation is not None
+    print_confirmation(confirmation, make_console().print)
+    click.echo(f"next:\n  dipsearch verify {name}{runs_dir_flag(runs_dir)}")
 
 
 def _written_at(path: Path) -> float | None:

@@ -31,8 +31,7 @@ from search.store.optuna_internals import (
 from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.verification.drive import Parts
-from search.verification.plan import HELD_OUT, TUNING
+from search.verification.parts import HELD_OUT, TUNING, Parts
 
 _STUDY_STRIDE = 10_000_000
 """Difference between the first ids of two studies, so that ids of trials are unique."""

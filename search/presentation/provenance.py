@@ -165,11 +165,15 @@ def _commands(run: RunRecord, verification: Verification | None) -> list[str]:
         words = ["dipsearch", "verify", name]
         for image in names(plan.images):
             words += ["--images", image]
-        words += ["--seeds", str(plan.seeds), "--top", str(plan.top)]
+        words += ["--seeds", str(plan.seeds)]
         words += ["--baseline-iterations", str(plan.baseline_iterations)]
         words += ["--learning-rates", str(plan.learning_rates)]
-        if plan.controls is not None:
-            words += ["--controls", str(plan.controls)]
+        for claim in plan.declared.claims if plan.declared else ():
+            words += ["--fast" if claim.endpoint == "time" else "--best", str(claim.trial)]
+        if plan.declared is not None:
+            words += ["--claims", str(plan.declared.family), "--alpha", str(plan.declared.alpha)]
+            words += ["--references", str(len(plan.declared.references))]
+            words += ["--controls"] * plan.declared.controls
         lines.append(shlex.join(words + ["--allow-seen"] * bool(plan.seen)))
     lines.append(f"dipsearch report {name}")
     return lines

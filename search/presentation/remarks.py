@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dipstage.stopping import OUTPUTS
+from search.store.records import Trial
+from search.verification.outlook import effect_words, of_interest
 from search.verification.result import Verification
 from search.verification.rules import SIGNIFICANCE
+from search.verification.verdicts import Word
 
 
 def remarks(verification: Verification) -> Iterator[str]:
@@ -27,23 +30,66 @@ def remarks(verification: Verification) -> Iterator[str]:
         ]
         if cut:
             yield f"censored: the end may have cut off these {output} maxima: {'; '.join(cut)}"
-    yield from _remarks_on_plain(verification)
+    if verification.plain is None:
+        yield "tuned plain DIP finished no replicate: there are no verdicts"
+    elif verification.plan.declared is None:
+        yield from _remarks_on_plain(verification, verification.plain)
+    else:
+        yield from _remarks_on_claims(verification)
     if verification.of_role("found") and verification.best_p >= SIGNIFICANCE:
         yield (
             f"{replicates} replicates allow no p below {verification.best_p:.2g} after Holm's "
-            "correction, so no schedule can be better: verify with more --seeds or --images, or a "
-            "smaller --top"
+            "correction, so no schedule can be better: verify with more --seeds or "
+            "--images"
         )
     stale = verification.stale
     if stale:
-        yield f"the front has changed since: {stale}; --restart verifies today's"
+        yield (
+            f"this verdict is older than the front, which has changed since: {stale}; --restart "
+            "verifies today's on other pictures"
+        )
 
 
-def _remarks_on_plain(verification: Verification) -> Iterator[str]:
-    plain, rates = verification.plain, verification.plan.learning_rates
-    if plain is None:
-        yield "plain DIP at its tuned learning rate finished no replicate: there are no verdicts"
-        return
+def _remarks_on_claims(verification: Verification) -> Iterator[str]:
+    """Yield what the claims missed, and what their gains are owed to."""
+    declared = verification.plan.declared
+    assert declared is not None
+    for trial in verification.of_role("found"):
+        name, claim = trial.name, verification.claim(trial.name)
+        verdict = verification.verdict_of(name)
+        if claim is None or verdict is None:
+            continue
+        if verdict.word is not Word.BETTER:
+            effect = effect_words(claim.endpoint, of_interest(declared, claim.endpoint))
+            needed = verification.pictures_needed(name)
+            yield (
+                f"{name} is not shown to be better. {needed or 'More than 1000'} pictures would "
+                f"show the smallest effect of interest, {effect}, with 80 % power, given the "
+                "spread between these pictures. New pictures are judged alone: --restart"
+            )
+            continue
+        unbroken = verification.unbroken(name)
+        if unbroken is None:
+            yield (
+                f"no control of {name} was trained (--controls), so its gain is not attributed "
+                "to the order of its stages"
+            )
+        elif unbroken:
+            yield (
+                f"the gain of {name} is not attributed to the order of its stages: "
+                f"{', '.join(unbroken)} {'is' if len(unbroken) == 1 else 'are'} not worse in "
+                "PSNR and time"
+            )
+    if declared.earlier:
+        yield (
+            f"{declared.earlier} claims were verified before on this run; the correction counts "
+            "them"
+        )
+
+
+def _remarks_on_plain(verification: Verification, plain: Trial) -> Iterator[str]:
+    """Yield remarks on the tuning of version 0.1, which varied the learning rate alone."""
+    rates = verification.plan.learning_rates
     if len(rates) < 3:
         yield f"plain DIP's learning rate was chosen among {len(rates)}: too few to call it tuned"
     elif plain.learning_rate in (min(rates), max(rates)):

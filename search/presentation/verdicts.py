@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dipstage.stopping import Output
 from search.analysis.front import front_of, pick_of
 from search.presentation.front import Cells
-from search.presentation.words import interval
+from search.presentation.words import interval, ratio_interval
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.verdicts import Comparison, Entry, compare
@@ -48,12 +48,14 @@ class VerdictRow:
         return interval(self.comparison.psnr_db, 2)
 
     @property
-    def later(self) -> str:
-        """The difference of steps, with its interval where it is verified."""
+    def time(self) -> str:
+        """The ratio of times, or the difference of steps, with its interval where verified."""
         if self.comparison is None:
             return ""
         if self.verdict == NOT_VERIFIED:
             return f"{self.comparison.steps.mean:+.0f}"
+        if self.comparison.log_ratio is not None:
+            return ratio_interval(self.comparison.log_ratio)
         return interval(self.comparison.steps, 0)
 
     @property
@@ -108,7 +110,7 @@ def _verified_row(
 ) -> VerdictRow:  # fmt: skip
     cells = Cells.of(trial, output, verification.run.objective.steps_key)
     role = verification.role(trial)
-    number = None if role == "control" else verification.source(trial)
+    number = verification.source(trial) if role in ("found", "candidate") else None
     return VerdictRow(trial.name, number, role, reference, cells, comparison, verdict)
 
 
@@ -121,17 +123,17 @@ def standings(
     candidates.
     """
     if verification is not None and verification.plain is not None:
-        by_number: dict[int | None, Trial] = {trial.number: trial for trial in records}
         tuned = verification.plain.name
         rows = sorted(verified_rows(verification), key=lambda row: _ORDER[row.role])
         words = {"plain": "plain DIP", "control": "control"}
+        roles = _roles(records)
         return [
             replace(
                 row,
                 role="plain DIP, tuned"
                 if row.name == tuned
-                else _role(by_number[row.number], records)
-                if row.number in by_number
+                else roles[row.number]
+                if row.number in roles
                 else words.get(row.role, ""),
             )
             for row in rows
@@ -158,7 +160,7 @@ def _searched_rows(
     run: RunRecord, records: list[Trial], trials: list[Trial], reference: Trial | None
 ) -> Iterator[VerdictRow]:
     """Yield the search's own paired differences, in the output that was optimised."""
-    objective, compared = run.objective, {}
+    objective, compared, roles = run.objective, {}, _roles(records)
     if reference is not None:
         entries = [Entry(trial.name, trial.replicates) for trial in trials]
         against = Entry(reference.name, reference.replicates)
@@ -172,7 +174,7 @@ def _searched_rows(
         yield VerdictRow(
             trial.name,
             trial.number,
-            _role(trial, records),
+            roles[trial.number],
             reference.name if reference else "",
             Cells.of(trial, objective.output, objective.steps_key),
             each,
@@ -189,15 +191,19 @@ def _notable(records: list[Trial]) -> list[Trial]:
     return list({trial.number: trial for trial in picked}.values())
 
 
-def _role(trial: Trial, records: list[Trial]) -> str:
-    """Say what a trial is on the front, and whether it is a candidate."""
+def _roles(records: list[Trial]) -> dict[int | None, str]:
+    """Return what each trial is on the front, and whether it is a candidate, by its number."""
     members = front_of(records)
-    words = []
+    ends: dict[int, list[str]] = {}
     for which, name in (("knee", "knee"), ("psnr", "highest PSNR"), ("steps", "fewest steps")):
-        if members and members[pick_of([t.score for t in members], which)] is trial:
-            words.append(f"front's {name}")
-    if not words and trial in members:
-        words.append("on the front")
-    if trial.candidate:
-        words.append("plain DIP" if trial.is_plain else "candidate")
-    return ", ".join(words)
+        if members:
+            picked = members[pick_of([t.score for t in members], which)]
+            ends.setdefault(picked.number, []).append(f"front's {name}")
+    on_front = {trial.number for trial in members}
+    roles: dict[int | None, str] = {}
+    for trial in records:
+        words = ends.get(trial.number, ["on the front"] * (trial.number in on_front))
+        if trial.candidate:
+            words = [*words, "plain DIP" if trial.is_plain else "candidate"]
+        roles[trial.number] = ", ".join(words)
+    return roles

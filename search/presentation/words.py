@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from dipstage.documents.schedule_file import Measure
@@ -22,6 +23,14 @@ def interval(difference: Difference, digits: int) -> str:
     if difference.low is None or difference.high is None:
         return mean
     return f"{mean} [{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
+
+
+def ratio_interval(log_ratio: Difference) -> str:
+    """Return `ratio [low, high]` of log ratios, or the ratio alone where there is one picture."""
+    mean = f"{math.exp(log_ratio.mean):.2f}"
+    if log_ratio.low is None or log_ratio.high is None:
+        return mean
+    return f"{mean} [{math.exp(log_ratio.low):.2f}, {math.exp(log_ratio.high):.2f}]"
 
 
 def p_value(p: float | None) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 MARK = "dipsearch-pack"
 """First word of every line of an archive; other lines of the log are ignored."""
 _PART_BYTES = 600_000  # In base64, a part stays well below the limit of a web socket message.
-_SUBRUNS = r"(?:learning-rate/|verification/)?"
+_SUBRUNS = r"(?:learning-rate/|confirmation/|verification/)?"
 _RUN_FILE = re.compile(
     _SUBRUNS
     + r"(?:study\.db|[^./\\][^/\\]*\.(?:yaml|csv|json|png|svg|pdf)|curves/[^./\\][^/\\]*\.npz"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -158,6 +159,17 @@ def _steps_words(each: Comparison) -> str:
     return f"{_count(abs(mean), 'iteration')} {'sooner' if mean <= 0 else 'later'}"
 
 
+def _time_words(each: Comparison) -> str:
+    """Return how much sooner or later, by what is judged, with its interval."""
+    if each.log_ratio is None:
+        return f"reached {_steps_words(each)}{_range(each.steps, 0)}"
+    ratio, low, high = each.log_ratio.mean, each.log_ratio.low, each.log_ratio.high
+    words = f"and reaches the common target in {math.exp(ratio):.2f} times the time"
+    if low is None or high is None:
+        return words
+    return f"{words} (95 % interval {math.exp(low):.2f} to {math.exp(high):.2f})"
+
+
 def _range(difference: Difference, digits: int) -> str:
     """Return the 95 % interval in words, or a remark that there is none."""
     if difference.low is None or difference.high is None:
@@ -182,8 +194,7 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     if comparison is not None and verification.plain is not None:
         sure.append(
             f"{_on(verification)}, {trial.name}{_knee(trial, verification)} has a max PSNR_GT "
-            f"{_psnr_words(comparison)}{_range(comparison.psnr_db, 2)}, reached "
-            f"{_steps_words(comparison)}{_range(comparison.steps, 0)}."
+            f"{_psnr_words(comparison)}{_range(comparison.psnr_db, 2)}, {_time_words(comparison)}."
         )
         said = str(verdict)
         meaning = _meaning(verdict, verification.rule)
@@ -206,7 +217,7 @@ def _meaning(verdict: Verdict | None, rule: Rule) -> str:
     if verdict is None:
         return "it is the reference that the others are compared with"
     if verdict.word is Word.BETTER:
-        return "its gain over plain DIP with a tuned learning rate is significant"
+        return "its gain over tuned plain DIP is significant"
     if verdict.word is Word.NOT_WORSE:
         return f"any loss is at most {rule.margins}"
     if {verdict.psnr, verdict.time} == {Word.BETTER, Word.WORSE}:
@@ -225,7 +236,7 @@ def _others_that_count(trial: Trial, verification: Verification) -> Iterator[str
             continue
         good = [
             words
-            for word, words in ((verdict.psnr, "max PSNR_GT"), (verdict.time, "steps to max"))
+            for word, words in ((verdict.psnr, "max PSNR_GT"), (verdict.time, "time"))
             if word is Word.BETTER
         ]
         if good:

@@ -55,6 +55,7 @@ def render(run: RunRecord) -> str:
         standings=advice.standings,
         versus=rows_against_presets(run, records, verification),
         method=verification.method if verification else "",
+        time_words=verification.rule.time_words if verification else "steps after",
         remarks=list(remarks(verification)) if verification else [],
         verified=verification is not None and verification.plain is not None,
         scale=_scale(advice.standings),

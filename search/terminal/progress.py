@@ -110,7 +110,7 @@ def _part(run: RunRecord) -> int:
     """Return which of the two comparisons of a verification a run is; 0 for a search."""
     if "/" not in run.name:
         return 0
-    from search.verification.plan import HELD_OUT, TUNING
+    from search.verification.parts import HELD_OUT, TUNING
 
     return {TUNING: 1, HELD_OUT: 2}.get(run.name.rpartition("/")[2], 0)
 

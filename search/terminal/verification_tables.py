@@ -9,12 +9,13 @@ from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import table
 from search.presentation.remarks import remarks
 from search.presentation.verdicts import VerdictRow, rows_against_others, verified_rows
-from search.presentation.words import p_value
+from search.presentation.words import interval, p_value, ratio_interval
 from search.verification.verdicts import Word
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from search.verification.confirmation import Confirmation
     from search.verification.result import Verification
     from search.verification.verdicts import Arrival
 
@@ -34,11 +35,38 @@ def print_verification(verification: Verification, print_: Callable[..., None]) 
         print_(line, markup=False)
 
 
+def print_confirmation(confirmation: Confirmation, print_: Callable[..., None]) -> None:
+    """Print each schedule against plain DIP, how many hold up, and what is verified."""
+    rows = [
+        [
+            each.schedule,
+            interval(each.psnr_db, 2),
+            f"{each.psnr_db.above:.0%}",
+            ratio_interval(each.time),
+            f"{1 - each.time.above:.0%}",
+        ]
+        for each in confirmation.comparisons
+    ]
+    columns = ["schedule", "dB above\n[95 % interval]", "higher\nin",
+               "time ratio\n[95 % interval]", "sooner\nin"]  # fmt: skip
+    print_(table(columns, rows, f"{confirmation.made.name}: against plain DIP"))
+    print_(confirmation.success, markup=False)
+    for words, picked in (
+        ("faster", confirmation.pick("time")),
+        ("higher", confirmation.pick("psnr")),
+    ):
+        name = picked.schedule if picked else "none is both as high and as fast as plain DIP"
+        print_(f"to be verified as {words}: {name}", markup=False)
+
+
 def conclusion(verification: Verification) -> Iterator[str]:
     """Yield the verdict of each schedule that was found, and of the search as a whole."""
     found = verification.of_role("found")
     for trial in found:
-        yield f"{trial.name}: {verification.verdict_of(trial.name)}"
+        claim = verification.claim(trial.name)
+        claimed = {"time": ", claimed to be faster", "psnr": ", claimed to be higher"}
+        words = claimed[claim.endpoint] if claim else ""
+        yield f"{trial.name}{words}: {verification.verdict_of(trial.name)}"
     if found:
         yield f"the search as a whole: {verification.verdict_of_search}"
 
@@ -53,11 +81,11 @@ def plain_table(verification: Verification, output: Output) -> Table:
         "dB above\n[95 % interval]",
         "higher\nin",
         "p\n(Holm)",
-        "steps after\n[95 % interval]",
+        f"{verification.rule.time_words}\n[95 % interval]",
         "sooner\nin",
         "p\n(Holm)",
         "PSNR",
-        "steps",
+        "time",
     ]
     plain = verification.plain.name if verification.plain else "plain DIP"
     title = (
@@ -76,8 +104,8 @@ def _plain_row(row: VerdictRow) -> list[str]:
         row.gain_db,
         f"{comparison.psnr_db.above:.0%}",
         p_value(comparison.p_psnr),
-        row.later,
-        f"{1 - comparison.steps.above:.0%}",
+        row.time,
+        f"{1 - comparison.time.above:.0%}",
         p_value(comparison.p_time),
         _short(comparison.verdict.psnr),
         _short(comparison.verdict.time),
@@ -113,11 +141,12 @@ def budget_table(verification: Verification) -> Table:
                 *shrinkage,
             ]
         )
-    whole = verification.budgets[-1]
+    whole, below_db = verification.budgets[-1], verification.below_db
+    less = f" less {below_db:g} dB" if below_db else ""
     columns = [
         "schedule",
         *(f"PSNR_GT (dB)\nby {budget}" for budget in verification.budgets),
-        "reaches plain DIP's\nmaximum at (in)",
+        f"reaches plain DIP's\nmaximum{less} at (in)",
         f"max by {whole} less\nplain's, searched",
         f"max by {whole} less\nplain's, held out",
         "shrinkage\n(dB)",
@@ -142,7 +171,7 @@ def others_table(verification: Verification) -> Table:
             row.reference,
             row.gain_db,
             p_value(comparison.p_psnr),
-            row.later,
+            row.time,
             p_value(comparison.p_time),
             _short(comparison.verdict.psnr),
             _short(comparison.verdict.time),
@@ -155,10 +184,10 @@ def others_table(verification: Verification) -> Table:
         "against",
         "dB above\n[95 % interval]",
         "p\n(Holm)",
-        "steps after\n[95 % interval]",
+        f"{verification.rule.time_words}\n[95 % interval]",
         "p\n(Holm)",
         "PSNR",
-        "steps",
+        "time",
     ]
     title = f"{verification.run.name}, verified: {output} output, against the candidates"
     return table(columns, rows, title, left=(0, 1, 6, 7))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.analysis.status import status_of
 from search.terminal.progress import Lines, LiveView
-from search.verification.drive import Parts
-from search.verification.plan import HELD_OUT, TUNING
+from search.verification.parts import HELD_OUT, TUNING, Parts
 
 if TYPE_CHECKING:
     from rich.console import Console

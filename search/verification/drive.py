@@ -1,13 +1,15 @@
-"""Verification: the front and the candidates again, on pictures and seeds the search never saw.
+"""Confirmation and verification: what drives their comparisons.
 
-Two comparisons, each a run of its own inside the search's folder, driven and resumed as any run:
-`learning-rate` tunes plain DIP's learning rate on the search's pictures, `verification` then
-trains everything on the held-out ones. What they hold is fixed by `verification.yaml`, which is
-written first.
+Each comparison is a run of its own inside the search's folder, and is driven and resumed like any
+run. `learning-rate` tunes plain DIP on the search's pictures, `confirmation` chooses what is
+verified, and `verification` trains everything on held-out pictures. `verification.yaml` is written
+before the last one begins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dipstage.documents.plain_yaml import yaml_text
@@ -17,27 +19,46 @@ from dipstage.errors import InputError
 from dipstage.images import Picture
 from dipstage.interrupts import terminable
 from search.experiment.candidate import Candidate
+from search.experiment.prepare import load_pictures
+from search.store.attributes import write
 from search.store.lease import leased
-from search.store.paths import path_exists, remove_tree, verification_path
+from search.store.paths import remove_tree, verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.store.study import delete_study, load_study
-from search.verification.plan import (
+from search.store.study import delete_study
+from search.verification.confirmation import PICTURES, SEEDS, TOP, confirmed_candidates
+from search.verification.outlook import outlook
+from search.verification.parts import (
+    CONFIRMATION,
     HELD_OUT,
     TUNING,
+    has_ended,
+    is_finished,
+    part,
+    study_name,
+)
+from search.verification.plan import (
+    Plan,
     Request,
     begin,
+    comparison,
     held_out_experiment,
+    load_plan,
+    names_of,
+    refuse_seen,
+    seeds_of,
     tuning_experiment,
 )
+from search.verification.references import beyond_edges, chosen_references, recipe_words
 from search.verification.schedules import held_out_candidates, plain_candidates
 
 if TYPE_CHECKING:
     from search.execution.view import View
     from search.experiment.model import Experiment
 
-NEAR_DB = 0.05
-"""Learning rates whose max PSNR_GT is this near the best are told apart by their steps."""
+EXTENSIONS = 6
+"""Maximum number of times that the tried recipes of plain DIP are extended."""
+Driver = Callable[[RunRecord], RunRecord]
 
 
 def verify(
@@ -48,114 +69,180 @@ def verify(
     view: View,
     accept_changes: bool = False,
 ) -> None:
-    """Begin or go on with the verification of a run, and wait for its end.
+    """Begin or continue the verification of a run, and wait for its end.
 
-    accept_changes: goes on with one that other code began.
+    Args:
+        run: The search.
+        request: What is asked for.
+        address: Address of a running Ray cluster; None starts a local one.
+        view: Shows the progress.
+        accept_changes: Continue a verification that other code began.
 
-    InputError, before anything starts, for pictures or seeds that the search has seen, for a
-    request that differs from a verification that has begun, and for a run with nothing to verify.
+    Raises:
+        InputError: Before anything starts, for pictures or seeds that were seen, for a request
+            that differs from a verification that has begun, and if there is nothing to verify.
     """
     with leased(run.storage, f"{run.name}/verify", f"the verification of run {run.name!r}"):
         plan, held_out = begin(run, request)
         if not request.restart and is_finished(run):
             return
-        from search.execution import driver
-        from search.execution.cluster import ray_cluster
-        from search.execution.resources import resources_of
-
-        driver.refuse_missing_loggers(run.experiment, run.folder)
-        own = driver.unchanged_pictures(run, run.experiment)
         for picture in held_out.values():
             for notice in picture.notices:
                 view.note(notice)
-        with terminable(), ray_cluster(address), terminable():
-            resources_of(run.experiment, can_grow=address is not None)
+        if plan.declared is None and part(run, HELD_OUT) is None:
+            raise InputError(
+                f"the verification of {run.name!r} was begun by an earlier version and has trained "
+                "nothing on held-out pictures yet: say --restart to begin another"
+            )
+        for line in outlook(run, plan):
+            view.note(line)
+        with _driving(run, address, view, accept_changes) as drive:
             # Nothing is discarded or begun before there is a cluster to run it on.
             if request.restart:
-                _discard(run)
+                _discard(run, plan)
             write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
-            tuned = _make(
-                run, TUNING, tuning_experiment(run),
-                own, plain_candidates(plan),
-            )  # fmt: skip
-            if not _has_ended(tuned):
-                tuned = driver.drive(
-                    tuned, address=address, view=view, accept_changes=accept_changes
+            tuned = _tuned(run, plan, drive, view)
+            made = part(run, HELD_OUT)
+            if made is None:
+                candidates = held_out_candidates(run, plan, tuned)
+                made = _make(run, HELD_OUT, held_out_experiment(run, plan), held_out, candidates)
+            drive(made)
+
+
+def confirm(
+    run: RunRecord,
+    images: tuple[str, ...],
+    seeds: int | tuple[int, ...] | None = None,
+    top: int = TOP,
+    *,
+    address: str | None = None,
+    view: View,
+    accept_changes: bool = False,
+) -> None:
+    """Train the best schedules of a search again on fresh pictures and seeds, beside plain DIP.
+
+    Args:
+        run: The search.
+        images: At least six pictures that the search has not seen; empty to continue.
+        seeds: Number of seeds, or the seeds; by default two that the search has not used.
+        top: Number of schedules.
+        address: Address of a running Ray cluster; None starts a local one.
+        view: Shows the progress.
+        accept_changes: Continue a confirmation that other code began.
+
+    Raises:
+        InputError: The pictures are too few or were seen, or a verification has begun.
+    """
+    with leased(run.storage, f"{run.name}/verify", f"the verification of run {run.name!r}"):
+        made = part(run, CONFIRMATION)
+        if made is None:
+            if verification_path(run.folder).exists():
+                raise InputError(
+                    f"run {run.name!r} has a verification already: a confirmation comes before it"
                 )
-            main = _make(
-                run, HELD_OUT, held_out_experiment(run, plan),
-                held_out, held_out_candidates(run, plan, tuned_trial(tuned)),
-            )  # fmt: skip
-            driver.drive(main, address=address, view=view, accept_changes=accept_changes)
+            if len(images) < PICTURES:
+                raise InputError(
+                    f"--images must name at least {PICTURES} pictures that the search has not "
+                    f"seen, got {len(images)}"
+                )
+            names, numbers = names_of(images), seeds_of(run.experiment, seeds or SEEDS)
+            experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
+            pictures = load_pictures(experiment)
+            refuse_seen(run, numbers, pictures, allowed=False)
+            candidates = confirmed_candidates(run, top)
+            if len(candidates) < 2:
+                raise InputError(f"run {run.name!r} has no staged schedule to confirm")
+        elif images and names_of(images) != made.experiment.images:
+            raise InputError(
+                f"run {run.name!r} has a confirmation on other pictures: leave --images out to "
+                "continue it"
+            )
+        with _driving(run, address, view, accept_changes) as drive:
+            drive(made or _make(run, CONFIRMATION, experiment, pictures, candidates))
 
 
-def part(run: RunRecord, name: str) -> RunRecord | None:
-    """One of the two comparisons; None where it has not begun."""
-    folder = run.folder / name
-    if not path_exists(folder / "experiment.yaml"):
-        return None
-    if run.address is not None:
-        study = load_study(run.storage, _study_name(run, name))
-        return RunRecord(folder, study, run.storage, run.address)
-    return RunRecord.at(folder, _study_name(run, name), run.address)
+@contextmanager
+def _driving(
+    run: RunRecord, address: str | None, view: View, accept_changes: bool
+) -> Iterator[Driver]:
+    """Yield a function that drives a comparison to its end, on a cluster that is checked first."""
+    from search.execution import driver
+    from search.execution.cluster import ray_cluster
+    from search.execution.resources import resources_of
+
+    driver.refuse_missing_loggers(run.experiment, run.folder)
+    with terminable(), ray_cluster(address), terminable():
+        resources_of(run.experiment, can_grow=address is not None)
+        yield lambda made: driver.drive(
+            made, address=address, view=view, accept_changes=accept_changes
+        )
 
 
-class Parts:
-    """The two comparisons of a run that is followed: opened again only where they began anew."""
+def _tuned(run: RunRecord, plan: Plan, drive: Driver, view: View) -> list[Trial]:
+    """Return the complete trials of plain DIP's tuning, run now as far as they are missing.
 
-    def __init__(self, run: RunRecord) -> None:
-        self._run = run
-        self._opened: dict[str, tuple[float, RunRecord]] = {}
+    While a chosen recipe has the first or last of the tried values, further values are added.
+    """
+    from search.execution import driver
 
-    def open(self, name: str) -> RunRecord | None:
-        """As `part`."""
-        path = self._run.folder / name / "experiment.yaml"
-        if not path_exists(path):
-            return None
-        made = path.stat().st_mtime
-        if name not in self._opened or self._opened[name][0] != made:
-            found = part(self._run, name)
-            if found is None:
-                return None
-            self._opened[name] = made, found
-        return self._opened[name][1]
+    made = part(run, TUNING)
+    if plan.declared is None:
+        assert made is not None
+        return made.records()
+    budget = run.experiment.trainer.iterations
+    if made is None:
+        own = driver.unchanged_pictures(run, run.experiment)
+        candidates = plain_candidates(plan.declared.references, budget)
+        made = _make(run, TUNING, tuning_experiment(run), own, candidates)
+    for _ in range(EXTENSIONS + 1):
+        if not has_ended(made):
+            made = drive(made)
+        complete = complete_trials(made)
+        tried = [candidate.schedule.recipe for candidate in made.attributes.candidates]
+        chosen = {t.number: t for t in chosen_references(complete)}
+        more = [
+            recipe
+            for trial in chosen.values()
+            if trial.schedule is not None
+            for recipe in beyond_edges(trial.schedule.recipe, tried, budget)
+        ]
+        if not more:
+            return complete
+        more = list(dict.fromkeys(more))
+        view.note(
+            "the chosen plain DIP has the first or last of the tried values, so others are tried "
+            f"as well: {'; '.join(map(recipe_words, more))}"
+        )
+        added = plain_candidates(more, budget)
+        write(made.study, candidates=[*made.attributes.candidates, *added])
+        made = made.reread()
+    raise InputError(
+        f"plain DIP is still best at the end of what was tried, after {EXTENSIONS} extensions: "
+        "say --restart with other --learning-rates"
+    )
 
 
-def _study_name(run: RunRecord, name: str) -> str:
-    """A name that no run can have, as `/` is no part of one."""
-    return f"{run.name}/{name}"
+def complete_trials(tuned: RunRecord) -> list[Trial]:
+    """Return the complete trials of plain DIP's tuning.
 
-
-def is_finished(run: RunRecord) -> bool:
-    """Whether both comparisons are there and every trial of them has ended."""
-    for name in (TUNING, HELD_OUT):
-        made = part(run, name)
-        if made is None or not _has_ended(made):
-            return False
-    return True
-
-
-def _has_ended(made: RunRecord) -> bool:
-    records = made.records()
-    return len(records) >= made.candidates_wanted and all(t.state != "running" for t in records)
-
-
-def tuned_trial(tuned: RunRecord) -> Trial:
-    """Plain DIP at the learning rate that suits it: of those near the best max PSNR_GT, the one
-    with the fewest steps. InputError if none is complete.
+    Raises:
+        InputError: There are none.
     """
     trials = [trial for trial in tuned.records() if trial.values is not None]
     if not trials:
         failures = "; ".join(f"{t.name}: {t.failure}" for t in tuned.records())
-        raise InputError(f"plain DIP failed at every learning rate: {failures}")
-    best = max(trial.score.max_psnr_gt_db for trial in trials)
-    near = [trial for trial in trials if trial.score.max_psnr_gt_db >= best - NEAR_DB]
-    return min(near, key=lambda trial: (trial.score.steps_to_max, -trial.score.max_psnr_gt_db))
+        raise InputError(f"plain DIP failed with every recipe: {failures}")
+    return trials
 
 
-def _discard(run: RunRecord) -> None:
-    (run.folder / "verification.csv").unlink(missing_ok=True)
-    for name in (HELD_OUT, TUNING):
+def _discard(run: RunRecord, following: Plan) -> None:
+    """Remove a verification; its table, and a tuning that the following one needs, are kept."""
+    tuned, following_tuned = _tuning_of(load_plan(run)), _tuning_of(following)
+    table = run.folder / "verification.csv"
+    if table.exists():
+        former = sorted(run.folder.glob("verification-*.csv"))
+        table.rename(run.folder / f"verification-{len(former) + 1}.csv")
+    for name in (HELD_OUT, TUNING)[: 1 if tuned == following_tuned else 2]:
         folder = run.folder / name
         if folder.exists():
             # Without its experiment it is no run: a discard that is cut off leaves none.
@@ -164,26 +251,27 @@ def _discard(run: RunRecord) -> None:
     verification_path(run.folder).unlink(missing_ok=True)
 
 
+def _tuning_of(plan: Plan | None) -> object:
+    return None if plan is None or plan.declared is None else plan.declared.references
+
+
 def _make(
     run: RunRecord,
     name: str,
     experiment: Experiment,
     pictures: dict[str, Picture],
-    candidates: list[Candidate],
+    candidates: Sequence[Candidate],
 ) -> RunRecord:
-    """The comparison, made now or by a driver before."""
+    """Create a comparison."""
     from search.execution import driver
 
-    made = part(run, name)
-    if made is not None:
-        return made
     if run.address is not None:
         # Left by a discard.
-        delete_study(run.storage, _study_name(run, name))
+        delete_study(run.storage, study_name(run, name))
     digests = {label: picture.digest for label, picture in pictures.items()}
     named = experiment.model_copy(update={"candidates": [c.name for c in candidates]})
-    study = _study_name(run, name)
-    driver.create(named, run.folder / name, run.address, digests, candidates, study)
+    study = study_name(run, name)
+    driver.create(named, run.folder / name, run.address, digests, list(candidates), study)
     made = part(run, name)
     assert made is not None
     return made

@@ -1,4 +1,4 @@
-"""What a verification holds: asked for by a user, checked, and written down before it begins."""
+"""What a verification claims and on what it is judged: asked for, checked, written down first."""
 
 from __future__ import annotations
 
@@ -6,73 +6,138 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
 from dipstage.images import SKIMAGE_PICTURES, Picture, expand
+from dipstage.recipe import Recipe
 from search.analysis.front import front_of, pick, pick_of
 from search.experiment.prepare import load_pictures
 from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
+from search.verification.confirmation import confirmed
+from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, has_ended, is_finished, part
+from search.verification.references import LEARNING_RATES, plain_recipes, trials_wanted
+from search.verification.rules import SIGNIFICANCE, Endpoint
 
 if TYPE_CHECKING:
     from search.experiment.model import Experiment
 
-T = TypeVar("T")
-
-LEARNING_RATES = (0.02, 0.01, 0.005, 0.003, 0.002)
 BASELINE_SHARE = 1.5
-"""Plain DIP's budget over the search's, at least."""
-PICTURES, SEEDS, TOP = 4, 4, 3
-TUNING, HELD_OUT = "learning-rate", "verification"
-"""The folders of the two comparisons."""
+"""Minimum budget of plain DIP, as a multiple of the search's."""
+PICTURES, SEEDS = 4, 4
+SMALLEST_DB, SMALLEST_RATIO = 0.2, 0.85
+"""Smallest effects of interest: gain in max PSNR_GT, and ratio of times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a user asks of a verification; None leaves the choice to it, or to the one begun.
 
-    images: pictures to verify on. seeds: how many, or which. top: members of the front.
-    baseline_iterations: plain DIP's budget. learning_rates: plain DIP's to choose from.
-    controls: the trial whose controls are run, as in `Run.pick`.
-    allow_seen: takes pictures and seeds that the search has seen.
-    restart: discards a verification that has begun.
+    Args:
+        images: Pictures to verify on.
+        seeds: Number of seeds, or the seeds.
+        fast: Schedule that is claimed to be faster: a trial's number, a candidate or a pick.
+        best: Schedule that is claimed to have a higher PSNR_GT.
+        claims: Number of claims that Holm's correction counts, here and in other verifications.
+        alpha: Significance level of this look at the data.
+        baseline_iterations: Budget of all trainings.
+        learning_rates: Learning rates that plain DIP is tuned over.
+        references: Number of recipes that plain DIP is tuned over.
+        smallest_db: Smallest gain of interest.
+        smallest_ratio: Largest time ratio of interest.
+        controls: Whether to train the controls of the claimed schedules.
+        allow_seen: Accept pictures and seeds that the search has seen.
+        restart: Begin anew. The claims of the former verification count in the correction.
     """
 
     images: tuple[str, ...] | None = None
     seeds: int | tuple[int, ...] | None = None
-    top: int | None = None
+    fast: str | None = None
+    best: str | None = None
+    claims: int | None = None
+    alpha: float | None = None
     baseline_iterations: int | None = None
     learning_rates: tuple[float, ...] | None = None
-    controls: str | None = None
+    references: int | None = None
+    smallest_db: float | None = None
+    smallest_ratio: float | None = None
+    controls: bool = False
     allow_seen: bool = False
     restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A schedule of the search, and the endpoint in which it is claimed to be better."""
+
+    trial: int
+    endpoint: Literal["time", "psnr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What is declared before a verification begins; plans of version 0.1 lack it.
+
+    Args:
+        claims: At most one for each endpoint.
+        output: The output that is judged.
+        family: Number of claims that Holm's correction counts.
+        alpha: Significance level.
+        smallest_db: Smallest gain of interest.
+        smallest_ratio: Largest time ratio of interest.
+        references: Recipes that plain DIP is tuned over.
+        controls: Whether the controls of the claimed schedules are trained.
+        front: Trials on the front when the plan was made.
+        earlier: Claims of earlier verifications of this run, which `family` counts.
+        used: SHA-256 of the pictures of earlier verifications.
+    """
+
+    claims: list[Claim]
+    output: Literal["raw", "smoothed"]
+    family: int
+    alpha: float
+    smallest_db: float
+    smallest_ratio: float
+    references: list[Recipe]
+    controls: bool
+    front: list[int]
+    earlier: int = 0
+    used: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a verification is: written down before it begins, and what resume continues.
 
-    seen: what of it the search had seen already, in words; nothing by default.
+    Args:
+        images: Pictures.
+        seeds: Seeds.
+        trials: Trials of the search that are verified.
+        baseline_iterations: Budget of all held-out trainings.
+        learning_rates: Learning rates that plain DIP is tuned over.
+        seen: What of it the search had seen already, in words; nothing by default.
+        declared: What is claimed; None in plans of version 0.1, which judged every schedule.
+        top: Number of members of the front, in plans of version 0.1.
+        controls: Trial whose controls were trained, in plans of version 0.1.
     """
 
     images: list[str]
     seeds: list[int]
-    top: int
     trials: list[int]
     baseline_iterations: int
     learning_rates: list[float]
-    controls: int | None = None
     seen: list[str] | None = None
+    declared: Declared | None = None
+    top: int | None = None
+    controls: int | None = None
 
 
 def load_plan(run: RunRecord) -> Plan | None:
-    """The plan of a verification that has begun; None where there is none."""
+    """Return the plan of a verification that has begun; None where there is none."""
     path = verification_path(run.folder)
     if not path.exists():
         return None
@@ -83,27 +148,30 @@ def load_plan(run: RunRecord) -> Plan | None:
 
 
 def begin(run: RunRecord, request: Request) -> tuple[Plan, dict[str, Picture]]:
-    """The plan, new or as begun, and its pictures."""
-    begun = None if request.restart else load_plan(run)
-    if begun is not None:
+    """Return the plan, new or as begun, and its pictures."""
+    begun = load_plan(run)
+    if begun is not None and not request.restart:
         _refuse_other(run, begun, request)
         return begun, load_pictures(held_out_experiment(run, begun))
-    plan = new_plan(run, request)
+    plan = new_plan(run, request, begun)
     pictures = load_pictures(held_out_experiment(run, plan))
-    seen = _seen(run, plan, pictures)
-    if seen and not request.allow_seen:
-        raise InputError(
-            f"the search has seen {'; '.join(seen)}: choose others, or say --allow-seen, and every "
-            "output will say so"
-        )
-    return replace(plan, seen=seen or None), pictures
+    seen = refuse_seen(run, plan.seeds, pictures, request.allow_seen)
+    return replace(plan, seen=seen), pictures
 
 
-def new_plan(run: RunRecord, request: Request) -> Plan:
-    """What a request asks for and what it leaves open; InputError for what is wrong."""
-    experiment = run.experiment
-    front = [trial for trial in staged_front(run) if trial.candidate is None]
-    if not any(trial.state == "complete" for trial in run.records()):
+def new_plan(run: RunRecord, request: Request, former: Plan | None = None) -> Plan:
+    """Return what a request asks for, with defaults for what it leaves open.
+
+    Args:
+        run: The search.
+        request: What is asked for.
+        former: Plan of the verification that this one replaces.
+
+    Raises:
+        InputError: The request is wrong, or the run has nothing to verify.
+    """
+    experiment, records = run.experiment, run.records()
+    if not any(trial.state == "complete" for trial in records):
         raise InputError(f"run {run.name!r} has nothing to verify: no complete trial")
     least = math.ceil(BASELINE_SHARE * experiment.trainer.iterations)
     baseline = least if request.baseline_iterations is None else request.baseline_iterations
@@ -117,69 +185,112 @@ def new_plan(run: RunRecord, request: Request) -> Plan:
     )
     if len(set(rates)) < len(rates) or not all(0 < rate <= 1 for rate in rates):
         raise InputError(f"--learning-rates must be different numbers in (0, 1], got {list(rates)}")
-    top = TOP if request.top is None else request.top
-    if top == 1 and front:
-        front = [front[pick_of([trial.score for trial in front], "knee")]]
-    chosen = [trial.number for trial in spread(front, top)]
-    controls = None if request.controls is None else _control_of(run, request.controls)
-    # Controls without the schedule itself would say nothing.
-    is_candidate = any(t.number == controls and t.candidate for t in run.records())
-    if controls is not None and controls not in chosen and not is_candidate:
-        chosen.append(controls)
+    claims = _claims(run, request)
     return Plan(
-        images=_held_out_images(run) if request.images is None else _names(request.images),
-        seeds=_seeds(experiment, SEEDS if request.seeds is None else request.seeds),
-        top=top,
-        trials=chosen,
+        images=_held_out_images(run) if request.images is None else names_of(request.images),
+        seeds=seeds_of(experiment, SEEDS if request.seeds is None else request.seeds),
+        trials=[claim.trial for claim in claims],
         baseline_iterations=baseline,
         learning_rates=list(rates),
-        controls=controls,
+        declared=_declared(run, request, claims, rates, former),
     )
 
 
-def _names(images: tuple[str, ...]) -> list[str]:
-    """Globs replaced, paths made absolute: the plan is read from any folder."""
+def _declared(
+    run: RunRecord,
+    request: Request,
+    claims: list[Claim],
+    rates: tuple[float, ...],
+    former: Plan | None,
+) -> Declared:
+    output = run.objective.output
+    before = former.declared if former else None
+    earlier = before.earlier if before else 0
+    if former is not None and is_finished(run):
+        # A plan of version 0.1 judged each of its schedules in both objectives.
+        earlier += len(before.claims) if before else 2 * len(former.trials)
+    least = len(claims) + earlier
+    family = least if request.claims is None else request.claims
+    if family < least:
+        words = f" and {earlier} that were verified before" if earlier else ""
+        raise InputError(f"--claims must count these {len(claims)}{words}, got {family}")
+    alpha = SIGNIFICANCE if request.alpha is None else request.alpha
+    if not 0 < alpha <= SIGNIFICANCE:
+        raise InputError(f"--alpha must be in (0, {SIGNIFICANCE:g}], got {alpha}")
+    gain = SMALLEST_DB if request.smallest_db is None else request.smallest_db
+    ratio = SMALLEST_RATIO if request.smallest_ratio is None else request.smallest_ratio
+    if not gain > 0 or not 0 < ratio < 1:
+        raise InputError(
+            f"--smallest-db must be above 0 and --smallest-ratio in (0, 1), got {gain} and {ratio}"
+        )
+    records = run.records()
+    wanted = trials_wanted(sum(not trial.is_plain for trial in records), len(rates))
+    if request.references is not None and request.references < wanted:
+        raise InputError(
+            f"--references must be at least {wanted}, a quarter of the search's schedules and one "
+            f"for each learning rate, got {request.references}"
+        )
+    recipes = plain_recipes(run.experiment, output, rates, request.references or wanted)
+    front = [trial.number for trial in front_of(records)]
+    return Declared(claims, output, family, alpha, gain, ratio, recipes, request.controls, front,
+                    earlier, _used(run) if former else None)  # fmt: skip
+
+
+def _claims(run: RunRecord, request: Request) -> list[Claim]:
+    """Return what is claimed: as asked for, else as confirmed, else the front's knee and end."""
+    asked: dict[Endpoint, str | None] = {"time": request.fast, "psnr": request.best}
+    if request.fast is None and request.best is None:
+        found = confirmed(run)
+        asked = {"time": "knee", "psnr": "psnr"} if found is None else dict(found)
+    claims = [
+        Claim(_trial_of(run, "--fast" if endpoint == "time" else "--best", which).number, endpoint)
+        for endpoint, which in asked.items()
+        if which is not None
+    ]
+    if len({claim.trial for claim in claims}) < len(claims):
+        if request.fast is not None and request.best is not None:
+            raise InputError(
+                "--fast and --best name the same schedule: each has one declared endpoint, so "
+                "leave one of them out"
+            )
+        return claims[:1]
+    return claims
+
+
+def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
+    """Return a complete staged trial by number, by a candidate's name, or by a rule."""
+    named = [t for t in run.records() if t.candidate == which and t.values is not None]
+    if which.isdecimal() or named:
+        trial = named[0] if named else pick(run, which)
+        if trial.schedule is None or trial.is_plain:
+            raise InputError(f"{option} {which}: {trial.name} is plain DIP, which has no stages")
+        return trial
+    staged = staged_front(run)
+    staged = [trial for trial in staged if trial.candidate is None] or staged
+    if not staged:
+        raise InputError(f"the front of {run.name!r} holds no staged schedule to verify")
+    try:
+        return staged[pick_of([trial.score for trial in staged], which)]
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
+def staged_front(run: RunRecord) -> list[Trial]:
+    """Return the front without plain DIP, which everything else is compared with."""
+    return [trial for trial in front_of(run.records()) if trial.schedule and not trial.is_plain]
+
+
+def names_of(images: Sequence[str]) -> list[str]:
+    """Return pictures with globs replaced and paths made absolute."""
     return [
         name if name.startswith("skimage:") else str(Path(name).absolute())
         for name in expand(list(images))
     ]
 
 
-def staged_front(run: RunRecord) -> list[Trial]:
-    """The front without plain DIP, which everything else is compared with."""
-    return [trial for trial in front_of(run.records()) if trial.schedule and not trial.is_plain]
-
-
-def _control_of(run: RunRecord, which: str) -> int:
-    if which.isdecimal():
-        trial = pick(run, which)
-    else:
-        staged = staged_front(run)
-        if not staged:
-            raise InputError(
-                f"--controls {which}: the front of {run.name!r} holds no staged schedule"
-            )
-        try:
-            trial = staged[pick_of([each.score for each in staged], which)]
-        except InputError as error:
-            raise InputError(f"--controls: {error}") from None
-    if trial.schedule is None or trial.is_plain:
-        raise InputError(f"--controls {which}: {trial.name} is plain DIP, which has no stages")
-    return trial.number
-
-
-def spread(members: Sequence[T], top: int) -> list[T]:
-    """`top` members of a front, the ends among them, evenly by their place on it."""
-    if top < 1:
-        raise InputError(f"--top must be at least 1, got {top}")
-    if top >= len(members):
-        return list(members)
-    places = np.rint(np.linspace(0, len(members) - 1, top)).astype(int)
-    return [members[i] for i in places]
-
-
-def _seeds(experiment: Experiment, seeds: int | tuple[int, ...]) -> list[int]:
-    if isinstance(seeds, tuple):
+def seeds_of(experiment: Experiment, seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds asked for; a number of seeds gives the first that the search left free."""
+    if not isinstance(seeds, int):
         if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
             raise InputError(f"--seeds must be different and not negative, got {list(seeds)}")
         return list(seeds)
@@ -190,10 +301,10 @@ def _seeds(experiment: Experiment, seeds: int | tuple[int, ...]) -> list[int]:
 
 
 def _held_out_images(run: RunRecord) -> list[str]:
-    """Pictures of scikit-image that the search has not seen, with as many channels as its own."""
+    """Return unused pictures of scikit-image, with as many channels as those of the search."""
     experiment = run.experiment
     own = load_pictures(experiment)
-    seen = {picture.digest for picture in own.values()}
+    seen = {*run.attributes.pictures.values(), *_used(run)}
     channels = {picture.pixels.shape[0] for picture in own.values()}
     found = []
     for name in SKIMAGE_PICTURES:
@@ -212,25 +323,55 @@ def _held_out_images(run: RunRecord) -> list[str]:
     return found[:PICTURES]
 
 
-def _seen(run: RunRecord, plan: Plan, pictures: dict[str, Picture]) -> list[str]:
-    known = set(run.attributes.pictures.values())
+def refuse_seen(
+    run: RunRecord, seeds: Sequence[int], pictures: dict[str, Picture], allowed: bool
+) -> list[str] | None:
+    """Return what the search or an earlier step has seen, in words; None for nothing.
+
+    Raises:
+        InputError: Something was seen, and that is not allowed.
+    """
+    known = {*run.attributes.pictures.values(), *_used(run)}
     names = [picture.name for picture in pictures.values() if picture.digest in known]
-    seeds = sorted(set(plan.seeds) & set(run.experiment.seeds))
+    again = sorted(set(seeds) & set(run.experiment.seeds))
     words = [f"pictures {', '.join(names)}"] if names else []
-    return words + ([f"seeds {', '.join(map(str, seeds))}"] if seeds else [])
+    words += [f"seeds {', '.join(map(str, again))}"] if again else []
+    if words and not allowed:
+        raise InputError(
+            f"the search or an earlier step has seen {'; '.join(words)}: choose others, or say "
+            "--allow-seen, and every output will say so"
+        )
+    return words or None
+
+
+def _used(run: RunRecord) -> list[str]:
+    """Return SHA-256 of the pictures of the confirmation and of verifications so far."""
+    plan = load_plan(run)
+    found = set((plan.declared.used or []) if plan and plan.declared else [])
+    for name in (CONFIRMATION, HELD_OUT):
+        if (made := part(run, name)) is not None and has_ended(made):
+            found |= set(made.attributes.pictures.values())
+    return sorted(found)
 
 
 def _refuse_other(run: RunRecord, begun: Plan, request: Request) -> None:
-    """A verification that has begun goes on as it was asked for."""
-    images, seeds, controls = request.images, request.seeds, request.controls
-    rates = request.learning_rates
-    asked = {
-        "--images": (None if images is None else _names(images), begun.images),
-        "--seeds": (None if seeds is None else _seeds(run.experiment, seeds), begun.seeds),
-        "--top": (request.top, begun.top),
-        "--baseline-iterations": (request.baseline_iterations, begun.baseline_iterations),
+    """Raise InputError if a verification that has begun is asked to be another one."""
+    said, now = begun.declared, request
+    claims = {claim.endpoint: claim.trial for claim in said.claims} if said else {}
+    rates, images, seeds = now.learning_rates, now.images, now.seeds
+    asked: dict[str, tuple[object, object]] = {
+        "--images": (None if images is None else names_of(images), begun.images),
+        "--seeds": (None if seeds is None else seeds_of(run.experiment, seeds), begun.seeds),
+        "--fast": (now.fast and _trial_of(run, "--fast", now.fast).number, claims.get("time")),
+        "--best": (now.best and _trial_of(run, "--best", now.best).number, claims.get("psnr")),
+        "--claims": (now.claims, said and said.family),
+        "--alpha": (now.alpha, said and said.alpha),
+        "--baseline-iterations": (now.baseline_iterations, begun.baseline_iterations),
         "--learning-rates": (None if rates is None else list(rates), begun.learning_rates),
-        "--controls": (None if controls is None else _control_of(run, controls), begun.controls),
+        "--references": (now.references, said and len(said.references)),
+        "--smallest-db": (now.smallest_db, said and said.smallest_db),
+        "--smallest-ratio": (now.smallest_ratio, said and said.smallest_ratio),
+        "--controls": (now.controls or None, bool(said and said.controls)),
     }
     for option, (wanted, stored) in asked.items():
         if wanted is not None and wanted != stored:
@@ -241,18 +382,18 @@ def _refuse_other(run: RunRecord, begun: Plan, request: Request) -> None:
 
 
 def tuning_experiment(run: RunRecord) -> Experiment:
-    """Plain DIP on the search's own pictures and seeds."""
-    return _comparison(run, TUNING)
+    """Return the tuning of plain DIP, on the search's own pictures and seeds."""
+    return comparison(run, TUNING)
 
 
 def held_out_experiment(run: RunRecord, plan: Plan) -> Experiment:
-    """Every run goes to the end of its budget: the two outputs have their maxima apart."""
+    """Return the held-out trainings, which run to the end: the two outputs peak at other times."""
     trainer = replace(run.experiment.trainer, oracle_stop=False)
-    return _comparison(run, HELD_OUT, images=plan.images, seeds=plan.seeds, trainer=trainer)
+    return comparison(run, HELD_OUT, images=plan.images, seeds=plan.seeds, trainer=trainer)
 
 
-def _comparison(run: RunRecord, name: str, **changes: object) -> Experiment:
-    """A run of candidates alone; their names are put in once they are known."""
+def comparison(run: RunRecord, name: str, **changes: object) -> Experiment:
+    """Return a run of candidates alone; their names are put in once they are known."""
     experiment = run.experiment
     return experiment.model_copy(
         update={

@@ -1,23 +1,25 @@
-"""What a verification found: verdicts, and everything beside them, from the two comparisons."""
+"""What a verification found: verdicts, and everything beside them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dipstage.stopping import Output
+from search.analysis.common_target import BELOW_DB
 from search.analysis.front import pick_of
 from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.verification.drive import is_finished, part, tuned_trial
-from search.verification.plan import HELD_OUT, TUNING, Plan, load_plan, staged_front
-from search.verification.rules import Rule, SignedRankRule
+from search.verification.outlook import of_interest
+from search.verification.parts import HELD_OUT, TUNING, is_finished, part
+from search.verification.plan import Claim, Plan, load_plan, staged_front
+from search.verification.power import Spread, pictures_needed
+from search.verification.references import chosen_references
+from search.verification.rules import ClaimRule, Rule, SignedRankRule
 from search.verification.verdicts import (
     Arrival,
     Comparison,
@@ -28,6 +30,7 @@ from search.verification.verdicts import (
     at_budgets,
     best_word,
     compare,
+    entry_of,
     worst,
 )
 
@@ -36,7 +39,7 @@ BUDGET_SHARES = (0.25, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Verification:
-    """The finished verification of a run; verdicts need no curves, fixed budgets do."""
+    """The finished verification of a run."""
 
     run: RunRecord
     plan: Plan
@@ -45,7 +48,7 @@ class Verification:
 
     @classmethod
     def open(cls, run: RunRecord) -> Verification | None:
-        """None where there is none, or where it has not ended yet."""
+        """Return the verification of a run; None if there is none or it has not ended."""
         plan = load_plan(run)
         if plan is None or not is_finished(run):
             return None
@@ -56,17 +59,13 @@ class Verification:
 
     @cached_property
     def plain(self) -> Trial | None:
-        """Plain DIP at its tuned learning rate; None if it finished no replicate."""
+        """Plain DIP as it was tuned for the highest PSNR; None if it finished no replicate."""
         tuned = next(t for t in self.held_out.records() if self.role(t) == "plain")
         return tuned if tuned.replicates else None
 
     @cached_property
     def plains(self) -> list[Trial]:
-        """Plain DIP at the tuned learning rate, then at others that were verified beside it.
-
-        The rate was tuned on other pictures, and may not be the best here: a schedule is judged
-        against all of them.
-        """
+        """Plain DIP as it was tuned, then with the other recipes that were verified beside it."""
         if self.plain is None:
             return []
         others = [t for role in ("plain", "candidate") for t in self.of_role(role)]
@@ -74,6 +73,20 @@ class Verification:
             self.plain,
             *(t for t in others if t.name != self.plain.name and t.is_plain and not t.warmup),
         ]
+
+    def references(self, name: str) -> frozenset[str]:
+        """Return the names of the plain DIPs that a verdict on a schedule must hold against."""
+        number = self._about[name].trial
+        plains = [c for c in self._about.values() if c.role == "plain"]
+        if self.plan.declared is None:
+            return frozenset(trial.name for trial in self.plains)
+        return frozenset(c.name for c in plains if c.trial in (None, number))
+
+    def claim(self, name: str) -> Claim | None:
+        """Return what is claimed of a held-out schedule; None without a declared claim."""
+        declared, about = self.plan.declared, self._about[name]
+        claims = declared.claims if declared and about.role == "found" else []
+        return next((claim for claim in claims if claim.trial == about.trial), None)
 
     @cached_property
     def _about(self) -> dict[str, Candidate]:
@@ -93,58 +106,116 @@ class Verification:
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
-        return {trial.name: self._entry(trial) for trial in self.held_out.records()}
-
-    def _entry(self, trial: Trial) -> Entry:
-        cache: dict[tuple[str, Output], NDArray[np.floating[Any]]] = {}
-
-        def curves(key: str, output: Output) -> NDArray[np.floating[Any]]:
-            if (key, output) not in cache:
-                read = self.held_out.curves(trial, key)
-                cache[key, "raw"] = read["psnr_gt_raw_db"]
-                cache[key, "smoothed"] = read["psnr_gt_smoothed_db"]
-            return cache[key, output]
-
-        return Entry(trial.name, trial.replicates, curves)
+        return {trial.name: entry_of(self.held_out, trial) for trial in self.held_out.records()}
 
     @cached_property
     def rule(self) -> Rule:
         """How verdicts are reached."""
-        return SignedRankRule()
+        declared = self.plan.declared
+        if declared is None:
+            return SignedRankRule()
+        claims = {name: claim for name in self._about if (claim := self.claim(name)) is not None}
+        return ClaimRule(
+            {name: claim.endpoint for name, claim in claims.items()},
+            {name: self.references(name) for name in claims},
+            declared.output,
+            declared.family,
+            declared.alpha,
+        )
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every schedule against plain DIP at each learning rate, and what was found against each
-        candidate. The schedules of one role against one reference, in one output, are one family.
+        """Every schedule against every plain DIP, what was found against each candidate, and
+        controls against what was found. The schedules of one role against one reference are a
+        family.
         """
-        compared: list[Comparison] = []
+        groups: list[list[Comparison]] = []
         plains = [trial.name for trial in self.plains]
         for reference in plains:
             for role in ("found", "candidate", "control"):
-                entries = [e for e in self._of(role) if e.name not in plains]
-                compared += self._compare(entries, reference)
+                entries = [
+                    e for e in self._of(role)
+                    if e.name not in plains
+                    and (self.plan.declared is None or reference in self.references(e.name))
+                ]  # fmt: skip
+                groups.append(self._compare(entries, reference))
             if reference != plains[0]:
-                compared += self._compare([self._entries[reference]], plains[0])
+                groups.append(self._compare([self._entries[reference]], plains[0]))
         for candidate in self._of("candidate"):
             if plains and candidate.name not in plains:
-                compared += self._compare(self._of("found"), candidate.name)
-        return compared
+                groups.append(self._compare(self._of("found"), candidate.name))
+        if self.plan.declared is not None:
+            for found in self._of("found"):
+                groups.append(self._compare(self._controls(found.name), found.name))
+        return self.rule.judge(groups)
 
     def _compare(self, entries: list[Entry], reference: str) -> list[Comparison]:
         replicates = len(self.plan.images) * len(self.plan.seeds)
         timed = self.rule.reads_curves
-        compared = compare(
+        return compare(
             entries, self._entries[reference], self.run.objective, replicates, with_times=timed
         )
-        return self.rule.judge(compared)
 
     def _of(self, role: Role) -> list[Entry]:
         return [self._entries[trial.name] for trial in self.of_role(role)]
 
+    def _controls(self, name: str) -> list[Entry]:
+        """Return a found schedule without its staging: its controls, and its references."""
+        number, references = self._about[name].trial, self.references(name)
+        return [
+            self._entries[trial.name]
+            for trial in self.held_out.records()
+            if trial.replicates
+            and (trial.name in references
+                 or (self.role(trial) == "control" and self._about[trial.name].trial == number))
+        ]  # fmt: skip
+
+    def unbroken(self, name: str) -> list[str] | None:
+        """Return the controls that are not worse than a found schedule in PSNR and time.
+
+        Where there is one, the gain is not attributed to the order of the stages.
+
+        Returns:
+            Names; None if the schedule has no controls with broken stages.
+        """
+        number = self._about[name].trial
+        if not any(self._about[t.name].trial == number for t in self.of_role("control")):
+            return None
+        return [
+            c.schedule
+            for c in self.comparisons
+            if c.reference == name and c.output == self.output and c.verdict.word is Word.NOT_WORSE
+        ]
+
+    def pictures_needed(self, name: str) -> int | None:
+        """Return how many pictures show the smallest effect of interest with 80 % power.
+
+        The spread is that of this verification, against the reference where it is largest.
+
+        Returns:
+            The number; None if 1000 do not suffice or the spread is not known.
+        """
+        declared, claim = self.plan.declared, self.claim(name)
+        assert declared is not None
+        assert claim is not None
+        spreads = [
+            float(difference.means.std(ddof=1))
+            for c in self.comparisons
+            if c.schedule == name and c.reference in self.references(name)
+            and c.output == declared.output
+            and (difference := c.psnr_db if claim.endpoint == "psnr" else c.log_ratio) is not None
+            and difference.pictures > 1
+        ]  # fmt: skip
+        if not spreads:
+            return None
+        level = declared.alpha / declared.family
+        wanted = of_interest(declared, claim.endpoint)
+        return pictures_needed(wanted, Spread(max(spreads), 0.0), 1, level)
+
     def against_plain(
         self, name: str, output: Output | None = None, reference: Trial | None = None
     ) -> Comparison | None:
-        """One schedule against plain DIP, by default tuned and in the output that was optimised."""
+        """Return one schedule against plain DIP, by default tuned and in the optimised output."""
         reference = reference or self.plain
         wanted = (name, reference and reference.name, output or self.run.objective.output)
         for each in self.comparisons:
@@ -153,19 +224,27 @@ class Verification:
         return None
 
     def verdict_of(self, name: str, output: Output | None = None) -> Verdict | None:
-        """What holds of a held-out schedule against plain DIP at every rate; None for plain DIP."""
+        """Return what holds of a held-out schedule against all its references; None for plain
+        DIP and, where claims are declared, for what is not claimed.
+        """
         if name in [trial.name for trial in self.plains]:
             return None
-        compared = [self.against_plain(name, output, plain) for plain in self.plains]
-        return worst(each.verdict for each in compared if each is not None)
+        if self.plan.declared is not None and self.claim(name) is None:
+            return None
+        references, output = self.references(name), output or self.output
+        return worst(
+            each.verdict
+            for each in self.comparisons
+            if each.schedule == name and each.output == output and each.reference in references
+        )
 
     def verdict(self, number: int) -> Verdict | None:
-        """Of a trial of the search; None for plain DIP and for what was not verified."""
+        """Return the verdict on a trial of the search; None if there is none."""
         held = self.measured(number)
         return self.verdict_of(held.name) if held else None
 
     def measured(self, number: int) -> Trial | None:
-        """A trial of the search as it did on the held-out pictures."""
+        """Return a trial of the search as it did on the held-out pictures."""
         for trial in self.held_out.records():
             if self.source(trial) == number and self.role(trial) in ("found", "candidate"):
                 return trial
@@ -180,7 +259,7 @@ class Verification:
     @cached_property
     def search_gains(self) -> dict[str, Comparison]:
         """What the search saw of the same schedules against the same plain DIP, by name."""
-        tuned = tuned_trial(self.tuned)
+        tuned = self._tuned
         originals = {trial.number: trial for trial in self.run.records()}
         entries = [
             Entry(trial.name, originals[number].replicates)
@@ -190,6 +269,17 @@ class Verification:
         compared = compare(entries, Entry(tuned.name, tuned.replicates), self.run.objective)
         output = self.run.objective.output
         return {each.schedule: each for each in compared if each.output == output}
+
+    @property
+    def _tuned(self) -> Trial:
+        """Plain DIP as it was tuned, on the search's own replicates."""
+        trials = [trial for trial in self.tuned.records() if trial.values is not None]
+        if self.plan.declared is not None:
+            return chosen_references(trials)[0]
+        # Version 0.1: of the rates near the highest PSNR_GT, the one with the fewest steps.
+        best = max(trial.score.max_psnr_gt_db for trial in trials)
+        near = [trial for trial in trials if trial.score.max_psnr_gt_db >= best - 0.05]
+        return min(near, key=lambda t: (t.score.steps_to_max, -t.score.max_psnr_gt_db))
 
     @property
     def budgets(self) -> list[int]:
@@ -208,10 +298,20 @@ class Verification:
         return at_budgets(self._entries[trial.name], output, self.budgets, shared)
 
     def arrival(self, name: str, output: Output) -> Arrival | None:
-        """When a held-out schedule was as high as tuned plain DIP's own maximum."""
+        """When a held-out schedule was as high as tuned plain DIP's own maximum, less `below_db`.
+
+        It is reported and not judged: under equality, the reference always arrives first.
+        """
         if self.plain is None or name == self.plain.name:
             return None
-        return arrival(self._entries[name], self._entries[self.plain.name], output)
+        return arrival(
+            self._entries[name], self._entries[self.plain.name], output, self.below_db or None
+        )
+
+    @property
+    def below_db(self) -> float:
+        """Distance below a maximum at which it counts as reached."""
+        return BELOW_DB if self.rule.reads_curves else 0.0
 
     def held_out_gain_db(self, name: str) -> float | None:
         """Gain over plain DIP within the search's budget, which is what the search measured."""
@@ -236,18 +336,25 @@ class Verification:
 
     @property
     def stale(self) -> str:
-        """Members of today's front that a new verification would take and this one did not."""
-        front = [trial for trial in staged_front(self.run) if trial.candidate is None]
-        if not front:
+        """Members of today's front that were not on it when the verification began."""
+        found = [trial for trial in staged_front(self.run) if trial.candidate is None]
+        if self.plan.declared is not None:
+            return ", ".join(t.name for t in found if t.number not in self.plan.declared.front)
+        # Version 0.1 kept no front: its ends are compared with what was verified.
+        if not found or self.plan.top == 1:
             return ""
-        best = [pick_of([trial.score for trial in front], which) for which in ("psnr", "steps")]
-        new = {front[i].name for i in best if front[i].number not in self.plan.trials}
-        return ", ".join(sorted(new)) if self.plan.top > 1 else ""
+        best = [pick_of([trial.score for trial in found], which) for which in ("psnr", "steps")]
+        return ", ".join(
+            sorted({found[i].name for i in best if found[i].number not in self.plan.trials})
+        )
 
     @property
     def best_p(self) -> float:
-        """The least p after Holm's correction that the number of replicates allows."""
-        n, family = len(self.plan.images) * len(self.plan.seeds), 2 * len(self.of_role("found"))
+        """The least p that the number of pictures or replicates allows."""
+        pictures = len(self.plan.images)
+        if self.plan.declared is not None:
+            return 0.0 if pictures > 1 else 1.0
+        n, family = pictures * len(self.plan.seeds), 2 * len(self.of_role("found"))
         return min(1.0, float(2.0 ** (1 - n)) * max(family, 1))
 
     @property
@@ -255,12 +362,11 @@ class Verification:
         """How to read the numbers, in one line."""
         plan = self.plan
         seen = f"; SEEN BY THE SEARCH: {'; '.join(plan.seen)}" if plan.seen else ""
-        plains = " and ".join(trial.name for trial in self.plains)
+        plains = "; ".join(trial.name for trial in self.plains)
         return (
             f"pictures{'' if seen else ' held out'}: {len(plan.images)}, seeds for each: "
             f"{len(plan.seeds)}, iterations "
-            f"for all: {plan.baseline_iterations}; verdicts hold against {plains}; "
-            f"{self.rule.method}{seen}"
+            f"for all: {plan.baseline_iterations}; {self.rule.method}; references: {plains}{seen}"
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -302,6 +408,7 @@ class Verification:
             }
         there = self.arrival(each.schedule, each.output) if is_first else None
         cells |= {
+            **_ratio_cells(each),
             "reference_steps": each.reference_steps,
             "steps_to_reference_max": there.steps if there else None,
             "replicates_that_reach_it": there.reached if there else None,
@@ -318,3 +425,11 @@ class Verification:
         cells["iterations"] = self.plan.baseline_iterations
         cells["seen_by_the_search"] = "; ".join(self.plan.seen or [])
         return cells
+
+
+def _ratio_cells(each: Comparison) -> dict[str, float | None]:
+    """Return the ratio of times, where it was judged."""
+    if each.log_ratio is None:
+        return {}
+    ends = {"": each.log_ratio.mean, "_low": each.log_ratio.low, "_high": each.log_ratio.high}
+    return {f"time_ratio{end}": None if log is None else math.exp(log) for end, log in ends.items()}

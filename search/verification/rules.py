@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -30,11 +31,12 @@ class Rule(Protocol):
     """How verdicts are reached.
 
     `reads_curves`: comparisons need times to the common target. `time_column`: column of
-    verification.csv with the verdict in time.
+    verification.csv with the verdict in time. `time_words`: heading of what is judged in time.
     """
 
     reads_curves: ClassVar[bool]
     time_column: ClassVar[str]
+    time_words: ClassVar[str]
 
     @property
     def method(self) -> str:
@@ -44,8 +46,11 @@ class Rule(Protocol):
     def margins(self) -> str:
         """The largest losses of a schedule that is not worse, in words."""
 
-    def judge(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
-        """Return the comparisons with their verdicts. Schedules of one kind are one family."""
+    def judge(self, groups: Sequence[Sequence[Comparison]]) -> list[Comparison]:
+        """Return the comparisons of all groups with their verdicts.
+
+        groups: The schedules of one role against one reference are a group.
+        """
 
 
 def claim_p(
@@ -92,6 +97,7 @@ class ClaimRule:
     alpha: float = SIGNIFICANCE
     reads_curves: ClassVar[bool] = True
     time_column: ClassVar[str] = "verdict_time"
+    time_words: ClassVar[str] = "time ratio to"
 
     @property
     def margins(self) -> str:
@@ -110,8 +116,9 @@ class ClaimRule:
             f"excludes a loss of {self.margins}"
         )
 
-    def judge(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+    def judge(self, groups: Sequence[Sequence[Comparison]]) -> list[Comparison]:
         """Return the comparisons with their verdicts and with the p of their claims."""
+        comparisons = [each for group in groups for each in group]
         p: dict[str, float] = {}
         for name, references in self.references.items():
             gates = [c for c in comparisons if c.schedule == name and self._gates(c)]
@@ -165,6 +172,7 @@ class SignedRankRule:
 
     reads_curves: ClassVar[bool] = False
     time_column: ClassVar[str] = "verdict_steps"
+    time_words: ClassVar[str] = "steps after"
 
     @property
     def margins(self) -> str:
@@ -180,11 +188,11 @@ class SignedRankRule:
             f"Holm's correction below {SIGNIFICANCE:g}; not worse: within {self.margins}"
         )
 
-    def judge(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
-        """Return the comparisons with their verdicts."""
+    def judge(self, groups: Sequence[Sequence[Comparison]]) -> list[Comparison]:
+        """Return the comparisons with their verdicts; a group is a family in each output."""
         judged = []
-        for output in OUTPUTS:
-            family = [each for each in comparisons if each.output == output]
+        for group, output in product(groups, OUTPUTS):
+            family = [each for each in group if each.output == output]
             psnr = [each.psnr_db.signed_rank_p for each in family]
             p = holm(psnr + [each.steps.signed_rank_p for each in family])
             judged += [

@@ -1,94 +1,133 @@
-"""Which schedules a verification trains: plain DIP, what was found, the candidates, controls."""
+"""Which schedules a verification trains: references, claims, candidates and controls."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from dipstage.controls import in_reverse, max_level_alone, shuffled
+from dipstage.controls import contrast_alone, in_reverse, shuffled
 from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
-from search.experiment.candidate import Candidate, Role
+from dipstage.settings import TrainerSettings
+from search.experiment.candidate import Candidate
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.plan import Plan
+from search.verification.references import chosen_references, recipe_words
+
+USUAL_RATE = 0.01
+"""Learning rate of the official recipe; plain DIP at this rate is always a reference."""
 
 
-def _plain(learning_rate: float, iterations: int) -> Candidate:
-    return Candidate(
-        f"plain DIP, learning rate {learning_rate}",
-        Schedule.plain(iterations, Recipe(learning_rate=learning_rate)),
-    )
+def plain_candidates(recipes: list[Recipe], iterations: int) -> list[Candidate]:
+    """Return plain DIP with each of the recipes that it is tuned over."""
+    return [
+        Candidate(f"plain DIP, {recipe_words(recipe)}", Schedule.plain(iterations, recipe))
+        for recipe in recipes
+    ]
 
 
-def plain_candidates(plan: Plan) -> list[Candidate]:
-    """Plain DIP at each learning rate that it is tuned among."""
-    return [_plain(rate, plan.baseline_iterations) for rate in plan.learning_rates]
+def held_out_candidates(run: RunRecord, plan: Plan, tuned: list[Trial]) -> list[Candidate]:
+    """Return the references, the claimed schedules, the search's candidates, and the controls.
 
+    All get plain DIP's budget by a longer last stage: a schedule whose budget ends before its
+    maximum would look fast. A training that is there already is not listed again.
 
-def held_out_candidates(run: RunRecord, plan: Plan, tuned: Trial) -> list[Candidate]:
-    """Plain DIP first, then what was found, the search's own candidates, and the controls.
-
-    All get plain DIP's budget, the last stage made longer: a schedule whose budget ends before
-    its maximum would look fast. Plain DIP is there twice, at the tuned learning rate and at the
-    experiment's, unless they are the same or a candidate is the second.
+    Args:
+        run: The search.
+        plan: A plan with declared claims.
+        tuned: Complete trials of plain DIP's tuning.
     """
-    assert tuned.learning_rate is not None
-    budget = plan.baseline_iterations
+    assert plan.declared is not None
+    budget, trainer = plan.baseline_iterations, run.experiment.trainer
     trials = {trial.number: trial for trial in run.records()}
-    chosen = [trials[number] for number in plan.trials]
-    chosen += [trial for trial in trials.values() if trial.candidate and trial.values is not None]
-    plain = replace(_plain(tuned.learning_rate, budget), role="plain")
-    entries = [plain]
-    for trial in chosen:
-        assert trial.schedule is not None
-        role: Role = "candidate" if trial.candidate else "found"
-        schedule = trial.schedule.extended(budget)
-        entry = Candidate(trial.name, schedule, role=role, trial=trial.number)
-        if not _same_training(entry, plain):
-            entries.append(entry)
-    usual = replace(_plain(run.experiment.trainer.learning_rate, budget), role="plain")
-    if not any(_same_training(usual, entry) for entry in entries):
-        entries.insert(1, usual)
-    if plan.controls is not None:
-        for control in controls_of(trials[plan.controls], budget):
-            if not any(_same_training(control, entry) for entry in entries):
-                entries.append(control)
-    return entries
+    claimed = [_extended(trials[claim.trial], plan, trainer) for claim in plan.declared.claims]
+    wanted = [*_references(tuned, run, plan)]
+    for each in claimed:
+        wanted += references_of_claim(each)
+    wanted += claimed
+    for trial in trials.values():
+        if trial.candidate and trial.values is not None and trial.number not in plan.trials:
+            wanted.append(replace(_extended(trial, plan, trainer), role="candidate"))
+    if plan.declared.controls:
+        for each in claimed:
+            wanted += controls_of(each)
+    return list(_distinct(replace(c, schedule=c.schedule.extended(budget)) for c in wanted))
 
 
-def _same_training(one: Candidate, other: Candidate) -> bool:
-    """Whether two would give the same bytes."""
-    return (one.schedule, one.warmup) == (other.schedule, other.warmup)
-
-
-def controls_of(trial: Trial, budget: int) -> list[Candidate]:
-    """The schedule with its staging broken, and plain DIP at its learning rate.
-
-    Without those that are the schedule itself, or one another: a single noised stage has no order.
-    """
+def _extended(trial: Trial, plan: Plan, trainer: TrainerSettings) -> Candidate:
+    """Return a trial with all values of its recipe, under its own name."""
     assert trial.schedule is not None
-    schedule = trial.schedule.extended(budget)
-    name = trial.name
-    plain = Schedule.plain(budget, schedule.recipe)
+    schedule = trial.schedule.extended(plan.baseline_iterations)
+    recipe = schedule.recipe.completed(trainer)
+    return Candidate(trial.name, replace(schedule, recipe=recipe), role="found",
+                     trial=trial.number)  # fmt: skip
+
+
+def _references(tuned: list[Trial], run: RunRecord, plan: Plan) -> Iterator[Candidate]:
+    """Yield the references of every claim: tuned plain DIP, and plain DIP at the usual rate."""
+    assert plan.declared is not None
+    highest, fastest = chosen_references(tuned)
+    both = "highest PSNR and fastest" if highest is fastest else "highest PSNR"
+    usual = Recipe(learning_rate=USUAL_RATE).completed(run.experiment.trainer)
+    for words, trial in ((both, highest), ("fastest", fastest)):
+        assert trial.schedule is not None
+        recipe = trial.schedule.recipe
+        yield _plain(f"plain DIP, {words} ({recipe_words(recipe)})", recipe, plan)
+    yield _plain(f"plain DIP, rate {USUAL_RATE:g}", usual, plan)
+
+
+def _plain(name: str, recipe: Recipe, plan: Plan) -> Candidate:
+    return Candidate(name, Schedule.plain(plan.baseline_iterations, recipe), role="plain")
+
+
+def references_of_claim(claimed: Candidate) -> list[Candidate]:
+    """Return plain DIP with the recipe of a claimed schedule, and its average begun as late.
+
+    Only staged runs restart their average at a switch of stages, so plain DIP gets an average that
+    begins at the schedule's last switch as well.
+    """
+    schedule = claimed.schedule
+    own = replace(schedule.recipe, target="ddpm", draw="fixed", ramp_learning_rate=None)
+    late = replace(own, average_from=schedule.ramp)
+    return [
+        Candidate(name, Schedule.plain(schedule.iterations, recipe), role="plain",
+                  trial=claimed.trial)
+        for name, recipe in (
+            (f"plain DIP as {claimed.name}", own),
+            (f"plain DIP as {claimed.name}, averaged from {schedule.ramp}", late),
+        )
+    ]  # fmt: skip
+
+
+def controls_of(claimed: Candidate) -> list[Candidate]:
+    """Return the schedule with its staging broken: reversed, shuffled, and contrast alone.
+
+    Schedules with a single noised stage have no order to break.
+    """
+    schedule, name = claimed.schedule, claimed.name
     broken = {f"{name} reversed": in_reverse(schedule)}
-    generator = np.random.default_rng(trial.number)
+    generator = np.random.default_rng(claimed.trial)
     for _ in range(20):
         drawn = shuffled(schedule, generator)
         if drawn not in (schedule, in_reverse(schedule)):
             broken[f"{name} shuffled"] = drawn
             break
-    broken[f"{name} max level alone"] = max_level_alone(schedule)
-    kept = {key: each for key, each in broken.items() if each != schedule}
+    broken[f"{name} contrast alone"] = contrast_alone(schedule)
     return [
-        *(Candidate(key, each, role="control", trial=trial.number) for key, each in kept.items()),
-        Candidate(f"plain at the rate of {name}", plain, role="control", trial=trial.number),
-        Candidate(
-            f"plain warmed up as {name}",
-            plain,
-            warmup=schedule.ramp,
-            role="control",
-            trial=trial.number,
-        ),
+        Candidate(key, each, role="control", trial=claimed.trial)
+        for key, each in broken.items()
+        if each != schedule
     ]
+
+
+def _distinct(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+    """Yield each training once. A reference of two claims becomes a reference of all."""
+    kept: dict[Schedule, Candidate] = {}
+    for each in candidates:
+        known = kept.setdefault(each.schedule, each)
+        if known.role == each.role == "plain" and known.trial != each.trial:
+            kept[each.schedule] = replace(known, trial=None)
+    yield from kept.values()

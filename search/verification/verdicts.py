@@ -16,7 +16,9 @@ from dipstage.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import best_by
 from search.analysis.common_target import first_at, judged_curve, log_time_ratio
 from search.experiment.objectives import Objective
+from search.store.records import Trial
 from search.store.replicate import Replicate, ReplicateKey
+from search.store.run import RunRecord
 from search.verification.statistics import Difference
 
 
@@ -102,8 +104,14 @@ class Comparison:
     p_time: float | None = None
     verdict: Verdict = Verdict()
 
+    @property
+    def time(self) -> Difference:
+        """Log ratios of times, or differences of steps where no curves were read."""
+        return self.steps if self.log_ratio is None else self.log_ratio
 
-Curves = Callable[[str, Output], NDArray[np.floating[Any]]]
+
+Curve = NDArray[np.floating[Any]]
+Curves = Callable[[str, Output], Curve]
 """PSNR_GT of a replicate, given its key, and output: (iterations,) in dB."""
 
 
@@ -114,6 +122,19 @@ class Entry:
     name: str
     replicates: Mapping[str, Replicate]
     curves: Curves | None = None
+
+
+def entry_of(run: RunRecord, trial: Trial) -> Entry:
+    """Return a trial of a run with its curves, which are read when they are first needed."""
+    cache: dict[tuple[str, Output], Curve] = {}
+
+    def curves(key: str, output: Output) -> Curve:
+        if (key, output) not in cache:
+            read = run.curves(trial, key)
+            cache.update({(key, each): read[f"psnr_gt_{each}_db"] for each in OUTPUTS})
+        return cache[key, output]
+
+    return Entry(trial.name, trial.replicates, curves)
 
 
 def compare(
@@ -198,12 +219,28 @@ class Arrival:
     steps: float | None
 
 
-def arrival(entry: Entry, reference: Entry, output: Output) -> Arrival:
-    """Read from the schedule's curves when it came as high as the reference's own maxima."""
+def arrival(
+    entry: Entry, reference: Entry, output: Output, below_db: float | None = None
+) -> Arrival:
+    """Read when a schedule came as high as a reference's own maxima.
+
+    Args:
+        entry: The schedule.
+        reference: The reference.
+        output: The output that is compared.
+        below_db: Judge both curves as for the common target, and this far below the maxima; None
+            for the curves as they are and the maxima as they were recorded.
+    """
     assert entry.curves is not None
     keys = [key for key in reference.replicates if key in entry.replicates]
-    goals = [np.float32(reference.replicates[key].scores(output).max_psnr_gt_db) for key in keys]
-    first = [first_at(entry.curves(k, output), float(g)) for k, g in zip(keys, goals, strict=True)]
+    first = []
+    for key in keys:
+        if below_db is None:
+            goal = float(np.float32(reference.replicates[key].scores(output).max_psnr_gt_db))
+            first.append(first_at(entry.curves(key, output), goal))
+        else:
+            goal = float(_judged(reference, key, output).max()) - below_db
+            first.append(first_at(_judged(entry, key, output), goal))
     reached = [step for step in first if step is not None]
     return Arrival(len(reached), len(keys), fmean(reached) if reached else None)
 

@@ -97,8 +97,8 @@ def test_it_resumes_once_changes_are_accepted_and_is_verified_again(old: Run) ->
     assert set(states[8:]) <= {"complete", "raced"}
     assert resumed.trials()["raw_max_psnr_gt_db"][:8].equals(before["raw_max_psnr_gt_db"])
     code, output = finish(
-        "verify", "tiny-0.1", "--restart", "--images", "skimage:rocket", "--seeds", "1", "--top",
-        "1", "--learning-rates", "[0.01]", runs_dir=folder,
+        "verify", "tiny-0.1", "--restart", "--images", "skimage:rocket", "--seeds", "1", "--fast",
+        "knee", "--learning-rates", "[0.01]", runs_dir=folder,
     )  # fmt: skip
     assert code == 0, output
     held_out = results(resumed).held_out

@@ -17,15 +17,12 @@ from dipstage.errors import InputError
 from dipstage.schedules import Schedule
 from search import Run
 from search.cli import main
+from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_candidates
 from search.store.paths import verification_path
-from search.verification.drive import part, verify
-from search.verification.plan import (
-    HELD_OUT,
-    TUNING,
-    Request,
-    new_plan,
-)
+from search.verification.drive import verify
+from search.verification.parts import HELD_OUT, TUNING, part
+from search.verification.plan import Request, load_plan, new_plan
 from search.verification.result import Verification
 from search.verification.schedules import controls_of
 from search.verification.verdicts import Verdict, Word
@@ -39,13 +36,13 @@ def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
     write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
     assert "; not verified: its verification is not finished</div>" in run._repr_html_()
     score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
-    verified(run, score, trials=[3, 2], seen=["skimage:coins"])
+    verified(run, score, claims={3: "time", 2: "time"}, seen=["skimage:coins"])
     page = run._repr_html_()
     assert "; verified on pictures that the search has seen: better</div>" in page
     assert "<th>against plain DIP</th>" in page
     rows = page.split("<tr>")[2:]
     assert [row.count("<td>") for row in rows] == [6, 6, 6]
-    assert "<td>better</td>" in rows[1]
+    assert "<td>better (" in rows[1]
     assert "<td>not shown (" in rows[0]
     assert "<td>not verified</td>" in rows[2]
 
@@ -53,9 +50,9 @@ def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
 def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
     score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
     verification = verified(searched(tmp_path), score)
-    assert verification.verdict(2) == Verdict(Word.BETTER, Word.BETTER)
-    assert verification.verdict(3) == Verdict(Word.WORSE, Word.BETTER)
-    assert verification.verdict(5) == Verdict(Word.BETTER, Word.WORSE)
+    assert verification.verdict(2) == Verdict(Word.NOT_WORSE, Word.BETTER)
+    assert verification.verdict(3) == Verdict(Word.WORSE, Word.NOT_WORSE)
+    assert verification.verdict(5) == Verdict(Word.NOT_WORSE, Word.WORSE)
     assert verification.verdict(0) is None, "baseline is plain DIP"
     assert verification.verdict_of_search is Word.BETTER
     said = {(row["schedule"], row["verdict_of_schedule"]) for row in verification.rows()}
@@ -64,24 +61,28 @@ def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
     assert exported.provenance is not None
     assert exported.provenance.trial == 2
     assert exported.verified is not None
-    assert (exported.verified.verdict, exported.verified.n) == ("better", 16)
+    verdict = "better (PSNR not worse, time better)"
+    assert (exported.verified.verdict, exported.verified.n) == (verdict, 16)
 
 
-def test_a_schedule_must_beat_plain_dip_at_every_rate_that_was_verified(tmp_path: Path) -> None:
-    """The tuned rate may suit the held-out pictures worse than the experiment's own."""
-    run = searched(tmp_path, trainer={**experiment().model_dump()["trainer"], "learning_rate": 0.1})
-    verification = verified(run, gains(trial_2=(0.3, -10), baseline=(0.3, 0)))
-    tuned, usual = verification.plains
-    assert (tuned.learning_rate, usual.name) == (0.01, "baseline")
-    alone = verification.against_plain("trial 2", reference=tuned)
-    assert alone is not None
-    assert alone.verdict.psnr is Word.BETTER
-    assert verification.verdict(2) == Verdict(Word.NOT_WORSE, Word.BETTER)
-    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
-    assert "baseline (plain DIP, learning rate 0.1) is 0.30 dB above plain DIP" in shown
+def test_a_claim_must_hold_against_every_reference_of_its_own(tmp_path: Path) -> None:
+    """Plain DIP with the recipe of trial 2 and a late average is as fast as trial 2."""
+    run = searched(tmp_path)
+    score = gains(trial_2=(0.3, -10), trial_5=(0.5, 0))
+
+    def late(name: str, key: str) -> tuple[float, int] | str:
+        is_late = name.startswith("plain DIP as trial 2, averaged from")
+        return score("trial 2" if is_late else name, key)
+
+    verification = verified(run, late, claims={2: "time", 5: "psnr"})
+    assert verification.verdict(2) == Verdict(Word.NOT_WORSE, Word.NOT_WORSE)
+    assert verification.verdict(5) == Verdict(Word.BETTER, Word.NOT_WORSE), "another claim's"
+    references = {name: verification.references(name) for name in ("trial 2", "trial 5")}
+    assert len(references["trial 2"] & references["trial 5"]) == 1
+    assert {len(names) for names in references.values()} == {2}
 
 
-def test_plain_dip_at_the_experiment_s_rate_is_verified_without_being_a_candidate(
+def test_references_are_tuned_plain_dip_the_usual_rate_and_the_schedule_s_own(
     tmp_path: Path,
 ) -> None:
     run = searched(
@@ -89,14 +90,20 @@ def test_plain_dip_at_the_experiment_s_rate_is_verified_without_being_a_candidat
         candidates=["uniform", "log10"],
         trainer={**experiment().model_dump()["trainer"], "learning_rate": 0.1},
     )
-    rates = [trial.learning_rate for trial in verified(run, gains()).plains]
-    assert rates == [0.01, 0.1]
+    verification = verified(run, gains(), claims={2: "time"})
+    rates = [t.learning_rate for t in verification.held_out.records() if t.is_plain]
+    assert rates == [0.01, 0.1, 0.1]
+    assert verification.references("trial 2") == {t.name for t in verification.plains}
 
 
-def test_a_candidate_that_is_the_tuned_plain_dip_is_not_trained_twice(tmp_path: Path) -> None:
-    verification = verified(searched(tmp_path), gains())
+def test_a_plain_dip_that_is_there_already_is_not_trained_twice(tmp_path: Path) -> None:
+    verification = verified(searched(tmp_path), gains(), claims={3: "time", 2: "time"})
     names = [trial.name for trial in verification.held_out.records()]
-    assert names == ["plain DIP, learning rate 0.01", "trial 3", "trial 2", "trial 5", "log10"]
+    tuned = "plain DIP, highest PSNR and fastest (rate 0.01, input noise 0.0333, ema 0.99)"
+    assert [name for name in names if "averaged from" not in name] == [
+        tuned, "trial 3", "trial 2", "log10",
+    ]  # fmt: skip
+    assert len(names) == 6
 
 
 def test_a_schedule_that_diverged_once_shows_nothing_and_is_not_exported(tmp_path: Path) -> None:
@@ -125,7 +132,6 @@ def test_plain_dip_that_diverged_leaves_no_verdict_and_lets_export_go_on(tmp_pat
     run = searched(tmp_path)
     verification = verified(run, score)
     assert verification.plain is None
-    assert verification.comparisons == []
     assert verification.verdict(2) == Verdict(Word.NOT_SHOWN, Word.NOT_SHOWN)
     done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
     assert done.exit_code == 0, done.output
@@ -152,14 +158,27 @@ def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
     assert row["psnr_gt_db_by_30"] == pytest.approx(25 + gain, abs=0.02)
 
 
-def test_too_few_replicates_for_any_p_are_named(tmp_path: Path) -> None:
-    verification = verified(
-        searched(tmp_path), gains(trial_2=(1.0, -15)), seeds=[2], learning_rates=[0.01]
-    )
-    assert verification.verdict_of_search is not Word.BETTER
+def test_after_not_shown_the_pictures_that_are_needed_are_named(tmp_path: Path) -> None:
+    verified(searched(tmp_path), gains(), claims={2: "time"})
     shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
-    assert "4 replicates allow no p below 0.75 after Holm's correction" in shown
-    assert "was chosen among 1: too few to call it tuned" in shown
+    shown = " ".join(shown.split())
+    assert "trial 2 is not shown to be better. 2 pictures would show the smallest" in shown
+    assert "smallest effect of interest, a time ratio of 0.85, with 80 % power" in shown
+
+
+def test_a_gain_that_controls_have_too_is_not_attributed_to_order(tmp_path: Path) -> None:
+    score = gains(trial_5=(0.5, 0), trial_5_reversed=(0.5, 0))
+    verification = verified(searched(tmp_path), score, claims={5: "psnr"}, controls=True)
+    names = [t.name for t in verification.of_role("control")]
+    assert names == ["trial 5 reversed", "trial 5 shuffled", "trial 5 contrast alone"]
+    assert verification.verdict_of("trial 5 reversed") is None, "controls claim nothing"
+    assert verification.verdict(5) == Verdict(Word.BETTER, Word.NOT_WORSE)
+    assert verification.unbroken("trial 5") == ["trial 5 reversed"]
+    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
+    assert (
+        "the gain of trial 5 is not attributed to the order of its stages: trial 5 reversed is not "
+        "worse in PSNR and time" in " ".join(shown.split())
+    )
 
 
 def test_a_front_that_has_changed_since_is_named(tmp_path: Path) -> None:
@@ -168,25 +187,19 @@ def test_a_front_that_has_changed_since_is_named(tmp_path: Path) -> None:
     run.study.set_user_attr("trials", 5)
     play(run, lambda number: (30.0, 29))
     shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
-    assert "the front has changed since: trial 6; --restart verifies today's" in shown
+    words = "this verdict is older than the front, which has changed since: trial 6; --restart"
+    assert words in " ".join(shown.split())
 
 
 def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
-    class Found:
-        name, number, learning_rate = "trial 7", 7, 0.01
-
-        def __init__(self, *levels: float) -> None:
-            pairs = [[level, 3] for level in levels]
-            self.schedule = Schedule.from_pairs([*pairs, [1.0, 20]])
-
     def names(*levels: float) -> list[str]:
-        controls = controls_of(Found(*levels), 60)  # type: ignore[arg-type]
-        return [c.name.replace("trial 7", "it") for c in controls]
+        schedule = Schedule.from_pairs([*([level, 3] for level in levels), [1.0, 20]])
+        found = controls_of(Candidate("it", schedule, role="found", trial=7))
+        return [control.name for control in found]
 
-    plain = ["plain at the rate of it", "plain warmed up as it"]
-    assert names(0.2) == plain
-    assert names(0.2, 0.4) == ["it reversed", "it max level alone", *plain]
-    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it max level alone", *plain]
+    assert names(0.2) == ["it contrast alone"]
+    assert names(0.2, 0.4) == ["it reversed", "it contrast alone"]
+    assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it contrast alone"]
 
 
 @pytest.mark.parametrize("name", ["trial 7", "plain DIP"])
@@ -218,30 +231,62 @@ def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     assert part(run, TUNING) is not None
 
 
-def test_plain_dip_on_the_front_is_neither_verified_as_a_find_nor_controlled(
+def test_claims_are_the_front_s_knee_and_end_by_default_and_never_plain_dip(
     tmp_path: Path,
 ) -> None:
-    space = {**experiment().model_dump()["space"], "stages": {"low": 1, "high": 1}}
-    run = searched(tmp_path / "plain", space=space)
-    assert {len(t.schedule.stages) for t in run.front() if t.schedule} == {1}
     images = ("skimage:coins",)
-    assert new_plan(run, Request(images=images)).trials == []
-    with pytest.raises(InputError, match="--controls psnr: the front of 'tiny' holds no staged"):
-        new_plan(run, Request(images=images, controls="psnr"))
-    with pytest.raises(InputError, match="trial 5 is plain DIP, which has no stages"):
-        new_plan(run, Request(images=images, controls="5"))
+    space = {**experiment().model_dump()["space"], "stages": {"low": 1, "high": 1}}
+    run = searched(tmp_path / "plain", space=space, candidates=["baseline"])
+    assert {len(t.schedule.stages) for t in run.front() if t.schedule} == {1}
+    with pytest.raises(InputError, match="front of 'tiny' holds no staged schedule to verify"):
+        new_plan(run, Request(images=images))
+    with pytest.raises(InputError, match="--best 0: baseline is plain DIP, which has no stages"):
+        new_plan(run, Request(images=images, best="0"))
     staged = searched(tmp_path / "staged")
-    assert new_plan(staged, Request(images=images, controls="psnr")).controls == 5
-    with pytest.raises(InputError, match=r"--controls: .* picked by knee, psnr, steps"):
-        new_plan(staged, Request(images=images, controls="best"))
+
+    def claims(**asked: str) -> dict[int, str]:
+        declared = new_plan(staged, Request(images=images, **asked)).declared  # type: ignore[arg-type]
+        assert declared is not None
+        return {claim.trial: claim.endpoint for claim in declared.claims}
+
+    assert claims() == {2: "time", 5: "psnr"}
+    assert claims(fast="log10") == {1: "time"}
+    assert claims(best="steps") == {3: "psnr"}
+    with pytest.raises(InputError, match=r"--fast: .* picked by knee, psnr, steps"):
+        claims(fast="best")
+    with pytest.raises(InputError, match="--fast and --best name the same schedule"):
+        claims(fast="5", best="psnr")
 
 
-def test_a_control_that_is_there_already_is_not_trained_again(tmp_path: Path) -> None:
-    """Without a searched learning rate, plain DIP at the schedule's rate is plain DIP."""
-    verification = verified(searched(tmp_path), gains(), controls=5)
-    names = [t.name for t in verification.held_out.records() if verification.role(t) == "control"]
-    assert "plain warmed up as trial 5" in names
-    assert "plain at the rate of trial 5" not in names
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"claims": 1}, "--claims must count these 2, got 1"),
+        ({"alpha": 0.1}, r"--alpha must be in \(0, 0.05\], got 0.1"),
+        ({"smallest_db": 0.0}, "--smallest-db must be above 0"),
+        ({"smallest_ratio": 1.0}, "--smallest-ratio in"),
+        ({"references": 4}, "--references must be at least 5, a quarter of the search's schedules"),
+    ],
+)
+def test_wrong_declarations_are_refused(
+    tmp_path: Path, asked: dict[str, float], words: str
+) -> None:
+    run = searched(tmp_path)
+    with pytest.raises(InputError, match=words):
+        new_plan(run, Request(images=("skimage:coins",), **asked))  # type: ignore[arg-type]
+
+
+def test_a_second_verification_counts_the_claims_of_the_first_and_not_its_pictures(
+    tmp_path: Path,
+) -> None:
+    run = searched(tmp_path)
+    verified(run, gains())
+    former = load_plan(run)
+    again = new_plan(run, Request(restart=True), former).declared
+    assert again is not None
+    assert (again.earlier, again.family) == (3, 5)
+    pictures = new_plan(run, Request(restart=True), former).images
+    assert not set(pictures) & set(IMAGES)
 
 
 @pytest.mark.ray

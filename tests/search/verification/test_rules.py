@@ -41,7 +41,7 @@ def judged(
         for reference in references
         for each in compare([ours], reference, Objective(), with_times=True)
     ]
-    return [each for each in rule.judge(compared) if each.output == "smoothed"]
+    return [each for each in rule.judge([compared]) if each.output == "smoothed"]
 
 
 PLAIN = entry("plain")
@@ -80,14 +80,14 @@ def test_a_claim_must_hold_against_every_reference() -> None:
 def test_a_reference_that_is_missing_leaves_no_claim() -> None:
     ours = entry("staged", 26.3, 300)
     rule = ClaimRule({"staged": "time"}, {"staged": frozenset({"plain", "gone"})}, "smoothed", 1)
-    compared = rule.judge(compare([ours], PLAIN, Objective(), with_times=True))
+    compared = rule.judge([compare([ours], PLAIN, Objective(), with_times=True)])
     assert Word.BETTER not in {each.verdict.time for each in compared}
 
 
 def test_another_output_or_an_undeclared_schedule_is_never_better() -> None:
     ours, other = entry("staged", 26.3, 300), entry("other", 26.3, 300)
     rule = ClaimRule({"staged": "time"}, {"staged": frozenset({"plain"})}, "smoothed", 1)
-    compared = rule.judge(compare([ours, other], PLAIN, Objective(), with_times=True))
+    compared = rule.judge([compare([ours, other], PLAIN, Objective(), with_times=True)])
     better = [(c.schedule, c.output) for c in compared if c.verdict.word is Word.BETTER]
     assert better == [("staged", "smoothed")]
 

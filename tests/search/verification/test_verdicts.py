@@ -93,7 +93,7 @@ def old_rule(
     entries: list[Entry], reference: Entry, replicates: int | None = None
 ) -> list[Comparison]:
     """Compare and judge by the rule of earlier versions."""
-    return SignedRankRule().judge(compare(entries, reference, Objective(), replicates))
+    return SignedRankRule().judge([compare(entries, reference, Objective(), replicates)])
 
 
 def judged(psnr: float, steps: float, spread: float = 0.01) -> Comparison:

@@ -1,0 +1,101 @@
+"""Confirmation: which schedules are trained again, which are picked, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from played_verification import compared, gains, searched, verified
+from verified_runs import copy
+
+from dipstage.errors import InputError
+from search import Run
+from search.cli import main
+from search.execution.view import Quiet
+from search.verification.confirmation import (
+    Confirmation,
+    best_schedules,
+    confirmed,
+    confirmed_candidates,
+)
+from search.verification.drive import confirm
+from search.verification.parts import CONFIRMATION
+from search.verification.plan import Request, begin, comparison, new_plan
+
+IMAGES = tuple(f"skimage:{name}" for name in ("coins", "moon", "grass", "page", "gravel", "brick"))
+
+
+def confirm_played(run: Run, **found: tuple[float, int]) -> Confirmation:
+    """A confirmation on six pictures and two seeds; schedules are above plain DIP by these."""
+    experiment = comparison(run, CONFIRMATION, images=list(IMAGES), seeds=[2, 3])
+    compared(run, CONFIRMATION, experiment, confirmed_candidates(run, 8), gains(**found))
+    confirmation = Confirmation.open(run)
+    assert confirmation is not None
+    return confirmation
+
+
+@pytest.mark.long
+def test_the_front_goes_first_and_is_filled_up_by_the_next(tmp_path: Path) -> None:
+    records = searched(tmp_path).records()
+    assert [t.number for t in best_schedules(records, 8)] == [5, 2, 3]
+    assert [t.number for t in best_schedules(records, 2)] == [5, 2]
+
+
+@pytest.mark.long
+def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
+    tmp_path: Path,
+) -> None:
+    run = searched(tmp_path)
+    assert confirmed(run) is None
+    found = confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    assert confirmed(run) == {"time": "2", "psnr": "3"}
+    assert found.success.startswith("of 3 schedules, 2 have a higher mean max PSNR_GT than plain")
+    plan = new_plan(run, Request(images=("skimage:text",)))
+    assert plan.declared is not None
+    assert [(c.trial, c.endpoint) for c in plan.declared.claims] == [(2, "time"), (3, "psnr")]
+    with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
+        begin(run, Request(images=("skimage:coins",)))
+
+
+@pytest.mark.long
+def test_a_schedule_that_is_only_lower_or_slower_is_not_picked(tmp_path: Path) -> None:
+    found = confirm_played(
+        searched(tmp_path), trial_5=(-0.5, -5), trial_2=(-0.5, 5), trial_3=(-0.4, 8)
+    )
+    assert found.pick("time") is None
+    assert [c.schedule for c in [found.pick("psnr")] if c] == ["trial 5"]
+
+
+@pytest.mark.long
+def test_too_few_or_seen_pictures_and_a_late_confirmation_are_refused(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    with pytest.raises(InputError, match=r"--images must name at least 6 pictures .*, got 2"):
+        confirm(run, IMAGES[:2], view=Quiet())
+    seen = ("skimage:camera", *IMAGES)
+    with pytest.raises(InputError, match="has seen pictures skimage:camera"):
+        confirm(run, seen, view=Quiet())
+    with pytest.raises(InputError, match="has seen seeds 1"):
+        confirm(run, IMAGES, (1, 7), view=Quiet())
+    verified(run, gains())
+    with pytest.raises(InputError, match="a verification already: a confirmation comes before"):
+        confirm(run, IMAGES, view=Quiet())
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_confirmation_is_trained_shown_and_not_trained_twice(
+    searched: Run, tmp_path: Path
+) -> None:
+    run = copy(searched, tmp_path)
+    command = ["confirm", "tiny", "--runs-dir", str(tmp_path)]
+    given = [word for name in ("brick", "chelsea", "coffee", "hubble", "ihc", "rocket")
+             for word in ("--images", f"skimage:{name}")]  # fmt: skip
+    done = CliRunner().invoke(main, [*command, *given, "--seeds", "1"])
+    assert done.exit_code == 0, done.output
+    assert "schedules, " in done.output
+    assert "to be verified as faster: " in done.output
+    confirmation = Confirmation.open(run)
+    assert confirmation is not None
+    before = sorted(path.stat().st_mtime_ns for path in run.folder.rglob("*.npz"))
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert before == sorted(path.stat().st_mtime_ns for path in run.folder.rglob("*.npz"))
+    other = CliRunner().invoke(main, [*command, "--images", "skimage:brick"])
+    assert "has a confirmation on other pictures" in other.output
