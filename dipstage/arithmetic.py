@@ -163,7 +163,10 @@ class CompiledNetwork:
     ) -> None:
         """Take over `fresh`, which has the initial weights; `shape` is that of its input."""
         layers = tuple(tuple(p.shape) for p in fresh.parameters())
-        self._key = (layers, tuple(shape), arithmetic, str(device), torch.get_num_threads())
+        upsampling = fresh.body.upsampling
+        self._key = (
+            layers, upsampling, tuple(shape), arithmetic, str(device), torch.get_num_threads(),
+        )  # fmt: skip
         known = _compiled.pop(self._key, None)
         if known is None:
             _keep_compiled_code()

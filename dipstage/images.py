@@ -6,7 +6,8 @@ import glob
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.errors import InputError
-from dipstage.picture_files import decode, other_type
+from dipstage.picture_files import Source, decode
 from dipstage.settings import SSIM_WINDOW
 
 if TYPE_CHECKING:
@@ -56,11 +57,13 @@ class Picture:
         name: The name that was asked for: a path, or `skimage:NAME`.
         pixels: (C, H, W) float32 in [0, 1]; C is 1 or 3.
         notices: Sentences that say what loading changed, such as a dropped transparency.
+        source: What the file holds; None for pixels that come from no file.
     """
 
     name: str
     pixels: Pixels
     notices: tuple[str, ...] = ()
+    source: Source | None = None
 
     @property
     def digest(self) -> str:
@@ -84,6 +87,20 @@ class Picture:
         whole = self.name.encode(errors="backslashreplace")
         return f"{start}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the picture was taken for, as plain data for people and JSON."""
+        channels, height, width = self.pixels.shape
+        file = {} if self.source is None else asdict(self.source)
+        return {
+            "name": self.name,
+            **file,
+            "used_channels": channels,
+            "used_width": width,
+            "used_height": height,
+            "digest": self.digest,
+            "notices": list(self.notices),
+        }
+
     def tensor(self) -> Tensor:
         """Return the pixels as a tensor.
 
@@ -95,29 +112,72 @@ class Picture:
         return torch.from_numpy(np.ascontiguousarray(self.pixels))[None]
 
 
+def split_options(name: str) -> tuple[str, dict[str, int]]:
+    """Split options such as `#page=2#bits=12` from the name of a picture file.
+
+    A file whose own name ends like that has no options.
+
+    Raises:
+        InputError: An option is unknown, is given twice or is not a whole number above 0.
+    """
+    parts = name.split("#")
+    cuts = range(len(parts), 0, -1)
+    cut = next((n for n in cuts if os.path.lexists(expand_path("#".join(parts[:n])))), 0)
+    if not cut:  # A pattern, or no file.
+        cut = next((n for n in cuts if n == 1 or not re.match(r"\w+=", parts[n - 1])), 1)
+    path, options = "#".join(parts[:cut]), parts[cut:]
+    found: dict[str, int] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if (
+            key not in ("page", "bits")
+            or key in found
+            or not re.fullmatch("[1-9][0-9]{0,5}", value)
+        ):
+            raise InputError(
+                f"picture {name!r}: #{option} must be one #page=N or one #bits=N, with a whole "
+                "number N above 0"
+            )
+        found[key] = int(value)
+    if found.get("bits", 1) > 16:
+        raise InputError(f"picture {name!r}: #bits must be from 1 to 16")
+    return path, found
+
+
+def expand_path(path: str) -> str:
+    """Replace a leading `~` and variables such as `$HOME`, unless a file has the name itself."""
+    if path.startswith("skimage:") or os.path.lexists(path):
+        return path
+    try:
+        return os.path.expanduser(os.path.expandvars(path))
+    except ValueError:  # No user has a name with NUL.
+        return path
+
+
 def expand(specs: list[str]) -> list[str]:
-    """Replace patterns by the files that match them, sorted.
+    """Replace `~`, `$VARIABLE` and patterns by the files that match them, sorted.
 
     Args:
-        specs: Paths, patterns and `skimage:NAME`.
+        specs: Paths, patterns and `skimage:NAME`. Options behind a pattern apply to each file.
 
     Raises:
         InputError: A pattern matches no file, or more than 1000.
     """
     names: list[str] = []
-    for spec in specs:
-        if spec.startswith("skimage:") or not glob.has_magic(spec) or os.path.lexists(spec):
+    for spec in map(expand_path, specs):
+        path, _ = (spec, {}) if spec.startswith("skimage:") else split_options(spec)
+        if path.startswith("skimage:") or not glob.has_magic(path) or os.path.lexists(path):
             names.append(spec)
             continue
         try:
-            matches = sorted(islice(glob.iglob(spec, recursive=True), _MAX_MATCHES + 1))
+            matches = sorted(islice(glob.iglob(path, recursive=True), _MAX_MATCHES + 1))
         except ValueError as error:  # A pattern that no system call takes: NUL.
             raise InputError(f"pictures {spec!r} cannot be looked for: {error}") from None
         if not matches:
             raise InputError(f"no picture matches {spec!r}: check the pattern")
         if len(matches) > _MAX_MATCHES:
             raise InputError(f"more than {_MAX_MATCHES} pictures match {spec!r}: name fewer")
-        names.extend(matches)
+        names.extend(match + spec[len(path) :] for match in matches)
     return names
 
 
@@ -125,14 +185,16 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
     """Load a ground truth.
 
     Args:
-        name: `skimage:NAME`, or the path of a PNG, JPEG, TIFF or WebP file of 8 or 16 bits.
+        name: `skimage:NAME` for the pixels of scikit-image's `skimage.data.NAME()`, or the path
+            of a PNG, JPEG, TIFF or WebP file of 8 or 16 bits. Behind a path, `#page=N` takes one
+            page or frame, counted from 1, and `#bits=N` states how many bits the values have.
         size: Side in pixels after a centre crop to a square and an anti-aliased resize; a
             multiple of `multiple`, at most the picture's own. None keeps the scale and crops
             the centre to sides that are multiples of `multiple`.
         multiple: 2 ** scales of the network (see `TrainerSettings.multiple`).
 
     Returns:
-        The picture. Transparency is dropped, with a notice.
+        The picture, upright and in sRGB. Notices say what was converted, dropped or cropped.
 
     Raises:
         InputError: The picture cannot be read or does not fit `size` and `multiple`; the message
@@ -141,8 +203,16 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
     """
     if (found := forbidden_in(name)) is not None:
         raise InputError(f"picture {name!r} has {found} in its name: rename it")
-    decoded, notices = decode(name, _path_of(name))
-    pixels = _as_float(name, decoded)
+    if name.startswith("skimage:"):
+        pixels, source = decode(name, _skimage_path(name), as_stored=True)
+    else:
+        path, options = split_options(name)
+        path = expand_path(path)
+        if "$" in path and not os.path.lexists(path):
+            raise InputError(f"picture {name!r} does not exist: check that its variables are set")
+        page, bits = options.get("page"), options.get("bits")
+        pixels, source = decode(name, Path(path), page=page, bits=bits)
+    notices = source.notices
     height, width = pixels.shape[:2]
     if size is None:
         sides = height - height % multiple, width - width % multiple
@@ -150,6 +220,11 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
             raise InputError(
                 f"picture {name!r} is {width} × {height}, smaller than the network's multiple "
                 f"{multiple}: choose a larger picture or fewer scales"
+            )
+        if sides != (height, width):
+            notices += (
+                f"{name}: cropped from {width} × {height} to {sides[1]} × {sides[0]}, multiples "
+                f"of {multiple}",
             )
         pixels = _centre(pixels, *sides)
     else:
@@ -167,12 +242,10 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
             f"at least {SSIM_WINDOW}"
         )
     channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
-    return Picture(name, channels_first, tuple(notices))
+    return Picture(name, channels_first, notices, source)
 
 
-def _path_of(name: str) -> Path:
-    if not name.startswith("skimage:"):
-        return Path(name)
+def _skimage_path(name: str) -> Path:
     key = name.removeprefix("skimage:")
     if key not in SKIMAGE_PICTURES:
         raise InputError(
@@ -181,15 +254,6 @@ def _path_of(name: str) -> Path:
     import skimage
 
     return Path(skimage.__file__).parent / "data" / SKIMAGE_PICTURES[key]
-
-
-def _as_float(name: str, decoded: NDArray[Any]) -> Pixels:
-    pixels = decoded[..., None] if decoded.ndim == 2 else decoded
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.float32)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise other_type(name, pixels.dtype)
-    return (pixels / np.float32(np.iinfo(pixels.dtype).max)).astype(np.float32, copy=False)
 
 
 def _centre(pixels: Pixels, height: int, width: int) -> Pixels:

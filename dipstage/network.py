@@ -54,8 +54,11 @@ def _reflect(x: Tensor, pad: int) -> Tensor:
 class _Scale(nn.Module):
     """One scale: a skip branch, and a branch that goes down, through the next scale, and up."""
 
-    def __init__(self, inputs: int, width: int, skip_channels: int, deeper: _Scale | None) -> None:
+    def __init__(
+        self, inputs: int, width: int, skip_channels: int, upsampling: str, deeper: _Scale | None
+    ) -> None:
         super().__init__()
+        self.upsampling = upsampling
         self.skip = _Block(inputs, skip_channels, 1) if skip_channels else None
         self.down = nn.Sequential(_Block(inputs, width, 3, stride=2), _Block(width, width, 3))
         self.deeper = deeper
@@ -66,7 +69,10 @@ class _Scale(nn.Module):
         y = self.down(x)
         if self.deeper is not None:
             y = self.deeper(y.to(self.deeper.dtype)).to(y.dtype)
-        y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
+        if self.upsampling == "nearest":
+            y = F.interpolate(y, scale_factor=2, mode="nearest")
+        else:
+            y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
         if self.skip is not None:
             y = torch.cat([self.skip(x), y], dim=1)
         z: Tensor = self.up(self.norm(y))
@@ -96,6 +102,7 @@ class SkipNetwork(nn.Module):
         scales: How often the picture is halved, at least 1.
         skip_channels: Channels of each skip connection; 0 for none.
         input_depth: Channels of the input.
+        upsampling: Interpolation between scales, `bilinear` or `nearest`.
         generator: Source of the initial weights.
     """
 
@@ -107,12 +114,14 @@ class SkipNetwork(nn.Module):
         scales: int = 5,
         skip_channels: int = 4,
         input_depth: int = 32,
+        upsampling: str = "bilinear",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         body: _Scale | None = None
         for depth in reversed(range(scales)):
-            body = _Scale(width if depth else input_depth, width, skip_channels, body)
+            inputs = width if depth else input_depth
+            body = _Scale(inputs, width, skip_channels, upsampling, body)
         assert body is not None
         self.body = body
         self.head = _conv(width, output_channels, 1)
@@ -148,8 +157,3 @@ def _initialise(conv: nn.Conv2d, generator: torch.Generator) -> None:
     nn.init.uniform_(conv.weight, -bound, bound, generator=generator)
     if conv.bias is not None:
         nn.init.uniform_(conv.bias, -bound, bound, generator=generator)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())

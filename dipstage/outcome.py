@@ -115,6 +115,8 @@ class Outcome:
 
     Args:
         stop: Why the run ended.
+        observation_psnr_gt_db: PSNR of the observation itself against the ground truth; infinite
+            if they are equal.
         raw: Scores of the raw output; None if the loss of the first iteration was not finite.
         smoothed: Scores of the smoothed output; None likewise.
         iterations: Iterations that were run.
@@ -129,6 +131,7 @@ class Outcome:
     """
 
     stop: Stop
+    observation_psnr_gt_db: float
     raw: Scores | None
     smoothed: Scores | None
     iterations: int

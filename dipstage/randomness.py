@@ -22,6 +22,7 @@ class Stream(IntEnum):
     INPUT_NOISE = 3
     STAGE_NOISE = 4
     FRESH_STAGE_NOISE = 5
+    MASK = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ class TrainerSettings:
     skip_channels: int = _setting(
         4, _NOT_NEGATIVE, MAX_CHANNELS, help="Channels of the skip connection of each scale."
     )
+    upsampling: Literal["bilinear", "nearest"] = _setting(
+        "bilinear", help="Interpolation between scales. The official inpainting uses `nearest`."
+    )
     input_depth: int = _setting(
         32, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the network's fixed random input."
     )

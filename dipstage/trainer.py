@@ -23,6 +23,8 @@ from dipstage.schedules import Schedule
 from dipstage.settings import SSIM_WINDOW, TrainerSettings
 from dipstage.stage_targets import Targets
 from dipstage.stopping import OUTPUTS, LastStage, Output, StoppingRule, VarianceMinimum
+from dipstage.tasks.denoise import Denoising, with_gaussian_noise
+from dipstage.tasks.problem import Problem
 from dipstage.variance import MovingVariance, Variance, WindowedVariance
 
 BLOCK = 10
@@ -56,13 +58,11 @@ def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
     Returns:
         (1, C, H, W) float32 in [0, 1].
     """
-    generator = streams.generator(Stream.OBSERVATION)
-    noise = torch.randn(ground_truth.shape, generator=generator)
-    return (ground_truth + sigma_255 / 255 * noise).clamp(0, 1)
+    return with_gaussian_noise(ground_truth, sigma_255, streams).clamp(0, 1)
 
 
 def fit(
-    observation: Tensor,
+    observation: Tensor | Problem,
     ground_truth: Tensor,
     schedule: Schedule,
     settings: TrainerSettings,
@@ -80,7 +80,8 @@ def fit(
     iteration to the next within a stage, the weights return to those of the iteration before.
 
     Args:
-        observation: (1, C, H, W) float32 in [0, 1]; H and W are multiples of
+        observation: A noisy picture, (1, C, H, W) float32 in [0, 1], or the problem of another
+            task (see `dipstage.tasks`). H and W of the picture are multiples of
             2 ** settings.scales and at least 11.
         ground_truth: (1, C, H, W) float32 in [0, 1]. It only scores the outputs; among stopping
             rules, `OraclePeak` alone reads it.
@@ -100,11 +101,12 @@ def fit(
         InputError: Shapes do not fit, or `settings.compile` is `on` and there is no compiler.
     """
     settings = schedule.recipe.applied_to(settings)
-    _check_shapes(observation, ground_truth, settings)
+    problem = Denoising(observation) if isinstance(observation, Tensor) else observation
+    _check_shapes(problem, ground_truth, settings)
     stopping = stopping or settings.stopping("raw")
     device = torch.device(device)
     started = time.perf_counter()
-    run = _Run(observation, ground_truth, schedule, settings, streams, device, stopping)
+    run = _Run(problem, ground_truth, schedule, settings, streams, device, stopping)
     try:
         stop = run.train(progress)
         trace, best = run.finish()
@@ -113,6 +115,7 @@ def fit(
     scores = {output: score(trace, output, stopping.patience) for output in OUTPUTS if run.length}
     return Outcome(
         stop=stop,
+        observation_psnr_gt_db=float(psnr_db(mse(problem.picture, ground_truth))),
         raw=scores.get("raw"),
         smoothed=scores.get("smoothed"),
         iterations=run.length,
@@ -152,7 +155,7 @@ class _Run:
 
     def __init__(
         self,
-        observation: Tensor,
+        problem: Problem,
         ground_truth: Tensor,
         schedule: Schedule,
         settings: TrainerSettings,
@@ -161,15 +164,16 @@ class _Run:
         stopping: StoppingRule,
     ) -> None:
         self.schedule, self.settings, self.device = schedule, settings, device
-        self.stopping = stopping
-        self.observation, self.truth = observation.to(device), ground_truth.to(device)
-        height, width = observation.shape[-2:]
+        self.stopping, self.problem = stopping, problem
+        self.observation, self.truth = problem.observation.to(device), ground_truth.to(device)
+        height, width = ground_truth.shape[-2:]
         network = SkipNetwork(
-            output_channels=observation.shape[1],
+            output_channels=ground_truth.shape[1],
             width=settings.width,
             scales=settings.scales,
             skip_channels=settings.skip_channels,
             input_depth=settings.input_depth,
+            upsampling=settings.upsampling,
             generator=streams.generator(Stream.WEIGHTS),
         )
         self.arithmetic = choose(settings, device, height, width)
@@ -190,7 +194,7 @@ class _Run:
 
         self.targets = Targets(self.observation, schedule, streams)
         self.length = 0
-        self.smoothed = torch.zeros_like(self.observation)
+        self.smoothed = torch.zeros_like(self.truth)
         self.averaged = 0
         self.variances: dict[int, Variance] = {_EMV: MovingVariance()}
         if stopping.windowed:
@@ -198,7 +202,7 @@ class _Run:
         self.good_weights = self.weights.detach().clone()
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
         self.best = torch.full((2,), -torch.inf, device=device)
-        self.best_pictures = torch.zeros((2, *observation.shape[1:]), device=device)
+        self.best_pictures = torch.zeros((2, *ground_truth.shape[1:]), device=device)
         self.block = torch.full((BLOCK, 7), torch.nan, device=device)
         budget = schedule.iterations
         self.scores = np.full((budget, 7), np.nan, np.float32)
@@ -259,7 +263,7 @@ class _Run:
         self.input_noise.normal_(generator=self.input_noise_stream)
         noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
         output = self.network(noisy_input.to(views.dtype, memory_format=views.layout)).contiguous()
-        loss = F.mse_loss(output, target)
+        loss = F.mse_loss(self.problem.measured(output), self.problem.restricted(target))
         loss.backward()  # type: ignore[no-untyped-call]
         views.gather()
         with torch.no_grad():
@@ -288,7 +292,7 @@ class _Run:
         psnr_gt = psnr_db(mse(pictures, self.truth))
         row = self.block[iteration % BLOCK]
         row[_LOSS] = loss
-        row[_PSNR] = psnr_db(mse(pictures, self.observation))
+        row[_PSNR] = psnr_db(mse(self.problem.measured(pictures), self.observation))
         row[_PSNR_GT] = psnr_gt
         for column, variance in self.variances.items():
             row[column] = variance.update(output)
@@ -300,7 +304,8 @@ class _Run:
 
     def _ssim(self, pictures: Tensor) -> Tensor:
         """Return (4,): raw and smoothed against the observation, then against the ground truth."""
-        return torch.cat([ssim(pictures, self.observation), ssim(pictures, self.truth)])
+        measured = self.problem.measured(pictures)
+        return torch.cat([ssim(measured, self.observation), ssim(pictures, self.truth)])
 
     def _progress(self, iteration: int) -> Progress:
         scores = self.scores[: self.length, _PSNR_GT]
@@ -332,10 +337,11 @@ class _Run:
         return Trace(**columns), self.best_pictures.cpu().numpy()
 
 
-def _check_shapes(observation: Tensor, truth: Tensor, settings: TrainerSettings) -> None:
-    shape, multiple = tuple(observation.shape), 2**settings.scales
-    if len(shape) != 4 or shape[0] != 1:
-        raise InputError(f"observation must have the shape (1, C, H, W), got {shape}")
+def _check_shapes(problem: Problem, truth: Tensor, settings: TrainerSettings) -> None:
+    measured, multiple = tuple(problem.observation.shape), 2**settings.scales
+    if len(measured) != 4 or measured[0] != 1:
+        raise InputError(f"observation must have the shape (1, C, H, W), got {measured}")
+    shape = tuple(problem.picture.shape)
     if tuple(truth.shape) != shape:
         raise InputError(
             f"ground_truth must have the observation's shape {shape}, got {tuple(truth.shape)}"
@@ -344,6 +350,11 @@ def _check_shapes(observation: Tensor, truth: Tensor, settings: TrainerSettings)
         raise InputError(
             f"sides must be multiples of {multiple} (2 ** scales) and at least {SSIM_WINDOW}, "
             f"got {shape[2]} × {shape[3]}"
+        )
+    if any(side < SSIM_WINDOW for side in measured[2:]):
+        raise InputError(
+            f"the observation is {measured[2]} × {measured[3]}: SSIM needs sides of at least "
+            f"{SSIM_WINDOW}"
         )
 
 

@@ -279,15 +279,8 @@ def resume(
     """
     from search.execution import driver
 
-    return Run.of(
-        driver.resume(
-            name,
-            trials=trials,
-            runs_dir=runs_dir,
-            storage=storage,
-            address=address,
-            view=view,
-            experiment=experiment,
-            accept_changes=accept_changes,
-        )
-    )
+    run = driver.drive(
+        RunRecord.open(name, runs_dir, storage), trials=trials, address=address, view=view,
+        given=experiment, accept_changes=accept_changes,
+    )  # fmt: skip
+    return Run.of(run)

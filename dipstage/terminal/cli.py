@@ -15,11 +15,13 @@ from dipstage.terminal.console import Commands, make_console, table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
     from dipstage.documents.schedule_file import ScheduleFile
+    from dipstage.images import Picture
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
-    from dipstage.settings import EmaRestart, TrainerSettings
+    from dipstage.settings import EmaRestart
     from dipstage.stopping import Output
 
 
@@ -155,20 +157,30 @@ def run(
             f"scales {settings.scales}, learning rate {settings.learning_rate:g}, sigma {sigma:g}",
             markup=False,
         )
-    outcome = _train(
-        console,
-        image,
-        size,
-        sigma,
-        seed,
-        schedule,
-        settings,
-        oracle_stop,
-        threads,
-        device,
-        output,
-        schedule_name,
-    )
+    from dipstage.images import load_picture
+
+    picture = load_picture(image, size=size, multiple=settings.multiple)
+    for notice in picture.notices:
+        console.print(f"notice: {notice}", markup=False)
+    device = _choose_device(device)
+    folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
+
+    from dipstage.randomness import Streams
+    from dipstage.terminal.display import ProgressBar
+    from dipstage.trainer import fit, observe
+
+    truth = picture.tensor()
+    _use_threads(threads, truth.shape[-1] * truth.shape[-2])
+    streams = Streams(picture.digest, seed)
+    observation = observe(truth, sigma, streams)
+    rule = settings.stopping(oracle_stop or "raw")
+    with ProgressBar(console, schedule.iterations) as bar:
+        outcome = fit(
+            observation, truth, schedule, settings, streams,
+            stopping=rule, device=device, progress=bar.update,
+        )  # fmt: skip
+    title = f"{picture.label}, {schedule_name}, seed {seed}"
+    _write_results(folder, picture, observation, outcome, schedule, title, console)
     if outcome.stop == "diverged":
         click.echo(
             f"dipstage: the loss was no longer finite after {outcome.iterations} iterations: "
@@ -178,50 +190,15 @@ def run(
         raise SystemExit(1)
 
 
-def _train(
-    console: Console,
-    image: str,
-    size: int | None,
-    sigma: float,
-    seed: int,
-    schedule: Schedule,
-    settings: TrainerSettings,
-    oracle_stop: Output | None,
-    threads: int | None,
-    device: str,
-    output: Path | None,
-    schedule_name: str,
-) -> Outcome:
-    from dipstage.images import load_picture, save_png
-
-    picture = load_picture(image, size=size, multiple=settings.multiple)
-    for notice in picture.notices:
-        console.print(f"notice: {notice}", markup=False)
-    device = _choose_device(device)
-    folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
-
-    from dipstage.randomness import Streams
-    from dipstage.terminal.display import ProgressBar, outcome_table
-    from dipstage.terminal.plots import plot_curves, save_figure
-    from dipstage.trainer import fit, observe
-
-    truth = picture.tensor()
-    _use_threads(threads, truth.shape[-1] * truth.shape[-2])
-    streams = Streams(picture.digest, seed)
-    observation = observe(truth, sigma, streams)
-    with ProgressBar(console, schedule.iterations) as bar:
-        outcome = fit(
-            observation,
-            truth,
-            schedule,
-            settings,
-            streams,
-            stopping=settings.stopping(oracle_stop or "raw"),
-            device=device,
-            progress=bar.update,
-        )
-
+def _write_results(
+    folder: Path, picture: Picture, observation: Tensor, outcome: Outcome, schedule: Schedule,
+    title: str, console: Console,
+) -> None:  # fmt: skip
+    """Write the files of a run, and print its scores."""
     from dipstage.documents.whole_files import write_whole
+    from dipstage.images import save_png
+    from dipstage.terminal.display import outcome_table
+    from dipstage.terminal.plots import plot_curves, save_figure
 
     write_whole(folder / "curves.csv", outcome.trace.csv())
     save_png(folder / "ground_truth.png", picture.pixels)
@@ -234,7 +211,6 @@ def _train(
     else:
         save_png(folder / "best_raw.png", outcome.best_raw)
         save_png(folder / "best_smoothed.png", outcome.best_smoothed)
-        title = f"{picture.label}, {schedule_name}, seed {seed}"
         save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")
         console.print(outcome_table(outcome))
     console.print(
@@ -244,7 +220,6 @@ def _train(
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
-    return outcome
 
 
 def _load(
@@ -315,6 +290,55 @@ def _choose_device(name: str) -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
     return name
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
+@click.option("--size", type=int, help="As in dipstage run [default: keep].")
+@click.option(
+    "--scales",
+    type=click.IntRange(1, 8),
+    help="Scales of the network, which decide the crop [default: 5].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json: bool) -> None:
+    """Show what each IMAGE is taken for: size, colours, range, profile, crop and notices.
+
+    IMAGE is a PNG, JPEG, TIFF or WebP file, a pattern, or skimage:NAME.
+    """
+    from dipstage.images import expand, load_picture
+    from dipstage.settings import TrainerSettings
+
+    multiple = TrainerSettings().multiple if scales is None else 2**scales
+    console = make_console()
+    refused = []
+    facts: list[dict[str, Any]] = []
+    for image in images:
+        try:
+            facts += [
+                load_picture(name, size=size, multiple=multiple).facts() for name in expand([image])
+            ]
+        except InputError as error:
+            refused.append(str(error))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    for each in [] if as_json else facts:
+        rows = [
+            ["file", "{format}, {width} × {height}, page {page} of {pages}"],
+            ["values", "{colours}, {bits} bits, from {lowest} to {highest}"],
+            ["profile", "{profile}"],
+            ["orientation", "{orientation}"],
+            ["used as", "{used_width} × {used_height}, channels: {used_channels}"],
+            ["digest", "{digest}"],
+        ]
+        words = {**each, "profile": each["profile"] or "none, taken as sRGB"}
+        cells = [[head, text.format_map(words)] for head, text in rows]
+        cells += [["notice", notice] for notice in each["notices"]]
+        console.print(table(["", each["name"]], cells, left=(0, 1)))
+    for sentence in refused:
+        click.echo(f"dipstage: {sentence}", err=True)
+    if refused:
+        raise SystemExit(2)
 
 
 @main.command()

@@ -30,12 +30,9 @@ class Commands(click.Group):
         try:
             with _former_names_as_notices(), terminable():
                 return super().invoke(context)
-        except InputError as error:
+        except (InputError, WorkError) as error:
             click.echo(f"{context.info_name}: {error}", err=True)
-            context.exit(2)
-        except WorkError as error:
-            click.echo(f"{context.info_name}: {error}", err=True)
-            context.exit(1)
+            context.exit(2 if isinstance(error, InputError) else 1)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # The reader closed the pipe; click handles it.

@@ -62,14 +62,6 @@ class Importance:
         return words
 
 
-def importances(run: RunRecord) -> dict[str, dict[str, float]]:
-    """Return the importance of each parameter for max_psnr_gt_db and for steps, highest first.
-
-    Empty if too few trials have ended; `importance_of` gives the reason and what is left out.
-    """
-    return importance_of(run).values
-
-
 def importance_of(run: RunRecord) -> Importance:
     """Return the importances with the number of trials used and the parameters left out."""
     sampled = _sampled(run)

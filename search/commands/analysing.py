@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,19 +15,20 @@ from dipstage.terminal.console import make_console
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
-    explaining_write_errors,
     file_option,
     front_and_candidates,
     run_options,
     runs_dir_flag,
     runs_dir_option,
     storage_option,
-    write_csv,
+    write_figure,
     write_rows,
 )
 from search.store.paths import verification_path
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from search.store.run import RunRecord
 
 
@@ -127,7 +129,7 @@ def trials(
     name: str, csv_file: Path | None, replicates: bool, storage: str | None, runs_dir: Path
 ) -> None:
     """List every trial as a row."""
-    from search.analysis.trial_rows import replicate_rows
+    from search.analysis.trial_rows import replicate_rows, row
     from search.store.run import RunRecord
     from search.terminal.tables import trials_table
 
@@ -136,14 +138,14 @@ def trials(
         if csv_file is None:
             raise InputError("--replicates needs a file: name one with --csv FILE")
         rows = [
-            {"run": each.name, **row}
+            {"run": each.name, **cells}
             for each in (run, *_verification_parts(run))
             for trial in each.records()
-            for row in replicate_rows(trial)
+            for cells in replicate_rows(trial)
         ]
         write_rows(rows, csv_file)
     elif csv_file is not None:
-        write_csv(run, csv_file, front_only=False)
+        write_rows([row(trial, run.objective) for trial in run.records()], csv_file)
     else:
         make_console().print(trials_table(run))
 
@@ -173,39 +175,43 @@ def pareto(
     from search.store.run import RunRecord
 
     run = RunRecord.open(name, runs_dir, storage)
+    from search import plots
     from search.analysis.front import front_of
+    from search.terminal.tables import print_findings
 
     if not front_of(run.records()):
         raise InputError(f"run {name!r} has no complete trial yet")
-    _check_plot_name(plot_file)
+    check_suffix(plot_file, "--plot")
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
         return
+    _deliver(
+        front_and_candidates(run), as_json, csv_file, plot_file,
+        lambda: print_findings(run, make_console().print), lambda: plots.plot_front(run),
+    )  # fmt: skip
+
+
+def _deliver(
+    rows: list[dict[str, Any]], as_json: bool, csv_file: Path | None, plot_file: Path | None,
+    show: Callable[[], None], draw: Callable[[], Figure],
+) -> None:  # fmt: skip
+    """Write the files that were asked for; without any, print rows as JSON or show tables."""
     if as_json:
-        click.echo(json.dumps(front_and_candidates(run), indent=2))
+        click.echo(json.dumps(rows, indent=2))
     elif csv_file is None and plot_file is None:
-        from search.terminal.tables import print_findings
-
-        print_findings(run, make_console().print)
+        show()
     if csv_file is not None:
-        write_csv(run, csv_file, front_only=True)
+        write_rows(rows, csv_file)
     if plot_file is not None:
-        from dipstage.terminal.plots import save_figure
-        from search.plots import plot_front
-
-        with explaining_write_errors(plot_file):
-            save_figure(plot_front(run), plot_file)
-
-
-def _check_plot_name(plot_file: Path | None) -> None:
-    if plot_file is not None:
-        check_suffix(plot_file, "--plot")
+        write_figure(draw(), plot_file)
 
 
 def _best_for_budget(
     run: RunRecord, budget: int, as_json: bool, csv_file: Path | None, plot_file: Path | None
 ) -> None:
+    from search import plots
     from search.analysis.best_so_far import rank_by_budget
+    from search.terminal.tables import budget_table
 
     ranked = rank_by_budget(run, budget)
     rows = [
@@ -219,24 +225,17 @@ def _best_for_budget(
         }
         for trial, measure in ranked
     ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    elif csv_file is None and plot_file is None:
-        from search.terminal.tables import budget_table
 
+    def show() -> None:
         make_console().print(budget_table(run, budget, ranked))
         best = ranked[0][0]
         click.echo(
             f"best for {budget} iterations: {best.name}; export it with --pick {best.number}"
         )
-    if csv_file is not None:
-        write_rows(rows, csv_file)
-    if plot_file is not None:
-        from dipstage.terminal.plots import save_figure
-        from search.plots import plot_attainment
 
-        with explaining_write_errors(plot_file):
-            save_figure(plot_attainment(run, ranked, budget), plot_file)
+    _deliver(
+        rows, as_json, csv_file, plot_file, show, lambda: plots.plot_attainment(run, ranked, budget)
+    )
 
 
 @click.command()
@@ -264,16 +263,11 @@ def compare(
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
     check_comparable(runs)
-    _check_plot_name(plot_file)
-    if csv_file is None and plot_file is None:
-        print_comparison(runs, make_console().print)
-    if csv_file is not None:
-        write_rows(comparison_rows(runs), csv_file)
-    if plot_file is not None:
-        from dipstage.terminal.plots import save_figure
-
-        with explaining_write_errors(plot_file):
-            save_figure(plot_comparison(runs), plot_file)
+    check_suffix(plot_file, "--plot")
+    _deliver(
+        comparison_rows(runs), False, csv_file, plot_file,
+        lambda: print_comparison(runs, make_console().print), lambda: plot_comparison(runs),
+    )  # fmt: skip
 
 
 @click.command()
@@ -284,14 +278,11 @@ def compare(
     metavar="knee|psnr|steps|NUMBER",
     help="The knee of the front, its highest PSNR, its fewest steps, or a trial's number.",
 )
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File to write [default: best.yaml in the run's folder].",
-)
+@file_option("--output", "File to write [default: best.yaml in the run's folder].")
 @run_options
-def export(name: str, pick: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
+def export(
+    name: str, pick: str, output_file: Path | None, storage: str | None, runs_dir: Path
+) -> None:
     """Write the schedule of a trial to a file that dipstage run can train with.
 
     In a verified run, schedules that were shown to be better than plain DIP are preferred, then
@@ -303,5 +294,5 @@ def export(name: str, pick: str, output: Path | None, storage: str | None, runs_
 
     run = RunRecord.open(name, runs_dir, storage)
     choice = choose(run, pick)
-    path = export_choice(run, choice, output)
+    path = export_choice(run, choice, output_file)
     click.echo(f"{choice.trial.name} written to {path}; {choice.note}")

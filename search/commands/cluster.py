@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.commands.shared import accept_changes_option, runs_dir_flag, runs_dir_option
+from search.commands.shared import (
+    accept_changes_option,
+    experiment_options,
+    runs_dir_flag,
+    runs_dir_option,
+)
 from search.store.paths import run_folder
 
 if TYPE_CHECKING:
@@ -31,18 +36,7 @@ cluster_option = click.option(
 
 
 @click.command()
-@click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the run [default: the name in the experiment].")
-@click.option(
-    "--trials", type=int, help="Number of schedules to sample, not counting the candidates."
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the experiment. Can be repeated.",
-)
+@experiment_options
 @click.option("--resume", is_flag=True, help="Continue the run of that name on the cluster.")
 @accept_changes_option
 @click.option(

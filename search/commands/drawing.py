@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dipstage.errors import InputError
-from search.commands.shared import explaining_write_errors, run_options
+from search.commands.shared import file_option, run_options, write_figure
 
 if TYPE_CHECKING:
     from search.plots import Plot
@@ -33,13 +32,7 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 @click.argument(
     "figure", type=click.Choice(["front", "curves", "schedules", "importance", "attainment"])
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File to write: .svg, .pdf or .png.",
-)
+@file_option("--output", "File to write: .svg, .pdf or .png.", required=True)
 @click.option(
     "--style",
     type=click.Choice(["screen", "paper"]),
@@ -85,7 +78,7 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 def plot(
     name: str,
     figure: str,
-    output: Path,
+    output_file: Path,
     style: str,
     storage: str | None,
     runs_dir: Path,
@@ -97,7 +90,7 @@ def plot(
     The command prints a caption. The same run always gives the same file, byte for byte.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    check_suffix(output, "--output")
+    check_suffix(output_file, "--output")
     for key in given:
         if figure not in _FIGURES_OF_OPTION[key]:
             option = _OPTION_NAMES.get(key, f"--{key}")
@@ -111,61 +104,30 @@ def plot(
 
     if not front_of(run.records()):
         raise InputError(f"run {name!r} has no complete trial yet")
-    drawn = _FIGURES[figure](run, style, given)
-    from dipstage.terminal.plots import save_figure
-
-    with explaining_write_errors(output):
-        save_figure(drawn, output)
-    click.echo(f"{output} written: {drawn.caption}")
+    drawn = _draw(run, figure, style, given)
+    write_figure(drawn, output_file)
+    click.echo(f"{output_file} written: {drawn.caption}")
 
 
-def check_suffix(path: Path, option: str) -> None:
-    """Raise InputError unless the file has the suffix of a known format."""
-    if path.suffix.lower() not in SUFFIXES:
+def check_suffix(path: Path | None, option: str) -> None:
+    """Raise InputError if a file was asked for and its suffix is not that of a known format."""
+    if path is not None and path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{option} must end in .png, .svg or .pdf, got {path.name!r}")
 
 
-def _front(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
-    from search.plots import plot_front
-
-    return plot_front(run, style, **given)
-
-
-def _curves(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
-    from search.plots import plot_curves
-
-    output, errors = given.get("curves_of"), given.get("errors", "paired")
-    return plot_curves(run, _trials(run, given), output, style, errors, given.get("from_db"))
-
-
-def _schedules(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
-    from search.plots import plot_schedules
-
-    return plot_schedules(run, _trials(run, given), given.get("level", "stage"), style)
-
-
-def _importance(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
-    from search.plots import plot_importance
-
-    return plot_importance(run, style)
-
-
-def _attainment(run: RunRecord, style: Any, given: dict[str, Any]) -> Plot:
-    from search.plots import plot_attainment
-
-    return plot_attainment(run, budget=given.get("budget"), style=style)
-
-
-def _trials(run: RunRecord, given: dict[str, Any]) -> list[str]:
+def _draw(run: RunRecord, figure: str, style: Any, given: dict[str, Any]) -> Plot:
+    from search import plots
     from search.plots.chosen import split_names
 
-    return split_names(run, given["trials"]) if "trials" in given else []
-
-
-_FIGURES: dict[str, Callable[[RunRecord, Any, dict[str, Any]], Plot]] = {
-    "front": _front,
-    "curves": _curves,
-    "schedules": _schedules,
-    "importance": _importance,
-    "attainment": _attainment,
-}
+    names = split_names(run, given.pop("trials")) if "trials" in given else []
+    match figure:
+        case "front":
+            return plots.plot_front(run, style, **given)
+        case "curves":
+            return plots.plot_curves(run, names, given.pop("curves_of", None), style, **given)
+        case "schedules":
+            return plots.plot_schedules(run, names, style=style, **given)
+        case "importance":
+            return plots.plot_importance(run, style)
+        case _:
+            return plots.plot_attainment(run, style=style, **given)

@@ -17,11 +17,12 @@ from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
     address_option,
+    experiment_options,
+    front_and_candidates,
     run_options,
     runs_dir_flag,
     runs_dir_option,
     storage_option,
-    write_csv,
     write_rows,
 )
 
@@ -34,20 +35,9 @@ N = TypeVar("N", int, float)
 
 
 @click.command()
-@click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the run [default: the name in the experiment].")
-@click.option(
-    "--trials", type=int, help="Number of schedules to sample, not counting the candidates."
-)
+@experiment_options
 @click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the experiment, for example trainer.iterations=300. Can be repeated.",
-)
 @address_option
 @storage_option
 @runs_dir_option
@@ -113,11 +103,12 @@ def resume(
     given = None if experiment is None else load_experiment(experiment)
 
     def start(view: View) -> RunRecord:
-        from search.execution.driver import resume as resume_search
+        from search.execution.driver import drive
+        from search.store.run import RunRecord
 
-        return resume_search(
-            name, trials=trials, runs_dir=runs_dir, storage=storage, address=address, view=view,
-            experiment=given, accept_changes=accept_changes,
+        return drive(
+            RunRecord.open(name, runs_dir, storage), trials=trials, address=address, view=view,
+            given=given, accept_changes=accept_changes,
         )  # fmt: skip
 
     _run_search(start, name, runs_dir)
@@ -172,7 +163,7 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
         click.echo("dipsearch: no trial is complete", err=True)
         raise SystemExit(1)
     print_findings(run, console.print)
-    write_csv(run, run.folder / "pareto.csv", front_only=True)
+    write_rows(front_and_candidates(run), run.folder / "pareto.csv")
     # The figure comes last: if it fails, the schedule is written already.
     best = export_choice(run, choose(run, "knee"))
     save_figure(plot_front(run), run.folder / "front.png")

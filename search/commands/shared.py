@@ -14,6 +14,8 @@ import click
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from search.store.run import RunRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +61,29 @@ address_option = click.option(
 )
 
 
+_EXPERIMENT_OPTIONS = (
+    click.option("--name", help="Name of the run [default: the name in the experiment]."),
+    click.option(
+        "--trials", type=int, help="Number of schedules to sample, not counting the candidates."
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a key of the experiment, for example trainer.iterations=300. Can be "
+        "repeated.",
+    ),
+)
+
+
+def experiment_options(command: F) -> F:
+    """Add the argument and the options of the commands that start the search of an experiment."""
+    for option in reversed(_EXPERIMENT_OPTIONS):
+        command = option(command)
+    return click.argument("experiment", type=click.Path(path_type=Path))(command)
+
+
 accept_changes_option = click.option(
     "--accept-changes",
     is_flag=True,
@@ -67,13 +92,14 @@ accept_changes_option = click.option(
 )
 
 
-def file_option(name: str, words: str) -> Callable[[F], F]:
+def file_option(name: str, words: str, *, required: bool = False) -> Callable[[F], F]:
     """Make an option for a file to write. The value of `--csv` is passed as `csv_file`."""
     return click.option(
         name,
         f"{name.removeprefix('--')}_file",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
+        required=required,
         help=words,
     )
 
@@ -99,16 +125,6 @@ def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
     ]
 
 
-def write_csv(run: RunRecord, path: Path, *, front_only: bool) -> None:
-    """Write all trials of a run, or its front and candidates."""
-    from search.analysis.trial_rows import row
-
-    rows = (
-        front_and_candidates(run) if front_only else [row(t, run.objective) for t in run.records()]
-    )
-    write_rows(rows, path)
-
-
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     """Write rows as CSV, completely or not at all. A name that ends in `.gz` is compressed."""
     import csv
@@ -127,6 +143,14 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
             write_whole(path, gzip.compress(text.getvalue().encode(), mtime=0))
         else:
             write_whole(path, text.getvalue())
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, completely or not at all."""
+    from dipstage.terminal.plots import save_figure
+
+    with explaining_write_errors(path):
+        save_figure(figure, path)
 
 
 @contextlib.contextmanager

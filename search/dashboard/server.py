@@ -94,24 +94,16 @@ def dashboard(run: RunRecord, host: str, port: int | None) -> Iterator[Server]:
             ended.set()
 
 
-@contextmanager
-def _bound(host: str, port: int | None) -> Iterator[Server]:
-    server = None
+def _bound(host: str, port: int | None) -> Server:
     for wanted in (PORT, 0) if port is None else (port,):
         try:
-            server = Server((host, wanted), _Handler)
-            break
+            return Server((host, wanted), _Handler)
         except (OSError, OverflowError) as error:
-            if port is None and wanted:
-                continue
-            raise InputError(
-                f"{host}:{wanted} cannot be listened on: {brief(error)}; choose another --port"
-            ) from None
-    assert server is not None
-    try:
-        yield server
-    finally:
-        server.server_close()
+            if port is not None or not wanted:
+                raise InputError(
+                    f"{host}:{wanted} cannot be listened on: {brief(error)}; choose another --port"
+                ) from None
+    raise AssertionError("the last port is tried or refused")
 
 
 def read_only(app: App, *, local: bool) -> App:

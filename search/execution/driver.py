@@ -1,4 +1,4 @@
-"""The driver: starting a search, going on with one, its checks and its end."""
+"""The driver of a search: it starts or continues a run, checks it and waits for its end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,21 +39,12 @@ def launch(
     address: str | None = None,
     view: View | None = None,
 ) -> RunRecord:
-    """Start a search and wait for its end.
-
-    runs_dir: a folder, or an address on object storage.
-    storage: a database address for Optuna; SQLite in the run's folder where there is none.
-    address: of a running Ray cluster; a local one is started where there is none.
-
-    InputError, before anything starts, for a run that exists and for anything that is wrong with
-    the experiment, its pictures, its candidates or the resources it wants. WorkError if something
-    ends the search before its time; a resume goes on.
-    """
+    """Start a search and wait for its end; see `search.launch`."""
     runs_dir = runs_path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
     if (folder / "experiment.yaml").exists():
         raise InputError(
-            f"run {experiment.name!r} exists in {runs_dir}: go on with it by "
+            f"run {experiment.name!r} exists in {runs_dir}: continue it with "
             f"dipsearch resume {experiment.name}, or choose another --name"
         )
     if folder.exists() and not is_remote(folder):
@@ -74,9 +66,8 @@ def launch(
     with terminable(), ray_cluster(address), terminable():
         resources_of(experiment, can_grow=address is not None)
         create(experiment, folder, storage, digests, candidates)
-        return resume(
-            experiment.name, runs_dir=runs_dir, storage=storage, address=address, view=view
-        )
+        run = RunRecord.open(experiment.name, runs_dir, storage)
+        return drive(run, address=address, view=view)
 
 
 def create(
@@ -87,9 +78,18 @@ def create(
     candidates: list[Candidate],
     name: str | None = None,
 ) -> None:
-    """Make a run that no driver has touched yet: its folder and its study, both or neither.
+    """Create a new run: both its folder and its study, or neither.
 
-    name: of the study, by default the experiment's.
+    Args:
+        experiment: The experiment to run.
+        folder: Folder of the run, which does not exist yet.
+        storage: Address of a database; None means the one in the environment, or else SQLite.
+        digests: SHA-256 of each picture by its label.
+        candidates: Candidates of the experiment.
+        name: Name of the study; by default the experiment's name.
+
+    Raises:
+        InputError: If the folder cannot be written, or if the storage has a study of this name.
     """
     address, name = storage_address(storage), name or experiment.name
 
@@ -109,7 +109,7 @@ def create(
             make_study(opened)
             with _folder_aside(experiment, folder):
                 pass
-            # A study without this mark is a leftover, which the next launch clears away.
+            # The next launch removes a study without this mark as a leftover.
             write(load_study(opened, name), made=True)
         opened.engine.dispose()
     except OSError as error:
@@ -118,9 +118,9 @@ def create(
 
 @contextmanager
 def _folder_aside(experiment: Experiment, folder: Path) -> Iterator[Path]:
-    """A new run's folder, which gets its name at the end of the block; yields where it lies first.
+    """Yield a temporary folder for a new run, which gets its final name at the end of the block.
 
-    On object storage nothing can be renamed; a run is there as soon as its experiment is.
+    On object storage nothing can be renamed. There a run exists once its experiment file does.
     """
     if is_remote(folder):
         yield folder
@@ -136,43 +136,31 @@ def _folder_aside(experiment: Experiment, folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def resume(
-    name: str,
-    *,
-    trials: int | None = None,
-    runs_dir: Path | str = "runs",
-    storage: str | None = None,
-    address: str | None = None,
-    view: View | None = None,
-    experiment: Experiment | None = None,
-    accept_changes: bool = False,
-) -> RunRecord:
-    """Go on with a run, whatever ended it, to `trials` sampled trials; waits for the end.
-
-    experiment: the experiment again, where its pictures have moved.
-    accept_changes: goes on with other resources, racing, sampling or code than the run began with.
-
-    InputError if the run does not exist, if another driver holds it, if a picture or what else
-    gives its numbers their meaning has changed since, or if it already has more trials than
-    `trials`. WorkError as in `launch`.
-    """
-    run = RunRecord.open(name, runs_dir, storage)
-    return drive(
-        run, trials=trials, address=address, view=view or Quiet(),
-        given=experiment, accept_changes=accept_changes,
-    )  # fmt: skip
-
-
 def drive(
     run: RunRecord,
     *,
     trials: int | None = None,
     address: str | None,
-    view: View,
+    view: View | None = None,
     given: Experiment | None = None,
     accept_changes: bool = False,
 ) -> RunRecord:
-    """Be the run's driver until nothing is left to do; see `resume`."""
+    """Drive a run until nothing is left to do; see `search.resume`.
+
+    Args:
+        run: The run to drive.
+        trials: Total number of sampled trials; by default the number last asked for.
+        address: Address of a running Ray cluster; None starts a local one.
+        view: Display of the progress; by default nothing is shown.
+        given: The experiment with new paths, if its pictures have moved.
+        accept_changes: Whether to continue with changed settings or code.
+
+    Raises:
+        InputError: If another driver holds the run, if it already has more trials, or if a picture
+            or a setting that affects its numbers has changed.
+        WorkError: If the search ends early.
+    """
+    view = view or Quiet()
     with leased(run.storage, run.name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes)
         trials = run.trials_wanted if trials is None else trials
@@ -195,7 +183,7 @@ def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, v
         from search.execution.cluster import ray_cluster
         from search.execution.tuning import tune_trials
 
-        # Twice: Ray puts a handler of its own in place when it starts.
+        # Twice, because Ray installs its own signal handler when it starts.
         with terminable(), ray_cluster(address), terminable():
             tune_trials(run, ledger, setting, view, lease, can_grow=address is not None)
 
@@ -210,12 +198,21 @@ def _refuse_fewer(run: RunRecord, trials: int) -> None:
         raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
 
 
-def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
-    """InputError for a logger that is asked for and cannot be had."""
-    if experiment.logging.wanted:
-        from search.execution.loggers import refuse_missing
+_LOGGERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""Packages that loggers need."""
 
-        refuse_missing(experiment.logging, folder)
+
+def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
+    """Raise InputError for a logger that is not installed or that cannot log this run."""
+    wanted = experiment.logging
+    for key, package in _LOGGERS.items():
+        if getattr(wanted, key) and find_spec(package) is None:
+            raise InputError(f"logging.{key} needs {package}: pip install 'dipsearch[{key}]'")
+    if wanted.tensorboard and is_remote(folder):
+        raise InputError(
+            "logging.tensorboard needs a run folder on this machine, and "
+            f"{folder} is on object storage: use logging.mlflow or logging.wandb"
+        )
 
 
 def _setting(run: RunRecord, experiment: Experiment) -> Setting:
@@ -227,15 +224,18 @@ def _setting(run: RunRecord, experiment: Experiment) -> Setting:
         sigma_255=experiment.task.sigma_255,
         trainer=experiment.trainer,
         objective=experiment.objective,
-        cpus=1,  # These two are chosen when the cluster is known.
+        cpus=1,  # This and the device are chosen once the cluster is known.
         device="cpu",
     )
 
 
 def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Picture]:
-    """The pictures of a run; InputError if one is not what it was when the run began."""
+    """Return the pictures of a run; InputError if one has changed since the run began."""
     pictures = load_pictures(experiment)
     digests = run.attributes.pictures
+    if [picture.digest for picture in pictures.values()] == list(digests.values()):
+        # Renamed files, and labels by the rules of an older version.
+        return dict(zip(digests, pictures.values(), strict=True))
     if list(pictures) != list(digests):
         raise InputError(
             f"run {run.name!r} began with the pictures {', '.join(digests)}, not "
@@ -243,9 +243,16 @@ def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Pict
         )
     for label, picture in pictures.items():
         if digests[label] != picture.digest:
+            read = picture.source.readings if picture.source else ""
             raise InputError(
                 f"picture {picture.name!r} is not what it was when run {run.name!r} began "
                 f"(SHA-256 {digests[label][:12]}… → {picture.digest[:12]}…): restore it, or "
                 "launch a new run"
+                + (
+                    f"; if the file is the same, an older version ignored something of {read}, "
+                    "and scores of both readings cannot be mixed"
+                    if read
+                    else ""
+                )
             )
     return pictures

@@ -1,4 +1,4 @@
-"""How many trials one GPU should hold: measured, for a few seconds, before a search begins."""
+"""Measure for a few seconds, before a search begins, how many trials one GPU should hold."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ class Crew:
         return len(self._members) * iterations / (time.perf_counter() - began)
 
     def memory_mb(self) -> float:
-        """The most that one of them holds: of its GPU what PyTorch has taken, which leaves out some
-        hundred MB of CUDA's own; else of the machine.
+        """Return the largest memory of a process, in MB.
+
+        On a GPU this is what PyTorch has reserved, without some hundred MB that CUDA itself needs;
+        on a CPU it is the resident memory.
         """
         self._ask(0)
         return max(self._answers())
@@ -85,7 +87,7 @@ class Crew:
 def _member(
     pipe: Connection, picture: Picture, settings: TrainerSettings, device: str, threads: int
 ) -> None:
-    """Train on request: n iterations, answered by 0; or 0, answered by the memory in MB."""
+    """Train for n iterations on request and answer 0; a request for 0 is answered by the memory."""
     import torch
 
     from dipstage.presets import parse_preset
@@ -117,7 +119,7 @@ def _member(
 
 
 def probe(device: str, picture: Picture, settings: TrainerSettings, most: int) -> tuple[int, str]:
-    """`packing` of trainings of this picture on a device; WorkError if not even one can be done."""
+    """Measure `packing` on a device; WorkError if not even one trial can be trained there."""
 
     def speed_of(size: int) -> float | None:
         crew = Crew(size, picture, settings, device, threads=1)
@@ -135,10 +137,15 @@ def probe(device: str, picture: Picture, settings: TrainerSettings, most: int) -
 
 
 def packing(speed_of: Callable[[int], float | None], most: int) -> tuple[int, str]:
-    """The number of trials to put on one GPU, and what was seen on the way.
+    """Double the number of trials on one GPU as long as their total speed rises by `GAIN`.
 
-    speed_of: iterations a second of so many trials together; None where they do not fit.
-    Doubles while that gets more done by `GAIN`.
+    Args:
+        speed_of: Returns the total iterations per second of so many trials; None if they do not
+            fit.
+        most: Maximum number of trials.
+
+    Returns:
+        The number of trials, and the speeds that were measured, in words.
     """
     best, fastest = 1, speed_of(1)
     assert fastest is not None

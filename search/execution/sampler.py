@@ -1,4 +1,4 @@
-"""What the sampler sees of a study: the trials that were searched, in memory."""
+"""The sampler and its copy, in memory, of the trials that it learns from."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     "random": lambda seed, trials: RandomSampler(seed=seed),
     "nsga2": lambda seed, trials: NSGAIISampler(seed=seed),
 }
-"""By name, made from a seed and the number of trials that are wanted."""
+"""Functions that make a sampler from a seed and the number of requested trials, by name."""
 
 
 class SearchedTrials:
-    """A sampler and the trials that it learns from, without the study's database.
+    """A sampler and the sampled trials that it learns from, without the study's database.
 
-    A sampler reads all trials for every parameter; here that costs no query, and a trial is in
-    the database only once it is whole. Candidates are left out: they lie outside the space, or
-    off its measure. Optuna's samplers rank all trials before they look at parameters; a front
-    held by candidates, which have none, would leave them nothing to learn from.
+    A sampler reads all trials for every parameter, which costs no query here. A trial is written to
+    the database only when it is complete. Candidates are left out, because they are not draws from
+    the search space. They have no parameters, but Optuna's samplers rank all trials first: if
+    candidates held the front, the samplers would have nothing to learn from.
     """
 
     def __init__(self, sampler: BaseSampler, study: Study, trials: Iterable[FrozenTrial]) -> None:
-        """Begin with the `trials` of a study, as far as they were searched."""
+        """Begin with the sampled ones among the `trials` of a study."""
         self._memory = optuna.create_study(directions=study.directions, sampler=sampler)
         self._here: dict[int, int] = {}
         for trial in trials:
@@ -42,18 +42,18 @@ class SearchedTrials:
                 self._memory.add_trial(without_attributes(trial))
 
     def ask(self) -> optuna.Trial:
-        """A trial to suggest parameters with; the study knows nothing of it yet."""
+        """Return a new trial to suggest parameters with, which is not yet in the study."""
         return self._memory.ask()
 
     def content(self, trial: optuna.Trial) -> FrozenTrial:
-        """What was made of a trial that was asked for: parameters, and the sampler's own notes."""
+        """Return the parameters of a trial from `ask`, and the sampler's own attributes."""
         return content_of(trial, self._memory)
 
     def enter(self, trial: optuna.Trial, number: int) -> None:
-        """The study has a trial that was asked for under this number."""
+        """Record the number that a trial from `ask` has in the study."""
         self._here[number] = trial.number
 
     def tell(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """How the trial of the study with this number ended. Candidates are passed over."""
+        """Report how a trial of the study ended. Candidates are ignored."""
         if number in self._here:
             self._memory.tell(self._here[number], values, state)

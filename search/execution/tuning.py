@@ -1,4 +1,4 @@
-"""Tune's view of the ledger: what it searches with, what it tells, and how it is ended."""
+"""Ray Tune as the engine of a search: it asks the ledger for trials and passes results back."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
+from search.execution.loggers import Logger, logged
 from search.execution.resources import Shares, resources_of, trials_per_gpu, wants_probe
 from search.execution.trainable import ScheduleTrial
 from search.store.attributes import write
@@ -31,7 +32,6 @@ from search.store.storage import PATIENCE_S
 
 if TYPE_CHECKING:
     from search.execution.ledger import Ledger
-    from search.execution.loggers import Logger
     from search.execution.trainable import Setting
     from search.execution.view import View
     from search.store.lease import Lease
@@ -44,11 +44,11 @@ _UNTIL_THERE = Retrying(
     stop=stop_after_delay(PATIENCE_S),
     reraise=True,
 )
-"""Object storage that is away is waited for, as a database is."""
+"""Retries a write to object storage as long as a call to a database is retried."""
 
 
 class Halt(BaseException):
-    """Ends the search from within Tune, which takes any `Exception` for a trial's failure."""
+    """Ends the search from within Tune, which treats any `Exception` as the failure of a trial."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -57,7 +57,7 @@ class Halt(BaseException):
 
 @contextmanager
 def _halting() -> Iterator[None]:
-    """What the driver cannot write down, or must not go on with, is no failure of a trial."""
+    """End the search if the driver cannot write a result or must stop; no trial is to blame."""
     try:
         yield
     except WorkError as error:
@@ -68,25 +68,29 @@ def _halting() -> Iterator[None]:
         ) from None
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
-    """Tune's view of the ledger. It keeps no state that would be worth a snapshot."""
+class Unpickled:
+    """An object that Tune pickles without its content, which may hold the study's address."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+
+class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
+    """Search algorithm that Tune asks for trials. The ledger holds all its state."""
 
     def __init__(self, run: RunRecord, ledger: Ledger, lease: Lease) -> None:
         super().__init__()
         self._run, self._ledger, self._lease = run, ledger, lease
         self._numbers: dict[str, int] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles what it is given; the study's address must not be among it."""
-        return {}
-
     def number_of(self, trial_id: str) -> int:
-        """The study's number of a trial that Tune has under way."""
+        """Return the study's number of a trial that Tune is running."""
         return self._numbers[trial_id]
 
     @_halting()
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration."""
+        """Return the configuration of the next trial."""
         self._lease.check()
         self._ledger.refuse_to_burn()
         work = self._ledger.next()
@@ -105,12 +109,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     @_halting()
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Write a replicate down."""
+        """Record a finished replicate."""
         self._take(self._numbers[trial_id], result)
 
     @_halting()
-    def beaten(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether to stop a trial after this result; Tune asks before it hands the result on."""
+    def is_raced(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Record a replicate, and return whether racing stops its trial.
+
+        Tune asks this before it calls `on_trial_result`.
+        """
         number = self._numbers[trial_id]
         self._take(number, result)
         return self._ledger.race(number)
@@ -119,9 +126,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial ended, or its worker did."""
+        """Finish a trial, unless only its worker has ended."""
         if error:
-            return  # Tune tells `Watch` next, with the reason.
+            return  # Tune calls `Watch.on_trial_error` next, with the reason.
         if result is None:
             self.worker_died(trial_id, "it ended without a result")
             return
@@ -134,7 +141,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     @_halting()
     def worker_died(self, trial_id: str, reason: str) -> None:
-        """Hand the trial out again, or give it up."""
+        """Return the trial to the ledger, which decides whether it is tried again."""
         number = self._numbers.pop(trial_id)
         if "OutOfMemoryError" in reason:  # Ray ended it before the machine ran out.
             self._ledger.out_of_memory(number, reason)
@@ -142,7 +149,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self._ledger.died(number, reason)
 
     def _take(self, number: int, result: dict[str, Any]) -> None:
-        """Write a replicate down, its files first, and let go of what they hold."""
+        """Write the files of a replicate, release their content, and record its scores."""
         self._lease.check()
         if not result.get("curves"):
             return
@@ -150,7 +157,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         path, curves = curve_path(self._run.folder, number, key), result["curves"].pop()
         _UNTIL_THERE(write_whole, path, curves) if is_remote(path) else write_whole(path, curves)
         if result.get("pictures"):
-            # For people to look at: a replicate counts without it.
+            # A replicate is complete without its picture, which only people look at.
             with suppress(OSError):
                 path = picture_path(self._run.folder, number, key)
                 path.parent.mkdir(exist_ok=True)
@@ -158,14 +165,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._ledger.record(number, key, replicate)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the study is the source of truth."""
+        """Save nothing: the study is the source of truth."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("searches go on by dipsearch resume")
 
 
-class Racer(FIFOScheduler):  # type: ignore[misc]
-    """Stops trials that the front has beaten, after a replicate and never within one."""
+class Racer(Unpickled, FIFOScheduler):  # type: ignore[misc]
+    """Scheduler that stops raced trials, always between two replicates."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
@@ -173,26 +180,22 @@ class Racer(FIFOScheduler):  # type: ignore[misc]
         self._controller: Any = None
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Tune tells of every trial."""
+        """Keep Tune's controller, which is passed with every new trial."""
         self._controller = tune_controller
 
     def let_go(self) -> None:
-        """End the workers at once, where Tune was cut off and left them."""
+        """End the workers at once; Tune leaves them running if it is interrupted."""
         if self._controller is not None:
             end_workers(self._controller)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """As in `StudySearcher`."""
-        return {}
-
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Tune calls this for every result but a trial's last."""
-        beaten = self._searcher.beaten(trial.trial_id, result)
-        return str(TrialScheduler.STOP if beaten else TrialScheduler.CONTINUE)
+        """Decide whether a trial goes on. Tune calls this for every result except the last."""
+        raced = self._searcher.is_raced(trial.trial_id, result)
+        return str(TrialScheduler.STOP if raced else TrialScheduler.CONTINUE)
 
 
-class Watch(tune.Callback):  # type: ignore[misc]
-    """Tells the view about the run, at most twice a second, and the searcher about deaths."""
+class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
+    """Callback that updates the view twice a second and reports dead workers to the searcher."""
 
     def __init__(
         self,
@@ -205,48 +208,32 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._run, self._searcher, self._view, self._next = run, searcher, view, 0.0
         self._lease, self._loggers = lease, loggers
 
-    def __getstate__(self) -> dict[str, Any]:
-        """As in `StudySearcher`."""
-        return {}
-
     @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune looks for news several times a second."""
+        """Check the lease and update the view. Tune calls this several times a second."""
         end_if_interrupted()
         self._lease.check()
         if time.monotonic() >= self._next:
             self._view.update(self._run)
             for logger in self._loggers:
-                logger.tell_failure(self._view)
+                logger.report_failure(self._view)
             self._next = time.monotonic() + 0.5
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Failures of the training are results, so this is the end of a worker."""
+        """Report a dead worker: a training that fails is an ordinary result."""
         self._searcher.worker_died(trial.trial_id, _last_line(trial.error_file))
 
 
 def _last_line(path: str | None) -> str:
-    """Of the file in which Tune keeps an error."""
+    """Return the last line of the file in which Tune stores an error."""
     if path is None:
         return ""
     lines = [line.strip() for line in Path(path).read_text(errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "")[:200]
 
 
-@contextmanager
-def _logged(run: RunRecord, searcher: StudySearcher, view: View) -> Iterator[list[Logger]]:
-    """The loggers that the experiment asks for, for the time of the block."""
-    if not run.experiment.logging.wanted:
-        yield []
-        return
-    from search.execution.loggers import logged
-
-    with logged(run, searcher.number_of, view) as loggers:
-        yield loggers
-
-
 def _shares(run: RunRecord, setting: Setting, view: View, *, can_grow: bool) -> Shares:
-    """How the cluster is shared, as when the run began where the numbers depend on it."""
+    """Decide how the cluster is shared; a trial keeps the cores that it had when the run began."""
     experiment, cores = run.experiment, run.attributes.cores
     shares = resources_of(experiment, can_grow=can_grow, cores=cores)
     if cores is None:
@@ -270,9 +257,20 @@ def tune_trials(
     can_grow: bool,
     trainable: type[tune.Trainable] | None = None,
 ) -> None:
-    """Run the ledger's trials until it is finished; WorkError for what ends it before.
+    """Run the ledger's trials until none is left.
 
-    trainable: made with the setting and reports as `ScheduleTrial` does, which is the default.
+    Args:
+        run: The run to search for.
+        ledger: Its ledger.
+        setting: What every replicate is trained with.
+        view: Display of the progress.
+        lease: The driver's lease on the run.
+        can_grow: Whether machines may join the cluster later.
+        trainable: Class that is created with the setting and reports its results as
+            `ScheduleTrial` does; by default `ScheduleTrial`.
+
+    Raises:
+        WorkError: If the search ends early.
     """
     shares = _shares(run, setting, view, can_grow=can_grow)
     setting = replace(setting, device=shares.device, cpus=int(shares.trial["cpu"]))
@@ -282,7 +280,7 @@ def tune_trials(
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
-        with _logged(run, searcher, view) as loggers:
+        with logged(run, searcher.number_of, view) as loggers:
             tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(trainable or ScheduleTrial, setting=setting),
@@ -300,7 +298,7 @@ def tune_trials(
                     name=run.name.replace("/", "-"),
                     storage_path=scratch,
                     verbose=0,
-                    # In a notebook Tune's own would leave an empty output.
+                    # Tune's reporter for notebooks would leave an empty output there.
                     progress_reporter=tune.CLIReporter(),
                     callbacks=[Watch(run, searcher, view, lease, loggers), *loggers],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -308,7 +306,7 @@ def tune_trials(
                 ),
             ).fit()
     except Halt as halt:
-        raise WorkError(f"{halt.reason}; go on with a resume once that is mended") from None
+        raise WorkError(f"{halt.reason}; resume the search once this is fixed") from None
     finally:
         racer.let_go()
         shutil.rmtree(scratch, ignore_errors=True)

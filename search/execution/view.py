@@ -13,25 +13,16 @@ class View(Protocol):
 
     def update(self, run: RunRecord) -> None:
         """Show the current state of the run."""
-        ...
+        return
 
     def end(self, run: RunRecord) -> None:
         """Show the final state of the run."""
-        ...
+        return
 
     def note(self, notice: str) -> None:
         """Show a notice, such as a picture that was converted on loading."""
-        ...
+        return
 
 
-class Quiet:
+class Quiet(View):
     """View that shows nothing."""
-
-    def update(self, run: RunRecord) -> None:
-        """See `View`."""
-
-    def end(self, run: RunRecord) -> None:
-        """See `View`."""
-
-    def note(self, notice: str) -> None:
-        """See `View`."""

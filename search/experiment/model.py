@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import (
 from dipstage.documents.plain_yaml import forbidden_in, parse_yaml, read_yaml, yaml_text
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
+from dipstage.images import expand_path
 from dipstage.noise import MAX_SIGMA_255
 from dipstage.presets import is_preset
 from dipstage.recipe import Draw, TargetKind
@@ -341,7 +343,9 @@ class Experiment(_Model):
     """Name of the run and of its folder."""
     images: Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Ground-truth pictures: `skimage:NAME`, file names or glob patterns. File names are relative
-    to the folder of the experiment file."""
+    to the folder of the experiment file; `~` and `$VARIABLE` are expanded. `#page=N` behind a name
+    takes one page or frame, and `#bits=N` states how many bits the values have: see
+    [pictures](files.md#pictures)."""
     task: Task = Task()
     size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
     """Side length in pixels to which each picture is resized after a square centre crop. `null`
@@ -468,12 +472,19 @@ def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
             content[key] = [
                 entry
                 if not isinstance(entry, str) or _is_name(key, entry)
-                else str((folder / entry).absolute())
+                else _absolute(entry, folder)
                 for entry in entries
             ]
     _make_mlflow_absolute(content, "logging.mlflow", folder)
     if isinstance(logging := content.get("logging"), dict):
         _make_mlflow_absolute(logging, "mlflow", folder)
+
+
+def _absolute(entry: str, folder: Path) -> str:
+    """Return an absolute path; `~` and variables are expanded unless a file has the name itself."""
+    if not os.path.lexists(folder / entry):
+        entry = expand_path(entry)
+    return str((folder / entry).absolute())
 
 
 def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -34,14 +35,16 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
         twin = by_digest.setdefault(picture.digest, picture)
         if twin is not picture:
             raise InputError(f"images: {twin.name} and {picture.name} are the same picture")
-    counts = Counter(picture.label for picture in pictures)
+    counts = Counter(_folded(picture.label) for picture in pictures)
     labelled: dict[str, Picture] = {}
+    taken: set[str] = set()
     for picture in pictures:
         label = picture.label
-        if counts[label] > 1:
+        if counts[_folded(label)] > 1:
             label = f"{label}-{picture.digest[:8]}"
-        if label in labelled:
+        if _folded(label) in taken:
             raise InputError(f"images: two pictures would have the label {label}: rename a file")
+        taken.add(_folded(label))
         labelled[label] = picture
     return labelled
 
@@ -50,6 +53,11 @@ def _noise_ratio(experiment: Experiment, file: ScheduleFile) -> float:
     """Return the experiment's noise over that of a schedule file; 1 if either is 0 or unknown."""
     known = file.measured.sigma_255 if file.measured else 0
     return experiment.task.sigma_255 / known if known and experiment.task.sigma_255 else 1.0
+
+
+def _folded(label: str) -> str:
+    """Return what labels must differ in: some disks ignore case and how accents are encoded."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
 
 
 def load_candidates(experiment: Experiment) -> list[Candidate]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.analysis.status import Status, duration
 from search.store.records import Trial
+from search.store.replicate import versions_of
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def provenance(
     if verification is not None:
         held = verification.held_out.attributes.pictures
         digests += [(f"held-out picture {label}", digest) for label, digest in held.items()]
+    workers = versions_of(each for trial in records for each in trial.replicates.values())
     found: Facts = [
         ("run", run.name),
         ("written", datetime.now().astimezone().isoformat(timespec="minutes")),
@@ -131,7 +133,7 @@ def provenance(
         ("sampler", f"{experiment.search.sampler}, seed {experiment.search.seed}"),
         ("replicate seeds", ", ".join(map(str, experiment.seeds))),
         ("versions, driver", _versions({k: str(v) for k, v in code.items()})),
-        ("versions, workers", _versions(_worker_versions(records))),
+        ("versions, workers", _versions(workers)),
     ]
     for accepted in attributes.accepted:
         found.append((f"changed {accepted.date}", "; ".join(map(_change, accepted.changes))))
@@ -146,14 +148,6 @@ def _change(words: str) -> str:
 def _times(records: list[Trial]) -> Facts:
     started = [trial.started for trial in records if trial.started]
     return [("began", min(started).isoformat(" ", "minutes"))] if started else []
-
-
-def _worker_versions(records: list[Trial]) -> dict[str, str]:
-    seen: dict[str, dict[str, None]] = {}
-    for trial in records:
-        for package, version in trial.versions.items():
-            seen.setdefault(package, {})[version] = None
-    return {package: ", ".join(found) for package, found in seen.items()}
 
 
 def _versions(versions: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import dipstage
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.images import expand
+from dipstage.images import expand, split_options
 from dipstage.presets import is_preset
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
@@ -101,10 +101,11 @@ def pack_code(folder: Path) -> None:
 
 def _copy_alone(entry: str, folder: Path, where: str) -> str:
     """Copy a file into a folder of its own, and return its path in the upload."""
-    path = f"{where}/{Path(entry).name}"
+    source, _ = split_options(entry)
+    path = f"{where}/{Path(source).name}"
     (folder / where).mkdir(parents=True)
     try:
-        shutil.copyfile(entry, folder / path)
+        shutil.copyfile(source, folder / path)
     except OSError as error:
         raise InputError(f"{entry} cannot be read: {error.strerror}") from None
-    return path
+    return path + entry[len(source) :]

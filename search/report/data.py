@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_STAGES = 100
 """Maximum number of drawn stages; longer schedules are sampled evenly."""
-_OF_EACH_OUTPUT = ("max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "final_psnr_gt_db")
 
 
 @dataclass(frozen=True)

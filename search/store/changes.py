@@ -68,7 +68,7 @@ def adopt_changes(
     if changes and not accept:
         raise InputError(
             f"run {run.name!r} began with other settings or code: {_listed(changes)}: restore "
-            "them, or go on with --accept-changes, which notes it in the run"
+            "them, or continue with --accept-changes, which records the changes in the run"
         )
     return now, changes
 

@@ -15,7 +15,7 @@ from dipstage.schedules import Schedule
 from dipstage.stopping import Output
 from search.experiment.objectives import Score
 from search.store.attributes import TrialAttributes, replicates
-from search.store.replicate import Replicate
+from search.store.replicate import Replicate, versions_of
 
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
 _STATES: dict[TrialState, State] = {
@@ -84,11 +84,6 @@ class Trial:
         return self.schedule is not None and self.schedule.is_plain
 
     @property
-    def outcomes(self) -> dict[str, dict[str, Any]]:
-        """The replicates as plain data, in the form of version 0.1."""
-        return {key: replicate.to_plain() for key, replicate in self.replicates.items()}
-
-    @property
     def score(self) -> Score:
         """Both objectives.
 
@@ -133,14 +128,8 @@ class Trial:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the workers' packages; several versions of one are joined by commas."""
-        seen: dict[str, list[str]] = {}
-        for replicate in self.replicates.values():
-            for package, version in replicate.versions.items():
-                found = seen.setdefault(package, [])
-                if version not in found:
-                    found.append(version)
-        return {package: ", ".join(found) for package, found in seen.items()}
+        """Versions of the workers' packages."""
+        return versions_of(self.replicates.values())
 
     @property
     def wall_s(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -89,6 +89,15 @@ class Replicate:
         scores = self.scores(objective.output)
         steps = getattr(scores, objective.steps_key)
         return Score(float(scores.max_psnr_gt_db), float(steps))
+
+
+def versions_of(replicates: Iterable[Replicate]) -> dict[str, str]:
+    """Return the versions of the workers' packages; several of one are joined by commas."""
+    seen: dict[str, dict[str, None]] = {}
+    for replicate in replicates:
+        for package, version in replicate.versions.items():
+            seen.setdefault(package, {})[version] = None
+    return {package: ", ".join(found) for package, found in seen.items()}
 
 
 _SCORES = frozenset(field.name for field in fields(ReplicateScores))

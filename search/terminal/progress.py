@@ -14,6 +14,7 @@ from rich.text import Text
 
 from search.analysis.front import front_of
 from search.analysis.status import ahead, counts, found, sentence, status_of
+from search.execution.view import View
 from search.terminal.sketch import legend, sketch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Lines:
         self._console.print(f"{now} {text}", markup=False)
 
 
-class LiveView:
+class LiveView(View):
     """A progress bar, the status, and the front and its members where the terminal has room.
 
     below: a line under the status, such as the driver of the run; None for none.
@@ -75,9 +76,6 @@ class LiveView:
     def update(self, run: RunRecord) -> None:
         """See `View`."""
         self._live.update(drawn(run, self._live.console, self.below))
-
-    def end(self, run: RunRecord) -> None:
-        """See `View`."""
 
     def note(self, notice: str) -> None:
         """See `View`."""

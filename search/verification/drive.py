@@ -91,6 +91,9 @@ def verify(
                 f"the verification of {run.name!r} was begun by an earlier version and has trained "
                 "nothing on held-out pictures yet: say --restart to begin another"
             )
+        for picture in held_out.values():
+            for notice in picture.notices:
+                view.note(notice)
         for line in outlook(run, plan):
             view.note(line)
         with _driving(run, address, view, accept_changes) as drive:

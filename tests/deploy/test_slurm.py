@@ -16,7 +16,14 @@ from cluster_files import SLURM, stand_in
 # Ends, as `srun` and the programs here do, at once and with a trace when it gets SIGTERM.
 UNTIL_TERM = """
 trap 'echo "$(basename "$0") ended" >> "$(dirname "$0")/log"; exit {code}' TERM
+echo "$(basename "$0") ready" >> "$(dirname "$0")/log"
 while :; do sleep 0.05; done
+"""
+
+
+# Ends at once, but not before Ray has been started on all nodes.
+ONCE_STARTED = """
+until [[ $(grep -c "^srun ready" "$(dirname "$0")/log") == 2 ]]; do sleep 0.05; done
 """
 
 
@@ -85,7 +92,7 @@ def test_shellcheck_has_no_complaint() -> None:
 
 
 def test_the_first_job_launches_over_all_nodes(tmp_path: Path) -> None:
-    job = SlurmJob(tmp_path, "exit 0", status_code=2)
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=2)
     assert job.run("mine", "experiments/report.yaml", "--trials", "9") == (0, "")
     head, workers = sorted(job.calls("srun --"), key=lambda line: "--head" not in line)
     assert "--nodelist=node1 ray start --head --node-ip-address=10.0.0.1 --port=6379" in head
@@ -132,8 +139,7 @@ def test_a_signal_ends_the_driver_then_ray_and_only_the_time_limit_requeues(
 ) -> None:
     job = SlurmJob(tmp_path, UNTIL_TERM.format(code=130), status_code=2)
     process = job.start("mine", "report.yaml")
-    wait_until(lambda: (job.bin / "token").exists() and len(job.calls("srun --")) == 2)
-    time.sleep(0.3)
+    wait_until(lambda: job.calls("dipsearch ready") and len(job.calls("srun ready")) == 2)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
@@ -145,8 +151,7 @@ def test_a_signal_ends_the_driver_then_ray_and_only_the_time_limit_requeues(
 def test_a_search_that_ends_at_the_time_limit_is_not_requeued(tmp_path: Path) -> None:
     job = SlurmJob(tmp_path, UNTIL_TERM.format(code=0), status_code=2)
     process = job.start("mine", "report.yaml")
-    wait_until((job.bin / "token").exists)
-    time.sleep(0.3)
+    wait_until(lambda: job.calls("dipsearch ready"))
     process.send_signal(signal.SIGUSR1)
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -161,7 +166,8 @@ def test_a_driver_that_fails_fails_the_job(tmp_path: Path) -> None:
 
 def test_a_cluster_that_does_not_start_fails_the_job_and_is_ended(tmp_path: Path) -> None:
     job = SlurmJob(tmp_path, "exit 0", status_code=2, START_SECONDS="0")
-    stand_in(job.bin / "python3", "exit 1")
+    # A step that gets SIGTERM before it has become `srun` may lose it.
+    stand_in(job.bin / "python3", f"{ONCE_STARTED}\nexit 1")
     code, errors = job.run("mine", "report.yaml")
     assert code == 1
     assert "Ray did not start on 3 nodes" in errors

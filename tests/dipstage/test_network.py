@@ -1,15 +1,22 @@
 """The recipe's network: its size, its shapes, its weights."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from dipstage.metrics import psnr_db
-from dipstage.network import SkipNetwork, parameter_count
+from dipstage.network import SkipNetwork
 
 
 def generator(seed: int = 0) -> torch.Generator:
     """A fresh generator."""
     return torch.Generator().manual_seed(seed)
+
+
+def parameter_count(network: torch.nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_the_default_network_has_the_recipe_s_number_of_parameters() -> None:
@@ -42,7 +49,13 @@ def test_any_side_that_is_a_multiple_of_2_to_the_scales_trains(
     ],
 )
 def test_every_option_changes_the_network(option: str, value: int) -> None:
-    options = {"width": 6, "scales": 2, "skip_channels": 4, "input_depth": 5, option: value}
+    options: dict[str, Any] = {
+        "width": 6,
+        "scales": 2,
+        "skip_channels": 4,
+        "input_depth": 5,
+        option: value,
+    }
     network = SkipNetwork(**options, generator=generator())
     plain = SkipNetwork(width=6, scales=2, skip_channels=4, input_depth=5, generator=generator())
     output = network(torch.rand((1, options["input_depth"], 16, 16), generator=generator()))
@@ -87,3 +100,26 @@ def test_the_network_can_fit_a_picture() -> None:
         loss.backward()
         optimiser.step()
     assert float(psnr_db(loss.detach())) > 25
+
+
+def test_nearest_upsampling_repeats_pixels() -> None:
+    """One scale with weights that pass a channel through shows the interpolation itself."""
+    both = [
+        SkipNetwork(
+            width=4,
+            scales=1,
+            skip_channels=0,
+            input_depth=3,
+            upsampling=kind,
+            generator=generator(),
+        )
+        for kind in ("nearest", "bilinear")
+    ]
+    x = torch.rand((1, 3, 8, 8), generator=torch.Generator().manual_seed(1))
+    seen = []
+    for network in both:
+        network.body.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        network(x)
+    nearest, bilinear = seen
+    assert torch.equal(nearest[..., ::2, ::2], nearest[..., 1::2, 1::2])
+    assert not torch.equal(bilinear[..., ::2, ::2], bilinear[..., 1::2, 1::2])

@@ -30,6 +30,7 @@ from dipstage.stopping import (
     StoppingRule,
     VarianceMinimum,
 )
+from dipstage.tasks.denoise import Denoising
 from dipstage.trainer import Progress, _Run, fit, observe, weight_of_past
 
 SETTINGS = TrainerSettings(
@@ -313,8 +314,8 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
     truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
     schedule = parse_preset("baseline").schedule(10)
     state = _Run(
-        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, torch.device("cpu"),
-        FullBudget(),
+        Denoising(observe(truth, 25, streams)), truth, schedule, SETTINGS, streams,
+        torch.device("cpu"), FullBudget(),
     )  # fmt: skip
     psnr = torch.tensor(-torch.inf)
     seen = []

@@ -20,7 +20,7 @@ from hypothesis import given
 from PIL import Image
 from untrusted import examples, mutations, result
 
-from dipstage import picture_files
+from dipstage import picture_decoders, picture_files
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
 
@@ -81,7 +81,7 @@ def test_damaged_pictures(tmp_path_factory: pytest.TempPathFactory, data: bytes)
     path = tmp_path_factory.getbasetemp() / "picture"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture_files, "_MAX_PIXELS", 1_000_000)
+        patch.setattr(picture_decoders, "_MAX_PIXELS", 1_000_000)
         picture = result(path, load)
     if picture is not None:
         assert picture.pixels.dtype == np.float32
@@ -133,11 +133,6 @@ def test_bombs_are_refused_before_they_go_off(tmp_path: Path, case: str) -> None
     # A profile or a text may be left aside; the picture beside it is one.
     assert picture is None or "PNG" in case
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 300_000
-
-
-def test_the_first_page_of_many_is_read(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "pages.tif", np.stack([PIXELS] * 50), photometric="rgb")
-    assert load(tmp_path / "pages.tif").pixels.shape == (3, 16, 16)
 
 
 def test_what_is_no_regular_file_or_too_large_is_refused(

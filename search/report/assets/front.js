@@ -113,7 +113,7 @@ $("front")?.addEventListener("keydown", (event) => {
 if (unplaced.length && $("unplaced")) {
   const place = $("unplaced");
   place.hidden = false;
-  place.append("Without a finished replicate, and so without a place: ");
+  place.append("Not drawn, because no replicate has finished: ");
   unplaced.slice(0, 20).forEach((trial, i) => {
     place.append(i ? ", " : "", element("button", { type: "button", class: "link", text: trial.name, onclick: () => show(trial.n) }), ` (${trial.state})`);
   });

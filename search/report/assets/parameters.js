@@ -66,11 +66,11 @@ chart("importance", (colour) => {
   return { traces, layout: layout(colour, { barmode: "group", showlegend: true, xaxis: axis("share of the variance explained", colour, { tickformat: ".0%" }), yaxis: { automargin: true } }) };
 });
 if ($("importance-text")) {
-  const told = Object.entries(decided).map(([objective, shares]) => {
+  const sentences = Object.entries(decided).map(([objective, shares]) => {
     const [name, share] = Object.entries(shares)[0] ?? [];
-    return name ? `${objective === "max_psnr_gt_db" ? "Max PSNR_GT" : capital(data.steps_words)} is decided most by ${name} (${(100 * share).toFixed(0)} %).` : "";
+    return name ? `${objective === "max_psnr_gt_db" ? "Max PSNR_GT" : capital(data.steps_words)} depends most on ${name} (${(100 * share).toFixed(0)} %).` : "";
   });
-  $("importance-text").textContent = [data.importance.note + ".", ...told].join(" ");
+  $("importance-text").textContent = [data.importance.note + ".", ...sentences].join(" ");
 }
 
 const slices = $("slice-parameter");

@@ -1,4 +1,4 @@
-// The trial that is shown: parameters, staircase beside the presets, curves, attainment.
+// The trial that is shown: parameters, staircase beside the presets, curves, best so far.
 const reference = data.plain === null ? null : byNumber.get(data.plain);
 const presets = data.trials.filter((trial) => trial.candidate && trial.n !== data.plain);
 const dashes = ["dash", "dot", "dashdot", "longdash", "longdashdot"];
@@ -27,15 +27,15 @@ whenShown((trial) => {
     element("div", {}, element("dt", { text: name }), element("dd", { text: words }))));
   const levels = trial.stages.map((stage) => stage[1]);
   $("staircase-text").textContent = trial.count === null ? `${trial.name} has no schedule.`
-    : trial.count === 1 ? `${trial.name} is plain DIP: the observation from the first iteration on.`
-    : `${trial.name}: ${trial.count} stages, from alpha_bar ${number(levels[0])} to the observation (1) after a ramp of ${trial.ramp} iterations.`;
-  const beside = reference && reference.n !== trial.n ? ` Plain DIP (${reference.name}) dashed.` : "";
+    : trial.count === 1 ? `${trial.name} is plain DIP: its target is the observation in every iteration.`
+    : `${trial.name}: ${trial.count} stages. alpha_bar begins at ${number(levels[0])} and reaches 1, the observation itself, after a ramp of ${trial.ramp} iterations.`;
+  const beside = reference && reference.n !== trial.n ? ` The dashed curve is plain DIP (${reference.name}).` : "";
   $("curves-text").textContent = trial.curve
-    ? `${trial.name}: mean PSNR_GT over ${trial.replicates} replicates, raw and smoothed, as far as all of them went; a dot for each replicate's own maximum, a star for the mean curve's, grey lines where a stage begins.${beside}`
-    : `The curves of ${trial.name} are not there.`;
+    ? `${trial.name}: mean PSNR_GT over ${trial.replicates} replicates, raw and smoothed, up to the end of the shortest. Dots are the maxima of single replicates, the star is the maximum of the mean curve, and grey lines mark the beginnings of stages.${beside}`
+    : `The curves of ${trial.name} cannot be read.`;
   $("attainment-text").textContent = trial.curve
-    ? `Best ${data.output} PSNR_GT reached by each iteration, mean over replicates; the envelope is the best of all complete trials.`
-    : `The curves of ${trial.name} are not there.`;
+    ? `Best ${data.output} PSNR_GT by each iteration, as a mean over replicates. The envelope is the highest of these curves over all complete trials.`
+    : `The curves of ${trial.name} cannot be read.`;
 });
 
 chart("staircase", (colour) => {

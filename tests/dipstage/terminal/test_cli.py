@@ -11,6 +11,7 @@ from subprocess import run as run_process
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from click.testing import CliRunner, Result
 
@@ -232,6 +233,35 @@ def test_transparency_is_dropped_with_a_notice(tmp_path: Path) -> None:
     result = dipstage("run", str(path), *SMALL, "--output", str(tmp_path / "o"))
     assert result.exit_code == 0
     assert "transparency dropped" in result.output
+
+
+def test_check_shows_what_pictures_are_taken_for(tmp_path: Path) -> None:
+    pixels = np.arange(70 * 93, dtype=np.uint16).reshape(70, 93) % 4096
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([pixels, pixels]), photometric="minisblack")
+    name = f"{tmp_path}/a.tif#page=2#bits=12"
+    shown = dipstage("check", name, "skimage:moon", "--scales", "2")
+    assert shown.exit_code == 0
+    picture = load_picture(name, multiple=4)
+    for words in (
+        "TIFF, 93 × 70, page 2 of 2", "grey, 12 bits, from 0 to 4095", "none, taken as sRGB",
+        "92 × 68, channels: 1", picture.digest, "cropped from 93 × 70 to 92 × 68", "skimage:moon",
+    ):  # fmt: skip
+        assert words in shown.stdout
+    [one, moon] = json.loads(
+        dipstage("check", name, "skimage:moon", "--size", "32", "--json").stdout
+    )
+    assert (one["bits"], one["highest"], one["pages"], one["used_width"]) == (12, 4095, 2, 32)
+    assert moon["digest"] == load_picture("skimage:moon", size=32).digest
+
+
+def test_check_says_why_a_picture_is_refused_and_shows_the_others(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    result = dipstage("check", str(tmp_path / "bad.png"), "skimage:moon", f"{tmp_path}/*.gif")
+    assert result.exit_code == 2
+    assert "skimage:moon" in result.stdout
+    first, second = result.stderr.splitlines()
+    assert "is not a PNG, JPEG, TIFF or WebP picture" in first
+    assert "no picture matches" in second
 
 
 def test_schedules_lists_presets_and_draws_one() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
 from search import Run
-from search.analysis.importance import MIN_TRIALS, importance_of, importances
+from search.analysis.importance import MIN_TRIALS, importance_of
 from search.execution.ledger import Ledger
 
 pytestmark = pytest.mark.long
@@ -46,7 +46,7 @@ def planted(
 
 def test_the_parameter_that_alone_decides_has_the_highest_importance(tmp_path: Path) -> None:
     run = planted(tmp_path, lambda p: (20 + 5 * p["max_level"], p["ramp"]))
-    found = importances(run)
+    found = importance_of(run).values
     assert list(found) == ["max_psnr_gt_db", "steps_to_max"]
     for key, decisive in (("max_psnr_gt_db", "max_level"), ("steps_to_max", "ramp")):
         assert next(iter(found[key])) == decisive
@@ -55,7 +55,7 @@ def test_the_parameter_that_alone_decides_has_the_highest_importance(tmp_path: P
         assert set(found[key]) == {"stages", "ramp", "beta", "max_level", "exponent"}
         assert list(found[key].values()) == sorted(found[key].values(), reverse=True)
         assert all(type(share) is float for share in found[key].values())
-    assert importances(run.reread()) == found
+    assert importance_of(run.reread()).values == found
     assert importance_of(run).note == "fANOVA over 40 sampled trials"
 
 
@@ -80,7 +80,7 @@ def test_parameters_of_a_branch_are_named_and_do_not_empty_the_rest(tmp_path: Pa
 
 def test_too_few_trials_give_none_and_a_reason(tmp_path: Path) -> None:
     few = planted(tmp_path, lambda p: (20.0, p["ramp"]), trials=MIN_TRIALS - 1)
-    assert importances(few) == {}
+    assert importance_of(few).values == {}
     assert importance_of(few).note == "importance needs 8 complete sampled trials, tiny has 7"
 
 
@@ -98,7 +98,7 @@ def test_a_parameter_that_is_left_alone_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_an_objective_that_never_varies_has_no_important_parameter(tmp_path: Path) -> None:
-    found = importances(planted(tmp_path, lambda p: (20.0, p["ramp"]), trials=MIN_TRIALS))
+    found = importance_of(planted(tmp_path, lambda p: (20.0, p["ramp"]), trials=MIN_TRIALS)).values
     assert found["max_psnr_gt_db"] == {}
     assert next(iter(found["steps_to_max"])) == "ramp"
 

@@ -144,7 +144,7 @@ def test_files_that_may_not_grow_end_the_search_with_one_sentence(tmp_path: Path
     psutil.Process(driver.pid).rlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     output, _ = driver.communicate(timeout=120)
     assert driver.returncode == 1
-    assert output.splitlines()[-1].endswith("go on with a resume once that is mended")
+    assert output.splitlines()[-1].endswith("resume the search once this is fixed")
     assert "Traceback" not in output
     assert not list((tmp_path / "runs").rglob("*.tmp"))
     assert finish("resume", "tiny", runs_dir=tmp_path / "runs")[0] == 0

@@ -234,7 +234,7 @@ def test_a_logger_that_breaks_is_told_of_once_and_left_out(tmp_path: Path) -> No
     tested.close()
     tested.on_trial_result(0, [], trial, result(1))
     for _ in range(2):
-        tested.tell_failure(view)
+        tested.report_failure(view)
     assert view.notices == [
         "Recorder: the server at home is away; nothing more is logged there until a resume"
     ]
@@ -270,11 +270,11 @@ def test_weights_and_biases_gets_a_project_a_group_and_goes_on_with_a_trial(
     monkeypatch.setattr(wandb.WandbLoggerCallback, "setup", setup)
     monkeypatch.setattr(wandb.WandbLoggerCallback, "on_experiment_end", lambda self, trials: None)
     with loggers.logged(run, lambda _: 0, Quiet()) as [tested]:
-        told = tested.told(_begun(run))
+        shown = tested.shown(_begun(run))
     [callback] = made
     assert (callback.project, callback.group) == ("mine", "tiny")
     assert callback.kwargs == {"resume": "allow"}
-    assert told.trial_id == f"{run.study.user_attrs[LOGGED]}-00000"
+    assert shown.trial_id == f"{run.study.user_attrs[LOGGED]}-00000"
 
 
 def _begun(run: Run) -> Trial:
@@ -294,7 +294,7 @@ def _begun(run: Run) -> Trial:
 def test_a_logger_that_is_not_installed_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], words: str
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("search.execution.driver.find_spec", lambda name: None)
     with pytest.raises(InputError, match=words):
         launch(experiment(logging=wanted), runs_dir=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from fake_runs import CONTENT, experiment
 
 from dipstage.documents.plain_yaml import yaml_text
+from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
+from dipstage.presets import parse_preset
 from dipstage.renamed import FormerName
 from search.experiment.model import load_experiment, validate
 from search.experiment.prepare import load_candidates, load_pictures
@@ -206,3 +210,79 @@ def test_pictures_of_one_name_are_told_apart_and_the_same_picture_is_refused(
     shutil.copy(tmp_path / "a" / "x.png", tmp_path / "y.png")
     with pytest.raises(InputError, match="are the same picture"):
         load_pictures(experiment(images=[str(tmp_path / "a/x.png"), str(tmp_path / "y.png")]))
+
+
+@pytest.mark.parametrize("names", [("A", "a"), ("straße", "STRASSE"), ("e\u0301", "\u00c9")])
+def test_labels_are_unique_on_disks_that_ignore_case(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    from dipstage.images import save_png
+
+    for seed, name in enumerate(names):
+        pixels = np.random.default_rng(seed).random((1, 32, 32), dtype=np.float32)
+        save_png(tmp_path / f"{name}.png", pixels)
+    one, two = load_pictures(experiment(images=[str(tmp_path / f"{name}.png") for name in names]))
+    assert one.casefold().rpartition("-")[2] != two.casefold().rpartition("-")[2]
+    assert one.startswith(f"{names[0]}-")
+
+
+@pytest.mark.parametrize("start", ["~", "$HOME", "${HOME}"])
+@pytest.mark.parametrize("file", ["x.png", "x.p*g", "x.png#page=1"])
+def test_home_and_variables_are_expanded_in_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, file: str
+) -> None:
+    from dipstage.images import expand, load_picture, save_png
+
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    save_png(home / "x.png", np.full((1, 32, 32), 0.7, np.float32))
+    save_schedule(home / "s.yaml", ScheduleFile(parse_preset("log10").schedule(30)))
+    content = {**CONTENT, "images": [f"{start}/{file}"], "candidates": [f"{start}/s.yaml"]}
+    (tmp_path / "e.yaml").write_text(yaml_text(content))
+    for loaded in (
+        load_experiment(tmp_path / "e.yaml"),
+        load_experiment(tmp_path / "e.yaml", (f"images=['{start}/{file}']",)),
+    ):
+        assert loaded.images == [str(home / file)]
+        assert list(load_pictures(loaded)) == ["x"]
+        assert [c.name for c in load_candidates(loaded)] == ["s"]
+    [name] = expand([f"{start}/{file}"])
+    assert Path(name).parent == home
+    if "*" not in file:
+        assert load_picture(f"{start}/{file}").label == "x"
+
+
+def test_a_variable_without_a_value_is_named(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(yaml_text({**CONTENT, "images": ["$NOT_SET/x.png"]}))
+    with pytest.raises(InputError, match=r"\$NOT_SET/x.png' does not exist: check that its var"):
+        load_pictures(load_experiment(tmp_path / "e.yaml"))
+
+
+def test_a_file_that_has_the_name_itself_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dipstage.images import save_png
+
+    monkeypatch.setenv("HOME", str(tmp_path / "elsewhere"))
+    for name in ("~", "$HOME"):
+        (tmp_path / name).mkdir()
+        seed = len(name)
+        save_png(
+            tmp_path / name / f"{seed}.png",
+            np.random.default_rng(seed).random((1, 32, 32), dtype=np.float32),
+        )
+    content = {**CONTENT, "images": ["~/1.png", "$HOME/5.png"]}
+    (tmp_path / "e.yaml").write_text(yaml_text(content))
+    assert list(load_pictures(load_experiment(tmp_path / "e.yaml"))) == ["1", "5"]
+
+
+def test_pages_of_one_file_are_pictures_of_their_own(tmp_path: Path) -> None:
+    pages = np.random.default_rng(0).integers(0, 4096, (3, 32, 32), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "s.tif", pages, photometric="minisblack")
+    names = [f"s.tif#page={page}#bits=12" for page in (1, 3)]
+    (tmp_path / "e.yaml").write_text(yaml_text({**CONTENT, "images": names, "size": None}))
+    pictures = load_pictures(load_experiment(tmp_path / "e.yaml"))
+    assert all(label.startswith("s-") for label in pictures)
+    for picture, page in zip(pictures.values(), (0, 2), strict=True):
+        assert picture.pixels[0] == pytest.approx(pages[page] / 4095)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from fake_runs import CONTENT, experiment
 
 from dipstage.documents.plain_yaml import yaml_text
@@ -34,10 +35,19 @@ def mine(tmp_path: Path) -> Experiment:
         ("a/x.png", "b/x.png", "more/1.png", "more/2.png", "c/it's [1].png")
     ):
         picture(home / name, seed)
+    pages = np.random.default_rng(9).integers(0, 256, (2, 20, 20), dtype=np.uint8)
+    tifffile.imwrite(home / "pages.tif", pages, photometric="minisblack")
     save_schedule(home / "mine.yaml", ScheduleFile(parse_preset("log10").schedule(30)))
     content = {
         **CONTENT,
-        "images": ["a/x.png", "b/x.png", "more/*.png", "c/it's [1].png", "skimage:camera"],
+        "images": [
+            "a/x.png",
+            "b/x.png",
+            "more/*.png",
+            "c/it's [1].png",
+            "skimage:camera",
+            "pages.tif#page=2",
+        ],
         "candidates": ["baseline", "mine.yaml", "sharp-linear:stages=5,x=2"],
     }
     (home / "e.yaml").write_text(yaml_text(content))
@@ -75,7 +85,7 @@ def test_the_upload_holds_what_is_needed_and_no_more(mine: Experiment, tmp_path:
         files = [path for path in (folder / package).rglob("*") if path.is_file()]
         assert files
         assert ".pyc" not in {path.suffix for path in files}
-    assert sum(path.is_file() for path in (folder / "pictures").rglob("*")) == 5
+    assert sum(path.is_file() for path in (folder / "pictures").rglob("*")) == 6
 
 
 def as_the_head_reads(line: str, tmp_path: Path, home: str) -> list[str]:

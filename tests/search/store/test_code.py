@@ -32,8 +32,9 @@ def edit(path: Path, before: str, after: str) -> None:
 
 def test_it_covers_what_computes_numbers_and_nothing_else() -> None:
     assert {
-        "arithmetic", "controls", "images", "metrics", "network", "noise", "outcome",
-        "picture_files", "presets", "randomness", "schedules", "settings", "stopping", "trainer",
+        "arithmetic", "colours", "controls", "images", "metrics", "network", "noise", "outcome",
+        "picture_decoders", "picture_files", "presets", "randomness", "schedules", "settings",
+        "stopping", "trainer",
     } <= set(MODULES)  # fmt: skip
     rest = {"terminal", "documents", "errors", "interrupts", "renamed"}
     assert not rest & {name.split(".")[0] for name in MODULES}

@@ -102,4 +102,4 @@ def test_it_resumes_once_changes_are_accepted_and_is_verified_again(old: Run) ->
     )  # fmt: skip
     assert code == 0, output
     held_out = results(resumed).held_out
-    assert {key.split("-")[0] for t in held_out.records() for key in t.outcomes} == {"rocket"}
+    assert {key.split("-")[0] for t in held_out.records() for key in t.replicates} == {"rocket"}

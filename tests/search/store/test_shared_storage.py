@@ -82,7 +82,7 @@ def test_a_server_that_stays_away_ends_the_search_and_a_resume_goes_on(
 ) -> None:
     monkeypatch.setattr("search.store.storage.PATIENCE_S", 2.0)
     outage = Outage(server, None)
-    with pytest.raises(WorkError, match=r"the study's storage failed: .*; go on with a resume"):
+    with pytest.raises(WorkError, match=r"the study's storage failed: .*; resume the search once"):
         launch(experiment(**SMALL, name="gone"), runs_dir=tmp_path, storage=server.url, view=outage)
     outage.thread.join()
     server.start()

@@ -1,0 +1,1 @@
+"""Restoration tasks: what is measured of a picture, and what outputs are compared with."""
