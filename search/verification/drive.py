@@ -86,14 +86,14 @@ def verify(
         plan, held_out = begin(run, request)
         if not request.restart and is_finished(run):
             return
-        for picture in held_out.values():
-            for notice in picture.notices:
-                view.note(notice)
         if plan.declared is None and part(run, HELD_OUT) is None:
             raise InputError(
                 f"the verification of {run.name!r} was begun by an earlier version and has trained "
                 "nothing on held-out pictures yet: say --restart to begin another"
             )
+        for picture in held_out.values():
+            for notice in picture.notices:
+                view.note(notice)
         for line in outlook(run, plan):
             view.note(line)
         with _driving(run, address, view, accept_changes) as drive:
