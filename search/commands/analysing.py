@@ -21,6 +21,7 @@ from search.commands.shared import (
     runs_dir_flag,
     runs_dir_option,
     storage_option,
+    with_run,
     write_figure,
     write_rows,
 )
@@ -124,16 +125,12 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
     is_flag=True,
     help="With --csv, write a row for each replicate, those of a verification included.",
 )
-@run_options
-def trials(
-    name: str, csv_file: Path | None, replicates: bool, storage: str | None, runs_dir: Path
-) -> None:
+@with_run
+def trials(run: RunRecord, csv_file: Path | None, replicates: bool) -> None:
     """List every trial as a row."""
     from search.analysis.trial_rows import replicate_rows, row
-    from search.store.run import RunRecord
     from search.terminal.tables import trials_table
 
-    run = RunRecord.open(name, runs_dir, storage)
     if replicates:
         if csv_file is None:
             raise InputError("--replicates needs a file: name one with --csv FILE")
@@ -161,26 +158,21 @@ def trials(
     help="Rank the schedules by their best PSNR_GT within N iterations, instead of showing the "
     "front. --plot then draws the best PSNR_GT so far over iterations.",
 )
-@run_options
+@with_run
 def pareto(
-    name: str,
+    run: RunRecord,
     as_json: bool,
     budget: int | None,
     csv_file: Path | None,
     plot_file: Path | None,
-    storage: str | None,
-    runs_dir: Path,
 ) -> None:
     """Show the front and the candidates."""
-    from search.store.run import RunRecord
-
-    run = RunRecord.open(name, runs_dir, storage)
     from search import plots
     from search.analysis.front import front_of
     from search.terminal.tables import print_findings
 
     if not front_of(run.records()):
-        raise InputError(f"run {name!r} has no complete trial yet")
+        raise InputError(f"run {run.name!r} has no complete trial yet")
     check_suffix(plot_file, "--plot")
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
@@ -279,20 +271,16 @@ def compare(
     help="The knee of the front, its highest PSNR, its fewest steps, or a trial's number.",
 )
 @file_option("--output", "File to write [default: best.yaml in the run's folder].")
-@run_options
-def export(
-    name: str, pick: str, output_file: Path | None, storage: str | None, runs_dir: Path
-) -> None:
+@with_run
+def export(run: RunRecord, pick: str, output_file: Path | None) -> None:
     """Write the schedule of a trial to a file that dipstage run can train with.
 
     In a verified run, schedules that were shown to be better than plain DIP are preferred, then
     those that are not worse, then the rest of the front.
     """
-    from search.store.run import RunRecord
     from search.verification.export import choose
     from search.verification.export import export as export_choice
 
-    run = RunRecord.open(name, runs_dir, storage)
     choice = choose(run, pick)
     path = export_choice(run, choice, output_file)
     click.echo(f"{choice.trial.name} written to {path}; {choice.note}")

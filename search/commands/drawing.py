@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from search.commands.shared import file_option, run_options, write_figure
+from search.commands.shared import file_option, with_run, write_figure
 
 if TYPE_CHECKING:
     from search.plots import Plot
@@ -28,7 +28,7 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 
 
 @click.command()
-@run_options  # Placed first, so that RUN comes before the figure.
+@with_run  # Placed first, so that RUN comes before the figure.
 @click.argument(
     "figure", type=click.Choice(["front", "curves", "schedules", "importance", "attainment"])
 )
@@ -75,15 +75,7 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
     help="For attainment: draw the candidates and the schedule with the best PSNR_GT within N "
     "iterations [default: the search's budget].",
 )
-def plot(
-    name: str,
-    figure: str,
-    output_file: Path,
-    style: str,
-    storage: str | None,
-    runs_dir: Path,
-    **options: Any,
-) -> None:
+def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: Any) -> None:
     """Draw a figure of a run: its front, PSNR_GT curves, schedules as staircases, the importance of
     its parameters, or the best PSNR_GT so far (attainment).
 
@@ -97,13 +89,10 @@ def plot(
             raise InputError(
                 f"{option} applies to {' and '.join(_FIGURES_OF_OPTION[key])}, not to {figure}"
             )
-    from search.store.run import RunRecord
-
-    run = RunRecord.open(name, runs_dir, storage)
     from search.analysis.front import front_of
 
     if not front_of(run.records()):
-        raise InputError(f"run {name!r} has no complete trial yet")
+        raise InputError(f"run {run.name!r} has no complete trial yet")
     drawn = _draw(run, figure, style, given)
     write_figure(drawn, output_file)
     click.echo(f"{output_file} written: {drawn.caption}")

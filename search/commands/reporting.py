@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.commands.shared import file_option, run_options
+from search.commands.shared import file_option, with_run
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @file_option("--output", "File to write [default: report.html in the run's folder].")
-@run_options
-def report(name: str, output_file: Path | None, storage: str | None, runs_dir: Path) -> None:
+@with_run
+def report(run: RunRecord, output_file: Path | None) -> None:
     """Write a report on RUN in its present state: one HTML file that works offline.
 
     launch, resume and verify write the same report when they end.
     """
     from search.report import write_report
-    from search.store.run import RunRecord
 
-    click.echo(f"written: {write_report(RunRecord.open(name, runs_dir, storage), output_file)}")
+    click.echo(f"written: {write_report(run, output_file)}")
 
 
 def make_report(run: RunRecord) -> None:

@@ -23,6 +23,7 @@ from search.commands.shared import (
     runs_dir_flag,
     runs_dir_option,
     storage_option,
+    with_run,
     write_rows,
 )
 
@@ -273,9 +274,9 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
 )
 @accept_changes_option
 @address_option
-@run_options
+@with_run
 def verify(
-    name: str,
+    run: RunRecord,
     images: tuple[str, ...],
     seeds: str | None,
     fast: str | None,
@@ -292,8 +293,6 @@ def verify(
     restart: bool,
     accept_changes: bool,
     address: str | None,
-    storage: str | None,
-    runs_dir: Path,
 ) -> None:
     """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
 
@@ -301,11 +300,10 @@ def verify(
     interrupted verification, and shows the results of a finished one again.
     """
     from search.store.paths import verification_path
-    from search.store.run import RunRecord
     from search.terminal.verification_tables import print_verification
     from search.verification.result import Verification
 
-    run = RunRecord.open(name, runs_dir, storage)
+    runs_dir = run.folder.parent
     from search.verification.drive import verify as verify_run
     from search.verification.plan import Request
 
@@ -337,14 +335,14 @@ def verify(
         if now is None or (restart and now == planned):
             click.echo("interrupted before the verification began; nothing has changed", err=True)
             raise SystemExit(130) from None
-        _exit_interrupted("verify", name, runs_dir)
+        _exit_interrupted("verify", run.name, runs_dir)
     verification = Verification.open(run)
     assert verification is not None
     print_verification(verification, make_console().print)
     path = run.folder / "verification.csv"
     write_rows(verification.rows(), path)
     click.echo(f"written: {path}")
-    click.echo(f"next:\n  dipsearch export {name}{runs_dir_flag(runs_dir)}")
+    click.echo(f"next:\n  dipsearch export {run.name}{runs_dir_flag(runs_dir)}")
     make_report(run)
 
 

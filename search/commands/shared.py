@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -107,6 +108,18 @@ def file_option(name: str, words: str, *, required: bool = False) -> Callable[[F
 def run_options(command: F) -> F:
     """Add the argument and the options of every command that reads a run."""
     return click.argument("name", metavar="RUN")(runs_dir_option(storage_option(command)))
+
+
+def with_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the same options to a command that takes the opened run as its first argument."""
+
+    @functools.wraps(command)
+    def opened(name: str, runs_dir: Path, storage: str | None, **options: Any) -> None:
+        from search.store.run import RunRecord
+
+        command(RunRecord.open(name, runs_dir, storage), **options)
+
+    return run_options(opened)
 
 
 def runs_dir_flag(runs_dir: Path) -> str:

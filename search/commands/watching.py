@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from search.commands.shared import run_options
+from search.commands.shared import with_run
+
+if TYPE_CHECKING:
+    from search.store.run import RunRecord
 
 
 @click.command()
@@ -23,8 +26,8 @@ from search.commands.shared import run_options
     help="Address to listen on. There is no password: anyone who can reach an address other than "
     "loopback can see the study.",
 )
-@run_options
-def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_dir: Path) -> None:
+@with_run
+def dashboard(run: RunRecord, port: int | None, host: str) -> None:
     """Show RUN in a browser with optuna-dashboard, while it runs and afterwards.
 
     The dashboard serves a copy that follows the study, so nothing in it can change a search. Ctrl-C
@@ -32,16 +35,14 @@ def dashboard(name: str, port: int | None, host: str, storage: str | None, runs_
     """
     from search.dashboard.server import LOOPBACK
     from search.dashboard.server import dashboard as served
-    from search.store.run import RunRecord
 
-    run = RunRecord.open(name, runs_dir, storage)
     with served(run, host, port) as server:
         if host not in (LOOPBACK, "localhost", "::1"):
             click.echo(
                 f"notice: anyone who can reach {host} can see this study without a password",
                 err=True,
             )
-        click.echo(f"{name}: {server.url}  (Ctrl-C stops it)")
+        click.echo(f"{run.name}: {server.url}  (Ctrl-C stops it)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
