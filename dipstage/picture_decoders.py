@@ -75,9 +75,11 @@ def read_raw(name: str, data: bytes, page: int | None) -> Raw:
         InputError: The file has more than 100 million pixels, is damaged or of another kind, or
             has several pages and `page` is None.
     """
-    if data[:4] in _TIFF_MAGIC:
-        return _read_tiff(name, data, page)
-    return _read_other(name, data, page)
+    raw = (_read_tiff if data[:4] in _TIFF_MAGIC else _read_other)(name, data, page)
+    shape = raw.pixels.shape
+    if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (4,):
+        raise InputError(f"picture {name!r} is damaged: its pixels have the shape {shape}")
+    return raw
 
 
 def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:

@@ -61,6 +61,13 @@ PICTURES = [
     tiff(compression="lzw", tile=(16, 16)),
     tiff(bigtiff=True, compression="packbits"),
     tiff(PIXELS[..., 0], photometric="miniswhite"),
+    tiff(PIXELS[..., 0], bitspersample=12, extratags=[(274, 3, 1, 6, True)]),
+    tiff(PIXELS, iccprofile=bytes(imagecodecs.cms_profile("adobergb"))),
+    tiff(PIXELS.astype(np.uint8), photometric="cielab"),
+    tiff(PIXELS[..., :2], photometric="minisblack", planarconfig="contig", extrasamples=[1]),
+    encoded(EIGHT, "PNG", icc_profile=bytes(imagecodecs.cms_profile("adobergb"))),
+    PNG[:33] + chunk(b"gAMA", bytes([0, 1, 0, 0])) + chunk(b"tRNS", bytes(6)) + PNG[33:],
+    encoded(EIGHT, "MPO", save_all=True, append_images=[EIGHT.resize((8, 8))]),
 ]
 
 
