@@ -14,7 +14,7 @@ from dipstage.terminal.console import make_console
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
-    explaining_write_errors,
+    echo_written,
     file_option,
     front_and_candidates,
     run_options,
@@ -176,8 +176,7 @@ def pareto(
         from dipstage.terminal.plots import save_figure
         from search.plots import plot_front
 
-        with explaining_write_errors(plot_file):
-            save_figure(plot_front(run), plot_file)
+        save_figure(plot_front(run), plot_file)
 
 
 def _check_plot_name(plot_file: Path | None) -> None:
@@ -218,8 +217,7 @@ def _best_for_budget(
         from dipstage.terminal.plots import save_figure
         from search.plots import plot_attainment
 
-        with explaining_write_errors(plot_file):
-            save_figure(plot_attainment(run, ranked, budget), plot_file)
+        save_figure(plot_attainment(run, ranked, budget), plot_file)
 
 
 @click.command()
@@ -255,8 +253,7 @@ def compare(
     if plot_file is not None:
         from dipstage.terminal.plots import save_figure
 
-        with explaining_write_errors(plot_file):
-            save_figure(plot_comparison(runs), plot_file)
+        save_figure(plot_comparison(runs), plot_file)
 
 
 @click.command()
@@ -267,12 +264,7 @@ def compare(
     metavar="knee|psnr|steps|NUMBER",
     help="The knee of the front, its highest PSNR, its fewest steps, or a trial's number.",
 )
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File to write [default: best.yaml in the run's folder].",
-)
+@file_option("--output", "File to write [default: best.yaml in the run's folder].", "output")
 @run_options
 def export(name: str, pick: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
     """Write the schedule of a trial to a file that dipstage run can train with.
@@ -287,4 +279,4 @@ def export(name: str, pick: str, output: Path | None, storage: str | None, runs_
     run = RunRecord.open(name, runs_dir, storage)
     choice = choose(run, pick)
     path = export_choice(run, choice, output)
-    click.echo(f"{choice.trial.name} written to {path}; {choice.note}")
+    echo_written(path, f"{choice.trial.name} written to {path}; {choice.note}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from search.commands.shared import explaining_write_errors, run_options
+from search.commands.shared import echo_written, file_option, run_options
 
 if TYPE_CHECKING:
     from search.plots import Plot
@@ -33,13 +33,7 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 @click.argument(
     "figure", type=click.Choice(["front", "curves", "schedules", "importance", "attainment"])
 )
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File to write: .svg, .pdf or .png.",
-)
+@file_option("--output", "File to write: .svg, .pdf or .png.", "output", required=True)
 @click.option(
     "--style",
     type=click.Choice(["screen", "paper"]),
@@ -114,9 +108,8 @@ def plot(
     drawn = _FIGURES[figure](run, style, given)
     from dipstage.terminal.plots import save_figure
 
-    with explaining_write_errors(output):
-        save_figure(drawn, output)
-    click.echo(f"{output} written: {drawn.caption}")
+    save_figure(drawn, output)
+    echo_written(output, f"{output} written: {drawn.caption}")
 
 
 def check_suffix(path: Path, option: str) -> None:

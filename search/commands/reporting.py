@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.commands.shared import run_options
+from search.commands.shared import echo_written, file_option, run_options
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File to write [default: report.html in the run's folder].",
-)
+@file_option("--output", "File to write [default: report.html in the run's folder].", "output")
 @run_options
 def report(name: str, output: Path | None, storage: str | None, runs_dir: Path) -> None:
     """Write a report on RUN in its present state: one HTML file that works offline.
@@ -29,7 +24,8 @@ def report(name: str, output: Path | None, storage: str | None, runs_dir: Path) 
     from search.report import write_report
     from search.store.run import RunRecord
 
-    click.echo(f"written: {write_report(RunRecord.open(name, runs_dir, storage), output)}")
+    path = write_report(RunRecord.open(name, runs_dir, storage), output)
+    echo_written(path, f"written: {path}")
 
 
 def make_report(run: RunRecord) -> None:

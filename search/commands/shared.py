@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,15 +66,34 @@ accept_changes_option = click.option(
 )
 
 
-def file_option(name: str, words: str) -> Callable[[F], F]:
+def file_option(
+    name: str, words: str, keyword: str | None = None, required: bool = False
+) -> Callable[[F], F]:
     """Make an option for a file to write. The value of `--csv` is passed as `csv_file`."""
     return click.option(
         name,
-        f"{name.removeprefix('--')}_file",
-        type=click.Path(dir_okay=False, path_type=Path),
+        keyword or f"{name.removeprefix('--')}_file",
+        callback=_output_file,
+        required=required,
         metavar="FILE",
         help=words,
     )
+
+
+def _output_file(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> Path | None:
+    if value is None:
+        return None
+    if not value or value == "-" or value.endswith(os.sep):
+        hint = "write /dev/stdout for the output" if value == "-" else "add a file's name"
+        raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")
+    return Path(value).expanduser()
+
+
+def echo_written(path: Path, words: str) -> None:
+    """Say what was written, on stderr if it went to a stream such as /dev/stdout."""
+    click.echo(words, err=str(path).startswith(("/dev/", "/proc/")))
 
 
 def run_options(command: F) -> F:
@@ -114,21 +132,11 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     import csv
     import io
 
-    from dipstage.documents.whole_files import write_whole
+    from dipstage.documents.whole_files import write_asked
 
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with explaining_write_errors(path):
-        write_whole(path, text.getvalue())
-
-
-@contextlib.contextmanager
-def explaining_write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError while writing a file into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    write_asked(path, text.getvalue())
