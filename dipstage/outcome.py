@@ -22,6 +22,7 @@ class Stop(StrEnum):
     BUDGET = "budget"
     PEAK = "peak"
     DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
