@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -91,7 +91,7 @@ def _former_names_as_notices() -> Iterator[None]:
         yield
 
 
-def _discard(stream: io.TextIOBase) -> None:
+def _discard(stream: TextIO) -> None:
     """Send what is still to be written to a stream nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

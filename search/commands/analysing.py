@@ -100,7 +100,7 @@ def status(
 
 def _resume_line(run: RunRecord, name: str, runs_dir: Path) -> str:
     """Return the line for a search, or a part of its verification, that no driver is running."""
-    command = "resume" if run.name == name else "verify"
+    command = "verify" if "/" in run.name else "resume"
     return (
         f"no driver is running; continue with: dipsearch {command} {name}{runs_dir_flag(runs_dir)}"
     )

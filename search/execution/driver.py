@@ -173,7 +173,7 @@ def drive(
     accept_changes: bool = False,
 ) -> RunRecord:
     """Be the run's driver until nothing is left to do; see `resume`."""
-    with leased(run.storage, run.name, f"run {run.name!r}") as lease:
+    with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes)
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)
