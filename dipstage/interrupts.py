@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _interrupted = threading.Event()
 _nested = threading.Lock()
@@ -42,6 +43,33 @@ def terminable() -> Iterator[None]:
         if outermost:
             _interrupted.clear()
             _nested.release()
+
+
+@contextmanager
+def deferred() -> Iterator[Callable[[], bool]]:
+    """Let the first SIGINT or SIGTERM only be noted, and the second end the block.
+
+    Yields a function that returns whether there was a first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before: dict[signal.Signals, Any] = {}
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield lambda: came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_if_interrupted() -> None:

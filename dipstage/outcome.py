@@ -26,6 +26,7 @@ class Stop(StrEnum):
     PEAK = "peak"
     MINIMUM = "minimum"
     DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)

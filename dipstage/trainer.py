@@ -71,6 +71,7 @@ def fit(
     stopping: StoppingRule | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[Progress], None] | None = None,
+    each: Callable[[int, Tensor], bool] | None = None,
 ) -> Outcome:
     """Train one network through the stages of a schedule, with one Adam for all of them.
 
@@ -92,6 +93,8 @@ def fit(
             output.
         device: Where to train.
         progress: Called with a `Progress` after each block of ten iterations.
+        each: Called after each iteration with its number, from 1, and both outputs, raw and
+            smoothed, as (2, C, H, W) on the device. The run ends once it returns true.
 
     Returns:
         Scores, curves and best pictures, also for a run that diverged. Its `precision` and
@@ -108,7 +111,7 @@ def fit(
     started = time.perf_counter()
     run = _Run(problem, ground_truth, schedule, settings, streams, device, stopping)
     try:
-        stop = run.train(progress)
+        stop = run.train(progress, each)
         trace, best = run.finish()
     finally:
         run.release()
@@ -202,7 +205,9 @@ class _Run:
         self.good_weights = self.weights.detach().clone()
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
         self.best = torch.full((2,), -torch.inf, device=device)
-        self.best_pictures = torch.zeros((2, *ground_truth.shape[1:]), device=device)
+        self.pictures = self.best_pictures = torch.zeros(
+            (2, *ground_truth.shape[1:]), device=device
+        )
         self.block = torch.full((BLOCK, 7), torch.nan, device=device)
         budget = schedule.iterations
         self.scores = np.full((budget, 7), np.nan, np.float32)
@@ -217,7 +222,11 @@ class _Run:
         if self.compiled is not None:
             self.compiled.release()
 
-    def train(self, progress: Callable[[Progress], None] | None) -> Stop:
+    def train(
+        self,
+        progress: Callable[[Progress], None] | None,
+        each: Callable[[int, Tensor], bool] | None,
+    ) -> Stop:
         budget, starts = self.schedule.iterations, set(self.schedule.starts)
         restarts = {0, self.schedule.recipe.average_from}
         if self.settings.ema_restart == "stage":
@@ -232,7 +241,8 @@ class _Run:
             if iteration in restarts:
                 self.averaged = 0
             previous_psnr = self._step(iteration, self.targets.at(iteration), previous_psnr)
-            if (iteration + 1) % BLOCK and iteration + 1 < budget:
+            ends = each is not None and each(iteration + 1, self.pictures)
+            if (iteration + 1) % BLOCK and iteration + 1 < budget and not ends:
                 continue
             self.length = iteration + 1
             self.scores[fetched : self.length] = self.block[: self.length - fetched].cpu().numpy()
@@ -243,6 +253,8 @@ class _Run:
             fetched = self.length
             if progress is not None:
                 progress(self._progress(iteration))
+            if ends and self.length < budget:
+                return Stop.INTERRUPTED
             in_last_stage = self.length > self.schedule.ramp
             if in_last_stage and self.length < budget and self.stopping.stops(self._last_stage()):
                 return Stop.MINIMUM if isinstance(self.stopping, VarianceMinimum) else Stop.PEAK
@@ -288,7 +300,7 @@ class _Run:
             self.smoothed.copy_(output)
         else:
             self.smoothed.mul_(past).add_(output, alpha=1 - past)
-        pictures = torch.cat([output, self.smoothed])
+        pictures = self.pictures = torch.cat([output, self.smoothed])
         psnr_gt = psnr_db(mse(pictures, self.truth))
         row = self.block[iteration % BLOCK]
         row[_LOSS] = loss

@@ -8,7 +8,7 @@ from typing import Any
 
 from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
-from dipstage.documents.whole_files import write_whole
+from dipstage.documents.whole_files import write_asked
 from dipstage.errors import InputError
 from dipstage.noise import TotalNoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
@@ -154,8 +154,11 @@ def save_schedule(path: Path, content: ScheduleFile) -> None:
     """Write a schedule file. The file appears whole or not at all.
 
     Args:
-        path: The file, which is replaced if it exists.
+        path: The file. A schedule file is replaced if it exists, other files are not.
         content: What to write.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     budget = content.schedule.iterations
     stages = [
@@ -173,7 +176,7 @@ def save_schedule(path: Path, content: ScheduleFile) -> None:
         content.verified,
         content.provenance,
     )
-    write_whole(path, yaml_text(to_plain(document, KINDS)))
+    write_asked(path, yaml_text(to_plain(document, KINDS)))
 
 
 def load_schedule(path: Path | str) -> Schedule:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import uuid
 from pathlib import Path
 
 from dipstage.errors import InputError
+
+KINDS = {
+    "a PNG": rb"\x89PNG\r\n",
+    "a PDF": rb"%PDF-",
+    "an HTML page": rb"(?i)\s*<(!doctype )?html",
+    "an SVG": rb"(?s)\s*<([?!].*<)?svg",
+    "a CSV table": rb'(\xef\xbb\xbf)?"?\w+"?([,;]"?[\w.]*"?)+\r?\n',
+    "a schedule file": rb'(?ms)(.*^)?[{\s]*"?format"?:',
+}
+"""Kinds of files that commands write where the user asks, with how they begin."""
+_HEAD = 16_384
+_OPEN_FILE = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+"""Names of files that a process has open, by which even a regular file must not be replaced."""
 
 
 def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
@@ -42,7 +57,9 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a temporary file, flush it to the disk, rename it: readers see the old file or the new.
 
-    Paths on object storage are not of the type `Path`; there a file appears once it is complete.
+    A symbolic link stays, and its target is written. What is no regular file, such as a pipe or a
+    device, is written to and never replaced. Paths on object storage are not of the type `Path`;
+    there a file appears once it is complete.
     """
     data = content.encode() if isinstance(content, str) else content
     if not isinstance(path, Path):
@@ -51,9 +68,16 @@ def write_whole(path: Path, content: bytes | str) -> None:
         except Exception as error:  # Clients of object stores raise errors of many kinds.
             raise OSError(None, str(error) or type(error).__name__, str(path)) from None
         return
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    found = _found(path)
+    if found is not None and (not stat.S_ISREG(found.st_mode) or _OPEN_FILE.fullmatch(str(path))):
+        _write_through(path, data)
+        return
+    path = Path(os.path.realpath(path))
+    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with aside.open("xb") as file:
+            if found is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -61,3 +85,65 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def write_asked(path: Path, content: bytes | str) -> None:
+    """Write a file that the user named, as `write_whole` does.
+
+    Args:
+        path: The file. It is replaced only if it is empty or holds what `content` is: a picture of
+            the same format, a table, a schedule, a page.
+        content: What to write.
+
+    Raises:
+        InputError: The file is of another kind, or cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if isinstance(path, Path):
+            refuse_to_replace(path, _kind(data[:_HEAD]))
+        write_whole(path, data)
+    except (InputError, BrokenPipeError):
+        raise  # Of a pipe: the reader of a pipe has seen enough.
+    except OSError as error:
+        reason = error.strerror
+        if error.errno == errno.ENXIO:
+            reason = "no program reads from this pipe or device"
+        elif error.errno == errno.ENOENT:
+            reason = f"the folder {Path(os.path.realpath(path)).parent} does not exist"
+        raise InputError(f"{path} cannot be written: {reason}") from None
+    except ValueError as error:  # Paths that no system call accepts: NUL, surrogates.
+        raise InputError(f"{path} cannot be written: {error}") from None
+
+
+def refuse_to_replace(path: Path, kind: str) -> None:
+    """Raise InputError if a path holds something that a file of this kind must not replace."""
+    found = _found(path)
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{path} cannot be written: it is a folder, name a file in it")
+    if found is None or not stat.S_ISREG(found.st_mode) or _OPEN_FILE.fullmatch(str(path)):
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.strip() and _kind(head) != kind:
+        raise InputError(f"{path} exists and is not {kind}: remove it, or choose another name")
+
+
+def _kind(head: bytes) -> str:
+    """Name the kind of a file by its first bytes."""
+    return next((kind for kind, begin in KINDS.items() if re.match(begin, head)), "of this kind")
+
+
+def _found(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    # A pipe that nobody reads is an error, not a wait. Files that are open already are added to.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import Commands, make_console, table
 
 if TYPE_CHECKING:
@@ -18,17 +20,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dipstage.documents.schedule_file import ScheduleFile
-    from dipstage.images import Picture
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
-    from dipstage.settings import EmaRestart
+    from dipstage.settings import EmaRestart, TrainerSettings
     from dipstage.stopping import Output
+
+
+_FILES = (
+    "curves.csv",
+    "ground_truth.png",
+    "observation.png",
+    "best_raw.png",
+    "best_smoothed.png",
+    "curves.png",
+)
+"""Files of a run; the first three exist even if it diverged at once."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dipsearch", prog_name="dipstage")
 def main() -> None:
     """Staged Deep Image Prior: restore one picture through a schedule of noised targets."""
+
+
+def _expanded(
+    context: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    return value and value.expanduser()
 
 
 @main.command()
@@ -97,9 +115,21 @@ def main() -> None:
     help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
     "Results are bit-identical for the same number.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N, or another device of PyTorch such as mps or xpu.",
+)
+@click.option(
+    "--snapshots",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also keep both outputs every N iterations, in the folder snapshots.",
+)
 @click.option(
     "--output",
+    callback=_expanded,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Folder for curves.csv, pictures and plot "
@@ -120,11 +150,13 @@ def run(
     patience: int | None,
     threads: int | None,
     device: str,
+    snapshots: int | None,
     output: Path | None,
 ) -> None:
     """Train one network on a noised copy of IMAGE and score it against IMAGE.
 
     IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
+    After Ctrl-C, what there is so far is written and marked as interrupted.
     """
     from dipstage.settings import TrainerSettings
 
@@ -150,37 +182,30 @@ def run(
     )
     if sigma is None:
         sigma = measured.sigma_255 if measured else 25.0
-    console = make_console()
+    console = make_console(going_on=True)
     if measured:
         console.print(
             f"trainer of {schedule_name}, unless told otherwise: width {settings.width}, "
             f"scales {settings.scales}, learning rate {settings.learning_rate:g}, sigma {sigma:g}",
             markup=False,
         )
-    from dipstage.images import load_picture
-
-    picture = load_picture(image, size=size, multiple=settings.multiple)
-    for notice in picture.notices:
-        console.print(f"notice: {notice}", markup=False)
-    device = _choose_device(device)
-    folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
-
-    from dipstage.randomness import Streams
-    from dipstage.terminal.display import ProgressBar
-    from dipstage.trainer import fit, observe
-
-    truth = picture.tensor()
-    _use_threads(threads, truth.shape[-1] * truth.shape[-2])
-    streams = Streams(picture.digest, seed)
-    observation = observe(truth, sigma, streams)
-    rule = settings.stopping(oracle_stop or "raw")
-    with ProgressBar(console, schedule.iterations) as bar:
-        outcome = fit(
-            observation, truth, schedule, settings, streams,
-            stopping=rule, device=device, progress=bar.update,
-        )  # fmt: skip
-    title = f"{picture.label}, {schedule_name}, seed {seed}"
-    _write_results(folder, picture, observation, outcome, schedule, title, console)
+    outcome = _train(
+        console,
+        image,
+        size,
+        sigma,
+        seed,
+        schedule,
+        settings,
+        oracle_stop,
+        threads,
+        device,
+        snapshots,
+        output,
+        schedule_name,
+    )
+    if outcome.stop == "interrupted":
+        raise KeyboardInterrupt
     if outcome.stop == "diverged":
         click.echo(
             f"dipstage: the loss was no longer finite after {outcome.iterations} iterations: "
@@ -190,27 +215,88 @@ def run(
         raise SystemExit(1)
 
 
-def _write_results(
-    folder: Path, picture: Picture, observation: Tensor, outcome: Outcome, schedule: Schedule,
-    title: str, console: Console,
-) -> None:  # fmt: skip
-    """Write the files of a run, and print its scores."""
-    from dipstage.documents.whole_files import write_whole
-    from dipstage.images import save_png
-    from dipstage.terminal.display import outcome_table
-    from dipstage.terminal.plots import plot_curves, save_figure
+def _train(
+    console: Console,
+    image: str,
+    size: int | None,
+    sigma: float,
+    seed: int,
+    schedule: Schedule,
+    settings: TrainerSettings,
+    oracle_stop: Output | None,
+    threads: int | None,
+    device: str,
+    snapshots: int | None,
+    output: Path | None,
+    schedule_name: str,
+) -> Outcome:
+    from dipstage.images import load_picture, png
 
-    write_whole(folder / "curves.csv", outcome.trace.csv())
-    save_png(folder / "ground_truth.png", picture.pixels)
-    save_png(folder / "observation.png", observation[0].numpy())
-    derived = [folder / name for name in ("best_raw.png", "best_smoothed.png", "curves.png")]
+    picture = load_picture(image, size=size, multiple=settings.multiple)
+    for notice in picture.notices:
+        console.print(f"notice: {notice}", markup=False)
+    device = _choose_device(device)
+    height, width = picture.pixels.shape[1:]
+    _refuse_too_large(settings, height, width, device)
+    folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
+    _refuse_inputs_as_outputs(folder, Path(image), Path(schedule_name))
+
+    from dipstage.documents.whole_files import write_asked
+    from dipstage.interrupts import deferred
+    from dipstage.memory import is_out_of_memory
+    from dipstage.randomness import Streams
+    from dipstage.stopping import OUTPUTS
+    from dipstage.terminal.display import ProgressBar, outcome_table
+    from dipstage.terminal.plots import plot_curves, save_figure
+    from dipstage.trainer import fit, observe
+
+    truth = picture.tensor()
+    _use_threads(threads, truth.shape[-1] * truth.shape[-2])
+    streams = Streams(picture.digest, seed)
+    observation = observe(truth, sigma, streams)
+    kept = _snapshot_folder(folder) if snapshots else folder
+
+    def keep(iteration: int, pictures: Tensor) -> None:
+        for output_name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
+            write_asked(kept / f"{output_name}-{iteration:07d}.png", png(pixels))
+
+    def ends(iteration: int, pictures: Tensor) -> bool:
+        if snapshots and iteration % snapshots == 0:
+            keep(iteration, pictures)
+        return interrupted()
+
+    try:
+        with ProgressBar(console, schedule.iterations) as bar, deferred() as interrupted:
+            outcome = fit(
+                observation,
+                truth,
+                schedule,
+                settings,
+                streams,
+                stopping=settings.stopping(oracle_stop or "raw"),
+                device=device,
+                progress=bar.update,
+                each=ends,
+            )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
+        raise
+
+    write_asked(folder / "curves.csv", outcome.trace.csv())
+    write_asked(folder / "ground_truth.png", png(picture.pixels))
+    write_asked(folder / "observation.png", png(observation[0].numpy()))
+    derived = [folder / name for name in _FILES[3:]]
     if not outcome.iterations:
         # Files of an earlier run would be mistaken for this run's.
         for path in derived:
             path.unlink(missing_ok=True)
     else:
-        save_png(folder / "best_raw.png", outcome.best_raw)
-        save_png(folder / "best_smoothed.png", outcome.best_smoothed)
+        write_asked(folder / "best_raw.png", png(outcome.best_raw))
+        write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed))
+        title = f"{picture.label}, {schedule_name}, seed {seed}"
+        if outcome.stop == "interrupted":
+            title += f" (interrupted after {outcome.iterations} iterations)"
         save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")
         console.print(outcome_table(outcome))
     console.print(
@@ -220,6 +306,7 @@ def _write_results(
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
+    return outcome
 
 
 def _load(
@@ -261,11 +348,52 @@ def _output_folder(output: Path | None, name: str) -> Path:
     while output is None and folder.exists():
         number += 1
         folder = Path("out") / f"{name}-{number}"
+    _make_folder(folder)
+    return folder
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--output {folder} cannot be made: {error.strerror}") from None
-    return folder
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--output {folder} cannot be written: choose another folder")
+
+
+def _snapshot_folder(folder: Path) -> Path:
+    """Make the folder of snapshots, without those of an earlier run."""
+    kept = folder / "snapshots"
+    _make_folder(kept)
+    for path in kept.iterdir():
+        if re.fullmatch(r"(raw|smoothed)-\d{7}\.png", path.name):
+            path.unlink()
+    return kept
+
+
+def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
+    """Raise InputError for what this run would destroy: its own inputs, and files of others."""
+    from dipstage.documents.whole_files import refuse_to_replace
+
+    for name in _FILES:
+        path = folder / name
+        refuse_to_replace(path, "a CSV table" if path.suffix == ".csv" else "a PNG")
+        for given in inputs:
+            if given.exists() and path.exists() and given.samefile(path):
+                raise InputError(f"{given} would be overwritten: choose another --output")
+
+
+def _refuse_too_large(settings: TrainerSettings, height: int, width: int, device: str) -> None:
+    """Raise InputError if the training takes clearly more memory than there is."""
+    from dipstage.memory import estimated_bytes, free_bytes
+
+    wanted, free = estimated_bytes(settings, height, width), free_bytes(device)
+    if 0.7 * wanted > free:
+        raise InputError(
+            f"{width} × {height} pixels with width {settings.width} take about "
+            f"{wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on {device}: "
+            "lower --size or --width"
+        )
 
 
 def _use_threads(threads: int | None, pixels: int) -> None:
@@ -280,16 +408,34 @@ def _use_threads(threads: int | None, pixels: int) -> None:
 def _choose_device(name: str) -> str:
     import torch
 
-    available = torch.cuda.is_available()
     if name == "auto":
-        return "cuda" if available else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+        torch.Generator(device=name)
+        torch.zeros(1, device=name).cpu()
+    except Exception as error:  # Each kind of device raises errors of its own.
+        from dipstage.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise InputError(
+                f"--device {name} has no memory left: free it or name another"
+            ) from None
+        raise InputError(
+            f"--device {name!r} cannot be used: this machine has {', '.join(_devices())}"
+        ) from None
     return name
+
+
+def _devices() -> list[str]:
+    """Return the devices of this machine that PyTorch can use."""
+    import torch
+
+    kinds = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
+    return ["cpu"] + [
+        f"{kind}:{i}" if kind != "mps" else kind
+        for kind, module in kinds.items()
+        for i in range(module.device_count())
+    ]
 
 
 @main.command()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
+import sys
 import warnings
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -25,6 +28,24 @@ class Commands(click.Group):
     The code is 2 for InputError, 1 for WorkError and 130 for Ctrl-C.
     """
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run as a program: no encoding and no closed pipe ends it with a traceback."""
+        streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+        for stream in streams:
+            if stream.errors in ("strict", "surrogateescape"):
+                stream.reconfigure(errors="replace")
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # Of help and usage, which are printed before a command is run.
+            click.echo(f"{self.name}: {error.strerror or error}", err=True)
+            sys.exit(1)
+        finally:
+            for stream in streams:
+                try:
+                    stream.flush()
+                except OSError:
+                    _discard(stream)
+
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
         try:
@@ -39,6 +60,9 @@ class Commands(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             reason = WorkError(f"{where}{error.strerror or error}")
             click.echo(f"{context.info_name}: {reason}", err=True)
+            context.exit(1)
+        except MemoryError:
+            click.echo(f"{context.info_name}: memory ran out", err=True)
             context.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -64,12 +88,28 @@ def _former_names_as_notices() -> Iterator[None]:
         yield
 
 
-def make_console() -> Console:
-    """Return a console with the size and colours of the terminal; pipes get plain long lines."""
+def _discard(stream: TextIO) -> None:
+    """Send what is still to be written to a stream nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def make_console(*, going_on: bool = False) -> Console:
+    """Return a console with the size and colours of the terminal; pipes get plain long lines.
+
+    Args:
+        going_on: Whether the command goes on in silence when its output is no longer read, as one
+            that trains does. Others end.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            if not going_on:
+                super().on_broken_pipe()
+            _discard(sys.stdout)
+
+    console = PipedConsole(highlight=False)
+    return console if console.is_terminal else PipedConsole(highlight=False, width=200)
 
 
 def table(

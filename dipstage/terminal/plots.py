@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dipstage.documents.whole_files import write_whole
+from dipstage.documents.whole_files import write_asked
 from dipstage.outcome import Outcome
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS
@@ -57,4 +57,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     with mpl.rc_context({"savefig.dpi": 150, **SAVING}):
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
-    write_whole(path, buffer.getvalue())
+    write_asked(path, buffer.getvalue())

@@ -15,6 +15,7 @@ from dipstage.terminal.console import make_console
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
+    echo_written,
     file_option,
     front_and_candidates,
     run_options,
@@ -103,7 +104,7 @@ def status(
 
 def _resume_line(run: RunRecord, name: str, runs_dir: Path) -> str:
     """Return the line for a search, or a part of its verification, that no driver is running."""
-    command = "resume" if run.name == name else "verify"
+    command = "verify" if "/" in run.name else "resume"
     return (
         f"no driver is running; continue with: dipsearch {command} {name}{runs_dir_flag(runs_dir)}"
     )
@@ -283,4 +284,4 @@ def export(run: RunRecord, pick: str, output_file: Path | None) -> None:
 
     choice = choose(run, pick)
     path = export_choice(run, choice, output_file)
-    click.echo(f"{choice.trial.name} written to {path}; {choice.note}")
+    echo_written(path, f"{choice.trial.name} written to {path}; {choice.note}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from search.commands.shared import file_option, with_run, write_figure
+from search.commands.shared import echo_written, file_option, with_run, write_figure
 
 if TYPE_CHECKING:
     from search.plots import Plot
@@ -95,7 +95,7 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
         raise InputError(f"run {run.name!r} has no complete trial yet")
     drawn = _draw(run, figure, style, given)
     write_figure(drawn, output_file)
-    click.echo(f"{output_file} written: {drawn.caption}")
+    echo_written(output_file, f"{output_file} written: {drawn.caption}")
 
 
 def check_suffix(path: Path | None, option: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.commands.shared import file_option, with_run
+from search.commands.shared import echo_written, file_option, with_run
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
@@ -23,7 +23,8 @@ def report(run: RunRecord, output_file: Path | None) -> None:
     """
     from search.report import write_report
 
-    click.echo(f"written: {write_report(run, output_file)}")
+    path = write_report(run, output_file)
+    echo_written(path, f"written: {path}")
 
 
 def make_report(run: RunRecord) -> None:

@@ -128,7 +128,7 @@ def _run_with_view(start: Callable[[View], T]) -> T:
     """Run a long task under the view that suits the console."""
     from search.terminal.progress import Lines, LiveView
 
-    console = make_console()
+    console = make_console(going_on=True)
     with terminable():
         if not console.is_terminal:
             return start(Lines(console))
@@ -153,7 +153,7 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
     from search.verification.export import choose
     from search.verification.export import export as export_choice
 
-    console = make_console()
+    console = make_console(going_on=True)
     failed = [trial for trial in run.records() if trial.state == "failed"]
     for trial in failed:
         console.print(f"{trial.name} failed: {trial.failure}", markup=False)
@@ -338,7 +338,7 @@ def verify(
         _exit_interrupted("verify", run.name, runs_dir)
     verification = Verification.open(run)
     assert verification is not None
-    print_verification(verification, make_console().print)
+    print_verification(verification, make_console(going_on=True).print)
     path = run.folder / "verification.csv"
     write_rows(verification.rows(), path)
     click.echo(f"written: {path}")

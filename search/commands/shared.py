@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -98,11 +97,27 @@ def file_option(name: str, words: str, *, required: bool = False) -> Callable[[F
     return click.option(
         name,
         f"{name.removeprefix('--')}_file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
+        callback=_output_file,
         required=required,
+        metavar="FILE",
         help=words,
     )
+
+
+def _output_file(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> Path | None:
+    if value is None:
+        return None
+    if not value or value == "-" or value.endswith(os.sep):
+        hint = "write /dev/stdout for the output" if value == "-" else "add a file's name"
+        raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")
+    return Path(value).expanduser()
+
+
+def echo_written(path: Path, words: str) -> None:
+    """Say what was written, on stderr if it went to a stream such as /dev/stdout."""
+    click.echo(words, err=str(path).startswith(("/dev/", "/proc/")))
 
 
 def run_options(command: F) -> F:
@@ -144,32 +159,19 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
     import gzip
     import io
 
-    from dipstage.documents.whole_files import write_whole
+    from dipstage.documents.whole_files import write_asked
 
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with explaining_write_errors(path):
-        if path.suffix == ".gz":
-            write_whole(path, gzip.compress(text.getvalue().encode(), mtime=0))
-        else:
-            write_whole(path, text.getvalue())
+    data = text.getvalue().encode()
+    write_asked(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure, completely or not at all."""
     from dipstage.terminal.plots import save_figure
 
-    with explaining_write_errors(path):
-        save_figure(figure, path)
-
-
-@contextlib.contextmanager
-def explaining_write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError while writing a file into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    save_figure(figure, path)

@@ -161,7 +161,7 @@ def drive(
         WorkError: If the search ends early.
     """
     view = view or Quiet()
-    with leased(run.storage, run.name, f"run {run.name!r}") as lease:
+    with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes)
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)

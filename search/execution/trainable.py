@@ -13,6 +13,7 @@ import torch
 from ray import tune
 
 from dipstage.images import Picture, png
+from dipstage.memory import is_out_of_memory
 from dipstage.outcome import Outcome, Stop, steps_within, trailing_mean
 from dipstage.randomness import Streams
 from dipstage.recipe import Recipe
@@ -104,14 +105,6 @@ def keep_picture(setting: Setting, key: str, outcome: Outcome) -> list[bytes]:
         return []
     is_raw = setting.objective.output == "raw"
     return [png(outcome.best_raw if is_raw else outcome.best_smoothed)]
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of the GPU or of the machine."""
-    # PyTorch's allocator for the CPU raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
 
 
 class ScheduleTrial(tune.Trainable):  # type: ignore[misc]

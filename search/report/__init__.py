@@ -24,15 +24,9 @@ def write_report(run: RunRecord, output: Path | None = None) -> Path:
     Raises:
         InputError: If the file cannot be written.
     """
-    from dipstage.documents.whole_files import write_whole
-    from dipstage.errors import InputError
+    from dipstage.documents.whole_files import write_asked
     from search.report.page import render
-    from search.store.paths import brief
 
     path = output or run.folder / NAME
-    content = render(run)
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {brief(error)}") from None
+    write_asked(path, render(run))
     return path

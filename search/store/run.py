@@ -70,9 +70,15 @@ class RunRecord:
 
     @classmethod
     def at(cls, folder: Path, name: str, storage: str | None = None) -> Self:
-        """Open the run in an existing folder, with the study of this name."""
+        """Open the run in an existing folder, with the study of this name.
+
+        A database in the folder has one study, which keeps its name when the folder is renamed.
+        """
         address = storage_address(storage)
         opened = open_storage(folder, address)
+        if address is None:
+            names = [study.study_name for study in opened.get_all_studies()]
+            name = names[0] if len(names) == 1 else name
         return cls(folder, load_study(opened, name), opened, address)
 
     def reread(self) -> Self:
@@ -100,8 +106,11 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The run's name."""
-        return self.study.study_name
+        """The run's name: that of its folder, also if the folder was renamed."""
+        study, folder = self.study.study_name, self.folder
+        if self.address is not None:
+            return study
+        return f"{folder.parent.name}/{folder.name}" if "/" in study else folder.name
 
     @property
     def trials_wanted(self) -> int:
@@ -176,7 +185,7 @@ class RunRecord:
         """Return the live driver on any machine; None if there is none."""
         from search.store.lease import holder
 
-        return holder(self.storage, self.name)
+        return holder(self.storage, self.study.study_name)
 
 
 @contextmanager

@@ -129,10 +129,7 @@ def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
             versions=trial.versions,
         ),
     )
-    try:
-        save_schedule(path, content)
-    except OSError as error:
-        raise InputError(f"--output {path} cannot be written: {error.strerror}") from None
+    save_schedule(path, content)
     return path
 
 

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -23,11 +25,12 @@ from dipstage.documents.schedule_file import (
     save_schedule,
 )
 from dipstage.images import load_picture
+from dipstage.interrupts import deferred
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.recipe import Recipe
 from dipstage.settings import TrainerSettings
-from dipstage.terminal.cli import main
+from dipstage.terminal.cli import _FILES, main
 from dipstage.trainer import fit, observe
 
 SMALL = ["--size", "32", "--width", "4", "--scales", "2", "--iterations", "30"]
@@ -226,6 +229,130 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result.stderr == "interrupted\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_writes_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    from dipstage.trainer import _Run
+
+    step, titles = _Run._step, []
+
+    def interrupted_step(self: _Run, iteration: int, *rest: torch.Tensor) -> torch.Tensor:
+        if iteration == 13:
+            os.kill(os.getpid(), number)
+        return step(self, iteration, *rest)
+
+    monkeypatch.setattr(_Run, "_step", interrupted_step)
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.set_title", lambda self, title, **rest: titles.append(title)
+    )
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert "interrupted after 14 of 30" in result.stdout
+    assert titles[0].endswith("(interrupted after 14 iterations)")
+    assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 1 + 14
+    assert {path.name for path in (tmp_path / "o").iterdir()} == set(_FILES)
+    monkeypatch.undo()
+    assert curves(tmp_path).startswith((tmp_path / "o" / "curves.csv").read_text()[:200])
+
+
+def test_a_second_interrupt_ends_at_once() -> None:
+    with deferred() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("every", [1, 7, 10, 31])
+def test_snapshots_keep_the_outputs_of_this_run(tmp_path: Path, every: int) -> None:
+    kept = tmp_path / "o" / "snapshots"
+    kept.mkdir(parents=True)
+    (kept / "raw-0000999.png").write_bytes(b"")
+    (kept / "mine.png").write_bytes(b"")
+    plain = curves(tmp_path)
+    assert curves(tmp_path, "--snapshots", str(every)) == plain
+    numbers = range(every, 31, every)
+    assert {path.name for path in kept.iterdir()} == {"mine.png"} | {
+        f"{name}-{number:07d}.png" for name in ("raw", "smoothed") for number in numbers
+    }
+
+
+@pytest.mark.parametrize("width", [16, 128, 4096])
+def test_a_training_that_cannot_fit_is_refused_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("dipstage.memory.free_bytes", lambda device: 150_000_000)
+    options = ["--width", str(width), "--size", "256", "--output", str(tmp_path / "o")]
+    result = dipstage("run", "skimage:camera", *options)
+    assert result.exit_code == 2
+    assert "0.1 GB are free on cpu: lower --size or --width" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("MPS backend out of memory"),
+    ],
+    ids=str,
+)
+def test_memory_that_runs_out_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dipstage.trainer.fit", fail)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
+    assert result.exit_code == 1
+    assert result.stderr.endswith(": memory ran out on cpu: lower --size or --width\n")
+
+
+def test_free_memory_is_at_most_the_limit_of_the_process() -> None:
+    """In a process of its own, which keeps the limit."""
+    program = """
+import resource
+from dipstage.memory import free_bytes
+free = free_bytes("cpu")
+resource.setrlimit(resource.RLIMIT_AS, (5 * 10**9,) * 2)
+assert free_bytes("cpu") < min(5 * 10**9, free + 10**9)
+"""
+    run_process([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [("curves.csv", b"name: mine"), ("best_raw.png", b"GIF89a"), ("curves.png", None)],
+)
+def test_files_of_others_in_the_folder_are_kept(
+    tmp_path: Path, name: str, holds: bytes | None
+) -> None:
+    path = tmp_path / name
+    path.mkdir() if holds is None else path.write_bytes(holds)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path))
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    assert holds is None or path.read_bytes() == holds
+
+
+@pytest.mark.parametrize("name", ["ground_truth.png", "observation.png", "best_raw.png"])
+def test_the_picture_that_is_trained_on_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(imagecodecs.png_encode(np.full((64, 64), 99, np.uint8)))
+    content = path.read_bytes()
+    result = dipstage("run", str(path), *SMALL, "--output", str(tmp_path))
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.stderr
+    assert path.read_bytes() == content
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_transparency_is_dropped_with_a_notice(tmp_path: Path) -> None:
     path = tmp_path / "alpha.png"
@@ -303,8 +430,23 @@ def test_a_diverged_run_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ),
         (["run", "skimage:camera", "--scales", "0"], "scales must be from 1 to 8, got 0"),
         (["run", "skimage:camera", "--seed", "-1"], "seed"),
-        (["run", "skimage:camera", "--device", "tpu9"], "--device must be auto, cpu"),
-        (["run", "skimage:camera", "--device", "cuda:99"], "--device cuda:99: this machine has"),
+        (["run", "skimage:camera", "--device", "tpu9"], "this machine has cpu"),
+        *(
+            (["run", "skimage:camera", "--device", name], "this machine has cpu")
+            for name in (
+                "mps:7",
+                "xpu:9",
+                "meta",
+                "hpu",
+                "vulkan",
+                "CPU",
+                "",
+                "gpu",
+                "0",
+                "cuda:-1",
+            )
+        ),
+        (["run", "skimage:camera", "--device", "cuda:99"], "this machine has cpu"),
         (["schedules", "log11"], "unknown preset 'log11'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -327,7 +469,7 @@ def test_dipstage_stands_without_ray_optuna_and_pydantic(tmp_path: Path) -> None
 import sys
 for name in ("ray", "optuna", "pydantic"):
     sys.modules[name] = None
-from dipstage.terminal.cli import main
+from dipstage.terminal.cli import _FILES, main
 main(["run", "skimage:camera", *{SMALL}, "--output", {str(tmp_path)!r}])
 """
     run_process([sys.executable, "-c", program], check=True)
