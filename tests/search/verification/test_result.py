@@ -17,6 +17,7 @@ from dipstage.errors import InputError
 from dipstage.schedules import Schedule
 from search import Run
 from search.cli import main
+from search.execution.view import Quiet
 from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_candidates
 from search.store.paths import verification_path
@@ -225,7 +226,7 @@ def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
 
     monkeypatch.setattr("search.verification.drive.remove_tree", cut)
     with pytest.raises(Cut):
-        verify(run, Request(restart=True, seeds=1), view=None)  # type: ignore[arg-type]
+        verify(run, Request(restart=True, seeds=1), view=Quiet())
     assert Verification.open(run) is None
     assert part(run, HELD_OUT) is None
     assert part(run, TUNING) is not None
