@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fake_runs import KEYS, experiment, new_run, outcome, play
+from fake_runs import KEYS, completed, experiment, new_run, outcome, play
 
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
@@ -72,7 +72,7 @@ def test_exported_schedules_say_what_they_are_and_were_measured_on(played: Run) 
     assert path == played.folder / "best.yaml"
     file = read_schedule_file(path)
     trial = played.records()[2]
-    assert file.schedule == trial.schedule
+    assert file.schedule == completed(played, trial)
     assert file.family is not None
     assert file.family.schedule(30) == trial.schedule
     assert file.measured is not None
@@ -91,7 +91,7 @@ def test_an_exported_schedule_is_a_candidate_of_another_search(played: Run, tmp_
     other = new_run(tmp_path / "other", experiment(candidates=[str(path)]))
     play(other, lambda number: (25.0, 10))
     assert other.records()[0].name == "mine"
-    assert other.records()[0].schedule == played.records()[2].schedule
+    assert other.records()[0].schedule == completed(played, played.records()[2])
 
 
 def test_dominance_is_said_in_words(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from fake_runs import CONTENT, experiment, new_run
+from fake_runs import CONTENT, completed, experiment, new_run
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.schedule_file import load_schedule
@@ -88,7 +88,7 @@ def test_export_writes_a_schedule_that_dipstage_reads(played: Run, tmp_path: Pat
     path = tmp_path / "mine.yaml"
     result = on(played, "export", "--pick", "steps", "--output", str(path))
     assert "trial 3 written to" in result.stdout
-    assert load_schedule(path) == played.records()[3].schedule
+    assert load_schedule(path) == completed(played, played.records()[3])
     assert on(played, "export").exit_code == 0
     assert (played.folder / "best.yaml").exists()
 
