@@ -333,6 +333,7 @@ def refuse_seen(
     """
     known = {*run.attributes.pictures.values(), *_used(run)}
     names = [picture.name for picture in pictures.values() if picture.digest in known]
+    names += _stored_again(run, {k: p for k, p in pictures.items() if p.digest not in known})
     again = sorted(set(seeds) & set(run.experiment.seeds))
     words = [f"pictures {', '.join(names)}"] if names else []
     words += [f"seeds {', '.join(map(str, again))}"] if again else []
@@ -342,6 +343,18 @@ def refuse_seen(
             "--allow-seen, and every output will say so"
         )
     return words or None
+
+
+def _stored_again(run: RunRecord, pictures: dict[str, Picture]) -> list[str]:
+    """Return the pictures that are copies of the search's own, such as a JPEG of a PNG."""
+    from dipstage.likeness import SAME, likeness
+
+    try:
+        own = load_pictures(run.experiment).values()
+    except InputError:
+        return []  # The search's pictures have moved, and nothing can be compared with them.
+    alike = [(a.name, b.name, likeness(a.pixels, b.pixels)) for a in pictures.values() for b in own]
+    return [f"{a} (a copy of {b})" for a, b, value in alike if value >= SAME]
 
 
 def _used(run: RunRecord) -> list[str]:

@@ -74,7 +74,7 @@ def test_exported_schedules_say_what_they_are_and_were_measured_on(played: Run) 
     trial = played.records()[2]
     assert file.schedule == completed(played, trial)
     assert file.family is not None
-    assert file.family.schedule(30) == trial.schedule
+    assert file.family.schedule(30, file.schedule.recipe) == file.schedule
     assert file.measured is not None
     assert file.measured.raw.max_psnr_gt_db.mean == 27.0
     assert file.measured.raw.max_psnr_gt_db.n == len(KEYS)
