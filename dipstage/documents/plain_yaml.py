@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 import warnings
 from functools import cache
@@ -50,6 +51,9 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError
 
+    head = text if isinstance(text, bytes) else text.encode(errors="replace")
+    if re.match(rb"(\xef\xbb\xbf)?(\s*#[^\n]*\n|\s*\n)*%YAML\s+(?!1\.2\s)", head):
+        raise InputError(f"{where}: only YAML 1.2 is read: leave out the %YAML line")
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _plain_composer()
     try:

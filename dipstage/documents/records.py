@@ -72,7 +72,8 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         }
     whole_as_float = kind is float and isinstance(value, int)
     if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
-        raise InputError(f"{where} must be {_NAMES[kind]}, got {value!r}")
+        quotes = ", in quotes" if kind is str else ", without quotes" * isinstance(value, str)
+        raise InputError(f"{where} must be {_NAMES[kind]}{quotes}, got {value!r}")
     try:
         return kind(value)
     except OverflowError:

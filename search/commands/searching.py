@@ -304,6 +304,7 @@ def verify(
     from search.verification.result import Verification
 
     runs_dir = run.folder.parent
+    _refuse_while_searching(run)
     from search.verification.drive import verify as verify_run
     from search.verification.plan import Request
 
@@ -386,6 +387,7 @@ def confirm(
     from search.verification.drive import confirm as confirm_run
 
     run = RunRecord.open(name, runs_dir, storage)
+    _refuse_while_searching(run)
     try:
         _run_with_view(
             lambda view: confirm_run(
@@ -428,3 +430,12 @@ def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | No
     if not values:
         raise InputError(f"{option} must not be empty")
     return tuple(kind(value) for value in values)
+
+
+def _refuse_while_searching(run: RunRecord) -> None:
+    """Raise InputError if a driver has the run: its front may still change."""
+    if (driver := run.driver()) is not None:
+        raise InputError(
+            f"run {run.name!r} is still searching ({driver}): wait for its end, or end it with "
+            "Ctrl-C"
+        )

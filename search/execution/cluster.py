@@ -59,6 +59,13 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
             f"--address {address}: no Ray cluster answers there ({reason}); one with token "
             "authentication needs RAY_AUTH_MODE=token"
         ) from None
+    except OSError as error:
+        if "AF_UNIX" not in str(error):
+            raise
+        raise InputError(
+            "the folder of temporary files has too long a name for Ray's sockets: set RAY_TMPDIR "
+            "to a short one, such as /tmp"
+        ) from None
     try:
         yield
     finally:

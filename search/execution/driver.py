@@ -60,6 +60,13 @@ def launch(
         for notice in picture.notices:
             view.note(notice)
 
+    replicates = len(pictures) * len(experiment.seeds)
+    if experiment.racing.enabled and experiment.racing.min_replicates > replicates:
+        view.note(
+            f"racing.min_replicates is {experiment.racing.min_replicates} and a trial has "
+            f"{replicates} replicates: no trial is stopped early"
+        )
+
     from search.execution.cluster import ray_cluster
     from search.execution.resources import resources_of
 
@@ -113,6 +120,11 @@ def create(
             write(load_study(opened, name), made=True)
         opened.engine.dispose()
     except OSError as error:
+        if address is None and (folder / "experiment.yaml").exists():
+            raise InputError(
+                f"run {name!r} exists in {folder.parent}, another launch was first: go on with it "
+                f"by dipsearch resume {name}, or choose another --name"
+            ) from None
         raise InputError(f"--runs-dir {folder.parent} cannot be written: {brief(error)}") from None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -452,6 +454,7 @@ def _describe_error(error: ValidationError) -> str:
         str(part) for part in first["loc"] if not str(part).startswith(("literal", "constrained"))
     )
     message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         message = "unknown key"
     elif first["type"] == "string_pattern_mismatch":
@@ -460,12 +463,18 @@ def _describe_error(error: ValidationError) -> str:
         message = "is missing"
     elif not first["msg"].startswith("Value error, "):
         message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    if first["type"] == "string_type" and isinstance(given, int | float | bool | None):
+        word = json.dumps(given)
+        message += f': for a text write "{word}", in quotes'
+    elif isinstance(given, str) and first["type"].startswith(("int_", "float_", "bool_")):
+        message += ": write a number, true or false without quotes"
     more = f" (and {len(others)} more)" if others else ""
     return f"{key}: {message}{more}" if key else f"{message}{more}"
 
 
 def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
     """Make paths absolute. Values of a wrong type are left for validation to refuse."""
+    _join_presets(content)
     for key in ("images", "candidates"):
         entries = content.get(key)
         if isinstance(entries, list):
@@ -485,6 +494,22 @@ def _absolute(entry: str, folder: Path) -> str:
     if not os.path.lexists(folder / entry):
         entry = expand_path(entry)
     return str((folder / entry).absolute())
+
+
+def _join_presets(content: dict[str, Any]) -> None:
+    """Join presets that YAML split at their commas, as in `[sharp-linear:stages=5,x=10]`."""
+    entries = content.get("candidates")
+    if not isinstance(entries, list):
+        return
+    joined: list[Any] = []
+    for entry in entries:
+        before = joined[-1] if joined else None
+        is_parameter = isinstance(entry, str) and re.fullmatch(r"\w+=[^/]*", entry)
+        if is_parameter and isinstance(before, str) and ":" in before and is_preset(before):
+            joined[-1] = f"{before},{entry}"
+        else:
+            joined.append(entry)
+    content["candidates"] = joined
 
 
 def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:

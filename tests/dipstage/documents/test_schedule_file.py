@@ -116,7 +116,11 @@ BROKEN = {
     "no format": ("format: 1\n", "", "format must be 1 or 2, got no such key"),
     "unknown key": ("format: 1", "format: 1\ncolour: red", "unknown key colour"),
     "unknown key of a stage": ("iterations: 1,", "iterations: 1, x: 2,", r"stages\[0\].x"),
-    "text for a number": ("0.2,", "heavy,", r"stages\[0\].alpha_bar must be a number, got 'heavy'"),
+    "text for a number": (
+        "0.2,",
+        "heavy,",
+        r"stages\[0\].alpha_bar must be a number, without quotes, got 'heavy'",
+    ),
     "fraction of an iteration": ("iterations: 1,", "iterations: 1.5,", "a whole number, got 1.5"),
     "true for a number": ("iterations: 1,", "iterations: true,", "a whole number, got True"),
     "missing": ("alpha_bar: 0.2, ", "", r"stages\[0\].alpha_bar is missing"),

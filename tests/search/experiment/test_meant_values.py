@@ -1,0 +1,78 @@
+"""Values that YAML reads otherwise than they look."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fake_runs import CONTENT, experiment, new_run
+
+from dipstage.documents.plain_yaml import parse_yaml, yaml_text
+from dipstage.errors import InputError
+from search.cli import main
+from search.experiment.model import load_experiment, validate
+from search.store.lease import leased
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[sharp-linear:stages=5,x=10]", ["sharp-linear:stages=5,x=10"]),
+        ("[baseline, sharp-linear:stages=5, x=10]", ["baseline", "sharp-linear:stages=5,x=10"]),
+        ('["sharp-linear:stages=5,x=10", log10]', ["sharp-linear:stages=5,x=10", "log10"]),
+    ],
+)
+def test_a_preset_without_quotes_is_one(tmp_path: Path, written: str, read: list[str]) -> None:
+    path = tmp_path / "e.yaml"
+    rest = {key: value for key, value in CONTENT.items() if key != "candidates"}
+    path.write_text(yaml_text(rest) + f"candidates: {written}\n")
+    assert load_experiment(path).candidates == read
+    path.write_text(yaml_text(CONTENT))
+    assert load_experiment(path, (f"candidates={written}",)).candidates == read
+
+
+@pytest.mark.parametrize("before", ["", "# words\n", "\n\n"])
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.3", "2.0"])
+def test_other_versions_of_yaml_are_refused(before: str, version: str) -> None:
+    with pytest.raises(InputError, match=r"only YAML 1\.2"):
+        parse_yaml(f"{before}%YAML {version}\n---\na: yes\n", "test")
+    assert parse_yaml(f"{before}%YAML 1.2\n---\na: yes\n", "test") == {"a": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": 2024}, 'write "2024", in quotes'),
+        ({"name": None}, 'write "null", in quotes'),
+        ({"name": True}, 'write "true", in quotes'),
+        ({"images": [7]}, 'write "7", in quotes'),
+        ({"task": {"sigma_255": "25"}}, "without quotes"),
+        ({"seeds": ["0"]}, "without quotes"),
+    ],
+)
+def test_the_sentence_shows_the_quotes(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        validate({**CONTENT, **change}, "test")
+
+
+def test_a_run_that_is_searching_is_not_verified(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment())
+    with leased(run.storage, run.study.study_name, "run"):
+        result = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is still searching" in result.stderr
+
+
+def test_a_second_launch_that_comes_late_names_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.execution import driver
+
+    def make_first(*_: Any) -> None:
+        monkeypatch.undo()
+        driver.create(experiment(), tmp_path / "tiny", None, {}, [])
+
+    monkeypatch.setattr(driver, "clear_leftover", make_first)
+    with pytest.raises(InputError, match="go on with it by dipsearch resume tiny"):
+        driver.create(experiment(), tmp_path / "tiny", None, {}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
