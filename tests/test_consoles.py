@@ -57,6 +57,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+NAMES = [
+    pytest.param(name, marks=pytest.mark.ray) if name == "resume" else name for name in COMMANDS
+]
+
+
 def end_of(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, stdout: io.TextIOWrapper
 ) -> tuple[object, str]:
@@ -76,7 +81,7 @@ def end_of(
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_an_encoding_lacks_is_replaced(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
 ) -> None:
@@ -90,7 +95,7 @@ def test_what_an_encoding_lacks_is_replaced(
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_output_that_nobody_reads_is_not_an_error(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -108,7 +113,7 @@ def test_output_that_nobody_reads_is_not_an_error(
     stdout.close()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_console_that_is_full_is_one_sentence(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -24,7 +24,9 @@ def test_the_project_s_own_experiments_are_ready_to_run(path: Path) -> None:
     loaded = load_experiment(path)
     assert loaded.name == path.stem
     assert load_candidates(loaded)
-    assert load_pictures(loaded)
+    # Sets of pictures that are not part of the repository are named by their folder, data.
+    if not all("/../data/" in name for name in loaded.images):
+        assert load_pictures(loaded)
     claim = path.read_text().splitlines()[0]
     assert claim.startswith("# ")
 
@@ -94,7 +96,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("seeds", [1, 1], "seeds holds an entry twice"),
     ("seeds", [-1], r"seeds.0: .*got -1"),
     ("trainer.iterations", 0, "trainer: iterations must be at least 1, got 0"),
-    ("trainer.iterations", "30", "trainer: iterations must be a whole number, got '30'"),
+    ("trainer.iterations", "30", "iterations must be a whole number, without quotes, got '30'"),
     ("task.sigma_255", -1.0, "task.sigma_255: .*got -1.0"),
     ("task.kind", "inpaint", "task.kind: .*got 'inpaint'"),
     ("objective.output", "best", "objective: output must be raw or smoothed, got 'best'"),

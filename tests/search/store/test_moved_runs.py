@@ -21,6 +21,7 @@ def link(old: Path, new: Path) -> None:
     new.symlink_to(old)
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("move", [shutil.move, shutil.copytree, link])
 def test_every_command_opens_it_by_the_name_of_its_folder(
     tmp_path: Path, move: Callable[[Path, Path], object]
