@@ -21,13 +21,6 @@ def shuffled(schedule: Schedule, generator: np.random.Generator) -> Schedule:
     return _with_noised(schedule, (schedule.stages[i] for i in order))
 
 
-def max_level_alone(schedule: Schedule) -> Schedule:
-    """Spend the whole ramp on the first target, then the observation; plain DIP is unchanged."""
-    if not schedule.ramp:
-        return schedule
-    return _with_noised(schedule, [Stage(schedule.stages[0].alpha_bar, schedule.ramp)])
-
-
 def contrast_alone(schedule: Schedule) -> Schedule:
     """Return the same stages with targets of reduced contrast and no noise."""
     return replace(schedule, recipe=replace(schedule.recipe, target="contrast", draw="fixed"))

@@ -23,9 +23,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def estimated_bytes(settings: TrainerSettings, height: int, width: int) -> int:
-    """Return about what a training takes at its peak, from measurements on a CPU.
-
-    Pictures of 64 to 512 pixels a side at widths of 16 to 128 took 0.8 to 1.4 times as much.
+    """Return about what a training takes at its peak, fitted to eight trainings on a CPU.
 
     Args:
         settings: The network.

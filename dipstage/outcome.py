@@ -185,25 +185,25 @@ class Outcome:
         }
 
 
-def trailing_mean(curve: Curve, window: int) -> Curve:
+def trailing_mean(curve: NDArray[np.floating[Any]], window: int) -> NDArray[np.floating[Any]]:
     """Return the mean of each value and those before it.
 
     Args:
-        curve: (iterations,) float32.
+        curve: (iterations,) float32 or float64.
         window: Number of values in a mean, at least 1; the first means have fewer.
 
     Returns:
-        (iterations,) float32.
+        (iterations,) of the same type.
     """
     if window == 1:
         return curve
     sums = np.concatenate([[0.0], np.cumsum(curve, dtype=np.float64)])
     ends = np.arange(1, len(curve) + 1)
     begins = np.maximum(ends - window, 0)
-    return np.asarray((sums[ends] - sums[begins]) / (ends - begins), np.float32)
+    return np.asarray((sums[ends] - sums[begins]) / (ends - begins), curve.dtype)
 
 
-def steps_within(psnr_gt_db: Curve, tolerance_db: float) -> int:
+def steps_within(psnr_gt_db: NDArray[np.floating[Any]], tolerance_db: float) -> int:
     """Return the first iteration whose PSNR_GT is within a tolerance of the maximum.
 
     Args:

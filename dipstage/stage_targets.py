@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dipstage.noise import TARGETS
 from dipstage.randomness import Stream, Streams
-from dipstage.schedules import Schedule
+from dipstage.schedules import Schedule, Step
 
 
 def targets(observation: Tensor, schedule: Schedule, streams: Streams) -> Iterator[Tensor]:
@@ -26,17 +26,17 @@ def targets(observation: Tensor, schedule: Schedule, streams: Streams) -> Iterat
     """
     made = Targets(observation, schedule, streams)
     for iteration in range(schedule.iterations):
-        yield made.at(iteration)
+        yield made.at(schedule.at(iteration))
 
 
 class Targets:
-    """Targets by iteration. Iterations must be asked for in order, from 0.
+    """Targets by step. Steps must be asked for in order, from that of iteration 0.
 
     The arguments are those of `targets`.
     """
 
     def __init__(self, observation: Tensor, schedule: Schedule, streams: Streams) -> None:
-        self._observation, self._schedule, self._streams = observation, schedule, streams
+        self._observation, self._recipe, self._streams = observation, schedule.recipe, streams
         self._ranks = {
             alpha_bar: rank
             for rank, alpha_bar in enumerate(sorted(s.alpha_bar for s in schedule.stages))
@@ -44,16 +44,15 @@ class Targets:
         self._fresh = streams.generator(Stream.FRESH_STAGE_NOISE, device=observation.device)
         self._stage, self._target = -1, observation
 
-    def at(self, iteration: int) -> Tensor:
-        """Return the target of the next iteration: (1, C, H, W) float32."""
-        stage, alpha_bar, *_ = self._schedule.at(iteration)
-        if alpha_bar == 1:
+    def at(self, step: Step) -> Tensor:
+        """Return the target of the next step: (1, C, H, W) float32."""
+        if step.alpha_bar == 1:
             return self._observation
-        recipe = self._schedule.recipe
-        if stage != self._stage or recipe.draw == "fresh":
-            self._stage = stage
-            noise = self._draw(alpha_bar, fresh=recipe.draw == "fresh")
-            self._target = TARGETS[recipe.target](self._observation, alpha_bar, noise)
+        is_fresh = self._recipe.draw == "fresh"
+        if step.stage != self._stage or is_fresh:
+            self._stage = step.stage
+            noise = self._draw(step.alpha_bar, fresh=is_fresh)
+            self._target = TARGETS[self._recipe.target](self._observation, step.alpha_bar, noise)
         return self._target
 
     def _draw(self, alpha_bar: float, *, fresh: bool) -> Tensor:

@@ -167,8 +167,8 @@ class _Run:
         stopping: StoppingRule,
     ) -> None:
         self.schedule, self.settings, self.device = schedule, settings, device
-        self.stopping, self.problem = stopping, problem
-        self.observation, self.truth = problem.observation.to(device), ground_truth.to(device)
+        self.stopping, self.problem = stopping, problem.to(device)
+        self.observation, self.truth = self.problem.observation, ground_truth.to(device)
         height, width = ground_truth.shape[-2:]
         network = SkipNetwork(
             output_channels=ground_truth.shape[1],
@@ -240,7 +240,9 @@ class _Run:
                     variance.restart()
             if iteration in restarts:
                 self.averaged = 0
-            previous_psnr = self._step(iteration, self.targets.at(iteration), previous_psnr)
+            step = self.schedule.at(iteration)
+            self._set_learning_rate(iteration, step.learning_rate or self.settings.learning_rate)
+            previous_psnr = self._step(iteration, self.targets.at(step), previous_psnr)
             ends = each is not None and each(iteration + 1, self.pictures)
             if (iteration + 1) % BLOCK and iteration + 1 < budget and not ends:
                 continue
@@ -268,6 +270,11 @@ class _Run:
             {"emv": scores[:, _EMV], "wmv": scores[:, _WMV]},
         )
 
+    def _set_learning_rate(self, iteration: int, rate: float) -> None:
+        if iteration < self.settings.warmup:
+            rate *= (iteration + 1) / self.settings.warmup
+        self.optimiser.param_groups[0]["lr"] = rate
+
     def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
         """Update once and return PSNR against the target, for the reset of the next iteration."""
         views = self.views
@@ -286,10 +293,6 @@ class _Run:
             self.weights.copy_(self.good_weights)
             self.resets += dropped
             psnr = torch.where(dropped, previous_psnr, psnr)
-        rate = self.schedule.at(iteration).learning_rate or self.settings.learning_rate
-        if iteration < self.settings.warmup:
-            rate *= (iteration + 1) / self.settings.warmup
-        self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.step()
         return psnr
 

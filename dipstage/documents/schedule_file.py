@@ -127,6 +127,18 @@ class ScheduleFile:
     verified: Verified | None = None
     provenance: Provenance | None = None
 
+    def rescaled(self, iterations: int | None, sigma_255: float | None) -> Schedule:
+        """Return the schedule for another task: see `Schedule.rescaled`.
+
+        Args:
+            iterations: The budget; None for the file's.
+            sigma_255: Noise of the observation; None for the file's. The levels stay as they are
+                if it is 0 or the file does not say what it was measured on.
+        """
+        known = self.measured.sigma_255 if self.measured else 0.0
+        budget = self.schedule.iterations if iterations is None else iterations
+        return self.schedule.rescaled(budget, sigma_255 / known if sigma_255 and known else 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class _StageEntry:

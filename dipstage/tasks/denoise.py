@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from dipstage.randomness import Streams
 
@@ -24,6 +24,10 @@ class Denoising:
     def picture(self) -> Tensor:
         """See `Problem.picture`."""
         return self.observation
+
+    def to(self, where: device) -> Denoising:
+        """See `Problem.to`."""
+        return Denoising(self.observation.to(where))
 
     def measured(self, pictures: Tensor) -> Tensor:
         """See `Problem.measured`."""

@@ -9,7 +9,7 @@ from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from dipstage.randomness import Streams
 
@@ -48,9 +48,13 @@ class Inpainting:
         """See `Problem.picture`."""
         return self.observation
 
+    def to(self, where: device) -> Inpainting:
+        """See `Problem.to`."""
+        return Inpainting(self.observation.to(where), self.mask.to(where))
+
     def measured(self, pictures: Tensor) -> Tensor:
         """See `Problem.measured`."""
-        return pictures * self.mask.to(pictures.device)
+        return pictures * self.mask
 
     def restricted(self, target: Tensor) -> Tensor:
         """See `Problem.restricted`."""

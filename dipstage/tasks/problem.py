@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from dipstage.randomness import Streams
 
@@ -24,6 +24,10 @@ class Problem(Protocol):
     @property
     def picture(self) -> Tensor:
         """The observation as a picture, without restoration: (1, C, H, W) float32 in [0, 1]."""
+        ...
+
+    def to(self, where: device) -> Problem:
+        """Return the problem with its tensors on a device."""
         ...
 
     def measured(self, pictures: Tensor) -> Tensor:

@@ -42,6 +42,10 @@ class SuperResolution:
         )
         return larger.clamp(0, 1)
 
+    def to(self, where: torch.device) -> SuperResolution:
+        """See `Problem.to`."""
+        return SuperResolution(self.observation.to(where), self.factor)
+
     def measured(self, pictures: Tensor) -> Tensor:
         """See `Problem.measured`."""
         return downsampled(pictures, self.factor)

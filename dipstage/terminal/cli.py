@@ -327,10 +327,7 @@ def _load(
     from dipstage.documents.schedule_file import read_schedule_file
 
     content = read_schedule_file(path)
-    known = content.measured.sigma_255 if content.measured else 0.0
-    noise = sigma / known if sigma and known else 1.0
-    budget = content.schedule.iterations if iterations is None else iterations
-    return content.schedule.rescaled(budget, noise), content
+    return content.rescaled(iterations, sigma), content
 
 
 def _label(schedule_name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.outcome import trailing_mean
 from dipstage.stopping import Output
 
 BELOW_DB = 0.1
@@ -18,18 +19,13 @@ WINDOW = 21
 Curve = NDArray[np.floating[Any]]
 
 
-def judged_curve(psnr_gt_db: Curve, output: Output) -> NDArray[np.float64]:
+def judged_curve(psnr_gt_db: Curve, output: Output) -> Curve:
     """Return the curve that targets are read from, (iterations,) in dB.
 
     A raw curve is replaced by its trailing mean over 21 iterations (fewer at its beginning). A
     smoothed curve is an average already and stays as it is.
     """
-    curve = np.asarray(psnr_gt_db, np.float64)
-    if output == "smoothed":
-        return curve
-    sums = np.cumsum(np.pad(curve, (WINDOW, 0)))
-    counts = np.minimum(np.arange(1, len(curve) + 1), WINDOW)
-    return np.asarray((sums[WINDOW:] - sums[:-WINDOW]) / counts)
+    return trailing_mean(psnr_gt_db, WINDOW if output == "raw" else 1)
 
 
 def log_time_ratio(schedule: Curve, reference: Curve, below_db: float = BELOW_DB) -> float:

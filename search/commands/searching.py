@@ -365,29 +365,26 @@ def verify(
 )
 @accept_changes_option
 @address_option
-@run_options
+@with_run
 def confirm(
-    name: str,
+    run: RunRecord,
     images: tuple[str, ...],
     seeds: str | None,
     top: int,
     accept_changes: bool,
     address: str | None,
-    storage: str | None,
-    runs_dir: Path,
 ) -> None:
     """Choose what to verify: train the best schedules of RUN again on other pictures.
 
     The scores that selected them are optimistic. dipsearch verify takes the schedule that is
     fastest, and the one with the highest maximum PSNR_GT, on these pictures.
     """
-    from search.store.run import RunRecord
     from search.terminal.verification_tables import print_confirmation
     from search.verification.confirmation import Confirmation
     from search.verification.drive import confirm as confirm_run
 
-    run = RunRecord.open(name, runs_dir, storage)
     _refuse_while_searching(run)
+    runs_dir = run.folder.parent
     try:
         _run_with_view(
             lambda view: confirm_run(
@@ -396,11 +393,11 @@ def confirm(
             )
         )  # fmt: skip
     except KeyboardInterrupt:
-        _exit_interrupted("confirm", name, runs_dir)
+        _exit_interrupted("confirm", run.name, runs_dir)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
     print_confirmation(confirmation, make_console().print)
-    click.echo(f"next:\n  dipsearch verify {name}{runs_dir_flag(runs_dir)}")
+    click.echo(f"next:\n  dipsearch verify {run.name}{runs_dir_flag(runs_dir)}")
 
 
 def _written_at(path: Path) -> float | None:

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
+from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
 from dipstage.presets import is_preset, parse_preset
@@ -49,12 +49,6 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
     return labelled
 
 
-def _noise_ratio(experiment: Experiment, file: ScheduleFile) -> float:
-    """Return the experiment's noise over that of a schedule file; 1 if either is 0 or unknown."""
-    known = file.measured.sigma_255 if file.measured else 0
-    return experiment.task.sigma_255 / known if known and experiment.task.sigma_255 else 1.0
-
-
 def _folded(label: str) -> str:
     """Return what labels must differ in: some disks ignore case and how accents are encoded."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
@@ -75,7 +69,7 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
             parse_preset(entry)
         file = read_schedule_file(Path(entry))
-        schedule = file.schedule.rescaled(budget, _noise_ratio(experiment, file))
+        schedule = file.rescaled(budget, experiment.task.sigma_255)
         candidates.append(Candidate(Path(entry).stem, schedule))
     for candidate in candidates:
         if candidate.name.startswith(("trial ", "plain ")):

@@ -142,7 +142,7 @@ class TrialAttributes:
         """The trial's schedule; None until it has one."""
         if not self.stages:
             return None
-        recipe = replace(Recipe(**(self.recipe or {})), learning_rate=self.learning_rate)
+        recipe = replace(Recipe.from_plain(self.recipe), learning_rate=self.learning_rate)
         return Schedule.from_pairs(self.stages, recipe, any_order=True)
 
     @staticmethod

@@ -82,7 +82,7 @@ def verify(
         InputError: Before anything starts, for pictures or seeds that were seen, for a request
             that differs from a verification that has begun, and if there is nothing to verify.
     """
-    with leased(run.storage, f"{run.name}/verify", f"the verification of run {run.name!r}"):
+    with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
         plan, held_out = begin(run, request)
         if not request.restart and is_finished(run):
             return
@@ -133,7 +133,7 @@ def confirm(
     Raises:
         InputError: The pictures are too few or were seen, or a verification has begun.
     """
-    with leased(run.storage, f"{run.name}/verify", f"the verification of run {run.name!r}"):
+    with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
         made = part(run, CONFIRMATION)
         if made is None:
             if verification_path(run.folder).exists():

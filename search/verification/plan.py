@@ -333,7 +333,7 @@ def refuse_seen(
     """
     known = {*run.attributes.pictures.values(), *_used(run)}
     names = [picture.name for picture in pictures.values() if picture.digest in known]
-    names += _stored_again(run, {k: p for k, p in pictures.items() if p.digest not in known})
+    names += _stored_again(run, pictures, known)
     again = sorted(set(seeds) & set(run.experiment.seeds))
     words = [f"pictures {', '.join(names)}"] if names else []
     words += [f"seeds {', '.join(map(str, again))}"] if again else []
@@ -345,16 +345,29 @@ def refuse_seen(
     return words or None
 
 
-def _stored_again(run: RunRecord, pictures: dict[str, Picture]) -> list[str]:
-    """Return the pictures that are copies of the search's own, such as a JPEG of a PNG."""
-    from dipstage.likeness import SAME, likeness
+def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str]) -> list[str]:
+    """Return the pictures that are copies of the search's own, such as a JPEG of a PNG.
+
+    Pictures that may be copies get a notice.
+    """
+    from dipstage.likeness import SAME, SIMILAR, likeness
 
     try:
         own = load_pictures(run.experiment).values()
     except InputError:
         return []  # The search's pictures have moved, and nothing can be compared with them.
-    alike = [(a.name, b.name, likeness(a.pixels, b.pixels)) for a in pictures.values() for b in own]
-    return [f"{a} (a copy of {b})" for a, b, value in alike if value >= SAME]
+    copies = []
+    for label, picture in pictures.items():
+        if picture.digest in known:
+            continue
+        twin = max(own, key=lambda each: likeness(picture.pixels, each.pixels))
+        value = likeness(picture.pixels, twin.pixels)
+        if value >= SAME:
+            copies.append(f"{picture.name} (a copy of {twin.name})")
+        elif value >= SIMILAR:
+            notice = f"{picture.name} is like {twin.name} of the search: is it another picture?"
+            pictures[label] = replace(picture, notices=(*picture.notices, notice))
+    return copies
 
 
 def _used(run: RunRecord) -> list[str]:

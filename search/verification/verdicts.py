@@ -199,7 +199,7 @@ def _compare(
     )
 
 
-def _judged(entry: Entry, key: str, output: Output) -> NDArray[np.float64]:
+def _judged(entry: Entry, key: str, output: Output) -> NDArray[np.floating[Any]]:
     assert entry.curves is not None
     return judged_curve(entry.curves(key, output), output)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dipstage.trainer as trainer
-from dipstage.controls import contrast_alone, in_reverse, max_level_alone, shuffled
+from dipstage.controls import contrast_alone, in_reverse, shuffled
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.randomness import Streams
@@ -34,15 +34,6 @@ def test_order_alone_is_broken_by_reversing_and_shuffling(alpha_bars: list[float
         assert sorted(control.pairs) == sorted(schedule.pairs)
         assert control.stages[-1] == schedule.stages[-1]
     assert in_reverse(in_reverse(schedule)) == schedule
-
-
-@given(levels)
-def test_the_heaviest_target_alone_takes_the_whole_ramp(alpha_bars: list[float]) -> None:
-    schedule = schedule_of(alpha_bars)
-    control = max_level_alone(schedule)
-    assert (control.ramp, control.iterations) == (schedule.ramp, schedule.iterations)
-    assert len(control.stages) == min(2, len(schedule.stages))
-    assert control.stages[0].alpha_bar == schedule.stages[0].alpha_bar
 
 
 def test_shuffling_draws_from_the_generator_alone() -> None:
@@ -85,7 +76,6 @@ def test_a_control_trains_on_the_very_targets_of_its_schedule() -> None:
     own = targets_of(schedule)
     assert len(set(own.values())) == 3
     assert targets_of(in_reverse(schedule)) == own
-    assert targets_of(max_level_alone(schedule)) == {0.2: own[0.2]}
 
 
 def test_contrast_alone_keeps_stages_and_drops_the_noise() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -97,6 +98,10 @@ def test_a_task_is_plain_data_and_its_observations_repeat(task: Task) -> None:
     assert one.picture.shape == TRUTH.shape
     assert one.measured(TRUTH).shape == one.observation.shape
     assert 0 <= task.noise_255 < 255
+    # A number format stands in for a device, which tensors move to by the same method.
+    moved = one.to(torch.float64)  # type: ignore[arg-type]
+    held = [getattr(moved, each.name) for each in fields(moved)]  # type: ignore[arg-type]
+    assert {each.dtype for each in held if isinstance(each, torch.Tensor)} == {torch.float64}
 
 
 @pytest.mark.parametrize("task", TASKS, ids=name_of)
