@@ -49,7 +49,8 @@ from search.execution.sampler import SAMPLERS, SearchedTrials
 from search.execution.trainable import Setting
 from search.execution.tuning import tune_trials
 from search.execution.view import Quiet
-from search.experiment.model import Experiment, validate
+from search.experiment.model import Experiment
+from search.experiment.reading import validate
 from search.experiment.space import suggest
 from search.store.attributes import TrialAttributes, replicate_attribute
 from search.store.lease import leased

@@ -48,8 +48,9 @@ from surrogate import HERE, Truth, cross_validate, recorded
 from dipstage.presets import parse_preset
 from search.analysis import pareto
 from search.execution.sampler import SAMPLERS, SearchedTrials
-from search.experiment.model import Experiment, load_experiment
+from search.experiment.model import Experiment
 from search.experiment.objectives import Score
+from search.experiment.reading import load_experiment
 from search.experiment.space import suggest
 
 CONCURRENT = 2

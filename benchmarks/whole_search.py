@@ -23,9 +23,10 @@ from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.schedules import Schedule
 from search import Run, launch
 from search.analysis import pareto
-from search.experiment.model import Experiment, load_experiment
+from search.experiment.model import Experiment
 from search.experiment.objectives import Score
 from search.experiment.prepare import load_pictures
+from search.experiment.reading import load_experiment
 
 HELD_OUT_SEEDS = "[101, 102, 103]"
 

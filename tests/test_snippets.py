@@ -15,7 +15,7 @@ from dipstage.documents.plain_yaml import parse_yaml, yaml_text
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.terminal.cli import main as dipstage_main
 from search.cli import main as dipsearch_main
-from search.experiment.model import load_experiment, validate
+from search.experiment.reading import load_experiment, validate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

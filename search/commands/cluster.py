@@ -62,8 +62,8 @@ def submit(
     sends the experiment, the pictures and schedule files that it names, and the code of this
     program. It prints the id of the job and does not wait for the job to end.
     """
-    from search.experiment.model import load_experiment
     from search.experiment.packaged import experiment_file
+    from search.experiment.reading import load_experiment
     from search.remote.jobs import Cluster
     from search.remote.upload import RUNS_DIR, Submission, check
 

@@ -58,8 +58,8 @@ def launch(
     EXPERIMENT is a file, or the name of an experiment that comes with the package, such as
     quickstart.
     """
-    from search.experiment.model import load_experiment
     from search.experiment.packaged import experiment_file
+    from search.experiment.reading import load_experiment
 
     flags = {
         "name": json.dumps(name) if name is not None else None,
@@ -99,7 +99,7 @@ def resume(
     runs_dir: Path,
 ) -> None:
     """Continue RUN after an interruption, or with more trials than first asked for."""
-    from search.experiment.model import load_experiment
+    from search.experiment.reading import load_experiment
 
     given = None if experiment is None else load_experiment(experiment)
 

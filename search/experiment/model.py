@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,21 +14,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from dipstage.documents.plain_yaml import forbidden_in, parse_yaml, read_yaml, yaml_text
+from dipstage.documents.plain_yaml import forbidden_in, yaml_text
 from dipstage.documents.records import from_plain
-from dipstage.errors import InputError
-from dipstage.images import expand_path
 from dipstage.noise import MAX_SIGMA_255
-from dipstage.presets import is_preset
 from dipstage.recipe import Draw, TargetKind
-from dipstage.renamed import warn_former_name
 from dipstage.schedules import MAX_STAGES
 from dipstage.settings import TrainerSettings
-from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
+from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
 
 MAX_ENTRIES = 1000
@@ -405,157 +396,3 @@ class Experiment(_Model):
     def yaml(self) -> str:
         """Return the text of a file that `load_experiment` reads back as an equal experiment."""
         return yaml_text(self.model_dump(mode="json"))
-
-
-def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
-    """Read and validate an experiment file.
-
-    Args:
-        path: the experiment file. Paths in it are relative to its folder.
-        overrides: values that replace those of the file, as KEY=VALUE with dots between the groups
-            of KEY and YAML in VALUE. Paths in them are relative to the current folder.
-
-    Returns:
-        The experiment, with absolute paths.
-
-    Raises:
-        InputError: if the file cannot be read, or if a key or value is wrong. The message names
-            the file and the key.
-    """
-    content = read_yaml(path)
-    _make_paths_absolute(content, path.parent)
-    _rename_keys(content)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set must be KEY=VALUE, got {override!r}")
-        patch = {key: parse_yaml(text, f"--set {override}")}
-        _make_paths_absolute(patch, Path())
-        _set_key(content, _current_key(key), patch[key])
-        _rename_keys(content)
-    return validate(content, str(path))
-
-
-def validate(content: dict[str, Any], where: str) -> Experiment:
-    """Return the model, or raise InputError with the first error and the number of others.
-
-    where: the file that `content` comes from, for the message.
-    """
-    try:
-        return Experiment.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_describe_error(error)}") from None
-
-
-def _describe_error(error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False, include_context=False)
-    # The location also has the names of union members and validators, which mean nothing to users.
-    key = ".".join(
-        str(part) for part in first["loc"] if not str(part).startswith(("literal", "constrained"))
-    )
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        message = "unknown key"
-    elif first["type"] == "string_pattern_mismatch":
-        message = f"must be {RUN_NAME_WORDS}, got {first['input']!r}"
-    elif first["type"] == "missing":
-        message = "is missing"
-    elif not first["msg"].startswith("Value error, "):
-        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
-    if first["type"] == "string_type" and isinstance(given, int | float | bool | None):
-        word = json.dumps(given)
-        message += f': for a text write "{word}", in quotes'
-    elif isinstance(given, str) and first["type"].startswith(("int_", "float_", "bool_")):
-        message += ": write a number, true or false without quotes"
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{key}: {message}{more}" if key else f"{message}{more}"
-
-
-def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
-    """Make paths absolute. Values of a wrong type are left for validation to refuse."""
-    _join_presets(content)
-    for key in ("images", "candidates"):
-        entries = content.get(key)
-        if isinstance(entries, list):
-            content[key] = [
-                entry
-                if not isinstance(entry, str) or _is_name(key, entry)
-                else _absolute(entry, folder)
-                for entry in entries
-            ]
-    _make_mlflow_absolute(content, "logging.mlflow", folder)
-    if isinstance(logging := content.get("logging"), dict):
-        _make_mlflow_absolute(logging, "mlflow", folder)
-
-
-def _absolute(entry: str, folder: Path) -> str:
-    """Return an absolute path; `~` and variables are expanded unless a file has the name itself."""
-    if not os.path.lexists(folder / entry):
-        entry = expand_path(entry)
-    return str((folder / entry).absolute())
-
-
-def _join_presets(content: dict[str, Any]) -> None:
-    """Join presets that YAML split at their commas, as in `[sharp-linear:stages=5,x=10]`."""
-    entries = content.get("candidates")
-    if not isinstance(entries, list):
-        return
-    joined: list[Any] = []
-    for entry in entries:
-        before = joined[-1] if joined else None
-        is_parameter = isinstance(entry, str) and re.fullmatch(r"\w+=[^/]*", entry)
-        if is_parameter and isinstance(before, str) and ":" in before and is_preset(before):
-            joined[-1] = f"{before},{entry}"
-        else:
-            joined.append(entry)
-    content["candidates"] = joined
-
-
-def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
-    """Make a folder absolute. An address without a scheme is a folder, except `databricks`."""
-    address = content.get(key)
-    if isinstance(address, str) and address and ":" not in address and address != "databricks":
-        content[key] = str((folder / address).absolute())
-
-
-def _is_name(key: str, entry: str) -> bool:
-    """Return whether an entry is a picture of scikit-image or a preset, even a mistyped one."""
-    if key == "images":
-        return entry.startswith("skimage:")
-    return is_preset(entry) or not ("/" in entry or "." in entry)
-
-
-_RENAMED = {"space.noise.heaviest": "space.noise.max_level"}
-"""Current names of keys, by their former names."""
-
-
-def _current_key(key: str) -> str:
-    """Return the current name of a key given by `--set`."""
-    for former, current in _RENAMED.items():
-        if key == former or key.startswith(f"{former}."):
-            warn_former_name(f"--set {former}", current)
-            return current + key.removeprefix(former)
-    return key
-
-
-def _rename_keys(content: dict[str, Any]) -> None:
-    """Give keys their current names. If both names are present, validation refuses the former."""
-    for former, current in _RENAMED.items():
-        *parents, last = former.split(".")
-        group: Any = content
-        for parent in parents:
-            group = group.get(parent) if isinstance(group, dict) else None
-        name = current.rpartition(".")[2]
-        if isinstance(group, dict) and last in group and name not in group:
-            warn_former_name(former, current)
-            group[name] = group.pop(last)
-
-
-def _set_key(content: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
-            raise InputError(f"--set {key}: {parent} is not a group of keys")
-    content[last] = value

@@ -47,7 +47,7 @@ def adopt_changes(
     Raises:
         InputError: If something has changed that must not, or that was not accepted.
     """
-    from search.experiment.model import validate
+    from search.experiment.reading import validate
 
     path = run.folder / "experiment.yaml"
     recorded = run.attributes.experiment

@@ -93,7 +93,7 @@ class RunRecord:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment as the study holds it, read on first use because its import is slow."""
-        from search.experiment.model import validate
+        from search.experiment.reading import validate
 
         recorded = self.attributes.experiment
         path = self.folder / "experiment.yaml"

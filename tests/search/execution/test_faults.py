@@ -183,7 +183,7 @@ def test_a_study_that_another_process_locks_is_waited_for_a_while(
 
 STARVED = """
 import resource, psutil, json
-from search.experiment.model import validate
+from search.experiment.reading import validate
 from search.experiment.prepare import load_pictures
 from search.execution.trainable import ScheduleTrial, Setting
 import sys

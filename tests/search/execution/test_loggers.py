@@ -17,7 +17,8 @@ from search.execution import loggers
 from search.execution.ledger import Ledger
 from search.execution.loggers import LOGGED, Logger
 from search.execution.view import Quiet
-from search.experiment.model import Experiment, load_experiment
+from search.experiment.model import Experiment
+from search.experiment.reading import load_experiment
 from search.store.records import Trial
 
 TRAINED = ["chelsea-seed0", "camera-seed1", "chelsea-seed1", "camera-seed0"]

@@ -13,8 +13,8 @@ from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
 from dipstage.presets import parse_preset
 from dipstage.renamed import FormerName
-from search.experiment.model import load_experiment, validate
 from search.experiment.prepare import load_candidates, load_pictures
+from search.experiment.reading import load_experiment, validate
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dipstage.errors import InputError
-from search.experiment.model import load_experiment
 from search.experiment.packaged import experiment_file, packaged_experiments
+from search.experiment.reading import load_experiment
 
 
 def test_packaged_experiments_are_those_of_the_repository_and_are_valid() -> None:

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from dipstage.errors import InputError
 from dipstage.settings import TrainerSettings
-from search.experiment.model import Experiment, Task, validate
+from search.experiment.model import Experiment, Task
+from search.experiment.reading import validate
 from search.experiment.reference import groups, page
 
 PAGE = Path(__file__).parents[3] / "docs" / "experiment-file.md"

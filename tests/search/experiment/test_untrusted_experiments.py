@@ -17,8 +17,9 @@ from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
 
 from dipstage.errors import InputError
 from dipstage.images import Picture
-from search.experiment.model import Experiment, load_experiment, validate
+from search.experiment.model import Experiment
 from search.experiment.prepare import load_pictures
+from search.experiment.reading import load_experiment, validate
 from search.store.paths import curve_path, run_folder
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"

@@ -15,8 +15,9 @@ from dipstage.errors import InputError
 from dipstage.images import save_png
 from dipstage.presets import parse_preset
 from search.commands.cluster import job_address
-from search.experiment.model import Experiment, load_experiment
+from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
+from search.experiment.reading import load_experiment
 from search.remote import upload
 from search.remote.upload import Submission
 

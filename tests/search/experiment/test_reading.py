@@ -10,7 +10,7 @@ from fake_runs import CONTENT, experiment, new_run
 from dipstage.documents.plain_yaml import parse_yaml, yaml_text
 from dipstage.errors import InputError
 from search.cli import main
-from search.experiment.model import load_experiment, validate
+from search.experiment.reading import load_experiment, validate
 from search.store.lease import leased
 
 
