@@ -25,15 +25,19 @@ class Arithmetic:
     """The arithmetic that `trainer.precision` and `trainer.compile` lead to on a device.
 
     bf16_scales: how many of the network's scales compute in bf16, counted from the finest.
+    tf32: whether convolutions of a GPU round fp32 operands to TF32.
     """
 
     bf16_scales: int
     scales: int
     compiled: bool
+    tf32: bool = False
 
     @property
     def precision(self) -> str:
         """Number format in words, such as `bf16 in 1 of 4 scales`."""
+        if self.tf32:
+            return "tf32"
         if self.bf16_scales in (0, self.scales):
             return "bf16" if self.bf16_scales else "fp32"
         return f"bf16 in {self.bf16_scales} of {self.scales} scales"
@@ -54,7 +58,7 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
         width: Of the picture, in pixels.
 
     Raises:
-        InputError: `compile` is `on` and there is no compiler.
+        InputError: `compile` is `on` and there is no compiler, or `precision` is `tf32` on a CPU.
     """
     bf16_scales = 0
     if settings.precision == "bf16":
@@ -63,13 +67,16 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
         side = math.sqrt(height * width)
         gains = [settings.width * side / 2**i >= BF16_PAYS for i in range(settings.scales)]
         bf16_scales = sum(gains)
+    tf32 = settings.precision == "tf32"
+    if tf32 and device.type == "cpu":
+        raise InputError("precision tf32 needs a GPU: set it to auto, fp32 or bf16")
     compiled = settings.compile == "on"
     if compiled and device.type == "cpu" and _compiler() is None:
         raise InputError(
             "compile is on and no C++ compiler is found: install g++ or clang++, name one in CXX, "
             "or set compile to off"
         )
-    return Arithmetic(bf16_scales, settings.scales, compiled)
+    return Arithmetic(bf16_scales, settings.scales, compiled, tf32)
 
 
 def _multiplies_bf16() -> bool:
@@ -86,15 +93,15 @@ class Weights:
     """All weights of a network as one fp32 parameter, so that an update is one operation.
 
     Layers compute on views of it. Scales that compute in bf16 use views of a bf16 copy: `spread`
-    refreshes the copy before a forward pass, and `gather` copies its gradients back after the
-    backward pass. Adam's state, updates and the head, whose output is scored, are always fp32.
+    refreshes the copy before a forward pass, and `gather` puts all gradients of a loss into one.
+    Adam's state, updates and the head, whose output is scored, are always fp32.
 
     dtype, layout: number format and memory layout that the input should have.
     """
 
     def __init__(self, network: SkipNetwork, arithmetic: Arithmetic, device: torch.device) -> None:
         """Turn the parameters of the network into views."""
-        fast = arithmetic.bf16_scales > 0 or device.type == "cpu"
+        fast = arithmetic.bf16_scales > 0 or arithmetic.tf32 or device.type == "cpu"
         self.layout = torch.channels_last if fast else torch.contiguous_format
         network.to(device)
         scales, low = network.scales(), arithmetic.bf16_scales
@@ -107,44 +114,43 @@ class Weights:
         flat = torch.cat([self.ordered(p).reshape(-1) for p in [*bf16, *fp32]])
         self.flat = nn.Parameter(flat)
         self.flat.grad = torch.zeros_like(flat)
-        self._low, self._low_grad = self.flat.detach()[:count], self.flat.grad[:count]
-        self._copy = self._low.to(torch.bfloat16)
-        self._copy_grad = torch.zeros_like(self._copy)
-        self._show(bf16, self._copy, self._copy_grad)
-        self._show(fp32, self.flat.detach()[count:], self.flat.grad[count:])
+        self._low, self._copy = self.flat.detach()[:count], flat[:count].to(torch.bfloat16)
+        self._show(bf16, self._copy)
+        self._show(fp32, self.flat.detach()[count:])
+        self._parameters, self._count = [*bf16, *fp32], len(bf16)
         self.dtype = network.body.dtype
 
     def ordered(self, parameter: Tensor) -> Tensor:
-        """Return a parameter with its dimensions in memory order."""
+        """Return a parameter, or its gradient, with its dimensions in memory order."""
         values = parameter.detach()
         return values.movedim(1, -1) if self._is_moved(parameter) else values
 
     def _is_moved(self, parameter: Tensor) -> bool:
         return parameter.dim() == 4 and self.layout is torch.channels_last
 
-    def _show(self, parameters: list[nn.Parameter], values: Tensor, gradients: Tensor) -> None:
+    def _show(self, parameters: list[nn.Parameter], values: Tensor) -> None:
         sizes = [p.numel() for p in parameters]
-        parts = zip(
-            parameters, torch.split(values, sizes), torch.split(gradients, sizes), strict=True
-        )
-        for parameter, value, gradient in parts:
+        for parameter, value in zip(parameters, torch.split(values, sizes), strict=True):
             shape, is_moved = self.ordered(parameter).shape, self._is_moved(parameter)
-            value, gradient = value.view(shape), gradient.view(shape)
+            value = value.view(shape)
             parameter.data = value.movedim(-1, 1) if is_moved else value
-            parameter.grad = gradient.movedim(-1, 1) if is_moved else gradient
 
     def spread(self) -> None:
-        """Refresh the bf16 copy and set all gradients to 0, before a forward pass."""
-        assert self.flat.grad is not None
-        self.flat.grad.zero_()
+        """Refresh the bf16 copy, before a forward pass."""
         if self._copy.numel():
             self._copy.copy_(self._low)
-            self._copy_grad.zero_()
 
-    def gather(self) -> None:
-        """Copy the gradients of the bf16 copy back, after a backward pass."""
-        if self._copy.numel():
-            self._low_grad.copy_(self._copy_grad)
+    def gather(self, loss: Tensor) -> None:
+        """Do the backward pass and keep all gradients in `flat.grad`."""
+        assert self.flat.grad is not None
+        gradients = [
+            self.ordered(gradient).reshape(-1)
+            for gradient in torch.autograd.grad(loss, self._parameters)
+        ]
+        low, count = gradients[: self._count], self._copy.numel()
+        if low:
+            self.flat.grad[:count].copy_(torch.cat(low))
+        torch.cat(gradients[self._count :], out=self.flat.grad[count:])
 
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"

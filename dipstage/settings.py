@@ -106,10 +106,11 @@ class TrainerSettings:
         MAX_ITERATIONS,
         help="Iterations over which the learning rate rises linearly to learning_rate; 0 for none.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = _setting(
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = _setting(
         "auto",
         help="Number format in which the network's body computes; weights, their updates and the "
-        "output are always fp32. `auto` is bf16 in those scales where the processor gains by it.",
+        "output are always fp32. `auto` is bf16 in those scales where the processor gains by it, "
+        "and fp32 on a GPU. `tf32` rounds the operands of a GPU's convolutions.",
     )
     compile: Literal["auto", "on", "off"] = _setting(
         "auto", help="Compile the network's body before the run. `auto` is off."

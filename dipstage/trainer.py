@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dipstage.arithmetic import CompiledNetwork, Weights, choose
+from dipstage.cuda_graphs import Replayed
 from dipstage.errors import InputError
 from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork
@@ -25,13 +27,17 @@ from dipstage.stage_targets import Targets
 from dipstage.stopping import OUTPUTS, LastStage, Output, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising, with_gaussian_noise
 from dipstage.tasks.problem import Problem
-from dipstage.variance import MovingVariance, Variance, WindowedVariance
+from dipstage.variance import EMV_WEIGHT, WINDOW, MovingVariance, WindowedVariance
 
 BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
 _RESET_DROP_DB = 5.0
-_LOSS, _PSNR, _PSNR_GT, _EMV, _WMV = 0, slice(1, 3), slice(3, 5), 5, 6
+_LOSS, _PSNR_GT, _EMV, _WMV = 0, slice(3, 5), 5, 6
+"""Columns of the scores; 1 and 2 are PSNR against the observation."""
+_RATE, _PAST, _REST, _EMV_WEIGHT, _SEEN = range(5)
+"""Columns of the table of iterations: learning rate, weights of the moving average so far and of
+the output, weight of the output in EMV, outputs of the stage including this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,20 @@ def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
         (1, C, H, W) float32 in [0, 1].
     """
     return with_gaussian_noise(ground_truth, sigma_255, streams).clamp(0, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One training run: the arguments of `fit`, which describes them."""
+
+    observation: Tensor | Problem
+    ground_truth: Tensor
+    schedule: Schedule
+    settings: TrainerSettings
+    streams: Streams
+    stopping: StoppingRule | None = None
+    progress: Callable[[Progress], None] | None = None
+    each: Callable[[int, Tensor], bool] | None = None
 
 
 def fit(
@@ -94,43 +114,60 @@ def fit(
         device: Where to train.
         progress: Called with a `Progress` after each block of ten iterations.
         each: Called after each iteration with its number, from 1, and both outputs, raw and
-            smoothed, as (2, C, H, W) on the device. The run ends once it returns true.
+            smoothed, as (2, C, H, W) on the device, which the next iteration overwrites. The run
+            ends once it returns true.
 
     Returns:
         Scores, curves and best pictures, also for a run that diverged. Its `precision` and
         `compiled` say what `auto` chose.
 
     Raises:
-        InputError: Shapes do not fit, or `settings.compile` is `on` and there is no compiler.
+        InputError: Shapes do not fit, `settings.compile` is `on` and there is no compiler, or
+            `settings.precision` is `tf32` on a CPU.
     """
-    settings = schedule.recipe.applied_to(settings)
-    problem = Denoising(observation) if isinstance(observation, Tensor) else observation
-    _check_shapes(problem, ground_truth, settings)
-    stopping = stopping or settings.stopping("raw")
-    device = torch.device(device)
+    job = Job(observation, ground_truth, schedule, settings, streams, stopping, progress, each)
+    return fit_together([job], device=device)[0]
+
+
+def fit_together(
+    jobs: Sequence[Job], *, device: torch.device | str = "cpu", graphs: bool = True
+) -> list[Outcome]:
+    """Train several networks side by side, each of which gives what `fit` gives.
+
+    On a GPU each has its own stream, so that their small kernels run at the same time. On a CPU
+    they take turns, and nothing is gained.
+
+    Args:
+        jobs: The runs; they share nothing.
+        device: Where to train.
+        graphs: Replay each iteration as a CUDA graph on a GPU.
+
+    Returns:
+        The outcome of each job. `wall_s` is the time from the common start to the run's end.
+
+    Raises:
+        InputError: See `fit`.
+    """
     started = time.perf_counter()
-    run = _Run(problem, ground_truth, schedule, settings, streams, device, stopping)
+    device = torch.device(device)
+    outcomes: list[Outcome | None] = [None] * len(jobs)
+    runs: dict[int, _Run] = {}
     try:
-        stop = run.train(progress, each)
-        trace, best = run.finish()
+        for i, job in enumerate(jobs):
+            runs[i] = _Run(job, device, graphs=graphs)
+            runs[i].launch()
+        while runs:
+            for i, run in list(runs.items()):
+                stop = run.settle()
+                if stop is None:
+                    run.launch()
+                else:
+                    outcomes[i] = run.outcome(stop, started)
+                    runs.pop(i).release()
     finally:
-        run.release()
-    scores = {output: score(trace, output, stopping.patience) for output in OUTPUTS if run.length}
-    return Outcome(
-        stop=stop,
-        observation_psnr_gt_db=float(psnr_db(mse(problem.picture, ground_truth))),
-        raw=scores.get("raw"),
-        smoothed=scores.get("smoothed"),
-        iterations=run.length,
-        resets=int(run.resets.item()),
-        wall_s=time.perf_counter() - started,
-        device=_device_name(device),
-        precision=run.arithmetic.precision,
-        compiled=run.arithmetic.compiled,
-        trace=trace,
-        best_raw=best[0],
-        best_smoothed=best[1],
-    )
+        for run in runs.values():
+            run.release()
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def weight_of_past(n: int, settings: TrainerSettings, gamma: float | None) -> float:
@@ -154,24 +191,57 @@ def weight_of_past(n: int, settings: TrainerSettings, gamma: float | None) -> fl
 
 
 class _Run:
-    """State of one training run. Scores stay on the device for a block of iterations."""
+    """State of one training run.
 
-    def __init__(
-        self,
-        problem: Problem,
-        ground_truth: Tensor,
-        schedule: Schedule,
-        settings: TrainerSettings,
-        streams: Streams,
-        device: torch.device,
-        stopping: StoppingRule,
-    ) -> None:
-        self.schedule, self.settings, self.device = schedule, settings, device
-        self.stopping, self.problem = stopping, problem.to(device)
-        self.observation, self.truth = self.problem.observation, ground_truth.to(device)
-        height, width = ground_truth.shape[-2:]
+    An iteration reads and writes the same tensors each time, so that a GPU can replay it. What
+    differs between iterations stands in tables on the device; scores are fetched once a block.
+    """
+
+    def __init__(self, job: Job, device: torch.device, *, graphs: bool) -> None:
+        settings = job.schedule.recipe.applied_to(job.settings)
+        observed = job.observation
+        problem = Denoising(observed) if isinstance(observed, Tensor) else observed
+        _check_shapes(problem, job.ground_truth, settings)
+        self.observation_psnr_gt_db = float(psnr_db(mse(problem.picture, job.ground_truth)))
+        self.job, self.schedule, self.settings, self.device = job, job.schedule, settings, device
+        self.stopping = job.stopping or settings.stopping("raw")
+        height, width = job.ground_truth.shape[-2:]
+        self.arithmetic = choose(settings, device, height, width)
+        self.stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.stream.wait_stream(torch.cuda.current_stream(device))
+        with self._here():
+            self._prepare(problem.to(device), job.streams)
+        capture = graphs and self.stream is not None and not self.arithmetic.compiled
+        self.iterate = Replayed(self._iterate, [self.input_noise_stream], capture=capture)
+        self.measure_ssim = Replayed(self._measure_ssim, [], capture=capture)
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """Work in the run's stream, with kernels that give the same bytes each time."""
+        if self.stream is None:
+            yield
+            return
+        with (
+            torch.cuda.stream(self.stream),
+            torch.backends.cudnn.flags(
+                enabled=torch.backends.cudnn.enabled,
+                benchmark=False,
+                deterministic=True,
+                allow_tf32=self.arithmetic.tf32,
+            ),
+        ):
+            yield
+
+    def _prepare(self, problem: Problem, streams: Streams) -> None:
+        """Make the network and all tensors."""
+        settings, schedule, device, truth = (
+            self.settings, self.schedule, self.device, self.job.ground_truth,
+        )  # fmt: skip
+        self.problem, self.observation, self.truth = problem, problem.observation, truth.to(device)
         network = SkipNetwork(
-            output_channels=ground_truth.shape[1],
+            output_channels=truth.shape[1],
             width=settings.width,
             scales=settings.scales,
             skip_channels=settings.skip_channels,
@@ -179,88 +249,86 @@ class _Run:
             upsampling=settings.upsampling,
             generator=streams.generator(Stream.WEIGHTS),
         )
-        self.arithmetic = choose(settings, device, height, width)
         self.compiled = None
+        shape = torch.Size([1, settings.input_depth, *truth.shape[-2:]])
         if self.arithmetic.compiled:
-            shape = torch.Size([1, settings.input_depth, height, width])
             self.compiled = CompiledNetwork(network, shape, self.arithmetic, device)
             network = self.compiled.network
         self.network, self.views = network, Weights(network, self.arithmetic, device)
         self.weights = self.views.flat
-        self.optimiser = torch.optim.Adam([self.weights], lr=settings.learning_rate, fused=True)
-        fixed = torch.rand(
-            (1, settings.input_depth, height, width), generator=streams.generator(Stream.INPUT)
-        )
-        self.input = (0.1 * fixed).to(device)
+        self.input = (0.1 * torch.rand(shape, generator=streams.generator(Stream.INPUT))).to(device)
         self.input_noise = torch.empty_like(self.input)
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
 
+        self.steps = [schedule.at(iteration) for iteration in range(schedule.iterations)]
+        self.rates = [
+            (step.learning_rate or settings.learning_rate)
+            * (min(1.0, (iteration + 1) / settings.warmup) if settings.warmup else 1)
+            for iteration, step in enumerate(self.steps)
+        ]
+        self.table = _table(schedule, settings, self.rates).to(device)
+        self.iteration = torch.zeros(1, dtype=torch.int64, device=device)
+        rate: float | Tensor = self.rates[0]
+        if self.stream is not None:
+            rate = torch.tensor(rate, device=device)
+        self.optimiser = torch.optim.Adam(
+            [self.weights], lr=rate, fused=True, capturable=self.stream is not None
+        )
         self.targets = Targets(self.observation, schedule, streams)
-        self.length = 0
-        self.smoothed = torch.zeros_like(self.truth)
-        self.averaged = 0
-        self.variances: dict[int, Variance] = {_EMV: MovingVariance()}
-        if stopping.windowed:
-            self.variances[_WMV] = WindowedVariance()
+        self.target = self.observation.clone()
+        self.set_target = self.observation
+        self.pictures = torch.zeros((2, *truth.shape[1:]), device=device)
+        self.moving = MovingVariance(self.pictures[:1])
+        self.windowed = WindowedVariance(self.pictures[:1]) if self.stopping.windowed else None
         self.good_weights = self.weights.detach().clone()
+        self.previous_psnr = torch.full((), -torch.inf, device=device)
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
         self.best = torch.full((2,), -torch.inf, device=device)
-        self.pictures = self.best_pictures = torch.zeros(
-            (2, *ground_truth.shape[1:]), device=device
-        )
-        self.block = torch.full((BLOCK, 7), torch.nan, device=device)
-        budget = schedule.iterations
-        self.scores = np.full((budget, 7), np.nan, np.float32)
-        self.ssims = np.full((budget, 4), np.nan, np.float32)
-        self.stage_of = np.repeat(
-            np.arange(len(schedule.stages), dtype=np.int32),
-            [stage.iterations for stage in schedule.stages],
-        )
+        self.best_pictures = torch.zeros_like(self.pictures)
+        self.measured = torch.full((schedule.iterations, 7), torch.nan, device=device)
+        self.measured_ssim = torch.full((-(-schedule.iterations // BLOCK), 4), torch.nan)
+        self.measured_ssim = self.measured_ssim.to(device)
+        self.ssim_now = torch.zeros(4, device=device)
+        self.scores = np.full((schedule.iterations, 7), np.nan, np.float32)
+        self.launched = self.length = 0
+        self.ends = False
 
     def release(self) -> None:
         """Make the compiled network available to the next run."""
         if self.compiled is not None:
             self.compiled.release()
 
-    def train(
-        self,
-        progress: Callable[[Progress], None] | None,
-        each: Callable[[int, Tensor], bool] | None,
-    ) -> Stop:
-        budget, starts = self.schedule.iterations, set(self.schedule.starts)
-        restarts = {0, self.schedule.recipe.average_from}
-        if self.settings.ema_restart == "stage":
-            restarts |= starts
-        previous_psnr = self.best[0]
-        fetched = 0
-        for iteration in range(budget):
-            if iteration in starts:
-                previous_psnr = torch.full((), -torch.inf, device=self.device)
-                for variance in self.variances.values():
-                    variance.restart()
-            if iteration in restarts:
-                self.averaged = 0
-            step = self.schedule.at(iteration)
-            self._set_learning_rate(iteration, step.learning_rate or self.settings.learning_rate)
-            previous_psnr = self._step(iteration, self.targets.at(step), previous_psnr)
-            ends = each is not None and each(iteration + 1, self.pictures)
-            if (iteration + 1) % BLOCK and iteration + 1 < budget and not ends:
-                continue
-            self.length = iteration + 1
-            self.scores[fetched : self.length] = self.block[: self.length - fetched].cpu().numpy()
-            finite = np.isfinite(self.scores[fetched : self.length, _LOSS])
-            if not finite.all():
-                self.length = fetched + int(np.argmin(finite))
-                return Stop.DIVERGED
-            fetched = self.length
-            if progress is not None:
-                progress(self._progress(iteration))
-            if ends and self.length < budget:
-                return Stop.INTERRUPTED
-            in_last_stage = self.length > self.schedule.ramp
-            if in_last_stage and self.length < budget and self.stopping.stops(self._last_stage()):
-                return Stop.MINIMUM if isinstance(self.stopping, VarianceMinimum) else Stop.PEAK
-        return Stop.BUDGET
+    def launch(self) -> None:
+        """Start the iterations of the next block, without waiting for a GPU."""
+        each, end = self.job.each, min(self.launched + BLOCK, self.schedule.iterations)
+        with self._here():
+            while self.launched < end and not self.ends:
+                self._aim()
+                self.iterate()
+                if self.launched % BLOCK == 0:
+                    self.measure_ssim()
+                    self.measured_ssim[self.launched // BLOCK].copy_(self.ssim_now)
+                self.launched += 1
+                self.ends = each is not None and each(self.launched, self.pictures)
+
+    def settle(self) -> Stop | None:
+        """Wait for the block and return why the run ends with it, if it does."""
+        fetched, self.length = self.length, self.launched
+        with self._here():
+            self.scores[fetched : self.length] = self.measured[fetched : self.length].cpu().numpy()
+        finite = np.isfinite(self.scores[fetched : self.length, _LOSS])
+        if not finite.all():
+            self.length = fetched + int(np.argmin(finite))
+            return Stop.DIVERGED
+        if self.job.progress is not None:
+            self.job.progress(self._progress())
+        if self.length == self.schedule.iterations:
+            return Stop.BUDGET
+        if self.ends:
+            return Stop.INTERRUPTED
+        if self.length > self.schedule.ramp and self.stopping.stops(self._last_stage()):
+            return Stop.MINIMUM if isinstance(self.stopping, VarianceMinimum) else Stop.PEAK
+        return None
 
     def _last_stage(self) -> LastStage:
         scores = self.scores[self.schedule.ramp : self.length]
@@ -270,86 +338,133 @@ class _Run:
             {"emv": scores[:, _EMV], "wmv": scores[:, _WMV]},
         )
 
-    def _set_learning_rate(self, iteration: int, rate: float) -> None:
-        if iteration < self.settings.warmup:
-            rate *= (iteration + 1) / self.settings.warmup
-        self.optimiser.param_groups[0]["lr"] = rate
+    def _aim(self) -> None:
+        """Set what changes between iterations and is not in the table."""
+        if self.stream is None:
+            self.optimiser.param_groups[0]["lr"] = self.rates[self.launched]
+        target = self.targets.at(self.steps[self.launched])
+        if target is not self.set_target:
+            self.target.copy_(target)
+            self.set_target = target
 
-    def _step(self, iteration: int, target: Tensor, previous_psnr: Tensor) -> Tensor:
-        """Update once and return PSNR against the target, for the reset of the next iteration."""
+    def _iterate(self) -> None:
+        """Score the weights and update them once."""
         views = self.views
+        row = self.table.index_select(0, self.iteration)[0]
+        if self.stream is not None:
+            self.optimiser.param_groups[0]["lr"].copy_(row[_RATE])
         views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
         noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
         output = self.network(noisy_input.to(views.dtype, memory_format=views.layout)).contiguous()
-        loss = F.mse_loss(self.problem.measured(output), self.problem.restricted(target))
-        loss.backward()  # type: ignore[no-untyped-call]
-        views.gather()
+        loss = F.mse_loss(self.problem.measured(output), self.problem.restricted(self.target))
+        views.gather(loss)
         with torch.no_grad():
-            self._score(iteration, output.detach(), loss.detach())
+            self._score(row, output.detach(), loss.detach())
             psnr = psnr_db(loss.detach())
-            dropped = psnr < previous_psnr - _RESET_DROP_DB
-            self.good_weights = torch.where(dropped, self.good_weights, self.weights)
+            previous = torch.where(row[_SEEN] == 1, -torch.inf, self.previous_psnr)
+            dropped = psnr < previous - _RESET_DROP_DB
+            torch.where(dropped, self.good_weights, self.weights, out=self.good_weights)
             self.weights.copy_(self.good_weights)
             self.resets += dropped
-            psnr = torch.where(dropped, previous_psnr, psnr)
+            torch.where(dropped, previous, psnr, out=self.previous_psnr)
         self.optimiser.step()
-        return psnr
+        self.iteration += 1
 
-    def _score(self, iteration: int, output: Tensor, loss: Tensor) -> None:
-        self.averaged += 1
-        past = weight_of_past(self.averaged, self.settings, self.schedule.recipe.ema_gamma)
-        if past == 0:
-            self.smoothed.copy_(output)
-        else:
-            self.smoothed.mul_(past).add_(output, alpha=1 - past)
-        pictures = self.pictures = torch.cat([output, self.smoothed])
+    def _score(self, row: Tensor, output: Tensor, loss: Tensor) -> None:
+        pictures, smoothed = self.pictures, self.pictures[1:]
+        pictures[:1].copy_(output)
+        smoothed.mul_(row[_PAST]).add_(output * row[_REST])
         psnr_gt = psnr_db(mse(pictures, self.truth))
-        row = self.block[iteration % BLOCK]
-        row[_LOSS] = loss
-        row[_PSNR] = psnr_db(mse(self.problem.measured(pictures), self.observation))
-        row[_PSNR_GT] = psnr_gt
-        for column, variance in self.variances.items():
-            row[column] = variance.update(output)
+        psnr = psnr_db(mse(self.problem.measured(pictures), self.observation))
+        emv = self.moving.update(output, row[_EMV_WEIGHT])
+        wmv = torch.full_like(emv, torch.nan)
+        if self.windowed is not None:
+            wmv = self.windowed.update(output, self.iteration % WINDOW, row[_SEEN])
+        measured = torch.cat([loss.view(1), psnr, psnr_gt, emv.view(1), wmv.view(1)])
+        self.measured.index_copy_(0, self.iteration, measured.view(1, 7))
         better = psnr_gt > self.best
-        self.best = torch.where(better, psnr_gt, self.best)
-        self.best_pictures = torch.where(better.view(2, 1, 1, 1), pictures, self.best_pictures)
-        if iteration % BLOCK == 0:
-            self.ssims[iteration] = self._ssim(pictures).cpu().numpy()
+        torch.where(better, psnr_gt, self.best, out=self.best)
+        torch.where(better.view(2, 1, 1, 1), pictures, self.best_pictures, out=self.best_pictures)
+
+    def _measure_ssim(self) -> None:
+        self.ssim_now.copy_(self._ssim(self.pictures))
 
     def _ssim(self, pictures: Tensor) -> Tensor:
         """Return (4,): raw and smoothed against the observation, then against the ground truth."""
         measured = self.problem.measured(pictures)
         return torch.cat([ssim(measured, self.observation), ssim(pictures, self.truth)])
 
-    def _progress(self, iteration: int) -> Progress:
+    def _progress(self) -> Progress:
         scores = self.scores[: self.length, _PSNR_GT]
         best = np.argmax(scores, axis=0)
         return Progress(
-            iteration=iteration,
+            iteration=self.length - 1,
             iterations=self.schedule.iterations,
-            stage=int(self.stage_of[iteration]),
+            stage=self.steps[self.length - 1].stage,
             stages=len(self.schedule.stages),
             psnr_gt_db={o: float(scores[-1, k]) for k, o in enumerate(OUTPUTS)},
             best_psnr_gt_db={o: float(scores[best[k], k]) for k, o in enumerate(OUTPUTS)},
             best_iteration={o: int(best[k]) for k, o in enumerate(OUTPUTS)},
         )
 
-    def finish(self) -> tuple[Trace, NDArray[np.float32]]:
+    def outcome(self, stop: Stop, started: float) -> Outcome:
+        """Return the outcome of a run that has ended; `started` is on `time.perf_counter`."""
+        with self._here():
+            trace, best = self._finish()
+            resets = int(self.resets.item())
+        patience = self.stopping.patience
+        scores = {output: score(trace, output, patience) for output in OUTPUTS if self.length}
+        return Outcome(
+            stop=stop,
+            observation_psnr_gt_db=self.observation_psnr_gt_db,
+            raw=scores.get("raw"),
+            smoothed=scores.get("smoothed"),
+            iterations=self.length,
+            resets=resets,
+            wall_s=time.perf_counter() - started,
+            device=_device_name(self.device),
+            precision=self.arithmetic.precision,
+            compiled=self.arithmetic.compiled,
+            trace=trace,
+            best_raw=best[0],
+            best_smoothed=best[1],
+        )
+
+    def _finish(self) -> tuple[Trace, NDArray[np.float32]]:
         """Return the trace and the best pictures, (2, C, H, W): raw, smoothed."""
-        scores, ssims = self.scores[: self.length], self.ssims[: self.length]
+        scores = self.scores[: self.length]
+        ssims = np.full((self.length, 4), np.nan, np.float32)
         if self.length:
+            ssims[::BLOCK] = self.measured_ssim[: -(-self.length // BLOCK)].cpu().numpy()
             at_best = self._ssim(self.best_pictures).cpu().numpy()
             for k, peak in enumerate(np.argmax(scores[:, _PSNR_GT], axis=0)):
                 ssims[peak, [k, k + 2]] = at_best[[k, k + 2]]
+        stages = np.array([step.stage for step in self.steps[: self.length]], np.int32)
         columns: dict[str, Any] = dict(
             zip(
                 [field.name for field in fields(Trace)],
-                [self.stage_of[: self.length], *scores[:, :_EMV].T, *ssims.T, *scores[:, _EMV:].T],
+                [stages, *scores[:, :_EMV].T, *ssims.T, *scores[:, _EMV:].T],
                 strict=True,
             )
         )
         return Trace(**columns), self.best_pictures.cpu().numpy()
+
+
+def _table(schedule: Schedule, settings: TrainerSettings, rates: Sequence[float]) -> Tensor:
+    """Return what differs between iterations, (iterations, 5) float32: see `_RATE` and others."""
+    starts = set(schedule.starts)
+    restarts = {0, schedule.recipe.average_from}
+    if settings.ema_restart == "stage":
+        restarts |= starts
+    rows = []
+    seen = averaged = 0
+    for iteration, rate in enumerate(rates):
+        seen = 1 if iteration in starts else seen + 1
+        averaged = 1 if iteration in restarts else averaged + 1
+        past = weight_of_past(averaged, settings, schedule.recipe.ema_gamma)
+        rows.append([rate, past, 1 - past, 1 if seen == 1 else EMV_WEIGHT, seen])
+    return torch.tensor(rows, dtype=torch.float32)
 
 
 def _check_shapes(problem: Problem, truth: Tensor, settings: TrainerSettings) -> None:

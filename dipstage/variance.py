@@ -6,8 +6,6 @@ again. Both variances are means over pixels and channels, of raw outputs in [0, 
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
@@ -17,48 +15,33 @@ WINDOW = 100
 """Outputs in the window of the windowed variance."""
 
 
-class Variance(Protocol):
-    """A variance that is updated with each output."""
-
-    def restart(self) -> None:
-        """Forget all outputs: a new stage begins."""
-        ...
-
-    def update(self, output: Tensor) -> Tensor:
-        """Take the next output and return the variance.
-
-        Args:
-            output: (1, C, H, W) float32.
-
-        Returns:
-            () float32; NaN as long as there are too few outputs.
-        """
-        ...
-
-
 class MovingVariance:
     """Exponentially weighted moving variance, EMV: arXiv 2112.06074, algorithm 3.
 
     With a = 0.1, mean and variance go on as variance = (1 - a) (variance + a |x - mean|²) and
     mean = (1 - a) mean + a x. The first output is the first mean.
+
+    Args:
+        output: (1, C, H, W) float32, an output whose shape and device all others have.
     """
 
-    def __init__(self) -> None:
-        self.restart()
+    def __init__(self, output: Tensor) -> None:
+        self._mean = torch.zeros_like(output)
+        self._value = torch.zeros((), device=output.device)
 
-    def restart(self) -> None:
-        """See `Variance.restart`."""
-        self._mean: Tensor | None = None
+    def update(self, output: Tensor, weight: Tensor) -> Tensor:
+        """Take the next output and return the variance.
 
-    def update(self, output: Tensor) -> Tensor:
-        """See `Variance.update`."""
-        if self._mean is None:
-            self._mean = output.clone()
-            self._value = torch.zeros((), device=output.device)
-        else:
-            distance = (output - self._mean).square().mean()
-            self._value = (1 - EMV_WEIGHT) * (self._value + EMV_WEIGHT * distance)
-            self._mean.lerp_(output, EMV_WEIGHT)
+        Args:
+            output: (1, C, H, W) float32.
+            weight: () float32, a of this output; 1 forgets all outputs before it.
+
+        Returns:
+            () float32.
+        """
+        distance = (output - self._mean).square().mean()
+        self._value.add_(weight * distance).mul_(1 - weight)
+        self._mean.lerp_(output, weight)
         return self._value
 
 
@@ -66,22 +49,25 @@ class WindowedVariance:
     """Variance over a window of the latest outputs, WMV: arXiv 2112.06074, algorithm 1.
 
     It keeps the outputs of the window in memory: 100 pictures.
+
+    Args:
+        output: (1, C, H, W) float32, an output whose shape and device all others have.
     """
 
-    def __init__(self) -> None:
-        self.restart()
+    def __init__(self, output: Tensor) -> None:
+        self._outputs = output.new_zeros((WINDOW, *output.shape[1:]))
 
-    def restart(self) -> None:
-        """See `Variance.restart`."""
-        self._seen = 0
-        self._outputs: Tensor | None = None
+    def update(self, output: Tensor, place: Tensor, seen: Tensor) -> Tensor:
+        """Take the next output and return the variance.
 
-    def update(self, output: Tensor) -> Tensor:
-        """See `Variance.update`."""
-        if self._outputs is None:
-            self._outputs = torch.zeros((WINDOW, *output.shape[1:]), device=output.device)
-        self._outputs[self._seen % WINDOW] = output[0]
-        self._seen += 1
-        if self._seen < WINDOW:
-            return torch.full((), torch.nan, device=output.device)
-        return self._outputs.var(dim=0, correction=0).mean()
+        Args:
+            output: (1, C, H, W) float32.
+            place: (1,) int64, the output's number modulo the window.
+            seen: () float32, how many outputs count, this one included.
+
+        Returns:
+            () float32; NaN as long as they are fewer than the window.
+        """
+        self._outputs.index_copy_(0, place, output)
+        variance = self._outputs.var(dim=0, correction=0).mean()
+        return torch.where(seen < WINDOW, torch.nan, variance)

@@ -121,6 +121,19 @@ def _most_concurrent(experiment: Experiment) -> int:
     return trials if concurrent == "auto" else min(trials, concurrent)
 
 
+_TOGETHER = 16
+"""Replicates that a trial trains side by side on a GPU, unless racing may end it after a few."""
+
+
+def replicates_together(experiment: Experiment, shares: Shares) -> int:
+    """Return how many replicates a trial trains side by side."""
+    wanted = experiment.resources.together
+    if wanted != "auto":
+        return wanted
+    races = experiment.racing.enabled and experiment.search.trials > 0
+    return 1 if shares.device == "cpu" or races else _TOGETHER
+
+
 def wants_probe(experiment: Experiment, shares: Shares) -> bool:
     """Return whether the number of trials on one GPU must be measured."""
     return experiment.resources.gpus_per_trial == "auto" and shares.trial["gpu"] > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
-from dipstage.trainer import fit, observe
+from dipstage.trainer import Job, fit_together, observe
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate, ReplicateKey
 from search.store.versions import versions
@@ -31,7 +31,10 @@ MAX_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all trials of a search share; sent to each worker once."""
+    """What all trials of a search share; sent to each worker once.
+
+    together: Replicates that a worker trains side by side.
+    """
 
     pictures: Mapping[str, Picture]
     seeds: tuple[int, ...]
@@ -40,6 +43,7 @@ class Setting:
     objective: Objective
     cpus: int
     device: str
+    together: int = 1
 
     @property
     def replicates(self) -> dict[str, ReplicateKey]:
@@ -56,26 +60,25 @@ class Setting:
         return {str(key): key for key in keys}
 
 
-def train_replicate(setting: Setting, key: str, schedule: Schedule, warmup: int | None) -> Outcome:
-    """One replicate. Its randomness depends on picture and seed alone, so trials are paired.
+def train_replicates(
+    setting: Setting, keys: Sequence[str], schedule: Schedule, warmup: int | None
+) -> list[Outcome]:
+    """Replicates side by side. Their randomness depends on picture and seed alone, so trials are
+    paired.
 
     warmup: None for the trainer's own.
     """
-    replicate = setting.replicates[key]
-    picture = setting.pictures[replicate.picture]
-    truth = picture.tensor()
-    streams = Streams(picture.digest, replicate.seed)
     warmup = setting.trainer.warmup if warmup is None else warmup
     trainer = replace(setting.trainer, warmup=warmup)
-    return fit(
-        observe(truth, setting.sigma_255, streams),
-        truth,
-        schedule,
-        trainer,
-        streams,
-        stopping=trainer.stopping(setting.objective.output),
-        device=setting.device,
-    )
+    stopping = trainer.stopping(setting.objective.output)
+    jobs = []
+    for key in keys:
+        replicate = setting.replicates[key]
+        picture = setting.pictures[replicate.picture]
+        truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
+        observation = observe(truth, setting.sigma_255, streams)
+        jobs.append(Job(observation, truth, schedule, trainer, streams, stopping))
+    return fit_together(jobs, device=setting.device)
 
 
 def summarise(outcome: Outcome, objective: Objective) -> Replicate:
@@ -132,12 +135,31 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         self._schedule = Schedule.from_pairs(work["stages"], recipe, any_order=True)
         self._warmup = work["warmup"]
         self._left = [key for key in self._setting.replicates if key not in work["done"]]
+        self._trained: dict[str, Outcome] = {}
+
+    def _outcome(self, key: str) -> Outcome:
+        """The outcome of the next replicate, which may have been trained together with others."""
+        if key not in self._trained:
+            keys = [key, *self._left[: self._setting.together - 1]]
+            try:
+                outcomes = self._train(keys)
+            except Exception:
+                if len(keys) == 1:
+                    raise
+                # The failure may be that of another replicate, or there is memory for fewer.
+                keys = keys[:1]
+                outcomes = self._train(keys)
+            self._trained = dict(zip(keys, outcomes, strict=True))
+        return self._trained.pop(key)
+
+    def _train(self, keys: list[str]) -> list[Outcome]:
+        return train_replicates(self._setting, keys, self._schedule, self._warmup)
 
     def step(self) -> dict[str, Any]:
-        """Train the next replicate."""
+        """Report the next replicate."""
         key = self._left.pop(0)
         try:
-            outcome = train_replicate(self._setting, key, self._schedule, self._warmup)
+            outcome = self._outcome(key)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__} on {key}: {error}".split())[:MAX_REASON]
             if is_out_of_memory(error):

@@ -24,7 +24,13 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
 from search.execution.loggers import Logger, logged
-from search.execution.resources import Shares, resources_of, trials_per_gpu, wants_probe
+from search.execution.resources import (
+    Shares,
+    replicates_together,
+    resources_of,
+    trials_per_gpu,
+    wants_probe,
+)
 from search.execution.trainable import ScheduleTrial
 from search.store.attributes import write
 from search.store.paths import brief, curve_path, is_remote, picture_path
@@ -273,7 +279,12 @@ def tune_trials(
         WorkError: If the search ends early.
     """
     shares = _shares(run, setting, view, can_grow=can_grow)
-    setting = replace(setting, device=shares.device, cpus=int(shares.trial["cpu"]))
+    setting = replace(
+        setting,
+        device=shares.device,
+        cpus=int(shares.trial["cpu"]),
+        together=replicates_together(run.experiment, shares),
+    )
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     write(run.study, concurrent=shares.concurrent, driven_since=now)
     searcher = StudySearcher(run, ledger, lease)

@@ -271,6 +271,10 @@ class Resources(_Model):
     there is no GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that a trial trains on. `auto` is the GPU that the trial reserves, or else the CPU."""
+    together: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
+    """Number of a trial's replicates that its worker trains side by side, with the same results.
+    A GPU gains by it, a CPU does not. `auto` is 16 on a GPU in runs without racing, and otherwise
+    1, so that racing can end a trial between two replicates."""
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Resources:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from dipstage import network
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.metrics import mse, psnr_db
@@ -30,8 +31,7 @@ from dipstage.stopping import (
     StoppingRule,
     VarianceMinimum,
 )
-from dipstage.tasks.denoise import Denoising
-from dipstage.trainer import Progress, _Run, fit, observe, weight_of_past
+from dipstage.trainer import Job, Progress, _Run, fit, fit_together, observe, weight_of_past
 
 SETTINGS = TrainerSettings(
     width=8, scales=2, input_depth=8, learning_rate=0.02, patience=20, precision="fp32"
@@ -313,17 +313,14 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("dipstage.trainer.SkipNetwork", SpoiledNetwork)
     truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
     schedule = parse_preset("baseline").schedule(10)
-    state = _Run(
-        Denoising(observe(truth, 25, streams)), truth, schedule, SETTINGS, streams,
-        torch.device("cpu"), FullBudget(),
-    )  # fmt: skip
-    psnr = torch.tensor(-torch.inf)
+    job = Job(observe(truth, 25, streams), truth, schedule, SETTINGS, streams, FullBudget())
+    state = _Run(job, torch.device("cpu"), graphs=True)
     seen = []
     for iteration in range(6):
         seen.append(state.weights.detach().clone())
         if iteration == 5:
             monkeypatch.setattr(state.optimiser, "step", lambda: None)
-        psnr = state._step(iteration, state.observation, psnr)
+        state.iterate()
     assert int(state.resets) == 1
     assert not torch.equal(seen[5], seen[4])
     assert torch.equal(state.weights.detach(), seen[4])
@@ -342,6 +339,37 @@ def test_the_settings_ask_for_their_own_stopping_rule() -> None:
     assert outcome.iterations - 1 - outcome.scores("raw").steps_to_max >= 12
     assert eager.stopping("smoothed") == OraclePeak("smoothed", 12)
     assert SETTINGS.stopping("raw") == FullBudget(20)
+
+
+def test_runs_side_by_side_give_what_each_gives_alone() -> None:
+    """They differ in seed, schedule, settings and length; one of them stops early."""
+    truth = PICTURE.tensor()
+    jobs = []
+    for seed, (schedule, stopping) in enumerate(
+        [(STAGED.scaled(35), None), (STAGED.scaled(60), OraclePeak("raw", 5)), (STAGED, None)]
+    ):
+        streams = Streams(PICTURE.digest, seed)
+        settings = replace(SETTINGS, learning_rate=0.01 * (seed + 1))
+        observation = observe(truth, 25, streams)
+        jobs.append(Job(observation, truth, schedule, settings, streams, stopping))
+    together = fit_together(jobs)
+    alone = [fit_together([job])[0] for job in jobs]
+    assert [outcome.stop for outcome in together] == [outcome.stop for outcome in alone]
+    for one, other in zip(together, alone, strict=True):
+        for name, curve in one.trace.arrays().items():
+            assert np.array_equal(curve, other.trace.arrays()[name], equal_nan=True), name
+        assert np.array_equal(one.best_smoothed, other.best_smoothed)
+
+
+def test_the_gradient_of_up_sampling_is_that_of_pytorch() -> None:
+    """A GPU uses it, because its bytes are the same each time."""
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    gradient = torch.randn(2, 3, 10, 14, dtype=torch.float64)
+    ours, theirs = (
+        torch.autograd.grad(function(x), x, gradient)[0]
+        for function in (network._TwiceAsLarge.apply, network._bilinear)
+    )
+    assert torch.allclose(ours, theirs, rtol=1e-12)
 
 
 def test_progress_is_told_after_every_block() -> None:

@@ -235,14 +235,14 @@ def test_an_interrupted_run_writes_what_there_is(
 ) -> None:
     from dipstage.trainer import _Run
 
-    step, titles = _Run._step, []
+    aim, titles = _Run._aim, []
 
-    def interrupted_step(self: _Run, iteration: int, *rest: torch.Tensor) -> torch.Tensor:
-        if iteration == 13:
+    def interrupted_aim(self: _Run) -> None:
+        if self.launched == 13:
             os.kill(os.getpid(), number)
-        return step(self, iteration, *rest)
+        aim(self)
 
-    monkeypatch.setattr(_Run, "_step", interrupted_step)
+    monkeypatch.setattr(_Run, "_aim", interrupted_aim)
     monkeypatch.setattr(
         "matplotlib.axes.Axes.set_title", lambda self, title, **rest: titles.append(title)
     )

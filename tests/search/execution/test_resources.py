@@ -7,7 +7,7 @@ import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
-from search.execution.resources import Shares, resources_of, wants_probe
+from search.execution.resources import Shares, replicates_together, resources_of, wants_probe
 
 pytestmark = pytest.mark.ray
 LARGE: dict[str, Any] = {"size": 256, "trainer": {"iterations": 30, "width": 4, "scales": 1}}
@@ -130,3 +130,24 @@ def test_a_gpu_that_is_not_there_is_refused(machines: Callable[..., None]) -> No
     machines({"CPU": 8})
     with pytest.raises(InputError, match=r"resources\.device is cuda and there is no GPU"):
         shares(resources={"device": "cuda"})
+
+
+@pytest.mark.parametrize(
+    ("machine", "changes", "expected"),
+    [
+        ({"CPU": 4}, {}, 1),
+        ({"CPU": 4, "GPU": 1}, {}, 16),
+        ({"CPU": 4, "GPU": 1}, {"resources": {"together": 3}}, 3),
+        ({"CPU": 4, "GPU": 1}, {"racing": {"enabled": True}}, 1),
+        ({"CPU": 4, "GPU": 1}, {"racing": {"enabled": True}, "resources": {"together": 3}}, 3),
+    ],
+)
+def test_replicates_are_trained_side_by_side_on_a_gpu_that_does_not_race(
+    machines: Callable[..., None],
+    machine: dict[str, float],
+    changes: dict[str, Any],
+    expected: int,
+) -> None:
+    machines(machine)
+    asked = experiment(**{"racing": {"enabled": False}, **changes})
+    assert replicates_together(asked, resources_of(asked)) == expected

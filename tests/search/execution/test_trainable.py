@@ -1,6 +1,8 @@
 """What a worker sends of a replicate."""
 
 import io
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,32 +10,77 @@ import torch
 from PIL import Image
 
 from dipstage.images import load_picture
+from dipstage.outcome import Outcome
+from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
-from search.execution.trainable import Setting, keep_picture, train_replicate
+from search.execution.trainable import (
+    ScheduleTrial,
+    Setting,
+    keep_picture,
+    pack_curves,
+    train_replicates,
+)
 from search.experiment.objectives import Objective
 
 pytestmark = pytest.mark.ray
 
 
-@pytest.mark.parametrize("output", ["raw", "smoothed"])
-@pytest.mark.parametrize("name", ["chelsea", "camera"])
-def test_the_picture_is_the_objective_s_output_of_the_first_seed(output: Output, name: str) -> None:
-    picture = load_picture(f"skimage:{name}", size=16, multiple=2)
+def _setting(name: str, **changes: Any) -> Setting:
     torch.set_num_threads(1)
     setting = Setting(
-        pictures={name: picture},
+        pictures={name: load_picture(f"skimage:{name}", size=16, multiple=2)},
         seeds=(7, 1),
         sigma_255=25,
         trainer=TrainerSettings(iterations=12, width=4, scales=1, input_depth=4),
-        objective=Objective(output=output),
+        objective=Objective(output="raw"),
         cpus=1,
         device="cpu",
     )
-    outcome = train_replicate(setting, f"{name}-seed7", Schedule.plain(12), None)
+    return replace(setting, **changes)
+
+
+@pytest.mark.parametrize("output", ["raw", "smoothed"])
+@pytest.mark.parametrize("name", ["chelsea", "camera"])
+def test_the_picture_is_the_objective_s_output_of_the_first_seed(output: Output, name: str) -> None:
+    setting = _setting(name, objective=Objective(output=output))
+    keys = [f"{name}-seed7", f"{name}-seed1"]
+    outcome, other = train_replicates(setting, keys, Schedule.plain(12), None)
+    [alone] = train_replicates(setting, keys[1:], Schedule.plain(12), None)
+    assert pack_curves(other) == pack_curves(alone) != pack_curves(outcome)
     [content] = keep_picture(setting, f"{name}-seed7", outcome)
     best = outcome.best_raw if output == "raw" else outcome.best_smoothed
     expected = np.rint(255 * np.clip(best, 0, 1)).transpose(1, 2, 0).squeeze()
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
     assert keep_picture(setting, f"{name}-seed1", outcome) == []
+
+
+@pytest.mark.parametrize("fails", [None, "chelsea-seed1"])
+def test_replicates_trained_together_are_reported_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, fails: str | None
+) -> None:
+    """If one of them fails, the others are trained without it, and it alone has the failure."""
+    groups = []
+
+    def train(setting: Setting, keys: list[str], *rest: Any) -> list[Outcome]:
+        groups.append(list(keys))
+        if fails in keys:
+            raise ValueError("no")
+        return train_replicates(setting, keys, *rest)
+
+    monkeypatch.setattr("search.execution.trainable.train_replicates", train)
+    trial = ScheduleTrial.__new__(ScheduleTrial)
+    plain = Recipe().to_plain()
+    work = {"recipe": plain, "stages": [[1.0, 12]], "warmup": None, "done": []}
+    trial.setup({"work": work}, _setting("chelsea", together=2))
+    first, second = trial.step(), trial.step()
+    assert first["replicate"] == ["chelsea-seed7"]
+    assert not first["done"]
+    assert second["done"]
+    if fails is None:
+        assert second["replicate"] == ["chelsea-seed1"]
+        assert groups == [["chelsea-seed7", "chelsea-seed1"]]
+    else:
+        assert second["failure"] == "ValueError on chelsea-seed1: no"
+        assert groups == [["chelsea-seed7", "chelsea-seed1"], ["chelsea-seed7"], ["chelsea-seed1"]]

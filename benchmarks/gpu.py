@@ -1,0 +1,317 @@
+"""Check and measure the trainer on a GPU: everything that a first lease of one should answer.
+
+First the checks: a CUDA graph, two runs of one seed, and runs side by side give the same bytes; a
+GPU gives a CPU's curves; TF32 and bf16 give fp32's results over paired runs. Then iterations per
+second beside the official loop, alternating, n blocks each; trainings side by side in one process;
+the price of kernels that give the same bytes each time; running out of memory. Parts that would
+begin after `--seconds` are left out, and the table says so.
+
+`PYTHONPATH=. python benchmarks/gpu.py --output benchmarks/gpu.json` needs torch, numpy, scipy and
+scikit-image. `--peer PATH` takes the network of the official loop from a checkout of github
+DmitryUlyanov/deep-image-prior.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import machine, write
+from peer import Peer
+from precision import PICTURES, interval
+
+from dipstage import network
+from dipstage.images import Picture, load_picture
+from dipstage.memory import is_out_of_memory
+from dipstage.outcome import Outcome
+from dipstage.presets import parse_preset
+from dipstage.randomness import Streams
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import OUTPUTS
+from dipstage.trainer import Job, fit, fit_together, observe
+
+SCALES = [
+    (64, 32, 4, 200), (128, 64, 5, 200), (128, 128, 5, 200), (256, 128, 5, 100), (512, 128, 5, 50),
+]  # fmt: skip
+"""Side, width, scales, and iterations of a block."""
+PRECISIONS = ("fp32", "tf32", "bf16")
+SIDE_BY_SIDE = (1, 4, 16, 40)
+EQUIVALENCE = [(64, 32, 4, 800, 10), (128, 64, 5, 1000, 10)]
+"""Side, width, scales, iterations, and seeds; 4 pictures and 2 schedules each."""
+Name = tuple[int, int, int]
+
+
+def words(scale: Name) -> str:
+    """Return a scale as `side/width/scales`."""
+    return "/".join(map(str, scale))
+
+
+def job(
+    scale: Name, iterations: int, precision: Any, *, seed: int = 0, picture: str = "astronaut",
+    schedule: str = "baseline",
+) -> Job:  # fmt: skip
+    """Return a run on a picture of scikit-image at sigma 25."""
+    settings = TrainerSettings(width=scale[1], scales=scale[2], precision=precision)
+    loaded = _picture(picture, scale[0], settings.multiple)
+    truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
+    stages = parse_preset(schedule).schedule(iterations)
+    return Job(observe(truth, 25, streams), truth, stages, settings, streams)
+
+
+_pictures: dict[tuple[str, int], Picture] = {}
+
+
+def _picture(name: str, size: int, multiple: int) -> Picture:
+    key = (name, size)
+    if key not in _pictures:
+        _pictures[key] = load_picture(f"skimage:{name}", size=size, multiple=multiple)
+    return _pictures[key]
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    """Return whether two runs have the same curves, bit for bit."""
+    arrays = other.trace.arrays()
+    return all(np.array_equal(v, arrays[k], equal_nan=True) for k, v in one.trace.arrays().items())
+
+
+def checks(device: str) -> list[dict[str, Any]]:
+    """Test equality of graphs, repetitions and runs side by side, and nearness to a CPU."""
+    rows = []
+    for scale, precision in [
+        ((64, 32, 4), "fp32"), ((64, 32, 4), "tf32"), ((128, 64, 5), "bf16"), ((96, 16, 5), "fp32")
+    ]:  # fmt: skip
+        jobs = [job(scale, 60, precision, seed=seed, schedule="log10") for seed in range(4)]
+        [eager] = fit_together(jobs[:1], device=device, graphs=False)
+        [graph] = fit_together(jobs[:1], device=device)
+        [again] = fit_together(jobs[:1], device=device)
+        together = fit_together(jobs, device=device)
+        alone = [fit_together([each], device=device)[0] for each in jobs]
+        row = {
+            "scale": words(scale), "precision": precision,
+            "graph gives eager's bytes": same(eager, graph),
+            "a second run gives the same bytes": same(graph, again),
+            "side by side gives the same bytes": all(map(same, together, alone)),
+            "finite": bool(np.isfinite(graph.trace.loss).all()),
+        }  # fmt: skip
+        if precision == "fp32":
+            [cpu] = fit_together(jobs[:1])
+            far = np.abs(cpu.trace.psnr_gt_raw_db - graph.trace.psnr_gt_raw_db)
+            row["first losses over a CPU's"] = float(
+                np.abs(graph.trace.loss[:1] / cpu.trace.loss[:1] - 1).max()
+            )
+            row["PSNR_GT differs from a CPU's by dB (median of 60)"] = float(np.median(far))
+        rows.append(row)
+        print("; ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
+    return rows
+
+
+def speed(scale: Name, iterations: int, n: int, device: str, peer: Path | None) -> dict[str, Any]:
+    """Measure the official loop and dipstage's paths in alternation, n blocks of each."""
+    first = job(scale, iterations, "fp32")
+    loop = Peer(first.observation, first.ground_truth, first.settings, device, peer)  # type: ignore[arg-type]
+    paths: dict[str, Callable[[], float]] = {"official loop": lambda: loop.train(iterations // 2)}
+
+    def path(precision: str, graphs: bool) -> Callable[[], float]:
+        wanted = job(scale, iterations, precision)
+        return lambda: fit_together([wanted], device=device, graphs=graphs)[0].iterations_per_s
+
+    paths["fp32, no graph"] = path("fp32", False)
+    paths |= {precision: path(precision, True) for precision in PRECISIONS}
+    found: dict[str, list[float]] = {name: [] for name in paths}
+    for block in range(n + 1):
+        for name, run in paths.items():
+            rate = run()
+            if block:
+                found[name].append(rate)
+    for name, rates in found.items():
+        ratios = [a / b for a, b in zip(rates, found["official loop"], strict=True)]
+        print(
+            f"{words(scale)} {name}: {statistics.median(rates):.1f} iterations/s, "
+            f"{statistics.median(ratios):.2f} x ({min(ratios):.2f} to {max(ratios):.2f}, n = {n})",
+            flush=True,
+        )
+    torch.cuda.empty_cache()
+    return {"scale": words(scale), "iterations": iterations, "iterations_per_s": found}
+
+
+def side_by_side(scale: Name, iterations: int, device: str) -> list[dict[str, Any]]:
+    """Measure trainings side by side in one process: total iterations per second, and memory."""
+    rows = []
+    for precision in ("fp32", "tf32", "bf16"):
+        for k in SIDE_BY_SIDE:
+            if k * scale[0] ** 2 > 16 * 256**2:
+                continue
+            jobs = [job(scale, iterations, precision, seed=seed) for seed in range(k)]
+            torch.cuda.reset_peak_memory_stats(device)
+            began = time.perf_counter()
+            fit_together(jobs, device=device)
+            rate = k * iterations / (time.perf_counter() - began)
+            row = {
+                "scale": words(scale), "precision": precision, "trainings": k,
+                "iterations_per_s": rate,
+                "memory_mb": torch.cuda.max_memory_reserved(device) / 2**20,
+            }  # fmt: skip
+            rows.append(row)
+            print(
+                f"{words(scale)} {precision}, {k} side by side: {rate:.0f} iterations/s in all, "
+                f"{row['memory_mb']:.0f} MB",
+                flush=True,
+            )
+            torch.cuda.empty_cache()
+    return rows
+
+
+def equivalence(
+    scale: Name, iterations: int, seeds: int, device: str, together: int
+) -> list[dict[str, Any]]:
+    """Compare TF32 and bf16 with fp32 over paired runs: Student's 95 % intervals."""
+    found: dict[str, list[Outcome]] = {}
+    for precision in PRECISIONS:
+        jobs = [
+            job(scale, iterations, precision, seed=seed, picture=picture, schedule=schedule)
+            for seed in range(seeds)
+            for picture in PICTURES
+            for schedule in ("baseline", "log10")
+        ]
+        found[precision] = [
+            outcome
+            for i in range(0, len(jobs), together)
+            for outcome in fit_together(jobs[i : i + together], device=device)
+        ]
+    rows = []
+    for precision in PRECISIONS[1:]:
+        for output in OUTPUTS:
+            for key in ("max_psnr_gt_db", "steps_to_max"):
+                ours, theirs = (
+                    [getattr(outcome.scores(output), key) for outcome in found[name]]
+                    for name in (precision, "fp32")
+                )
+                in_db = key == "max_psnr_gt_db"
+                share = 1.0 if in_db else float(np.mean(theirs)) / 100
+                differences = [(a - b) / share for a, b in zip(ours, theirs, strict=True)]
+                mean, low, high = interval(differences)
+                row = {"scale": words(scale), "path": precision, "output": output, "key": key,
+                       "unit": "dB" if in_db else "%", "n": len(ours), "mean": mean, "low": low,
+                       "high": high, "differences": differences}  # fmt: skip
+                rows.append(row)
+                print(
+                    f"{words(scale)} {precision} against fp32, {output} {key}: {mean:+.3f} "
+                    f"[{low:+.3f}, {high:+.3f}] {row['unit']}, n = {len(ours)}",
+                    flush=True,
+                )
+    return rows
+
+
+def price(scale: Name, iterations: int, device: str) -> dict[str, Any]:
+    """Measure what the same bytes cost: PyTorch's own gradients of padding and up-sampling."""
+    ours, theirs = network._TwiceAsLarge.apply, network._bilinear
+    reflect = network._reflect
+    rates: dict[str, list[float]] = {"same bytes": [], "PyTorch's own": []}
+    for _ in range(3):
+        wanted = job(scale, iterations, "tf32")
+        rates["same bytes"].append(fit(**_arguments(wanted), device=device).iterations_per_s)
+        network._TwiceAsLarge.apply = theirs  # type: ignore[method-assign]
+        network._reflect = lambda x, pad: (
+            torch.nn.functional.pad(x, (pad,) * 4, mode="reflect") if pad else x
+        )
+        try:
+            rates["PyTorch's own"].append(fit(**_arguments(wanted), device=device).iterations_per_s)
+        finally:
+            network._TwiceAsLarge.apply = ours  # type: ignore[method-assign]
+            network._reflect = reflect
+    ratio = statistics.median(
+        a / b for a, b in zip(rates["same bytes"], rates["PyTorch's own"], strict=True)
+    )
+    print(
+        f"{words(scale)} tf32: the same bytes at {ratio:.3f} x the speed of PyTorch's own kernels"
+    )
+    return {"scale": words(scale), "iterations_per_s": rates}
+
+
+def _arguments(wanted: Job) -> dict[str, Any]:
+    return {
+        "observation": wanted.observation, "ground_truth": wanted.ground_truth,
+        "schedule": wanted.schedule, "settings": wanted.settings, "streams": wanted.streams,
+    }  # fmt: skip
+
+
+def out_of_memory(device: str) -> dict[str, Any]:
+    """Run out of memory for real, and train again afterwards."""
+    total = torch.cuda.get_device_properties(device).total_memory
+    held = torch.empty(int(0.97 * total), dtype=torch.uint8, device=device)
+    large = replace(job((512, 128, 5), 5, "fp32"))
+    try:
+        fit_together([large] * 4, device=device)
+        row: dict[str, Any] = {"ran out": False}
+    except Exception as error:
+        row = {"ran out": True, "recognised": is_out_of_memory(error)}
+    del held
+    torch.cuda.empty_cache()
+    row["trains afterwards"] = (
+        fit_together([job((64, 32, 4), 10, "fp32")], device=device)[0].iterations == 10
+    )
+    print(f"out of memory: {row}", flush=True)
+    return row
+
+
+def main() -> int:
+    """Check, measure, print and write; return 1 if a check failed."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=480)
+    arguments.add_argument("--blocks", type=int, default=5)
+    arguments.add_argument("--pairs", type=int, help="seeds of the paired runs")
+    arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/gpu.json"))
+    given = arguments.parse_args()
+    device, began = "cuda", time.perf_counter()
+    torch.set_num_threads(1)
+    content = machine(
+        device=torch.cuda.get_device_name(device), cuda=torch.version.cuda,
+        cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        peer="its own network" if given.peer else "ours",
+    )  # fmt: skip
+    left_out = []
+
+    def part(key: str, measure: Callable[[], Any]) -> None:
+        name = key if key not in content else f"{key} ({len(content)})"
+        if time.perf_counter() - began > given.seconds:
+            left_out.append(key)
+            return
+        start = time.perf_counter()
+        found = measure()
+        if isinstance(found, list):
+            content.setdefault(key, []).extend(found)
+        else:
+            content.setdefault(key, []).append(found)
+        print(f"  {name}: {time.perf_counter() - start:.1f} s", flush=True)
+        write(content, given.output)
+
+    part("checks", lambda: checks(device))
+    part("out_of_memory", lambda: out_of_memory(device))
+    for side, width, scales, iterations in SCALES:
+        scale = (side, width, scales)
+        part("speed", lambda s=scale, i=iterations: speed(s, i, given.blocks, device, given.peer))  # type: ignore[misc]
+    for side, width, scales, iterations in SCALES[:4]:
+        scale = (side, width, scales)
+        part("side_by_side", lambda s=scale, i=iterations: side_by_side(s, i, device))  # type: ignore[misc]
+    part("price", lambda: price((128, 64, 5), 300, device))
+    for side, width, scales, iterations, seeds in EQUIVALENCE:
+        scale, n = (side, width, scales), given.pairs or seeds
+        part("equivalence", lambda s=scale, i=iterations, n=n: equivalence(s, i, n, device, 40))  # type: ignore[misc]
+    content["left_out"] = left_out
+    write(content, given.output)
+    print(f"left out for lack of time: {', '.join(left_out) or 'nothing'}")
+    good = all(v for row in content["checks"] for v in row.values() if isinstance(v, bool))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""CUDA graphs: many small kernels of one iteration as a single launch."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+EAGER_CALLS = 2
+"""Calls before the capture, in which libraries choose algorithms and allocate workspaces."""
+
+
+class Replayed:
+    """A function without arguments that a GPU replays as a CUDA graph after its first calls.
+
+    The function reads and writes the same tensors each time, reads nothing back from the device and
+    draws only from the given generators. It must be called in the stream that it is captured in. On
+    a CPU, and without `capture`, it is simply called.
+
+    Args:
+        function: What is called.
+        generators: Random generators of the device that it draws from.
+        capture: Whether to replay it.
+    """
+
+    def __init__(
+        self, function: Callable[[], None], generators: Sequence[torch.Generator], *, capture: bool
+    ) -> None:
+        self._function, self._generators = function, generators
+        self._eager = EAGER_CALLS if capture else -1
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        """Do what the function does."""
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._eager:
+            self._eager -= 1
+            self._function()
+        else:
+            self._graph = torch.cuda.CUDAGraph()
+            for generator in self._generators:
+                self._graph.register_generator_state(generator)
+            with _no_collection():
+                self._graph.capture_begin()
+                try:
+                    self._function()
+                finally:
+                    self._graph.capture_end()
+            self._graph.replay()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage: memory that is freed during a capture would end it.
+
+    `torch.cuda.graph` collects before the capture instead, and waits for all streams.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
