@@ -14,10 +14,16 @@ DmitryUlyanov/deep-image-prior.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +49,8 @@ SCALES = [
 ]  # fmt: skip
 """Side, width, scales, and iterations of a block."""
 PRECISIONS = ("fp32", "tf32", "bf16")
-SIDE_BY_SIDE = (1, 4, 16, 40)
+SIDE_BY_SIDE = (1, 4, 10, 20)
+PROCESSES, EACH = 4, 10
 EQUIVALENCE = [(64, 32, 4, 800, 10), (128, 64, 5, 1000, 10)]
 """Side, width, scales, iterations, and seeds; 4 pictures and 2 schedules each."""
 Name = tuple[int, int, int]
@@ -142,36 +149,79 @@ def speed(scale: Name, iterations: int, n: int, device: str, peer: Path | None) 
     return {"scale": words(scale), "iterations": iterations, "iterations_per_s": found}
 
 
-def side_by_side(scale: Name, iterations: int, device: str) -> list[dict[str, Any]]:
-    """Measure trainings side by side in one process: total iterations per second, and memory."""
-    rows = []
-    for precision in ("fp32", "tf32", "bf16"):
+def together(scale: Name, iterations: int, device: str) -> list[dict[str, Any]]:
+    """Measure trainings side by side: total iterations per second, set-up included.
+
+    In one process each training has its own stream. Several processes take turns on the GPU, or
+    share it under NVIDIA's MPS if `nvidia-cuda-mps-control` is installed.
+    """
+    rows: list[dict[str, Any]] = []
+
+    def add(precision: str, how: str, rate: float) -> None:
+        rows.append(
+            {"scale": words(scale), "precision": precision, "how": how, "iterations_per_s": rate}
+        )
+        print(f"{words(scale)} {precision}, {how}: {rate:.0f} iterations/s in all", flush=True)
+
+    for precision in ("fp32", "tf32"):
         for k in SIDE_BY_SIDE:
-            if k * scale[0] ** 2 > 16 * 256**2:
-                continue
-            jobs = [job(scale, iterations, precision, seed=seed) for seed in range(k)]
-            torch.cuda.reset_peak_memory_stats(device)
-            began = time.perf_counter()
-            fit_together(jobs, device=device)
-            rate = k * iterations / (time.perf_counter() - began)
-            row = {
-                "scale": words(scale), "precision": precision, "trainings": k,
-                "iterations_per_s": rate,
-                "memory_mb": torch.cuda.max_memory_reserved(device) / 2**20,
-            }  # fmt: skip
-            rows.append(row)
-            print(
-                f"{words(scale)} {precision}, {k} side by side: {rate:.0f} iterations/s in all, "
-                f"{row['memory_mb']:.0f} MB",
-                flush=True,
-            )
-            torch.cuda.empty_cache()
+            if k * scale[0] ** 2 <= 16 * 256**2:
+                jobs = [job(scale, iterations, precision, seed=seed) for seed in range(k)]
+                began = time.perf_counter()
+                fit_together(jobs, device=device)
+                rate = k * iterations / (time.perf_counter() - began)
+                add(precision, f"{k} in one process", rate)
+    torch.cuda.empty_cache()
+    add("fp32", f"{PROCESSES} processes of {EACH}", crowd(scale, iterations, device))
+    if shutil.which("nvidia-cuda-mps-control"):
+        with multi_process_service():
+            rate = crowd(scale, iterations, device)
+            add("fp32", f"{PROCESSES} processes of {EACH}, MPS", rate)
     return rows
 
 
-def equivalence(
-    scale: Name, iterations: int, seeds: int, device: str, together: int
-) -> list[dict[str, Any]]:
+def crowd(scale: Name, iterations: int, device: str) -> float:
+    """Return the total iterations per second of several processes of several trainings each."""
+    context = multiprocessing.get_context("spawn")
+    ready, times = context.Barrier(PROCESSES), context.Queue()
+    members = [
+        context.Process(target=_member, args=(scale, iterations, device, ready, times), daemon=True)
+        for _ in range(PROCESSES)
+    ]
+    for member in members:
+        member.start()
+    seconds: float = max(times.get(timeout=120) for _ in members)
+    for member in members:
+        member.join()
+    return PROCESSES * EACH * iterations / seconds
+
+
+def _member(scale: Name, iterations: int, device: str, ready: Any, times: Any) -> None:
+    torch.set_num_threads(1)
+    jobs = [job(scale, iterations, "fp32", seed=seed) for seed in range(EACH)]
+    fit_together([job(scale, 10, "fp32")], device=device)
+    ready.wait(120)
+    began = time.perf_counter()
+    fit_together(jobs, device=device)
+    times.put(time.perf_counter() - began)
+
+
+@contextmanager
+def multi_process_service() -> Iterator[None]:
+    """Run NVIDIA's MPS for the processes that are started in the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+        os.environ.update(dict.fromkeys(names, folder))
+        subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", check=True)
+            for name in names:
+                del os.environ[name]
+
+
+def equivalence(scale: Name, iterations: int, seeds: int, device: str) -> list[dict[str, Any]]:
     """Compare TF32 and bf16 with fp32 over paired runs: Student's 95 % intervals."""
     found: dict[str, list[Outcome]] = {}
     for precision in PRECISIONS:
@@ -183,8 +233,8 @@ def equivalence(
         ]
         found[precision] = [
             outcome
-            for i in range(0, len(jobs), together)
-            for outcome in fit_together(jobs[i : i + together], device=device)
+            for i in range(0, len(jobs), EACH)
+            for outcome in fit_together(jobs[i : i + EACH], device=device)
         ]
     rows = []
     for precision in PRECISIONS[1:]:
@@ -301,11 +351,11 @@ def main() -> int:
         part("speed", lambda s=scale, i=iterations: speed(s, i, given.blocks, device, given.peer))  # type: ignore[misc]
     for side, width, scales, iterations in SCALES[:4]:
         scale = (side, width, scales)
-        part("side_by_side", lambda s=scale, i=iterations: side_by_side(s, i, device))  # type: ignore[misc]
+        part("together", lambda s=scale, i=iterations: together(s, i, device))  # type: ignore[misc]
     part("price", lambda: price((128, 64, 5), 300, device))
     for side, width, scales, iterations, seeds in EQUIVALENCE:
         scale, n = (side, width, scales), given.pairs or seeds
-        part("equivalence", lambda s=scale, i=iterations, n=n: equivalence(s, i, n, device, 40))  # type: ignore[misc]
+        part("equivalence", lambda s=scale, i=iterations, n=n: equivalence(s, i, n, device))  # type: ignore[misc]
     content["left_out"] = left_out
     write(content, given.output)
     print(f"left out for lack of time: {', '.join(left_out) or 'nothing'}")

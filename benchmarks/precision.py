@@ -31,14 +31,12 @@ PICTURES = ["astronaut", "chelsea", "coffee", "rocket"]
 SCHEDULES = ["baseline", "log10"]
 
 
-def train(
-    picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings, device: str
-) -> Outcome:
+def train(picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings) -> Outcome:
     """Run a preset on a picture of scikit-image at sigma 25."""
     loaded = load_picture(f"skimage:{picture}", size=size, multiple=settings.multiple)
     truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
     stages = parse_preset(schedule).schedule(settings.iterations)
-    return fit(observe(truth, 25, streams), truth, stages, settings, streams, device=device)
+    return fit(observe(truth, 25, streams), truth, stages, settings, streams)
 
 
 def interval(differences: list[float]) -> tuple[float, float, float]:
@@ -56,7 +54,6 @@ def main() -> None:
     arguments.add_argument("--scales", type=int, default=4)
     arguments.add_argument("--iterations", type=int, default=900)
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(4)))
-    arguments.add_argument("--device", default="cpu")
     arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision.json"))
     given = arguments.parse_args()
@@ -72,9 +69,7 @@ def main() -> None:
                 pair: dict[str, Any] = {"picture": picture, "schedule": schedule, "seed": seed}
                 for precision in ("fp32", given.path):
                     asked = replace(settings, precision=precision)
-                    pair[precision] = train(
-                        picture, schedule, seed, given.size, asked, given.device
-                    ).summary()
+                    pair[precision] = train(picture, schedule, seed, given.size, asked).summary()
                 pairs.append(pair)
                 print(f"{len(pairs)}: {picture}, {schedule}, seed {seed}", flush=True)
     print(f"{pairs[0][given.path]['precision']}, n={len(pairs)}")

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-from trainer import CPU_SCALES, GPU_SCALES, PATHS, Scale
+from trainer import CPU_SCALES, PATHS, Scale
 
 from dipstage.arithmetic import Weights, choose
 from dipstage.network import SkipNetwork
@@ -52,49 +52,38 @@ class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def seconds(work: Callable[[], Any], device: str, times: int) -> float:
+def seconds(work: Callable[[], Any], times: int) -> float:
     """Return the seconds of the fastest of several repetitions."""
     best = float("inf")
     for _ in range(times):
-        _wait(device)
         began = time.perf_counter()
         work()
-        _wait(device)
         best = min(best, time.perf_counter() - began)
     return best
 
 
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize(device)
-
-
-def ceilings(device: str) -> dict[str, float]:
-    """Measure the GFLOP/s of a matrix product in each format and the GB/s of a copy.
-
-    On a GPU, fp32 is measured as TF32, which PyTorch lets convolutions use by default.
-    """
-    torch.backends.cuda.matmul.allow_tf32 = True
-    side = 2048 if device == "cpu" else 8192
+def ceilings() -> dict[str, float]:
+    """Measure the GFLOP/s of a matrix product in each format and the GB/s of a copy."""
+    side = 2048
     found = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        found[f"{name}_gflop_s"] = 2 * side**3 / seconds(lambda a=a, b=b: a @ b, device, 8) / 1e9  # type: ignore[misc]
-    source = torch.zeros(64 * 2**20 if device == "cpu" else 2**30, device=device)
+        a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
+        found[f"{name}_gflop_s"] = 2 * side**3 / seconds(lambda a=a, b=b: a @ b, 8) / 1e9  # type: ignore[misc]
+    source = torch.zeros(64 * 2**20)
     target = torch.empty_like(source)
-    found["gb_s"] = 2 * 4 * source.numel() / seconds(lambda: target.copy_(source), device, 8) / 1e9
+    found["gb_s"] = 2 * 4 * source.numel() / seconds(lambda: target.copy_(source), 8) / 1e9
     return found
 
 
-def counted(size: int, settings: TrainerSettings, device: str) -> tuple[int, int]:
+def counted(size: int, settings: TrainerSettings) -> tuple[int, int]:
     """Count the FLOP and bytes of one forward and backward pass."""
     generator = torch.Generator().manual_seed(0)
     network = SkipNetwork(width=settings.width, scales=settings.scales, generator=generator)
-    weights = Weights(network, choose(settings, torch.device(device), size, size),
-                      torch.device(device))  # fmt: skip
-    x = torch.zeros(1, 32, size, size, device=device)
+    cpu = torch.device("cpu")
+    weights = Weights(network, choose(settings, cpu, size, size), cpu)
+    x = torch.zeros(1, 32, size, size)
     x = x.to(weights.dtype, memory_format=weights.layout)
-    target = torch.zeros(1, 3, size, size, device=device)
+    target = torch.zeros(1, 3, size, size)
 
     def once() -> None:
         F.mse_loss(network(x), target).backward()  # type: ignore[no-untyped-call]
@@ -110,19 +99,17 @@ def counted(size: int, settings: TrainerSettings, device: str) -> tuple[int, int
 def main() -> None:
     """Measure, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--blocks", type=int, default=3)
-    arguments.add_argument("--output", type=Path)
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/roofline-cpu.json"))
     given = arguments.parse_args()
-    gpu = given.device != "cpu"
-    measured_on = machine(device=torch.cuda.get_device_name(given.device) if gpu else "cpu")
+    measured_on = machine()
     rows = []
-    for sizes in GPU_SCALES if gpu else CPU_SCALES:
-        scale = Scale(sizes, given.device, None)
-        ceiling = ceilings(given.device)
+    for sizes in CPU_SCALES:
+        scale = Scale(sizes, None)
+        ceiling = ceilings()
         for path in ("fp32", "auto"):
             settings = TrainerSettings(width=scale.width, scales=scale.scales, **PATHS[path])
-            flop, moved = counted(scale.size, settings, given.device)
+            flop, moved = counted(scale.size, settings)
             scale.train(5, **PATHS[path])
             speeds = [scale.train(scale.iterations, **PATHS[path]) for _ in range(given.blocks)]
             measured = min(1 / outcome.iterations_per_s for outcome in speeds)
@@ -138,8 +125,7 @@ def main() -> None:
                 f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
                 for key, value in rows[-1].items()
             ), flush=True)  # fmt: skip
-    default = Path(f"benchmarks/roofline-{'gpu' if gpu else 'cpu'}.json")
-    write({**measured_on, "rows": rows}, given.output or default)
+    write({**measured_on, "rows": rows}, given.output)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/performance.md"
 Content: TypeAlias = dict[str, Any]
-PATHS = ("peer", "fp32", "bf16", "auto")
 GOALS = {"64/32/4": 2.0, "128/64/5": 2.0, "256/128/5": 2.5}
 GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
 
@@ -42,7 +41,6 @@ def ratios(row: Content, path: str) -> list[float]:
 
 def trainer(content: Content) -> list[str]:
     """Iterations a second beside the official loop."""
-    goals = GOALS if content["device"] == "cpu" else GPU_GOALS
     rows = []
     for row in content["rows"]:
         scale = f"{row['size']}/{row['width']}/{row['scales']}"
@@ -52,7 +50,7 @@ def trainer(content: Content) -> list[str]:
         ]
         same = "yes" if all(row["same_bytes"].values()) else "no"
         rows.append([scale, str(row["threads"]), *cells, spread(ratios(row, "auto")),
-                     str(goals.get(scale, "–")), same])  # fmt: skip
+                     str(GOALS.get(scale, "–")), same])  # fmt: skip
     columns = [
         "scale",
         "cores",
@@ -107,13 +105,12 @@ def scales(content: Content) -> list[str]:
 def packing(content: Content) -> list[str]:
     """Trainings side by side against one."""
     rows: list[list[str]] = []
-    first: dict[tuple[str, bool], Content] = {}
+    first: dict[str, Content] = {}
     for row in content["rows"]:
-        key = row["scale"], row.get("mps", False)
-        base = first.setdefault(key, row)["iterations_per_s"]
+        base = first.setdefault(row["scale"], row)["iterations_per_s"]
         gain = [a / b for a, b in zip(row["iterations_per_s"], base, strict=True)]
         rows.append(
-            [row["scale"] + (", MPS" if key[1] else ""), str(row["trainings"]), str(row["threads"]),
+            [row["scale"], str(row["trainings"]), str(row["threads"]),
              f"{statistics.median(row['iterations_per_s']):.3g}", spread(gain),
              f"{row['memory_mb_each']:.0f}"]
         )  # fmt: skip
@@ -135,6 +132,56 @@ def precision(content: Content) -> list[str]:
         f"{content['iterations']} iterations."
     )
     return [said, "", *table(["", "mean difference", "95 % interval", "goal, mean below"], rows)]
+
+
+def gpu_speed(content: Content) -> list[str]:
+    """Iterations a second beside the official loop."""
+    paths = ("official loop", "fp32, no graph", "fp32", "tf32", "bf16")
+    rows = []
+    for row in content["speed"]:
+        rates = row["iterations_per_s"]
+        gains = {
+            path: [a / b for a, b in zip(rates[path], rates["official loop"], strict=True)]
+            for path in paths[2:]
+        }
+        rows.append([row["scale"], *(f"{statistics.median(rates[path]):.3g}" for path in paths),
+                     *(spread(gains[path]) for path in ("fp32", "tf32")),
+                     str(GPU_GOALS.get(row["scale"], "–"))])  # fmt: skip
+    measured = {row["scale"] for row in content["speed"]}
+    rows += [[scale, *["not measured"] * 7, str(goal)] for scale, goal in GPU_GOALS.items()
+             if scale not in measured]  # fmt: skip
+    columns = ["scale", *paths, "fp32 / official", "tf32 / official", "goal"]
+    said = f"Blocks: {len(content['speed'][0]['iterations_per_s']['fp32'])}."
+    return [said, "", *table(columns, rows)]
+
+
+def gpu_checks(content: Content) -> list[str]:
+    """Whether runs give the same bytes."""
+    keys = [key for key, value in content["checks"][0].items() if isinstance(value, bool)]
+    rows = [
+        [row["scale"], row["precision"], *("yes" if row[key] else "no" for key in keys)]
+        for row in content["checks"]
+    ]
+    return table(["scale", "precision", *keys], rows)
+
+
+def gpu_together(content: Content) -> list[str]:
+    """Trainings side by side."""
+    rows = [
+        [row["scale"], row["precision"], row["how"], f"{row['iterations_per_s']:.0f}"]
+        for row in content["together"]
+    ]
+    return table(["scale", "precision", "side by side", "iterations/s in all"], rows)
+
+
+def gpu_equivalence(content: Content) -> list[str]:
+    """Differences to fp32 over paired runs."""
+    rows = [
+        [row["scale"], row["path"], f"{row['key']}, {row['output']}", str(row["n"]),
+         f"{row['mean']:+.3f} {row['unit']}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
+        for row in content["equivalence"]
+    ]  # fmt: skip
+    return table(["scale", "format", "", "pairs", "mean difference", "95 % interval"], rows)
 
 
 def driver(content: Content) -> list[str]:
@@ -215,15 +262,15 @@ def report(content: Content) -> list[str]:
 
 TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "trainer": ("trainer-cpu", trainer),
-    "trainer-gpu": ("trainer-gpu", trainer),
     "profile": ("trainer-cpu", profiles),
     "roofline": ("roofline-cpu", roofline),
-    "roofline-gpu": ("roofline-gpu", roofline),
     "scales": ("scales", scales),
     "precision": ("precision", precision),
-    "precision-gpu": ("precision-gpu", precision),
     "packing": ("packing-cpu", packing),
-    "packing-gpu": ("packing-gpu", packing),
+    "gpu-checks": ("gpu", gpu_checks),
+    "gpu-speed": ("gpu", gpu_speed),
+    "gpu-together": ("gpu", gpu_together),
+    "gpu-equivalence": ("gpu", gpu_equivalence),
     "driver": ("orchestration-driver", driver),
     "analysis": ("orchestration-analysis", analysis),
     "suggest": ("orchestration-suggest", suggest),
@@ -241,7 +288,21 @@ def made(name: str) -> str:
     if not path.exists():
         return "Not measured."
     content = json.loads(path.read_text())
-    known = ("device", "hardware", "cores", "python", "torch", "ray", "optuna", "peer")
+    part = name.removeprefix("gpu-")
+    if part != name and not content.get(part):
+        return "Not measured."
+    known = (
+        "device",
+        "hardware",
+        "cores",
+        "python",
+        "torch",
+        "cuda",
+        "cudnn",
+        "ray",
+        "optuna",
+        "peer",
+    )
     said = ", ".join(
         str(content[key]) if key in ("device", "hardware") else f"{key} {content[key]}"
         for key in known

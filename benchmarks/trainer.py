@@ -3,7 +3,7 @@
 Claim: the iterations per second of `dipstage.fit`, scoring and set-up included, over those of the
 official loop, alternating in one process after a warm-up: median, minimum and maximum of n blocks.
 `PYTHONPATH=. python benchmarks/trainer.py` runs from a checkout, needs only torch, numpy and
-scikit-image, prints a table and writes JSON. On a GPU larger scales are measured. `--peer PATH`
+scikit-image, prints a table and writes JSON. A GPU is measured by `gpu.py`. `--peer PATH`
 takes the network from a checkout of github DmitryUlyanov/deep-image-prior.
 """
 
@@ -29,12 +29,6 @@ from dipstage.trainer import fit, observe
 
 CPU_SCALES = [(64, 32, 4, 1, 100), (128, 64, 5, 1, 30), (256, 128, 5, 2, 8)]
 """Side, width, scales, threads, and iterations of a block."""
-GPU_SCALES = [
-    (64, 32, 4, 1, 300),
-    (128, 128, 5, 1, 300),
-    (256, 128, 5, 1, 200),
-    (512, 128, 5, 1, 100),
-]
 PATHS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
     "bf16": {"precision": "bf16"},
@@ -48,9 +42,7 @@ COMPILED: dict[str, dict[str, Any]] = {
 class Scale:
     """A picture at one scale, with the peer and dipstage to train on it."""
 
-    def __init__(
-        self, scale: tuple[int, int, int, int, int], device: str, peer: Path | None
-    ) -> None:
+    def __init__(self, scale: tuple[int, int, int, int, int], peer: Path | None) -> None:
         self.size, self.width, self.scales, self.threads, self.iterations = scale
         self._settings = TrainerSettings(width=self.width, scales=self.scales)
         picture = load_picture(
@@ -58,9 +50,8 @@ class Scale:
         )
         self._truth, self._streams = picture.tensor(), Streams(picture.digest, 0)
         self._observation = observe(self._truth, 25, self._streams)
-        self._device = device
         torch.set_num_threads(self.threads)
-        self.peer = Peer(self._observation, self._truth, self._settings, device, peer)
+        self.peer = Peer(self._observation, self._truth, self._settings, "cpu", peer)
 
     def train(self, iterations: int, **settings: Any) -> Outcome:
         """Train plain DIP once."""
@@ -71,7 +62,6 @@ class Scale:
             parse_preset("baseline").schedule(iterations),
             replace(self._settings, **settings),
             self._streams,
-            device=self._device,
         )
 
 
@@ -133,32 +123,28 @@ def report(row: dict[str, Any]) -> None:
 def main() -> int:
     """Print and write the measurements; return 1 if two equal runs differ."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--blocks", type=int, default=5)
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--compiled", action="store_true", help="compiled paths too: minutes")
     arguments.add_argument("--scales", nargs="+", metavar="SIDE/WIDTH/SCALES", help="these alone")
     arguments.add_argument("--profile", action="store_true", help="say where the time goes, too")
-    arguments.add_argument("--output", type=Path)
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/trainer-cpu.json"))
     given = arguments.parse_args()
-    gpu = given.device != "cpu"
     measured_on = machine(
-        device=torch.cuda.get_device_name(given.device) if gpu else "cpu",
         peer="its own network" if given.peer else "the product's network",
     )
     paths = {**PATHS, **(COMPILED if given.compiled else {})}
     rows = []
-    for sizes in GPU_SCALES if gpu else CPU_SCALES:
+    for sizes in CPU_SCALES:
         if given.scales and "/".join(map(str, sizes[:3])) not in given.scales:
             continue
-        scale = Scale(sizes, given.device, given.peer)
+        scale = Scale(sizes, given.peer)
         rows.append(measure(scale, paths, given.blocks))
         report(rows[-1])
         if given.profile:
             print("  where auto spends its time:")
             rows[-1]["profile"] = profile(scale, PATHS["auto"])
-    default = Path(f"benchmarks/trainer-{'gpu' if gpu else 'cpu'}.json")
-    write({**measured_on, "rows": rows}, given.output or default)
+    write({**measured_on, "rows": rows}, given.output)
     return 0 if all(all(row["same_bytes"].values()) for row in rows) else 1
 
 
