@@ -71,7 +71,8 @@ class Run(RunRecord):
         better than plain DIP, then those that are not worse, to the rest of the front.
 
         Args:
-            pick: a trial's number, or `knee`, `psnr` or `steps` as in `Run.pick`.
+            pick: a trial's number, `knee`, `psnr` or `steps` as in `Run.pick`, or `fast` or `best`
+                for the schedule that a verification claims, or will claim, to be faster or higher.
             output: the schedule file to write; best.yaml in the run's folder by default.
 
         Returns:

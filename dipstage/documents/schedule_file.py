@@ -66,7 +66,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Mean paired difference to plain DIP, with its 95 % interval over pictures."""
+    """Mean paired difference or ratio to plain DIP, with its 95 % interval over pictures."""
 
     mean: float
     low: float | None = None
@@ -80,6 +80,8 @@ class Verified:
     iterations: the budget, reached by a longer last stage. against: the plain DIP that it is
     compared with. method: how the verdict was reached.
     seen: pictures and seeds that the search had used, where that was allowed.
+    endpoint: what was claimed to be better, time or psnr. time_ratio: the schedule's time to the
+    common target over plain DIP's. Verifications of version 0.1 have neither.
     """
 
     verdict: str
@@ -95,16 +97,23 @@ class Verified:
     smoothed: OutputMeasures
     method: str
     seen: list[str] | None = None
+    endpoint: str | None = None
+    time_ratio: Gain | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The run and the trial that a schedule comes from, the date, and versions of packages."""
+    """The run and the trial that a schedule comes from, the date, and versions of packages.
+
+    origin: the schedule file that the trial trained, and how it was rescaled; see
+    `ScheduleFile.origin`.
+    """
 
     run: str
     trial: int
     created: str
     versions: dict[str, str]
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +144,31 @@ class ScheduleFile:
             sigma_255: Noise of the observation; None for the file's. The levels stay as they are
                 if it is 0 or the file does not say what it was measured on.
         """
-        known = self.measured.sigma_255 if self.measured else 0.0
         budget = self.schedule.iterations if iterations is None else iterations
-        return self.schedule.rescaled(budget, sigma_255 / known if sigma_255 and known else 1.0)
+        return self.schedule.rescaled(budget, self._noise(sigma_255))
+
+    def _noise(self, sigma_255: float | None) -> float:
+        known = self.measured.sigma_255 if self.measured else 0.0
+        return sigma_255 / known if sigma_255 and known else 1.0
+
+    def origin(self, iterations: int, sigma_255: float) -> str:
+        """Return where the schedule comes from and what `rescaled` changes, in words."""
+        made, old = self.provenance, self.schedule
+        words = f"trial {made.trial} of {made.run}" if made else "a schedule file"
+        changes = []
+        if iterations != old.iterations:
+            kept = iterations > old.ramp
+            rule = f"the ramp keeps its {old.ramp}" if kept else "all stages are shortened"
+            changes.append(f"iterations {old.iterations} → {iterations}, {rule}")
+        if (noise := self._noise(sigma_255)) != 1:
+            levels = f"noise levels and sigma × {noise:.3g}"
+            std, now = old.recipe.input_noise_std, self.rescaled(iterations, sigma_255).recipe
+            if std is not None:
+                levels += f", input noise {std:.3g} → {now.input_noise_std:.3g}"
+            changes.append(levels)
+        elif self.measured is None:
+            changes.append("noise levels as they are, because the file names no sigma")
+        return f"{words}; {'; '.join(changes) or 'not rescaled'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,8 +268,9 @@ def compare(
     "--pick",
     default="knee",
     show_default=True,
-    metavar="knee|psnr|steps|NUMBER",
-    help="The knee of the front, its highest PSNR, its fewest steps, or a trial's number.",
+    metavar="knee|psnr|steps|fast|best|NUMBER",
+    help="The knee of the front, its highest PSNR, its fewest steps, the schedule that is claimed, "
+    "or will be, to be faster or higher, or a trial's number.",
 )
 @file_option("--output", "File to write [default: best.yaml in the run's folder].")
 @with_run

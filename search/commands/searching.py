@@ -19,6 +19,7 @@ from search.commands.shared import (
     address_option,
     experiment_options,
     front_and_candidates,
+    resources_option,
     run_options,
     runs_dir_flag,
     runs_dir_option,
@@ -272,6 +273,7 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
     is_flag=True,
     help="Discard the existing verification, and begin one on other pictures.",
 )
+@resources_option
 @accept_changes_option
 @address_option
 @with_run
@@ -291,6 +293,7 @@ def verify(
     controls: bool,
     allow_seen: bool,
     restart: bool,
+    resources: tuple[str, ...],
     accept_changes: bool,
     address: str | None,
 ) -> None:
@@ -305,6 +308,7 @@ def verify(
 
     runs_dir = run.folder.parent
     _refuse_while_searching(run)
+    from search.verification.drive import Hardware
     from search.verification.drive import verify as verify_run
     from search.verification.plan import Request
 
@@ -324,13 +328,10 @@ def verify(
         allow_seen=allow_seen,
         restart=restart,
     )
+    hardware = Hardware(resources, address, accept_changes)
     planned = _written_at(verification_path(run.folder))
     try:
-        _run_with_view(
-            lambda view: verify_run(
-                run, request, address=address, view=view, accept_changes=accept_changes
-            )
-        )
+        _run_with_view(lambda view: verify_run(run, request, hardware=hardware, view=view))
     except KeyboardInterrupt:
         now = _written_at(verification_path(run.folder))
         if now is None or (restart and now == planned):
@@ -363,6 +364,7 @@ def verify(
 @click.option(
     "--top", type=int, default=8, show_default=True, metavar="K", help="Number of schedules."
 )
+@resources_option
 @accept_changes_option
 @address_option
 @with_run
@@ -371,6 +373,7 @@ def confirm(
     images: tuple[str, ...],
     seeds: str | None,
     top: int,
+    resources: tuple[str, ...],
     accept_changes: bool,
     address: str | None,
 ) -> None:
@@ -381,23 +384,29 @@ def confirm(
     """
     from search.terminal.verification_tables import print_confirmation
     from search.verification.confirmation import Confirmation
+    from search.verification.drive import Hardware
     from search.verification.drive import confirm as confirm_run
 
     _refuse_while_searching(run)
     runs_dir = run.folder.parent
+    hardware = Hardware(resources, address, accept_changes)
     try:
         _run_with_view(
-            lambda view: confirm_run(
-                run, images, _seeds(seeds), top, address=address, view=view,
-                accept_changes=accept_changes,
-            )
-        )  # fmt: skip
+            lambda view: confirm_run(run, images, _seeds(seeds), top, hardware=hardware, view=view)
+        )
     except KeyboardInterrupt:
         _exit_interrupted("confirm", run.name, runs_dir)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
     print_confirmation(confirmation, make_console().print)
-    click.echo(f"next:\n  dipsearch verify {run.name}{runs_dir_flag(runs_dir)}")
+    here = runs_dir_flag(runs_dir)
+    picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}
+    following = [f"dipsearch verify {run.name}{here}"] + [
+        f"dipsearch export {run.name}{here} --pick {which} --output {which}.yaml"
+        for which, found in picked.items()
+        if found is not None
+    ]
+    click.echo("next:\n  " + "\n  ".join(following))
 
 
 def _written_at(path: Path) -> float | None:

@@ -92,6 +92,16 @@ accept_changes_option = click.option(
 )
 
 
+resources_option = click.option(
+    "--set",
+    "resources",
+    multiple=True,
+    metavar="resources.KEY=VALUE",
+    help="Train on other hardware than the search, for example resources.device=cuda. Can be "
+    "repeated.",
+)
+
+
 def file_option(name: str, words: str, *, required: bool = False) -> Callable[[F], F]:
     """Make an option for a file to write. The value of `--csv` is passed as `csv_file`."""
     return click.option(

@@ -17,7 +17,7 @@ from dipstage.interrupts import terminable
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
-from search.experiment.model import Experiment
+from search.experiment.model import Experiment, Resources
 from search.experiment.prepare import load_candidates, load_pictures
 from search.store.attributes import write
 from search.store.changes import adopt_changes, record_changes
@@ -59,6 +59,9 @@ def launch(
     for picture in pictures.values():
         for notice in picture.notices:
             view.note(notice)
+    for candidate in candidates:
+        if candidate.origin is not None:
+            view.note(f"{candidate.name}: {candidate.origin}")
 
     replicates = len(pictures) * len(experiment.seeds)
     if experiment.racing.enabled and experiment.racing.min_replicates > replicates:
@@ -156,6 +159,7 @@ def drive(
     view: View | None = None,
     given: Experiment | None = None,
     accept_changes: bool = False,
+    resources: Resources | None = None,
 ) -> RunRecord:
     """Drive a run until nothing is left to do; see `search.resume`.
 
@@ -166,6 +170,7 @@ def drive(
         view: Display of the progress; by default nothing is shown.
         given: The experiment with new paths, if its pictures have moved.
         accept_changes: Whether to continue with changed settings or code.
+        resources: The hardware to continue on; by default that of the experiment.
 
     Raises:
         InputError: If another driver holds the run, if it already has more trials, or if a picture
@@ -174,7 +179,7 @@ def drive(
     """
     view = view or Quiet()
     with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
-        experiment, changes = adopt_changes(run, given, accept=accept_changes)
+        experiment, changes = adopt_changes(run, given, accept=accept_changes, resources=resources)
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)
         setting = _setting(run, experiment)

@@ -22,6 +22,7 @@ class Candidate:
         warmup: Iterations over which the learning rate rises; None for the trainer's.
         role: In a verification, what the schedule is there for.
         trial: In a verification, the trial of the search that it comes from.
+        origin: Where a schedule file comes from and how it was rescaled, in words.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Candidate:
     warmup: int | None = None
     role: Role = "candidate"
     trial: int | None = None
+    origin: str | None = None
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Candidate:
@@ -54,4 +56,5 @@ class Candidate:
             "warmup": self.warmup,
             "role": self.role,
             "trial": self.trial,
+            "origin": self.origin,
         }

@@ -56,7 +56,7 @@ def _folded(label: str) -> str:
 
 def load_candidates(experiment: Experiment) -> list[Candidate]:
     """Load the candidates, with their schedules rescaled to the experiment's budget and noise."""
-    budget = experiment.trainer.iterations
+    budget, sigma_255 = experiment.trainer.iterations, experiment.task.sigma_255
     candidates = []
     for entry in experiment.candidates:
         if is_preset(entry):
@@ -69,8 +69,8 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
             parse_preset(entry)
         file = read_schedule_file(Path(entry))
-        schedule = file.rescaled(budget, experiment.task.sigma_255)
-        candidates.append(Candidate(Path(entry).stem, schedule))
+        schedule, origin = file.rescaled(budget, sigma_255), file.origin(budget, sigma_255)
+        candidates.append(Candidate(Path(entry).stem, schedule, origin=origin))
     for candidate in candidates:
         if candidate.name.startswith(("trial ", "plain ")):
             raise InputError(

@@ -38,10 +38,8 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
     _make_paths_absolute(content, path.parent)
     _rename_keys(content)
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set must be KEY=VALUE, got {override!r}")
-        patch = {key: parse_yaml(text, f"--set {override}")}
+        key, value = _parse_override(override)
+        patch = {key: value}
         _make_paths_absolute(patch, Path())
         _set_key(content, _current_key(key), patch[key])
         _rename_keys(content)
@@ -57,6 +55,35 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
         return Experiment.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{where}: {_describe_error(error)}") from None
+
+
+def with_resources(experiment: Experiment, overrides: tuple[str, ...]) -> Experiment:
+    """Return an experiment on other hardware.
+
+    Args:
+        experiment: the experiment.
+        overrides: keys of the group `resources`, as KEY=VALUE.
+
+    Raises:
+        InputError: if a key is not one of `resources`, or if a value is wrong.
+    """
+    content = experiment.model_dump(mode="json")
+    for override in overrides:
+        key, value = _parse_override(override)
+        if not key.startswith("resources."):
+            raise InputError(
+                f"--set {override}: only keys of resources can differ from the search's, such as "
+                "resources.device"
+            )
+        _set_key(content, key, value)
+    return validate(content, "--set")
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set must be KEY=VALUE, got {override!r}")
+    return key, parse_yaml(text, f"--set {override}")
 
 
 def _describe_error(error: ValidationError) -> str:

@@ -14,7 +14,7 @@ from search.store.attributes import Accepted, write
 from search.store.versions import NUMBERS_DEPEND_ON, code_digest, versions
 
 if TYPE_CHECKING:
-    from search.experiment.model import Experiment
+    from search.experiment.model import Experiment, Resources
     from search.store.run import RunRecord
 
 _ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
@@ -35,7 +35,11 @@ class Change:
 
 
 def adopt_changes(
-    run: RunRecord, given: Experiment | None, *, accept: bool
+    run: RunRecord,
+    given: Experiment | None,
+    *,
+    accept: bool,
+    resources: Resources | None = None,
 ) -> tuple[Experiment, list[Change]]:
     """Return the experiment with which a resume continues, and what has changed in it.
 
@@ -43,6 +47,7 @@ def adopt_changes(
         run: The run to resume.
         given: The experiment file again, if its pictures have moved; only its images are used.
         accept: Whether to adopt changes of resources, racing, sampling, logging and code.
+        resources: The hardware to continue on; None for that of the experiment.
 
     Raises:
         InputError: If something has changed that must not, or that was not accepted.
@@ -51,11 +56,13 @@ def adopt_changes(
 
     path = run.folder / "experiment.yaml"
     recorded = run.attributes.experiment
-    now = validate(read_yaml(path), str(path)) if given is None else run.experiment
+    now = validate(read_yaml(path), str(path))
     if recorded is None:
         return now, []
     if given is not None:
         now = now.model_copy(update={"images": given.images})
+    if resources is not None:
+        now = now.model_copy(update={"resources": resources})
     # Validated again: an older version recorded fewer keys.
     before = validate(recorded, str(path)).model_dump(mode="json")
     changes = [*_experiment_changes(before, now.model_dump(mode="json")), *_code_changes(run)]

@@ -8,8 +8,9 @@ before the last one begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dipstage.documents.plain_yaml import yaml_text
@@ -54,33 +55,50 @@ from search.verification.schedules import held_out_candidates, plain_candidates
 
 if TYPE_CHECKING:
     from search.execution.view import View
-    from search.experiment.model import Experiment
+    from search.experiment.model import Experiment, Resources
 
 EXTENSIONS = 6
 """Maximum number of times that the tried recipes of plain DIP are extended."""
-Driver = Callable[[RunRecord], RunRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a confirmation or a verification is trained on.
+
+    Args:
+        resources: Keys of the group `resources` that replace those of the search or of what has
+            begun, as KEY=VALUE.
+        address: Address of a running Ray cluster; None starts a local one.
+        accept_changes: Continue with changed resources or code, or on another device.
+    """
+
+    resources: tuple[str, ...] = ()
+    address: str | None = None
+    accept_changes: bool = False
+
+
+HERE = Hardware()
 
 
 def verify(
     run: RunRecord,
     request: Request,
     *,
-    address: str | None = None,
+    hardware: Hardware = HERE,
     view: View,
-    accept_changes: bool = False,
 ) -> None:
     """Begin or continue the verification of a run, and wait for its end.
 
     Args:
         run: The search.
         request: What is asked for.
-        address: Address of a running Ray cluster; None starts a local one.
+        hardware: What it is trained on.
         view: Shows the progress.
-        accept_changes: Continue a verification that other code began.
 
     Raises:
         InputError: Before anything starts, for pictures or seeds that were seen, for a request
-            that differs from a verification that has begun, and if there is nothing to verify.
+            that differs from a verification that has begun, for another device, and if there is
+            nothing to verify.
     """
     with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
         plan, held_out = begin(run, request)
@@ -91,22 +109,27 @@ def verify(
                 f"the verification of {run.name!r} was begun by an earlier version and has trained "
                 "nothing on held-out pictures yet: say --restart to begin another"
             )
-        for picture in held_out.values():
-            for notice in picture.notices:
-                view.note(notice)
-        for line in outlook(run, plan):
-            view.note(line)
-        with _driving(run, address, view, accept_changes) as drive:
+        own: dict[str, Picture] = {}
+        if request.restart or part(run, TUNING) is None:
+            from search.execution.driver import unchanged_pictures
+
+            own = unchanged_pictures(run, run.experiment)
+        with _driving(run, (HELD_OUT, TUNING), hardware, view) as drive:
+            _show_notices(held_out, view)
+            for line in outlook(run, plan):
+                view.note(line)
             # Nothing is discarded or begun before there is a cluster to run it on.
             if request.restart:
-                _discard(run, plan)
+                _discard(run, plan, drive.device)
+            else:
+                drive.refuse_other_device(run, (HELD_OUT, TUNING))
             write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
-            tuned = _tuned(run, plan, drive, view)
-            made = part(run, HELD_OUT)
+            tuned = _tuned(run, plan, own, drive, view)
+            made, experiment = part(run, HELD_OUT), held_out_experiment(run, plan)
             if made is None:
                 candidates = held_out_candidates(run, plan, tuned)
-                made = _make(run, HELD_OUT, held_out_experiment(run, plan), held_out, candidates)
-            drive(made)
+                made = drive.make(run, HELD_OUT, experiment, held_out, candidates)
+            drive(made, experiment)
 
 
 def confirm(
@@ -115,9 +138,8 @@ def confirm(
     seeds: int | tuple[int, ...] | None = None,
     top: int = TOP,
     *,
-    address: str | None = None,
+    hardware: Hardware = HERE,
     view: View,
-    accept_changes: bool = False,
 ) -> None:
     """Train the best schedules of a search again on fresh pictures and seeds, beside plain DIP.
 
@@ -126,12 +148,12 @@ def confirm(
         images: At least six pictures that the search has not seen; empty to continue.
         seeds: Number of seeds, or the seeds; by default two that the search has not used.
         top: Number of schedules.
-        address: Address of a running Ray cluster; None starts a local one.
+        hardware: What it is trained on.
         view: Shows the progress.
-        accept_changes: Continue a confirmation that other code began.
 
     Raises:
-        InputError: The pictures are too few or were seen, or a verification has begun.
+        InputError: The pictures are too few or were seen, a verification has begun, or the
+            confirmation has begun on another device.
     """
     with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
         made = part(run, CONFIRMATION)
@@ -157,46 +179,128 @@ def confirm(
                 f"run {run.name!r} has a confirmation on other pictures: leave --images out to "
                 "continue it"
             )
-        with _driving(run, address, view, accept_changes) as drive:
-            drive(made or _make(run, CONFIRMATION, experiment, pictures, candidates))
+        with _driving(run, (CONFIRMATION,), hardware, view) as drive:
+            drive.refuse_other_device(run, (CONFIRMATION,))
+            if made is None:
+                _show_notices(pictures, view)
+                made = drive.make(run, CONFIRMATION, experiment, pictures, candidates)
+            drive(made)
+
+
+@dataclass(frozen=True)
+class _Driver:
+    """Makes comparisons and drives them to their end, on hardware that was checked."""
+
+    hardware: Hardware
+    resources: Resources
+    device: str
+    view: View
+
+    def make(
+        self,
+        run: RunRecord,
+        name: str,
+        experiment: Experiment,
+        pictures: dict[str, Picture],
+        candidates: Sequence[Candidate],
+    ) -> RunRecord:
+        """Create a comparison."""
+        from search.execution import driver
+
+        if run.address is not None:
+            # Left by a discard.
+            delete_study(run.storage, study_name(run, name))
+        digests = {label: picture.digest for label, picture in pictures.items()}
+        changes = {"candidates": [c.name for c in candidates], "resources": self.resources}
+        experiment, study = experiment.model_copy(update=changes), study_name(run, name)
+        driver.create(experiment, run.folder / name, run.address, digests, list(candidates), study)
+        made = part(run, name)
+        assert made is not None
+        return made
+
+    def __call__(self, made: RunRecord, moved: Experiment | None = None) -> RunRecord:
+        """Drive a comparison to its end.
+
+        moved: An experiment with the present paths of its pictures.
+        """
+        from search.execution import driver
+
+        return driver.drive(
+            made,
+            address=self.hardware.address,
+            view=self.view,
+            given=moved,
+            accept_changes=self.hardware.accept_changes,
+            resources=self.resources if self.hardware.resources else None,
+        )
+
+    def refuse_other_device(self, run: RunRecord, names: Sequence[str]) -> None:
+        """Raise InputError if one of the comparisons has been trained on another device."""
+        others = {name: _trained_on(run, name) - {self.device} for name in names}
+        if any(others.values()) and not self.hardware.accept_changes:
+            words = ", ".join(
+                f"{run.name}/{n} on {o}" for n, found in others.items() for o in found
+            )
+            raise InputError(
+                f"{words} has begun, and this would train on {self.device}: go on with the same "
+                "device, by --set resources.device or on its machine, begin anew, or mix both by "
+                "--accept-changes, and every output will say so"
+            )
+
+
+def _show_notices(pictures: Mapping[str, Picture], view: View) -> None:
+    for picture in pictures.values():
+        for notice in picture.notices:
+            view.note(notice)
+
+
+def _trained_on(run: RunRecord, name: str) -> set[str]:
+    """Return the kinds of device that have trained replicates of a comparison."""
+    made = part(run, name)
+    records = made.records() if made is not None else []
+    devices = {each.device for trial in records for each in trial.replicates.values()}
+    return {"cpu" if device == "cpu" else "cuda" for device in devices}
 
 
 @contextmanager
 def _driving(
-    run: RunRecord, address: str | None, view: View, accept_changes: bool
-) -> Iterator[Driver]:
-    """Yield a function that drives a comparison to its end, on a cluster that is checked first."""
+    run: RunRecord, names: Sequence[str], hardware: Hardware, view: View
+) -> Iterator[_Driver]:
+    """Yield what drives comparisons, on a cluster that is checked first.
+
+    names: The comparisons, the last one first: its resources are kept.
+    """
     from search.execution import driver
     from search.execution.cluster import ray_cluster
     from search.execution.resources import resources_of
+    from search.experiment.reading import with_resources
 
+    begun = next((made for name in names if (made := part(run, name)) is not None), run)
+    experiment = with_resources(begun.experiment, hardware.resources)
     driver.refuse_missing_loggers(run.experiment, run.folder)
-    with terminable(), ray_cluster(address), terminable():
-        resources_of(run.experiment, can_grow=address is not None)
-        yield lambda made: driver.drive(
-            made, address=address, view=view, accept_changes=accept_changes
-        )
+    with terminable(), ray_cluster(hardware.address), terminable():
+        shares = resources_of(experiment, can_grow=hardware.address is not None)
+        yield _Driver(hardware, experiment.resources, shares.device, view)
 
 
-def _tuned(run: RunRecord, plan: Plan, drive: Driver, view: View) -> list[Trial]:
+def _tuned(
+    run: RunRecord, plan: Plan, own: dict[str, Picture], drive: _Driver, view: View
+) -> list[Trial]:
     """Return the complete trials of plain DIP's tuning, run now as far as they are missing.
 
     While a chosen recipe has the first or last of the tried values, further values are added.
     """
-    from search.execution import driver
-
     made = part(run, TUNING)
     if plan.declared is None:
         assert made is not None
         return made.records()
     budget = run.experiment.trainer.iterations
     if made is None:
-        own = driver.unchanged_pictures(run, run.experiment)
         candidates = plain_candidates(plan.declared.references, budget)
-        made = _make(run, TUNING, tuning_experiment(run), own, candidates)
+        made = drive.make(run, TUNING, tuning_experiment(run), own, candidates)
     for _ in range(EXTENSIONS + 1):
         if not has_ended(made):
-            made = drive(made)
+            made = drive(made, run.experiment)
         complete = complete_trials(made)
         tried = [candidate.schedule.recipe for candidate in made.attributes.candidates]
         chosen = {t.number: t for t in chosen_references(complete)}
@@ -235,14 +339,15 @@ def complete_trials(tuned: RunRecord) -> list[Trial]:
     return trials
 
 
-def _discard(run: RunRecord, following: Plan) -> None:
+def _discard(run: RunRecord, following: Plan, device: str) -> None:
     """Remove a verification; its table, and a tuning that the following one needs, are kept."""
     tuned, following_tuned = _tuning_of(load_plan(run)), _tuning_of(following)
+    is_kept = tuned == following_tuned and _trained_on(run, TUNING) <= {device}
     table = run.folder / "verification.csv"
     if table.exists():
         former = sorted(run.folder.glob("verification-*.csv"))
         table.rename(run.folder / f"verification-{len(former) + 1}.csv")
-    for name in (HELD_OUT, TUNING)[: 1 if tuned == following_tuned else 2]:
+    for name in (HELD_OUT, TUNING)[: 1 if is_kept else 2]:
         folder = run.folder / name
         if folder.exists():
             # Without its experiment it is no run: a discard that is cut off leaves none.
@@ -253,25 +358,3 @@ def _discard(run: RunRecord, following: Plan) -> None:
 
 def _tuning_of(plan: Plan | None) -> object:
     return None if plan is None or plan.declared is None else plan.declared.references
-
-
-def _make(
-    run: RunRecord,
-    name: str,
-    experiment: Experiment,
-    pictures: dict[str, Picture],
-    candidates: Sequence[Candidate],
-) -> RunRecord:
-    """Create a comparison."""
-    from search.execution import driver
-
-    if run.address is not None:
-        # Left by a discard.
-        delete_study(run.storage, study_name(run, name))
-    digests = {label: picture.digest for label, picture in pictures.items()}
-    named = experiment.model_copy(update={"candidates": [c.name for c in candidates]})
-    study = study_name(run, name)
-    driver.create(named, run.folder / name, run.address, digests, list(candidates), study)
-    made = part(run, name)
-    assert made is not None
-    return made

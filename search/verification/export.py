@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,10 +41,15 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     """`Run.pick`, from the schedules that held up in verification where there are any.
 
     Better ones go before those that are not worse. Among them the rule looks at what they did on
-    the held-out pictures. A trial that is asked for by its number is taken as it is.
+    the held-out pictures. A trial that is asked for by its number is taken as it is, and so is
+    the one that is claimed, or to be claimed, to be faster (`fast`) or higher (`best`).
     records: as they were read, where they have just been.
     """
     records = run.records() if records is None else records
+    if which in ("fast", "best"):
+        from search.verification.plan import claimed_trial
+
+        which = str(claimed_trial(run, "time" if which == "fast" else "psnr").number)
     verification = _verification(run)
     if verification is None:
         return Choice(pick(run, which, records), None, f"not verified: dipsearch verify {run.name}")
@@ -127,6 +133,9 @@ def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
             trial=trial.number,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=trial.versions,
+            origin=next(
+                (c.origin for c in run.attributes.candidates if c.name == trial.candidate), None
+            ),
         ),
     )
     save_schedule(path, content)
@@ -139,7 +148,7 @@ def _verified(verification: Verification, trial: Trial) -> Verified | None:
     verdict = verification.verdict_of(held.name) if held else None
     if held is None or comparison is None or verdict is None or held.values is None:
         return None
-    plan = verification.plan
+    plan, claim, ratio = verification.plan, verification.claim(held.name), comparison.log_ratio
     return Verified(
         verdict=str(verdict),
         iterations=plan.baseline_iterations,
@@ -154,11 +163,22 @@ def _verified(verification: Verification, trial: Trial) -> Verified | None:
         smoothed=held.measures("smoothed"),
         method=verification.method,
         seen=plan.seen,
+        endpoint=claim.endpoint if claim else None,
+        time_ratio=None if ratio is None else _ratio(ratio),
     )
 
 
 def _gain(difference: Difference) -> Gain:
     return Gain(difference.mean, difference.low, difference.high)
+
+
+def _ratio(log: Difference) -> Gain:
+    low, high = log.low, log.high
+    return Gain(
+        math.exp(log.mean),
+        None if low is None else math.exp(low),
+        None if high is None else math.exp(high),
+    )
 
 
 def _names(images: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from statistics import fmean
 from search.analysis.status import duration
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.verification.confirmation import best_schedules
+from search.verification.confirmation import TOP, best_schedules
 from search.verification.plan import Declared, Plan
 from search.verification.power import (
     PSNR_SPREAD,
@@ -67,12 +67,17 @@ def of_interest(declared: Declared, endpoint: Endpoint) -> float:
 
 
 def _measured(run: RunRecord, declared: Declared) -> dict[Endpoint, Spread]:
-    """Return the spreads that the search's best schedules show against its plain DIP."""
+    """Return the spreads that the search's best schedules show against its plain DIP.
+
+    Where nothing was sampled, they are those of the claimed candidates.
+    """
     records = run.records()
     plain = next((t for t in records if t.is_plain and t.values is not None), None)
     if plain is None or len(run.attributes.pictures) < FEW:
         return {}
-    entries = [entry_of(run, trial) for trial in best_schedules(records, 8)]
+    claimed = {claim.trial for claim in declared.claims}
+    best = best_schedules(records, TOP) or [t for t in records if t.number in claimed]
+    entries = [entry_of(run, trial) for trial in best]
     compared = compare(entries, entry_of(run, plain), run.objective, with_times=True)
     judged: list[Comparison] = [c for c in compared if c.output == declared.output]
     psnr = measured_spread([c.psnr_db for c in judged])

@@ -230,7 +230,13 @@ def _declared(
             f"--references must be at least {wanted}, a quarter of the search's schedules and one "
             f"for each learning rate, got {request.references}"
         )
-    recipes = plain_recipes(run.experiment, output, rates, request.references or wanted)
+    wanted = wanted if request.references is None else request.references
+    recipes = plain_recipes(run.experiment, output, rates, wanted)
+    if len(recipes) < wanted and request.references is not None:
+        raise InputError(
+            f"--references must be at most {len(recipes)}, the combinations that there are with "
+            f"{len(rates)} learning rates, got {wanted}"
+        )
     front = [trial.number for trial in front_of(records)]
     return Declared(claims, output, family, alpha, gain, ratio, recipes, request.controls, front,
                     earlier, _used(run) if former else None)  # fmt: skip
@@ -240,14 +246,15 @@ def _claims(run: RunRecord, request: Request) -> list[Claim]:
     """Return what is claimed: as asked for, else as confirmed, else the front's knee and end."""
     asked: dict[Endpoint, str | None] = {"time": request.fast, "psnr": request.best}
     if request.fast is None and request.best is None:
-        found = confirmed(run)
-        asked = {"time": "knee", "psnr": "psnr"} if found is None else dict(found)
-    claims = [
-        Claim(_trial_of(run, "--fast" if endpoint == "time" else "--best", which).number, endpoint)
+        asked = dict(_picked(run))
+    trials: dict[Endpoint, Trial] = {
+        endpoint: _trial_of(run, _OPTIONS[endpoint], which)
         for endpoint, which in asked.items()
         if which is not None
-    ]
-    if len({claim.trial for claim in claims}) < len(claims):
+    }
+    claims = [Claim(trial.number, endpoint) for endpoint, trial in trials.items()]
+    # Two files may hold one schedule.
+    if len({trial.schedule for trial in trials.values()}) < len(claims):
         if request.fast is not None and request.best is not None:
             raise InputError(
                 "--fast and --best name the same schedule: each has one declared endpoint, so "
@@ -255,6 +262,33 @@ def _claims(run: RunRecord, request: Request) -> list[Claim]:
             )
         return claims[:1]
     return claims
+
+
+_OPTIONS: dict[Endpoint, str] = {"time": "--fast", "psnr": "--best"}
+
+
+def _picked(run: RunRecord) -> dict[Endpoint, str]:
+    """Return what is claimed by default: as confirmed, else the front's knee and end."""
+    found = confirmed(run)
+    return {"time": "knee", "psnr": "psnr"} if found is None else found
+
+
+def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:
+    """Return the trial that is claimed in an endpoint; before a verification, the one to claim.
+
+    Raises:
+        InputError: There is none.
+    """
+    plan = load_plan(run)
+    if plan is not None and plan.declared is not None:
+        picked = {claim.endpoint: str(claim.trial) for claim in plan.declared.claims}
+        source = "verification"
+    else:
+        picked, source = _picked(run), "confirmation"
+    if endpoint not in picked:
+        word = "faster" if endpoint == "time" else "higher"
+        raise InputError(f"the {source} of {run.name!r} claims no schedule to be {word}")
+    return _trial_of(run, _OPTIONS[endpoint], picked[endpoint])
 
 
 def _trial_of(run: RunRecord, option: str, which: str) -> Trial:

@@ -87,7 +87,7 @@ def beyond_edges(chosen: Recipe, tried: Sequence[Recipe], budget: int) -> list[R
     """Return recipes one step beyond each end of the tried values at which the chosen one lies.
 
     Values of which only one was tried are left out, and so are ends that cannot be exceeded:
-    no input noise, and an average that starts at once or at the end of the budget.
+    no input noise, no average, and one that starts at once or at the end of the budget.
     """
     found = []
     for name in TUNED:
@@ -108,7 +108,7 @@ def _beyond(name: str, value: float, neighbour: float) -> float:
     if name == "average_from":
         return round(2 * value - neighbour)
     if name == "ema":
-        return 1 - (1 - value) ** 2 / (1 - neighbour)
+        return max(0.0, 1 - (1 - value) ** 2 / (1 - neighbour))
     if neighbour == 0:
         return 2 * value
     further = value**2 / neighbour

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -363,10 +364,15 @@ class Verification:
         plan = self.plan
         seen = f"; SEEN BY THE SEARCH: {'; '.join(plan.seen)}" if plan.seen else ""
         plains = "; ".join(trial.name for trial in self.plains)
+        trained, tuned = (devices(made.records()) for made in (self.held_out, self.tuned))
+        where = " AND ".join(trained)
+        if trained != tuned:
+            where += f", PLAIN DIP WAS TUNED ON {' AND '.join(tuned)}"
         return (
             f"pictures{'' if seen else ' held out'}: {len(plan.images)}, seeds for each: "
             f"{len(plan.seeds)}, iterations "
-            f"for all: {plan.baseline_iterations}; {self.rule.method}; references: {plains}{seen}"
+            f"for all: {plan.baseline_iterations}; {self.rule.method}; references: {plains}; "
+            f"trained on {where}{seen}"
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -425,6 +431,16 @@ class Verification:
         cells["iterations"] = self.plan.baseline_iterations
         cells["seen_by_the_search"] = "; ".join(self.plan.seen or [])
         return cells
+
+
+def devices(trials: Iterable[Trial]) -> list[str]:
+    """Return the devices that trained replicates, each with its number format."""
+    found = {
+        f"{each.device} in {each.precision}" if each.precision else each.device
+        for trial in trials
+        for each in trial.replicates.values()
+    }
+    return sorted(found)
 
 
 def _ratio_cells(each: Comparison) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dipstage.controls import in_reverse
 from dipstage.errors import InputError
-from dipstage.noise import ALPHA_BARS, NoiseLevels
+from dipstage.noise import ALPHA_BARS, NoiseLevels, TotalNoiseLevels
 from dipstage.presets import PRESETS, parse_preset
 from dipstage.recipe import Recipe
 from dipstage.schedules import (
@@ -97,6 +97,18 @@ def test_rescaling_keeps_the_ramp_and_scales_the_added_noise() -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="finite ratio above 0"):
             schedule.rescaled(1000, wrong)
+
+
+@given(st.floats(1, 100), st.floats(0.1, 4), st.floats(0.3, 12), st.integers(1, 40))
+def test_rescaling_multiplies_the_total_noise_by_the_ratio_of_sigmas(
+    sigma: float, noise: float, rho: float, noised: int
+) -> None:
+    """So the levels stay above the new observation's own noise, by the same factor."""
+    levels = TotalNoiseLevels(sigma, 40 * sigma, 1.1 * sigma, rho).alpha_bars(noised)
+    schedule = Schedule.of([*levels, 1.0], [3] * (noised + 1))
+    after = schedule.rescaled(schedule.iterations, noise)
+    scaled = TotalNoiseLevels(noise * sigma, noise * 40 * sigma, noise * 1.1 * sigma, rho)
+    assert [s.alpha_bar for s in after.stages[:-1]] == pytest.approx(scaled.alpha_bars(noised))
 
 
 @given(families(), st.floats(0.1, 10), st.integers(1, 5000))

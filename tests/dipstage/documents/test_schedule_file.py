@@ -55,6 +55,22 @@ def full(split: AnySplit, noise: AnyNoiseLevels = SIGMOID) -> ScheduleFile:
     )
 
 
+def test_the_origin_says_what_is_rescaled() -> None:
+    file = full(PowerSplit(2.06))
+    assert file.origin(600, 25.0) == "trial 7 of quickstart; not rescaled"
+    assert file.origin(1300, 25.0) == (
+        "trial 7 of quickstart; iterations 600 → 1300, the ramp keeps its 97"
+    )
+    assert file.origin(90, 50.0) == (
+        "trial 7 of quickstart; iterations 600 → 90, all stages are shortened; noise levels and "
+        "sigma × 2, input noise 0.0333 → 0.0471"
+    )
+    bare = ScheduleFile(file.schedule)
+    assert bare.origin(600, 50.0) == (
+        "a schedule file; noise levels as they are, because the file names no sigma"
+    )
+
+
 @pytest.mark.parametrize("split", SPLITS, ids=lambda split: type(split).__name__)
 def test_round_trip_is_exact(tmp_path: Path, split: AnySplit) -> None:
     path = tmp_path / "best.yaml"

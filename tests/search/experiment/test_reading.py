@@ -10,7 +10,7 @@ from fake_runs import CONTENT, experiment, new_run
 from dipstage.documents.plain_yaml import parse_yaml, yaml_text
 from dipstage.errors import InputError
 from search.cli import main
-from search.experiment.reading import load_experiment, validate
+from search.experiment.reading import load_experiment, validate, with_resources
 from search.store.lease import leased
 
 
@@ -76,3 +76,15 @@ def test_a_second_launch_that_comes_late_names_the_run(
     with pytest.raises(InputError, match="go on with it by dipsearch resume tiny"):
         driver.create(experiment(), tmp_path / "tiny", None, {}, [])
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_only_the_hardware_of_a_verification_can_be_set() -> None:
+    given = ("resources.device=cuda", "resources.gpus_per_trial=0.25")
+    resources = with_resources(experiment(), given).resources
+    assert (resources.device, resources.gpus_per_trial) == ("cuda", 0.25)
+    with pytest.raises(InputError, match=r"only keys of resources can differ"):
+        with_resources(experiment(), ("trainer.width=8",))
+    with pytest.raises(InputError, match=r"resources\.gpu: unknown key"):
+        with_resources(experiment(), ("resources.gpu=1",))
+    with pytest.raises(InputError, match="--set must be KEY=VALUE, got 'resources'"):
+        with_resources(experiment(), ("resources",))

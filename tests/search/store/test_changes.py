@@ -156,3 +156,12 @@ def test_a_study_that_was_cut_off_is_refused(played: Run, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"stud"):
         Run.open("tiny", played.folder.parent).records()
+
+
+def test_the_hardware_of_a_resume_is_a_change_like_any_other(run: Run) -> None:
+    other = experiment(resources={"device": "cuda", "concurrent": 4}).resources
+    with pytest.raises(InputError, match=r"resources\.device auto → cuda: .*--accept-changes"):
+        adopt_changes(run, None, accept=False, resources=other)
+    now, changes = adopt_changes(run, None, accept=True, resources=other)
+    assert now.resources == other
+    assert [change.key for change in changes] == ["resources.concurrent", "resources.device"]

@@ -18,6 +18,7 @@ from search.verification.confirmation import (
     confirmed_candidates,
 )
 from search.verification.drive import confirm
+from search.verification.export import choose
 from search.verification.parts import CONFIRMATION
 from search.verification.plan import Request, begin, comparison, new_plan
 
@@ -99,3 +100,31 @@ def test_a_confirmation_is_trained_shown_and_not_trained_twice(
     assert before == sorted(path.stat().st_mtime_ns for path in run.folder.rglob("*.npz"))
     other = CliRunner().invoke(main, [*command, "--images", "skimage:brick"])
     assert "has a confirmation on other pictures" in other.output
+
+
+@pytest.mark.long
+def test_the_confirmed_schedules_are_exported_by_their_claims(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    trials = {which: choose(run, which).trial.number for which in ("fast", "best", "knee", "psnr")}
+    assert trials["fast"] == trials["knee"]
+    assert trials["best"] == trials["psnr"]
+    confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    assert choose(run, "fast").trial.number == 2
+    assert choose(run, "best").trial.number == 3
+    done = CliRunner().invoke(
+        main, ["export", "tiny", "--runs-dir", str(tmp_path), "--pick", "best"]
+    )
+    assert done.output.startswith("trial 3 written to ")
+    verified(run, gains(), claims={5: "time"})
+    assert choose(run, "fast").trial.number == 5, "what is claimed"
+    with pytest.raises(InputError, match="verification of 'tiny' claims no schedule to be higher"):
+        choose(run, "best")
+
+
+@pytest.mark.long
+def test_an_endpoint_that_the_confirmation_leaves_open_is_not_exported(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    confirm_played(run, trial_5=(-0.5, -5), trial_2=(-0.5, 5), trial_3=(-0.4, 8))
+    assert choose(run, "best").trial.number == 5
+    with pytest.raises(InputError, match="confirmation of 'tiny' claims no schedule to be faster"):
+        choose(run, "fast")

@@ -1,18 +1,21 @@
 """What a verification may be made of."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
-from fake_runs import experiment, new_run, play
+from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
 
+from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, load_picture
 from dipstage.likeness import SAME, SIMILAR, likeness
-from search.verification.plan import refuse_seen
+from search import Run
+from search.verification.plan import Claim, Request, new_plan, refuse_seen
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".png"])
@@ -47,3 +50,55 @@ def test_a_picture_that_is_like_a_searched_one_gets_a_notice(tmp_path: Path) -> 
     pictures = {"p": replace(other, name="mine.png", pixels=pixels)}
     assert refuse_seen(run, [9], pictures, allowed=False) is None
     assert "mine.png is like skimage:chelsea of the search" in pictures["p"].notices[-1]
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Run:
+    """A finished comparison of two schedule files and a copy, rescaled to another task."""
+    source = play(new_run(tmp_path / "source", experiment()), lambda number: (25.0 + number, 20))
+    paths = [source.export(str(n), tmp_path / f"{name}.yaml") for n, name in ((2, "a"), (3, "b"))]
+    shutil.copy(paths[0], tmp_path / "copy.yaml")
+    candidates = ["baseline", *map(str, paths), str(tmp_path / "copy.yaml")]
+    alone = experiment(
+        name="alone", candidates=candidates, search={"trials": 0}, space=None,
+        task={"sigma_255": 50.0}, trainer={**CONTENT["trainer"], "iterations": 40},
+    )  # fmt: skip
+    return play(new_run(tmp_path, alone), lambda number: (25.0 + number, 20))
+
+
+def test_candidates_alone_are_claimed_by_their_names(compared: Run) -> None:
+    a, b = compared.records()[1:3]
+    assert (a.name, b.name) == ("a", "b")
+    plan = new_plan(compared, Request(images=("skimage:coins",), fast="a", best="b", claims=8,
+                                      references=12))  # fmt: skip
+    assert plan.declared is not None
+    assert plan.declared.claims == [Claim(a.number, "time"), Claim(b.number, "psnr")]
+    assert (plan.declared.family, len(plan.declared.references)) == (8, 12)
+    one = new_plan(compared, Request(images=("skimage:coins",), best="b"))
+    assert one.declared is not None
+    assert one.declared.claims == [Claim(b.number, "psnr")]
+    assert len(one.declared.references) == 5, "every learning rate"
+
+
+def test_one_schedule_in_two_files_is_claimed_once(compared: Run) -> None:
+    for best in ("a", "copy"):
+        with pytest.raises(InputError, match="--fast and --best name the same schedule"):
+            new_plan(compared, Request(images=("skimage:coins",), fast="a", best=best))
+
+
+def test_more_references_than_there_are_combinations_are_refused(compared: Run) -> None:
+    with pytest.raises(InputError, match=r"--references must be at most 15, .* 5 learning rates"):
+        new_plan(compared, Request(images=("skimage:coins",), fast="a", references=16))
+
+
+def test_an_exported_candidate_says_how_it_was_rescaled(compared: Run, tmp_path: Path) -> None:
+    schedule = compared.records()[1].schedule
+    assert schedule is not None
+    assert schedule.iterations == 40
+    exported = read_schedule_file(compared.export("1", tmp_path / "again.yaml")).provenance
+    assert exported is not None
+    assert exported.run == "alone"
+    assert exported.origin == (
+        f"trial 2 of tiny; iterations 30 → 40, the ramp keeps its {schedule.ramp}; noise levels "
+        "and sigma × 2, input noise 0.0333 → 0.0471"
+    )

@@ -1,7 +1,10 @@
 """What is said of a verification whose outcomes are known; nothing is trained."""
 
+import math
+import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +22,10 @@ from search import Run
 from search.cli import main
 from search.execution.view import Quiet
 from search.experiment.candidate import Candidate
+from search.experiment.model import Resources
 from search.experiment.prepare import load_candidates
 from search.store.paths import verification_path
-from search.verification.drive import verify
+from search.verification.drive import HERE, Hardware, _discard, _Driver, verify
 from search.verification.parts import HELD_OUT, TUNING, part
 from search.verification.plan import Request, load_plan, new_plan
 from search.verification.result import Verification
@@ -312,3 +316,52 @@ def test_status_says_how_to_go_on_with_a_verification(tmp_path: Path) -> None:
     write_whole(verification_path(run.folder), "images: []\n")
     shown = CliRunner().invoke(main, ["status", "tiny", "--runs-dir", str(tmp_path)]).output
     assert f"not finished; continue with: dipsearch verify tiny --runs-dir {tmp_path}" in shown
+
+
+def test_an_exported_claim_has_its_endpoint_and_time_ratio(tmp_path: Path) -> None:
+    verification = verified(searched(tmp_path), gains(trial_2=(0.5, -10), trial_3=(0.1, -1)))
+    exported = read_schedule_file(Run.of(verification.run).export("2")).verified
+    comparison = verification.against_plain("trial 2")
+    assert exported is not None
+    assert comparison is not None
+    assert comparison.log_ratio is not None
+    assert exported.endpoint == "time"
+    ratio, log = exported.time_ratio, comparison.log_ratio
+    assert ratio is not None
+    assert ratio.mean < 1
+    for value, expected in ((ratio.mean, log.mean), (ratio.low, log.low), (ratio.high, log.high)):
+        assert value is not None
+        assert math.log(value) == pytest.approx(expected)
+
+
+def test_another_device_is_refused_or_named(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    verification = verified(run, gains())
+    assert "; trained on cpu" in verification.method
+    assert "TUNED ON" not in verification.method
+    there = _Driver(HERE, Resources(), "cuda", Quiet())
+    words = "tiny/verification on cpu, tiny/learning-rate on cpu has begun, .* train on cuda"
+    with pytest.raises(InputError, match=words):
+        there.refuse_other_device(run, (HELD_OUT, TUNING))
+    replace(there, device="cpu").refuse_other_device(run, (HELD_OUT, TUNING))
+    accepting = replace(there, hardware=Hardware(accept_changes=True))
+    accepting.refuse_other_device(run, (HELD_OUT, TUNING))
+    with sqlite3.connect(run.folder / TUNING / "study.db") as database:
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json = "
+            """replace(value_json, '"device": "cpu"', '"device": "H100", "precision": "bf16"')"""
+        )
+    mixed = Verification.open(run)
+    assert mixed is not None
+    assert "; trained on cpu, PLAIN DIP WAS TUNED ON H100 in bf16" in mixed.method
+
+
+@pytest.mark.parametrize(("device", "is_kept"), [("cpu", True), ("cuda", False)])
+def test_a_restart_keeps_a_tuning_of_the_same_device(
+    tmp_path: Path, device: str, is_kept: bool
+) -> None:
+    run = searched(tmp_path)
+    verification = verified(run, gains())
+    _discard(run, verification.plan, device)
+    assert part(run, HELD_OUT) is None
+    assert (part(run, TUNING) is not None) == is_kept
