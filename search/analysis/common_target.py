@@ -28,12 +28,13 @@ def judged_curve(psnr_gt_db: Curve, output: Output) -> Curve:
     return trailing_mean(psnr_gt_db, WINDOW if output == "raw" else 1)
 
 
-def log_time_ratio(schedule: Curve, reference: Curve, below_db: float = BELOW_DB) -> float:
-    """Return the log ratio of the times to the common target; below 0 if the schedule is faster.
+def times_to_target(
+    schedule: Curve, reference: Curve, below_db: float = BELOW_DB
+) -> tuple[int, int]:
+    """Return the times to the common target, of the schedule and of the reference.
 
     The target is the lower of the two maxima less `below_db`. A time is the number of updates up
-    to and including the first output that reaches the target, so it is at least 1. Exchanging the
-    two curves changes the sign and nothing else.
+    to and including the first output that reaches the target, so it is at least 1.
 
     Args:
         schedule: Judged curve of the schedule, (iterations,) in dB.
@@ -41,7 +42,16 @@ def log_time_ratio(schedule: Curve, reference: Curve, below_db: float = BELOW_DB
         below_db: Distance of the target below the lower maximum, at least 0.
     """
     target = min(schedule.max(), reference.max()) - below_db
-    ours, theirs = (int(np.argmax(curve >= target)) + 1 for curve in (schedule, reference))
+    return int(np.argmax(schedule >= target)) + 1, int(np.argmax(reference >= target)) + 1
+
+
+def log_time_ratio(schedule: Curve, reference: Curve, below_db: float = BELOW_DB) -> float:
+    """Return the log ratio of the times to the common target; below 0 if the schedule is faster.
+
+    Exchanging the two curves changes the sign and nothing else. For the arguments, see
+    `times_to_target`.
+    """
+    ours, theirs = times_to_target(schedule, reference, below_db)
     return math.log(ours / theirs)
 
 

@@ -24,8 +24,8 @@ from search.commands.shared import (
     storage_option,
     with_run,
     write_figure,
-    write_rows,
 )
+from search.presentation.rows import write_rows
 from search.store.paths import verification_path
 
 if TYPE_CHECKING:
@@ -124,24 +124,21 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 @click.option(
     "--replicates",
     is_flag=True,
-    help="With --csv, write a row for each replicate, those of a verification included.",
+    help="With --csv, write a row for each replicate, those of a confirmation and a verification "
+    "included.",
 )
 @with_run
 def trials(run: RunRecord, csv_file: Path | None, replicates: bool) -> None:
     """List every trial as a row."""
-    from search.analysis.trial_rows import replicate_rows, row
+    from search.analysis.trial_rows import row
     from search.terminal.tables import trials_table
 
     if replicates:
         if csv_file is None:
             raise InputError("--replicates needs a file: name one with --csv FILE")
-        rows = [
-            {"run": each.name, **cells}
-            for each in (run, *_verification_parts(run))
-            for trial in each.records()
-            for cells in replicate_rows(trial)
-        ]
-        write_rows(rows, csv_file)
+        from search.presentation.published import rows_of_replicates
+
+        write_rows(rows_of_replicates(run), csv_file)
     elif csv_file is not None:
         write_rows([row(trial, run.objective) for trial in run.records()], csv_file)
     else:

@@ -25,8 +25,8 @@ from search.commands.shared import (
     runs_dir_option,
     storage_option,
     with_run,
-    write_rows,
 )
+from search.presentation.rows import write_rows
 
 if TYPE_CHECKING:
     from search.execution.view import View

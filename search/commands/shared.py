@@ -163,23 +163,6 @@ def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
     ]
 
 
-def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write rows as CSV, completely or not at all. A name that ends in `.gz` is compressed."""
-    import csv
-    import gzip
-    import io
-
-    from dipstage.documents.whole_files import write_asked
-
-    columns = list(dict.fromkeys(key for each in rows for key in each))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    data = text.getvalue().encode()
-    write_asked(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-
-
 def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure, completely or not at all."""
     from dipstage.terminal.plots import save_figure

@@ -1,0 +1,404 @@
+"""A verification in a form that can be published: every score, and what the scores were judged by.
+
+The folder that `publish` writes holds no names of machines and no paths. `Published.open` reaches
+the verdicts again from its numbers alone, by the rule that `dipsearch verify` uses.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeAlias, cast
+
+from dipstage.documents.plain_yaml import read_yaml, yaml_text
+from dipstage.documents.records import from_plain, to_plain
+from dipstage.documents.whole_files import write_asked
+from dipstage.errors import InputError
+from dipstage.stopping import OUTPUTS, Output
+from search.analysis.common_target import judged_curve, times_to_target
+from search.analysis.status import status_of
+from search.analysis.trial_rows import replicate_rows
+from search.experiment.candidate import Role
+from search.experiment.objectives import Objective
+from search.presentation.provenance import facts, names, provenance
+from search.presentation.remarks import remarks
+from search.presentation.rows import write_rows
+from search.store.records import Trial
+from search.store.replicate import ReplicateKey, versions_of
+from search.store.run import RunRecord
+from search.verification.confirmation import PLAIN, Confirmation
+from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, part
+from search.verification.plan import Plan
+from search.verification.result import Verification
+from search.verification.rules import ClaimRule, Endpoint
+from search.verification.statistics import Difference
+from search.verification.verdicts import Comparison, Curves, Entry, Verdict, Word, entry_of, worst
+
+Row: TypeAlias = dict[str, Any]
+RECORD, REPLICATES, PAIRS = "published.yaml", "replicates.csv.gz", "pairs.csv.gz"
+
+
+def rows_of_replicates(run: RunRecord) -> list[Row]:
+    """Return a row for each replicate of a run, its confirmation and its verification."""
+    parts = (part(run, name) for name in (CONFIRMATION, TUNING, HELD_OUT))
+    return [
+        {"run": made.name, "role": roles.get(trial.name, "sampled"), **cells}
+        for made in (run, *filter(None, parts))
+        for roles in ({each.name: each.role for each in made.attributes.candidates},)
+        for trial in made.records()
+        for cells in replicate_rows(trial)
+    ]
+
+
+def rows_of_pairs(verification: Verification) -> list[Row]:
+    """Return a row for each replicate of each comparison, in both outputs.
+
+    A row has both maxima, the steps and the times to the common target of the schedule and of the
+    reference. Those of the confirmation come first.
+    """
+    rows: Iterator[Row] = iter(())
+    confirmation = Confirmation.open(verification.run)
+    if confirmation is not None:
+        asked = [
+            (c.schedule, PLAIN, output) for c in confirmation.comparisons for output in OUTPUTS
+        ]
+        rows = chain(rows, _pairs(confirmation.made, CONFIRMATION, verification.run, asked))
+    asked = [(c.schedule, c.reference, c.output) for c in verification.comparisons]
+    return list(chain(rows, _pairs(verification.held_out, HELD_OUT, verification.run, asked)))
+
+
+def _pairs(
+    made: RunRecord, name: str, run: RunRecord, asked: Iterable[tuple[str, str, Output]]
+) -> Iterator[Row]:
+    entries = {trial.name: entry_of(made, trial) for trial in made.records()}
+    for schedule, reference, output in asked:
+        both = entries[schedule], entries[reference]
+        objective = Objective(output, run.objective.tolerance_db)
+        for key in both[1].replicates:
+            if key in both[0].replicates:
+                parsed = ReplicateKey.parse(key)
+                cells: Row = {
+                    "part": name, "schedule": schedule, "reference": reference, "output": output,
+                    "picture": parsed.picture, "seed": parsed.seed,
+                }  # fmt: skip
+                yield cells | _paired(both, key, objective)
+
+
+def _paired(both: tuple[Entry, Entry], key: str, objective: Objective) -> Row:
+    output = objective.output
+    ours, theirs = (judged_curve(_curves(entry)(key, output), output) for entry in both)
+    times = times_to_target(ours, theirs)
+    cells: Row = {}
+    for prefix, entry, time in zip(("", "reference_"), both, times, strict=True):
+        replicate = entry.replicates[key]
+        score = replicate.score(objective)
+        cells |= {
+            f"{prefix}max_psnr_gt_db": score.max_psnr_gt_db,
+            f"{prefix}steps": int(score.steps_to_max),
+            f"{prefix}censored": int(bool(replicate.scores(output).censored)),
+            f"{prefix}time": time,
+            f"{prefix}s_per_iteration": round(replicate.wall_s / replicate.iterations, 6),
+        }
+    return cells
+
+
+def _curves(entry: Entry) -> Curves:
+    assert entry.curves is not None
+    return entry.curves
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A schedule that was trained on the held-out pictures.
+
+    Args:
+        name: Its name.
+        role: What it is there for.
+        trial: The search's trial that it comes from.
+        references: Names of the plain DIPs that a claim about it must hold against.
+    """
+
+    name: str
+    role: Role
+    trial: int | None = None
+    references: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the scores of a verification were measured on and judged by.
+
+    Args:
+        run: Name of the run.
+        task: Kind of task.
+        sigma_255: Noise of the observations.
+        size: Side of the pictures; None where each has its own.
+        plan: The plan of the verification, with names instead of paths of pictures.
+        schedules: Schedules that were trained on the held-out pictures.
+        facts: Further facts by their labels: hardware, versions, dates.
+        remarks: What limits the verdicts, in sentences.
+        commands: Commands that repeat the search and the verification.
+        digests: SHA-256 of the experiment, the code and the pictures.
+    """
+
+    run: str
+    task: str
+    sigma_255: float
+    plan: Plan
+    schedules: list[HeldOut]
+    facts: dict[str, str]
+    remarks: list[str]
+    commands: list[str]
+    digests: dict[str, str]
+    size: int | None = None
+
+
+def publish(run: RunRecord, folder: Path, **more: str) -> Published:
+    """Write the finished verification of a run into a folder.
+
+    The files are `published.yaml`, `experiment.yaml`, `replicates.csv.gz` with all scores of all
+    trainings, and `pairs.csv.gz` with the comparisons, replicate by replicate.
+
+    Args:
+        run: The run.
+        folder: Where to write; made if it does not exist.
+        **more: Further facts to keep, such as `processor` and `commit`.
+
+    Returns:
+        What was written, read again.
+
+    Raises:
+        InputError: The run has no finished verification with declared claims, or a file cannot be
+            written or read.
+    """
+    verification = Verification.open(run)
+    if verification is None or verification.plan.declared is None:
+        raise InputError(f"run {run.name!r} has no finished verification with declared claims")
+    records, held_out = run.records(), verification.held_out.records()
+    origin = provenance(run, records, verification)
+    experiment = run.experiment
+    found = dict(facts(run, records, status_of(run), verification)) | dict(origin.facts)
+    found |= _held_out_facts(held_out) | more
+    record = Record(
+        run=run.name,
+        task=experiment.task.kind,
+        sigma_255=experiment.task.sigma_255,
+        size=experiment.size,
+        plan=replace(verification.plan, images=names(verification.plan.images)),
+        schedules=[_held_out(verification, trial) for trial in held_out],
+        facts={label: words for label, words in found.items() if label != "run"},
+        remarks=list(remarks(verification)),
+        commands=origin.commands,
+        digests=dict(origin.digests),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(rows_of_replicates(run), folder / REPLICATES)
+    write_rows(rows_of_pairs(verification), folder / PAIRS)
+    write_asked(folder / "experiment.yaml", origin.experiment)
+    write_asked(folder / RECORD, yaml_text(to_plain(record, {})))
+    return Published.open(folder)
+
+
+def _held_out_facts(trials: Sequence[Trial]) -> dict[str, str]:
+    replicates = [each for trial in trials for each in trial.replicates.values()]
+    versions = versions_of(replicates)
+    return {
+        "device, verification": ", ".join(sorted({each.device for each in replicates})),
+        "precision, verification": ", ".join(sorted({each.precision or "" for each in replicates})),
+        "versions, verification": ", ".join(f"{name} {v}" for name, v in versions.items()),
+    }
+
+
+def _held_out(verification: Verification, trial: Trial) -> HeldOut:
+    is_claimed = verification.claim(trial.name) is not None
+    references = sorted(verification.references(trial.name)) if is_claimed else None
+    return HeldOut(trial.name, verification.role(trial), verification.source(trial), references)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published verification; its verdicts follow from `pairs` and `record` alone.
+
+    Args:
+        record: What the scores were measured on and judged by.
+        pairs: Rows of `pairs.csv.gz`.
+    """
+
+    record: Record
+    pairs: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def open(cls, folder: Path) -> Published:
+        """Read a folder that `publish` has written.
+
+        Raises:
+            InputError: A file cannot be read; the message names it.
+        """
+        plain = read_yaml(folder / RECORD)
+        try:
+            record = from_plain(Record, plain, {})
+        except InputError as error:
+            raise InputError(f"{folder / RECORD}: {error}") from None
+        try:
+            text = gzip.decompress((folder / PAIRS).read_bytes()).decode()
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(f"{folder / PAIRS} cannot be read: {error}") from None
+        return cls(record, list(csv.DictReader(text.splitlines())))
+
+    @property
+    def output(self) -> Output:
+        """The output that is judged."""
+        assert self.record.plan.declared is not None
+        return self.record.plan.declared.output
+
+    @property
+    def claims(self) -> dict[str, Endpoint]:
+        """The declared endpoint of each claimed schedule, by its name."""
+        assert self.record.plan.declared is not None
+        endpoints = {c.trial: c.endpoint for c in self.record.plan.declared.claims}
+        return {s.name: endpoints[s.trial] for s in self._claimed if s.trial in endpoints}
+
+    @property
+    def _claimed(self) -> list[HeldOut]:
+        return [each for each in self.record.schedules if each.references is not None]
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """All comparisons on the held-out pictures, judged by the declared rule."""
+        plan = self.record.plan
+        declared = plan.declared
+        assert declared is not None
+        rule = ClaimRule(
+            self.claims,
+            {each.name: frozenset(each.references or ()) for each in self._claimed},
+            declared.output,
+            declared.family,
+            declared.alpha,
+        )
+        wanted = len(plan.images) * len(plan.seeds)
+        return rule.judge([_comparisons(self.pairs, HELD_OUT, wanted)])
+
+    @property
+    def confirmed(self) -> list[Comparison]:
+        """The comparisons of the confirmation with plain DIP, in the judged output."""
+        found = _comparisons(self.pairs, CONFIRMATION)
+        return [each for each in found if each.output == self.output]
+
+    def against_references(self, name: str) -> list[Comparison]:
+        """Return a claimed schedule against each of its references, in the judged output."""
+        [claimed] = (each for each in self._claimed if each.name == name)
+        return [c for c in self._judged(name) if c.reference in (claimed.references or ())]
+
+    def against_presets(self, name: str) -> list[Comparison]:
+        """Return a claimed schedule against the search's candidates that are not plain DIP."""
+        candidates = {s.name for s in self.record.schedules if s.role == "candidate"}
+        references = {c.reference for c in self.against_references(name)}
+        return [c for c in self._judged(name) if c.reference in candidates - references]
+
+    def controls(self, name: str) -> list[Comparison]:
+        """Return the controls of a claimed schedule against it: its staging broken on purpose."""
+        controls = {each.name for each in self.record.schedules if each.role == "control"}
+        return [
+            c
+            for c in self.comparisons
+            if c.reference == name and c.output == self.output and c.schedule in controls
+        ]
+
+    def _judged(self, name: str) -> list[Comparison]:
+        return [c for c in self.comparisons if c.schedule == name and c.output == self.output]
+
+    def verdict(self, name: str) -> Verdict:
+        """Return what holds of a claimed schedule against all its references."""
+        return worst(each.verdict for each in self.against_references(name))
+
+    def is_better(self, name: str) -> bool:
+        """Return whether a claim was shown."""
+        return self.verdict(name).word is Word.BETTER
+
+    def p(self, name: str) -> float | None:
+        """Return p of a claim after Holm's correction; None if it was not compared."""
+        is_time = self.claims[name] == "time"
+        found = [c.p_time if is_time else c.p_psnr for c in self.against_references(name)]
+        return max((p for p in found if p is not None), default=None)
+
+    def hardest(self, name: str) -> Comparison | None:
+        """Return the comparison with the reference that leaves the least of a claimed gain."""
+        is_time = self.claims[name] == "time"
+
+        def left(each: Comparison) -> float:
+            high = each.time.mean if each.time.high is None else each.time.high
+            low = each.psnr_db.mean if each.psnr_db.low is None else each.psnr_db.low
+            return -high if is_time else low
+
+        return min(self.against_references(name), key=left, default=None)
+
+    def costs(self, each: Comparison) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return mean iterations and seconds to the common target, of schedule and reference.
+
+        Seconds are the wall time of whole trainings, divided over their iterations.
+        """
+        rows = [
+            row
+            for row in self.pairs
+            if (row["part"], row["schedule"], row["reference"], row["output"])
+            == (HELD_OUT, each.schedule, each.reference, each.output)
+        ]
+        times = [
+            [(float(row[f"{prefix}time"]), float(row[f"{prefix}s_per_iteration"])) for row in rows]
+            for prefix in ("", "reference_")
+        ]
+        ours, theirs = (
+            (fmean(time for time, _ in both), fmean(time * pace for time, pace in both))
+            for both in times
+        )
+        return ours, theirs
+
+
+def _comparisons(
+    pairs: Iterable[Mapping[str, str]], name: str, wanted: int | None = None
+) -> list[Comparison]:
+    groups: dict[tuple[str, str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for row in pairs:
+        if row["part"] == name:
+            groups[row["schedule"], row["reference"], row["output"]].append(row)
+    return [
+        Comparison(
+            schedule,
+            reference,
+            cast(Output, output),
+            psnr_db=_difference(
+                rows,
+                lambda r: float(r["max_psnr_gt_db"]) - float(r["reference_max_psnr_gt_db"]),
+            ),
+            steps=_difference(rows, lambda r: float(r["steps"]) - float(r["reference_steps"])),
+            log_ratio=_difference(
+                rows, lambda r: math.log(int(r["time"]) / int(r["reference_time"]))
+            ),
+            reference_steps=fmean(float(row["reference_steps"]) for row in rows),
+            missing=0 if wanted is None else wanted - len(rows),
+            censored=fmean(int(row["censored"]) for row in rows),
+            reference_censored=fmean(int(row["reference_censored"]) for row in rows),
+        )
+        for (schedule, reference, output), rows in groups.items()
+    ]
+
+
+def _log_ratio(row: Mapping[str, str]) -> float:
+    return math.log(int(row["time"]) / int(row["reference_time"]))
+
+
+def _difference(
+    rows: Iterable[Mapping[str, str]], of: Callable[[Mapping[str, str]], float]
+) -> Difference:
+    by_picture: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        by_picture[row["picture"]].append(of(row))
+    return Difference.of(by_picture)

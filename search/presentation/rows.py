@@ -1,0 +1,23 @@
+"""Rows as CSV files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dipstage.documents.whole_files import write_asked
+
+
+def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write rows as CSV, completely or not at all. A name that ends in `.gz` is compressed."""
+    columns = list(dict.fromkeys(key for each in rows for key in each))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    data = text.getvalue().encode()
+    write_asked(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
