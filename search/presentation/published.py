@@ -186,7 +186,8 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
     origin = provenance(run, records, verification)
     experiment = run.experiment
     found = dict(facts(run, records, status_of(run), verification)) | dict(origin.facts)
-    found |= _held_out_facts(held_out) | more
+    network = f"width {experiment.trainer.width}, scales {experiment.trainer.scales}"
+    found |= {"network": network} | _held_out_facts(held_out) | more
     record = Record(
         run=run.name,
         task=experiment.task.kind,
@@ -212,7 +213,9 @@ def _held_out_facts(trials: Sequence[Trial]) -> dict[str, str]:
     versions = versions_of(replicates)
     return {
         "device, verification": ", ".join(sorted({each.device for each in replicates})),
-        "precision, verification": ", ".join(sorted({each.precision or "" for each in replicates})),
+        "precision, verification": ", ".join(
+            sorted({each.precision or "unknown" for each in replicates})
+        ),
         "versions, verification": ", ".join(f"{name} {v}" for name, v in versions.items()),
     }
 
