@@ -1,3 +1,5 @@
+from .documents.published import Published as Published
+from .documents.published import published as published
 from .documents.schedule_file import ScheduleFile as ScheduleFile
 from .documents.schedule_file import load_schedule as load_schedule
 from .documents.schedule_file import save_schedule as save_schedule

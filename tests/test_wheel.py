@@ -49,6 +49,10 @@ def test_a_wheel_in_an_empty_environment_runs_a_packaged_experiment(tmp_path: Pa
         file = Path(_run(str(python), "-c", program, folder=empty).strip())
         assert file.is_relative_to(packages)
         assert file.with_name("py.typed").is_file()
+    schedules = {path.name for path in (packages / "dipstage/published").iterdir()}
+    assert schedules == {path.name for path in (ROOT / "dipstage/published").iterdir()}
+    experiments = {path.name for path in (packages / "search/experiments").iterdir()}
+    assert experiments == {path.name for path in (ROOT / "experiments").glob("*.yaml")}
     settings = [word for setting in SMALL for word in ("--set", setting)]
     _run(str(python.with_name("dipsearch")), "launch", "quickstart", *settings, folder=empty)
     records = Run.open("small", empty / "runs").records()

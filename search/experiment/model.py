@@ -359,8 +359,8 @@ class Experiment(_Model):
     """Required unless `search.trials` is 0."""
     candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
     """Schedules that are evaluated before any is sampled: presets such as
-    `sharp-linear:stages=50,x=10`, and schedule files. File names are relative to the folder of the
-    experiment file."""
+    `sharp-linear:stages=50,x=10`, the published schedules `fast` and `best`, and schedule files.
+    File names are relative to the folder of the experiment file."""
     search: Search = Search()
     racing: Racing = Racing()
     resources: Resources = Resources()

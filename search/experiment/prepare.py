@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+from dipstage.documents.published import is_published, published
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
@@ -64,6 +65,13 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
                 candidates.append(Candidate(entry, parse_preset(entry).schedule(budget)))
             except InputError as error:
                 raise InputError(f"candidates: {entry}: {error}") from None
+            continue
+        if is_published(entry):
+            if experiment.size is None:
+                raise InputError(f"candidates: {entry} is chosen by the size of pictures: set size")
+            sigma_255 = experiment.task.sigma_255
+            found = published(entry, experiment.size, sigma_255)
+            candidates.append(Candidate(entry, found.schedule(budget, sigma_255)))
             continue
         if not Path(entry).is_absolute():
             # Not a path, so a mistyped preset: the preset parser's error lists those that exist.

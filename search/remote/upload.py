@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dipstage
+from dipstage.documents.published import is_published
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import expand, split_options
@@ -85,7 +86,9 @@ def pack_search(experiment: Experiment, folder: Path) -> None:
         for i, entry in enumerate(expand(experiment.images))
     ]
     candidates = [
-        entry if is_preset(entry) else _copy_alone(entry, folder, f"candidates/{i:03d}")
+        entry
+        if is_preset(entry) or is_published(entry)
+        else _copy_alone(entry, folder, f"candidates/{i:03d}")
         for i, entry in enumerate(experiment.candidates)
     ]
     there = experiment.model_copy(update={"images": images, "candidates": candidates})

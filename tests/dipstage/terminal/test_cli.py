@@ -16,6 +16,7 @@ import pytest
 import tifffile
 import torch
 from click.testing import CliRunner, Result
+from published_schedules import publish
 
 from dipstage.documents.schedule_file import (
     Measure,
@@ -474,3 +475,61 @@ main(["run", "skimage:camera", *{SMALL}, "--output", {str(tmp_path)!r}])
 """
     run_process([sys.executable, "-c", program], check=True)
     assert (tmp_path / "curves.csv").exists()
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published schedules in the place of the package's."""
+    publish(tmp_path / "published")
+    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path / "published")
+
+
+@pytest.mark.usefixtures("undrawn", "published")
+def test_fast_trains_the_nearest_published_schedule_and_says_what_was_shown(
+    tmp_path: Path,
+) -> None:
+    def run(name: str, *options: str) -> tuple[str, str]:
+        folder = tmp_path / "out"
+        command = ("run", "skimage:camera", "--schedule", name, "--output", str(folder))
+        result = dipstage(*command, *options)
+        assert result.exit_code == 0, result.output
+        return (folder / "curves.csv").read_text(), " ".join(result.output.split())
+
+    curves, words = run("fast", "--size", "16")
+    assert "fast: denoise-sigma25-16-fast (trial 12 of a-search), better (PSNR not" in words
+    assert "time ratio 0.74 [0.68, 0.81]" in words
+    assert "notice" not in words
+    file = str(tmp_path / "published/denoise-sigma25-16-fast.yaml")
+    assert run(file, "--size", "16")[0] == curves
+    curves, words = run("fast", "--size", "32", "--sigma", "20")
+    assert "notice: fast is not verified for 32 × 32 pixels, sigma 20: the evidence is" in words
+    assert run("fast", "--size", "32")[0] != curves
+    _, words = run("best", "--size", "64", "--width", "8")
+    assert "best: denoise-sigma25-64-best" in words
+    assert "not verified for a network of width 8 and 1 scales:" in words
+
+
+@pytest.mark.usefixtures("published")
+def test_published_schedules_are_shown_for_a_size() -> None:
+    result = dipstage("schedules", "fast", "--size", "70", "--iterations", "40")
+    assert result.exit_code == 0, result.output
+    assert "fast: denoise-sigma25-64-fast (trial 12 of a-search)" in result.output
+    shown = json.loads(dipstage("schedules", "fast", "--size", "64", "--json").stdout)
+    assert [stage["iterations"] for stage in shown["stages"]] == [10, 20]
+    noisier = json.loads(
+        dipstage("schedules", "fast", "--size", "16", "--sigma", "30", "--json").stdout
+    )
+    assert noisier["stages"][0]["alpha_bar"] == pytest.approx(0.2 / (0.2 + 1.44 * 0.8))
+    result = dipstage("schedules", "fast")
+    assert result.exit_code == 2
+    assert "fast is chosen by the size of the picture: give --size" in result.stderr
+
+
+def test_a_kind_that_is_not_published_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path)
+    result = dipstage("run", "skimage:camera", "--schedule", "fast", *SMALL)
+    assert result.exit_code == 2
+    words = "no schedule is published as fast yet: name a preset such as log10, or a schedule file"
+    assert result.stderr.partition(": ")[2] == f"{words}\n"

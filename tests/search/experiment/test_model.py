@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from fake_runs import CONTENT, experiment
+from published_schedules import content, publish
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.schedule_file import ScheduleFile, save_schedule
@@ -15,6 +16,7 @@ from dipstage.presets import parse_preset
 from dipstage.renamed import FormerName
 from search.experiment.prepare import load_candidates, load_pictures
 from search.experiment.reading import load_experiment, validate
+from search.remote.upload import pack_search
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
@@ -195,6 +197,24 @@ def test_candidates_and_pictures_are_checked_before_anything_starts(tmp_path: Pa
         load_candidates(experiment(candidates=[str(tmp_path / "s.yaml")]))
     with pytest.raises(InputError, match="does not exist"):
         load_pictures(experiment(images=[str(tmp_path / "a.png")]))
+
+
+def test_published_schedules_are_candidates_for_the_size_and_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path / "published")
+    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path / "published")
+    tiny = experiment(candidates=["fast", "best"], task={"kind": "denoise", "sigma_255": 30})
+    fast, best = load_candidates(tiny)
+    assert (fast.name, best.name) == ("fast", "best")
+    assert fast.schedule == content(16).rescaled(30, 30.0)
+    with pytest.raises(InputError, match="fast is chosen by the size of pictures: set size"):
+        load_candidates(experiment(candidates=["fast"], size=None))
+    (tmp_path / "e.yaml").write_text(tiny.yaml())
+    assert load_experiment(tmp_path / "e.yaml").candidates == ["fast", "best"]
+    (tmp_path / "sent").mkdir()
+    pack_search(tiny, tmp_path / "sent")
+    assert load_experiment(tmp_path / "sent/experiment.yaml").candidates == ["fast", "best"]
 
 
 def test_pictures_of_one_name_are_told_apart_and_the_same_picture_is_refused(
