@@ -243,7 +243,7 @@ def _limits(published: Published) -> Iterator[str]:
             yield f"{claim.name} was claimed in {endpoint} alone; in {other} it is only not worse."
     yield (
         "Verdicts count iterations. Seconds are shares of the wall time of whole trainings, which "
-        "ran beside others."
+        "may have run beside others."
     )
     for remark in record.remarks:
         yield remark[:1].upper() + remark[1:] + "." * (not remark.endswith("."))
