@@ -69,9 +69,10 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
         if is_published(entry):
             if experiment.size is None:
                 raise InputError(f"candidates: {entry} is chosen by the size of pictures: set size")
-            sigma_255 = experiment.task.sigma_255
             found = published(entry, experiment.size, sigma_255)
-            candidates.append(Candidate(entry, found.schedule(budget, sigma_255)))
+            origin = found.file.origin(budget, sigma_255)
+            schedule = found.schedule(budget, sigma_255)
+            candidates.append(Candidate(entry, schedule, origin=origin))
             continue
         if not Path(entry).is_absolute():
             # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
