@@ -270,7 +270,14 @@ _OPTIONS: dict[Endpoint, str] = {"time": "--fast", "psnr": "--best"}
 def _picked(run: RunRecord) -> dict[Endpoint, str]:
     """Return what is claimed by default: as confirmed, else the front's knee and end."""
     found = confirmed(run)
-    return {"time": "knee", "psnr": "psnr"} if found is None else found
+    if found is None:
+        return {"time": "knee", "psnr": "psnr"}
+    if not found:
+        raise InputError(
+            f"the confirmation of {run.name!r} found no schedule that is faster than plain DIP or "
+            "has a higher PSNR_GT: name what is to be verified with --fast or --best"
+        )
+    return found
 
 
 def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:

@@ -91,6 +91,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_absent() -> None:
         runs_path(RUNS)
 
 
+@pytest.mark.ray
 def test_curves_wait_for_a_server_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,18 @@ def test_the_front_goes_first_and_is_filled_up_by_the_next(tmp_path: Path) -> No
 
 
 @pytest.mark.long
+def test_a_confirmation_without_a_pick_asks_for_names(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    confirm_played(run, trial_5=(-0.5, 8), trial_2=(-0.1, 7), trial_3=(-0.6, 5))
+    assert confirmed(run) == {}
+    with pytest.raises(InputError, match="found no schedule that is faster .* --fast or --best"):
+        new_plan(run, Request(images=("skimage:text",)))
+    plan = new_plan(run, Request(images=("skimage:text",), fast="2"))
+    assert plan.declared is not None
+    assert [(c.trial, c.endpoint) for c in plan.declared.claims] == [(2, "time")]
+
+
+@pytest.mark.long
 def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
     tmp_path: Path,
 ) -> None:
