@@ -118,6 +118,7 @@ class Weights:
         self._show(bf16, self._copy)
         self._show(fp32, self.flat.detach()[count:])
         self._parameters, self._count = [*bf16, *fp32], len(bf16)
+        self._zeros = [torch.zeros_like(p).reshape(-1) for p in self._parameters]
         self.dtype = network.body.dtype
 
     def ordered(self, parameter: Tensor) -> Tensor:
@@ -143,9 +144,10 @@ class Weights:
     def gather(self, loss: Tensor) -> None:
         """Do the backward pass and keep all gradients in `flat.grad`."""
         assert self.flat.grad is not None
+        found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         gradients = [
-            self.ordered(gradient).reshape(-1)
-            for gradient in torch.autograd.grad(loss, self._parameters)
+            zeros if gradient is None else self.ordered(gradient).reshape(-1)
+            for gradient, zeros in zip(found, self._zeros, strict=True)
         ]
         low, count = gradients[: self._count], self._copy.numel()
         if low:

@@ -28,7 +28,11 @@ class _BatchNorm(nn.Module):
 
 
 class _Block(nn.Module):
-    """Convolution with reflection padding, batch norm, LeakyReLU 0.2."""
+    """Convolution with reflection padding, batch norm, LeakyReLU 0.2.
+
+    Batch norm takes off whatever bias the convolution adds, and its gradient is 0 but for rounding.
+    A GPU leaves the bias out, because each addition and each gradient is a kernel of its own.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -37,20 +41,50 @@ class _Block(nn.Module):
         self.norm = _BatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = F.leaky_relu(self.norm(self.conv(_reflect(x, self.pad))), 0.2)
-        return y
+        x = _reflect(x, self.pad)
+        if _is_on_gpu(x):
+            y = F.conv2d(x, self.conv.weight, stride=self.conv.stride)
+        else:
+            y = self.conv(x)
+        return F.leaky_relu(self.norm(y), 0.2)
+
+
+def _is_on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 def _reflect(x: Tensor, pad: int) -> Tensor:
     if pad == 0:
         return x
     height, width = x.shape[-2:]
-    if height > pad and width > pad and not x.is_cuda:
+    if height > pad and width > pad:
+        if _is_on_gpu(x):
+            y: Tensor = _Reflected.apply(x, pad)  # type: ignore[no-untyped-call]
+            return y
         return F.pad(x, (pad, pad, pad, pad), mode="reflect")
-    # A side of one pixel can only be repeated. On a GPU the gradient of an element has then at most
-    # two terms, whose sum does not depend on their order.
+    # A side of one pixel can only be repeated.
     x = F.pad(x, (pad, pad, 0, 0), mode="reflect" if width > pad else "replicate")
     return F.pad(x, (0, 0, pad, pad), mode="reflect" if height > pad else "replicate")
+
+
+class _Reflected(torch.autograd.Function):
+    """Reflection padding whose gradient is the same bytes each time, also on a GPU.
+
+    The gradient is taken in one direction after the other: no element has more than two terms then,
+    and their sum does not depend on their order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pad: int) -> Tensor:
+        ctx.pad = pad
+        return F.pad(x, (pad, pad, pad, pad), mode="reflect")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        pad, reflected = ctx.pad, torch.ops.aten.reflection_pad2d_backward
+        # The second argument gives the shape alone.
+        rows = reflected(gradients[0], gradients[0][..., pad:-pad], (pad, pad, 0, 0))
+        return reflected(rows, rows[:, :, pad:-pad], (0, 0, pad, pad)), None
 
 
 class _TwiceAsLarge(torch.autograd.Function):
@@ -58,7 +92,7 @@ class _TwiceAsLarge(torch.autograd.Function):
 
     The gradient is that of the output with its edges repeated, filtered with the weights of the
     interpolation, (1, 3, 3, 1) / 4 in each direction, at every second place. These weights are
-    those of three means of two neighbours in a row.
+    those of a sum and two means of neighbours, one after the other.
     """
 
     @staticmethod
@@ -68,8 +102,8 @@ class _TwiceAsLarge(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         padded = F.pad(gradients[0].float(), (1, 1, 1, 1), mode="replicate")
-        means = F.avg_pool2d(F.avg_pool2d(padded, 2, 1), 2, 1)
-        return (4 * F.avg_pool2d(means, 2)).to(gradients[0].dtype)
+        sums = F.avg_pool2d(padded, 2, 1, divisor_override=1)
+        return F.avg_pool2d(F.avg_pool2d(sums, 2, 1), 2).to(gradients[0].dtype)
 
 
 def _bilinear(x: Tensor) -> Tensor:
@@ -97,7 +131,7 @@ class _Scale(nn.Module):
         if self.upsampling == "nearest":
             y = F.interpolate(y, scale_factor=2, mode="nearest")
         else:
-            y = _TwiceAsLarge.apply(y) if y.is_cuda else _bilinear(y)  # type: ignore[no-untyped-call]
+            y = _TwiceAsLarge.apply(y) if _is_on_gpu(y) else _bilinear(y)  # type: ignore[no-untyped-call]
         if self.skip is not None:
             y = torch.cat([self.skip(x), y], dim=1)
         z: Tensor = self.up(self.norm(y))

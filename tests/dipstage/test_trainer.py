@@ -1,6 +1,7 @@
 """Laws of the training loop, at a scale where a run takes about a second."""
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
 
 from dipstage import network
 from dipstage.errors import InputError
@@ -361,16 +364,38 @@ def test_runs_side_by_side_give_what_each_gives_alone() -> None:
         assert np.array_equal(one.best_smoothed, other.best_smoothed)
 
 
-def test_the_gradient_of_up_sampling_is_that_of_pytorch() -> None:
-    """A GPU uses it, because its bytes are the same each time."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.zeros(2, 3, 5, 7, requires_grad=True)
-    gradient = torch.randn(2, 3, 10, 14, generator=generator)
-    ours, theirs = (
-        torch.autograd.grad(function(x), x, gradient)[0]
-        for function in (network._TwiceAsLarge.apply, network._bilinear)
-    )
-    torch.testing.assert_close(ours, theirs)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (network._TwiceAsLarge.apply, network._bilinear),
+        (
+            lambda x: network._Reflected.apply(x, 1),  # type: ignore[no-untyped-call]
+            lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 2, 3), (1, 2, 3, 2)])
+def test_gradients_of_a_gpu_are_those_of_pytorch(
+    ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
+    """A GPU uses them, because their bytes are the same each time."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.equal(ours(x), theirs(x))
+    gradient = torch.randn(ours(x).shape, generator=torch.Generator().manual_seed(1))
+    found, expected = (torch.autograd.grad(f(x), x, gradient)[0] for f in (ours, theirs))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_run_as_on_a_gpu_gives_the_same_curves_but_for_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without biases before batch norm, and with the gradients above."""
+    usual = run(STAGED.scaled(30))
+    monkeypatch.setattr(network, "_is_on_gpu", lambda x: True)
+    other = run(STAGED.scaled(30))
+    assert not np.array_equal(usual.trace.loss, other.trace.loss)
+    np.testing.assert_allclose(other.trace.loss[:5], usual.trace.loss[:5], rtol=1e-3)
+    np.testing.assert_allclose(other.trace.psnr_gt_raw_db, usual.trace.psnr_gt_raw_db, atol=0.5)
 
 
 def test_progress_is_told_after_every_block() -> None:

@@ -46,7 +46,7 @@ def test_a_confirmation_without_a_pick_asks_for_names(tmp_path: Path) -> None:
     run = searched(tmp_path)
     confirm_played(run, trial_5=(-0.5, 8), trial_2=(-0.1, 7), trial_3=(-0.6, 5))
     assert confirmed(run) == {}
-    with pytest.raises(InputError, match="found no schedule that is faster .* --fast or --best"):
+    with pytest.raises(InputError, match=r"found no schedule that is faster .* --fast or --best"):
         new_plan(run, Request(images=("skimage:text",)))
     plan = new_plan(run, Request(images=("skimage:text",), fast="2"))
     assert plan.declared is not None
