@@ -317,6 +317,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=480)
     arguments.add_argument("--blocks", type=int, default=5)
+    arguments.add_argument("--last", action="store_true", help="the largest scales first")
     arguments.add_argument("--pairs", type=int, help="seeds of the paired runs")
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/gpu.json"))
@@ -346,7 +347,7 @@ def main() -> int:
 
     part("checks", lambda: checks(device))
     part("out_of_memory", lambda: out_of_memory(device))
-    for side, width, scales, iterations in SCALES:
+    for side, width, scales, iterations in reversed(SCALES) if given.last else SCALES:
         scale = (side, width, scales)
         part("speed", lambda s=scale, i=iterations: speed(s, i, given.blocks, device, given.peer))  # type: ignore[misc]
     for side, width, scales, iterations in SCALES[:4]:
