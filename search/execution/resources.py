@@ -135,8 +135,12 @@ def replicates_together(experiment: Experiment, shares: Shares) -> int:
 
 
 def wants_probe(experiment: Experiment, shares: Shares) -> bool:
-    """Return whether the number of trials on one GPU must be measured."""
-    return experiment.resources.gpus_per_trial == "auto" and shares.trial["gpu"] > 0
+    """Return whether the number of trials on one GPU must be measured.
+
+    Replicates that are trained side by side fill a GPU better than several processes do.
+    """
+    is_open = experiment.resources.gpus_per_trial == "auto" and shares.trial["gpu"] > 0
+    return is_open and replicates_together(experiment, shares) == 1
 
 
 _PROBE_S = 300.0

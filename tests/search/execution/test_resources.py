@@ -108,7 +108,7 @@ def test_fewer_trials_at_a_time_leave_more_cores_to_each(machines: Callable[...,
 
 def test_a_gpu_is_shared_as_the_probe_found(machines: Callable[..., None]) -> None:
     machines({"CPU": 8, "GPU": 2})
-    tiny = experiment()
+    tiny = experiment(racing={"enabled": True})
     whole, shared = resources_of(tiny), resources_of(tiny, trials_per_gpu=3)
     assert (whole.trial, whole.concurrent, whole.device) == ({"cpu": 1, "gpu": 1}, 2, "cuda")
     assert shared.trial["gpu"] == pytest.approx(1 / 3)
@@ -117,7 +117,7 @@ def test_a_gpu_is_shared_as_the_probe_found(machines: Callable[..., None]) -> No
     assert wants_probe(tiny, whole)
 
 
-@pytest.mark.parametrize("resources", [{"gpus_per_trial": 0.5}, {"device": "cpu"}])
+@pytest.mark.parametrize("resources", [{"gpus_per_trial": 0.5}, {"device": "cpu"}, {"together": 4}])
 def test_nothing_is_probed_that_was_said(
     machines: Callable[..., None], resources: dict[str, Any]
 ) -> None:
