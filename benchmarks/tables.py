@@ -252,6 +252,19 @@ def whole_search(content: Content) -> list[str]:
     return [*table(columns, rows), "", said]
 
 
+def stopping(content: Content) -> list[str]:
+    """What ending held-out trainings early would change."""
+    rows = [
+        [str(row["wait"]), f"{100 * row['saved']:.0f} %",
+         *(f"{row[output]['changed']} of {content['trainings']}, at most "
+           f"{row[output]['most_db']:.3f} dB" for output in ("raw", "smoothed"))]
+        for row in content["rows"]
+    ]  # fmt: skip
+    return table(
+        ["wait", "iterations saved", "raw maxima changed", "smoothed maxima changed"], rows
+    )
+
+
 def report(content: Content) -> list[str]:
     """Times of opening a report of 500 trials."""
     rows = [[f"{content['bytes'] / 1e6:.2f} MB",
@@ -276,6 +289,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "suggest": ("orchestration-suggest", suggest),
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
+    "stopping": ("stopping", stopping),
     "report": ("report", report),
 }
 """For each mark on the page: the name of the JSON file, and the function that makes the table."""

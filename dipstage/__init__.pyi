@@ -23,7 +23,10 @@ from .schedules import Step as Step
 from .settings import TrainerSettings as TrainerSettings
 from .stage_targets import targets as targets
 from .stopping import FullBudget as FullBudget
+from .stopping import OracleBoth as OracleBoth
 from .stopping import OraclePeak as OraclePeak
 from .stopping import VarianceMinimum as VarianceMinimum
+from .trainer import Job as Job
 from .trainer import fit as fit
+from .trainer import fit_together as fit_together
 from .trainer import observe as observe

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from dipstage.errors import InputError
-from dipstage.stopping import FullBudget, OraclePeak, Output, StoppingRule
+from dipstage.stopping import FullBudget, OracleBoth, OraclePeak, Output, StoppingRule
 
 SSIM_WINDOW = 11
 """Side of the window in which SSIM is measured, and so the smallest side of a picture."""
@@ -95,10 +95,11 @@ class TrainerSettings:
         help="Iterations without a rise of PSNR_GT after which the oracle stops a run; also the "
         "distance from the end of the budget within which a maximum counts as censored.",
     )
-    oracle_stop: bool = _setting(
+    oracle_stop: bool | Literal["both"] = _setting(
         False,
         help="End a run in its last stage once PSNR_GT has not risen for `patience` iterations. "
-        "This reads the ground truth to save time; a maximum found before is not affected.",
+        "`both` ends it once that of neither output has risen for 200. This reads the ground truth "
+        "to save time; a maximum found before is not affected.",
     )
     warmup: int = _setting(
         0,
@@ -136,8 +137,10 @@ class TrainerSettings:
             output: The output whose PSNR_GT the oracle watches, `raw` or `smoothed`.
 
         Returns:
-            `OraclePeak` if `oracle_stop` is set, else `FullBudget`.
+            `OraclePeak` if `oracle_stop` is true, `OracleBoth` if it is `both`, else `FullBudget`.
         """
+        if self.oracle_stop == "both":
+            return OracleBoth(self.patience)
         if self.oracle_stop:
             return OraclePeak(output, self.patience)
         return FullBudget(self.patience)

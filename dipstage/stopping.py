@@ -105,6 +105,39 @@ class OraclePeak:
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience
 
 
+BOTH_WAIT = 200
+"""With less, no maximum of 144 trainings would have changed (docs/performance.md, Stopping)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OracleBoth:
+    """Stops once PSNR_GT of neither output has risen for a while in the last stage.
+
+    The while is `BOTH_WAIT` iterations, or `patience` if that is more.
+
+    The rule reads the ground truth. It saves time where both outputs are compared, and cannot be
+    used in practice.
+
+    Args:
+        patience: A maximum followed by fewer iterations than this counts as censored.
+
+    Raises:
+        InputError: The patience is less than 1.
+    """
+
+    patience: int = 150
+    windowed = False
+
+    def __post_init__(self) -> None:
+        _check_patience(self.patience)
+
+    def stops(self, seen: LastStage) -> bool:
+        """See `StoppingRule.stops`."""
+        wait = max(BOTH_WAIT, self.patience)
+        curves = seen.psnr_gt_db.values()
+        return all(len(curve) - 1 - int(np.argmax(curve)) >= wait for curve in curves)
+
+
 @dataclass(frozen=True, slots=True)
 class VarianceMinimum:
     """Stops once the variance of the outputs has not fallen for `patience` iterations.

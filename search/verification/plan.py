@@ -454,8 +454,8 @@ def tuning_experiment(run: RunRecord) -> Experiment:
 
 
 def held_out_experiment(run: RunRecord, plan: Plan) -> Experiment:
-    """Return the held-out trainings, which run to the end: the two outputs peak at other times."""
-    trainer = replace(run.experiment.trainer, oracle_stop=False)
+    """Return the held-out trainings, which go on until both outputs are past their maxima."""
+    trainer = replace(run.experiment.trainer, oracle_stop="both")
     return comparison(run, HELD_OUT, images=plan.images, seeds=plan.seeds, trainer=trainer)
 
 

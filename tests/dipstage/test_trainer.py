@@ -29,6 +29,7 @@ from dipstage.stopping import (
     OUTPUTS,
     FullBudget,
     LastStage,
+    OracleBoth,
     OraclePeak,
     Output,
     StoppingRule,
@@ -342,6 +343,20 @@ def test_the_settings_ask_for_their_own_stopping_rule() -> None:
     assert outcome.iterations - 1 - outcome.scores("raw").steps_to_max >= 12
     assert eager.stopping("smoothed") == OraclePeak("smoothed", 12)
     assert SETTINGS.stopping("raw") == FullBudget(20)
+    assert replace(eager, oracle_stop="both").stopping("raw") == OracleBoth(12)
+
+
+@pytest.mark.parametrize(("patience", "wait"), [(12, 200), (300, 300)])
+def test_an_oracle_of_both_outputs_waits_for_the_later_one(patience: int, wait: int) -> None:
+    rule = OracleBoth(patience)
+    raw, smoothed = np.zeros(1000, np.float32), np.zeros(1000, np.float32)
+    raw[100] = smoothed[150] = 30
+
+    def stops(n: int) -> bool:
+        return rule.stops(LastStage({"raw": raw[:n], "smoothed": smoothed[:n]}, {}))
+
+    assert not stops(150 + wait)
+    assert stops(151 + wait)
 
 
 def test_runs_side_by_side_give_what_each_gives_alone() -> None:
