@@ -71,3 +71,33 @@ class WindowedVariance:
         self._outputs.index_copy_(0, place, output)
         variance = self._outputs.var(dim=0, correction=0).mean()
         return torch.where(seen < WINDOW, torch.nan, variance)
+
+
+class AtMinimum:
+    """The outputs at the minimum of a variance: those that `VarianceMinimum.selected` names.
+
+    All tensors are written in place and nothing is read back, so that a GPU can replay it.
+
+    Args:
+        outputs: (2, C, H, W) float32, raw and smoothed, whose shape and device all others have.
+        patience: Updates without a new minimum after which the minimum is final.
+    """
+
+    def __init__(self, outputs: Tensor, patience: int) -> None:
+        self.outputs = torch.zeros_like(outputs)
+        self._patience = patience
+        self._lowest = torch.full((), torch.inf, device=outputs.device)
+        self._waited = torch.full((), -torch.inf, device=outputs.device)
+
+    def update(self, outputs: Tensor, variance: Tensor, counts: Tensor) -> None:
+        """Take the next outputs.
+
+        Args:
+            outputs: (2, C, H, W) float32.
+            variance: () float32; NaN is never a minimum.
+            counts: () bool, whether this variance may be the minimum.
+        """
+        lower = counts & (variance < self._lowest) & (self._waited < self._patience)
+        torch.where(lower, variance, self._lowest, out=self._lowest)
+        torch.where(lower, outputs, self.outputs, out=self.outputs)
+        self._waited.add_(1).masked_fill_(lower, 0)
