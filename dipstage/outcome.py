@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dipstage.stopping import Output
 
 Curve: TypeAlias = NDArray[np.float32]
+_OF_SELECTED = ("iteration", "iteration_smoothed", "psnr_gt_raw_db", "psnr_gt_smoothed_db")
 
 
 class Stop(StrEnum):
@@ -114,11 +115,14 @@ class Scores:
 class Selected:
     """The output that the stopping rule selects, without reading the ground truth.
 
-    `VarianceMinimum` selects the output at the minimum of the variance, other rules the last one.
-    The run went on until the rule was certain: its cost is `Outcome.iterations`.
+    `VarianceMinimum` selects the raw output at the minimum of the variance, and the smoothed one
+    1.5 / (1 - ema) iterations later, within the patience, because it lags behind. Other rules
+    select the last outputs. The run went on until the rule was certain: its cost is
+    `Outcome.iterations`.
 
     Args:
-        iteration: Updates before the output.
+        iteration: Updates before the raw output.
+        iteration_smoothed: Updates before the smoothed output.
         psnr_gt_raw_db: PSNR of the raw output against the ground truth; NaN without one.
         psnr_gt_smoothed_db: PSNR of the smoothed output against the ground truth; NaN without one.
         raw: (C, H, W) float32, the raw output.
@@ -126,6 +130,7 @@ class Selected:
     """
 
     iteration: int
+    iteration_smoothed: int
     psnr_gt_raw_db: float
     psnr_gt_smoothed_db: float
     raw: Curve
@@ -212,10 +217,7 @@ class Outcome:
             "raw": asdict(self.raw) if self.raw else None,
             "smoothed": asdict(self.smoothed) if self.smoothed else None,
             "selected": self.selected
-            and {
-                name: getattr(self.selected, name)
-                for name in ("iteration", "psnr_gt_raw_db", "psnr_gt_smoothed_db")
-            },
+            and {name: getattr(self.selected, name) for name in _OF_SELECTED},
         }
 
 

@@ -41,6 +41,8 @@ BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
 _RESET_DROP_DB = 5.0
+_LAG = 1.5
+"""Lag of the smoothed output behind the raw one, in mean ages of its average, 1 / (1 - ema)."""
 _LOSS, _PSNR_GT, _EMV, _WMV = 0, slice(3, 5), 5, 6
 """Columns of the scores; 1 and 2 are PSNR against the observation."""
 _RATE, _PAST, _REST, _EMV_WEIGHT, _SEEN, _IN_LAST = range(6)
@@ -305,7 +307,10 @@ class _Run:
         self.moving = MovingVariance(self.pictures[:1])
         self.windowed = WindowedVariance(self.pictures[:1]) if self.stopping.windowed else None
         self.rule = self.stopping if isinstance(self.stopping, VarianceMinimum) else None
-        self.at_minimum = AtMinimum(self.pictures, self.rule.patience) if self.rule else None
+        self.at_minimum = None
+        if self.rule is not None:
+            self.lag = min(round(_LAG / (1 - settings.ema)), self.rule.patience)
+            self.at_minimum = AtMinimum(self.pictures, self.rule.patience, self.lag)
         self.good_weights = self.weights.detach().clone()
         self.previous_psnr = torch.full((), -torch.inf, device=device)
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
@@ -479,15 +484,18 @@ class _Run:
         at = None if self.rule is None else self.rule.selected(self._variance())
         if at is not None and self.at_minimum is not None:
             iteration, outputs = self.schedule.ramp + at, self.at_minimum.outputs
+            smoothed_iteration = min(iteration + self.lag, self.length - 1)
         elif stop is Stop.DIVERGED:
             return None
         else:
             iteration, outputs = self.length - 1, self.pictures
+            smoothed_iteration = iteration
         raw, smoothed = outputs.cpu().numpy().copy()
         return Selected(
             iteration=iteration,
+            iteration_smoothed=smoothed_iteration,
             psnr_gt_raw_db=float(trace.psnr_gt_raw_db[iteration]),
-            psnr_gt_smoothed_db=float(trace.psnr_gt_smoothed_db[iteration]),
+            psnr_gt_smoothed_db=float(trace.psnr_gt_smoothed_db[smoothed_iteration]),
             raw=raw,
             smoothed=smoothed,
         )

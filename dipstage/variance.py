@@ -74,18 +74,22 @@ class WindowedVariance:
 
 
 class AtMinimum:
-    """The outputs at the minimum of a variance: those that `VarianceMinimum.selected` names.
+    """The outputs at the minimum of a variance, which `VarianceMinimum.selected` names.
 
-    All tensors are written in place and nothing is read back, so that a GPU can replay it.
+    The smoothed output is taken later than the raw one, because it shows outputs of earlier
+    iterations. All tensors are written in place and nothing is read back, so that a GPU can replay
+    it.
 
     Args:
         outputs: (2, C, H, W) float32, raw and smoothed, whose shape and device all others have.
         patience: Updates without a new minimum after which the minimum is final.
+        lag: Updates after the minimum at which the smoothed output is taken, at most `patience`;
+            earlier if no more follow.
     """
 
-    def __init__(self, outputs: Tensor, patience: int) -> None:
+    def __init__(self, outputs: Tensor, patience: int, lag: int) -> None:
         self.outputs = torch.zeros_like(outputs)
-        self._patience = patience
+        self._patience, self._lag = patience, lag
         self._lowest = torch.full((), torch.inf, device=outputs.device)
         self._waited = torch.full((), -torch.inf, device=outputs.device)
 
@@ -99,5 +103,7 @@ class AtMinimum:
         """
         lower = counts & (variance < self._lowest) & (self._waited < self._patience)
         torch.where(lower, variance, self._lowest, out=self._lowest)
-        torch.where(lower, outputs, self.outputs, out=self.outputs)
         self._waited.add_(1).masked_fill_(lower, 0)
+        until = (self._waited >= 0) & (self._waited <= self._lag)
+        now = torch.stack([lower, until]).view(2, 1, 1, 1)
+        torch.where(now, outputs, self.outputs, out=self.outputs)

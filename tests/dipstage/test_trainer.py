@@ -612,7 +612,10 @@ def test_the_selected_output_is_the_one_at_the_minimum_that_the_rule_finds(
     selected = outcome.selected
     assert selected is not None
     assert selected.iteration == expected
-    assert np.array_equal(np.stack([selected.raw, selected.smoothed]), outputs[expected])
-    assert selected.psnr_gt_smoothed_db == outcome.trace.psnr_gt_smoothed_db[expected]
+    assert np.array_equal(selected.raw, outputs[expected][0])
+    later = min(expected + rule.patience, outcome.iterations - 1)  # Less than the average's lag.
+    assert selected.iteration_smoothed == later
+    assert np.array_equal(selected.smoothed, outputs[later][1])
+    assert selected.psnr_gt_smoothed_db == outcome.trace.psnr_gt_smoothed_db[later]
     summary = outcome.summary()["selected"]
     assert summary["psnr_gt_raw_db"] == outcome.trace.psnr_gt_raw_db[expected]

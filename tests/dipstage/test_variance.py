@@ -72,15 +72,20 @@ def test_a_restart_forgets_everything(values: Values) -> None:
     st.lists(st.sampled_from([np.nan, 0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=40),
     st.integers(1, 6),
     st.integers(0, 6),
+    st.integers(0, 6),
 )
 def test_the_outputs_kept_on_the_device_are_those_that_the_rule_selects(
-    values: list[float], patience: int, warmup: int
+    values: list[float], patience: int, warmup: int, lag: int
 ) -> None:
     """Also where a lower minimum comes after the patience has ended, in the same block."""
-    kept = AtMinimum(torch.zeros(2, 1, 1, 1), patience)
+    lag = min(lag, patience)
+    kept = AtMinimum(torch.zeros(2, 1, 1, 1), patience, lag)
     for i, value in enumerate(values):
         outputs = torch.full((2, 1, 1, 1), float(i + 1))
         kept.update(outputs, torch.tensor(value), torch.tensor(i >= warmup))
     curve = np.array(values, np.float32)
     selected = VarianceMinimum("emv", patience, warmup).selected(curve)
-    assert kept.outputs.flatten().tolist() == [0.0 if selected is None else selected + 1.0] * 2
+    expected = [0, 0]
+    if selected is not None:
+        expected = [selected + 1, min(selected + lag, len(curve) - 1) + 1]
+    assert kept.outputs.flatten().tolist() == expected
