@@ -425,7 +425,7 @@ def _comparison(
     rows: list[list[str]] = []
     unrestored = plan.cropped([plan.problem.picture[0].numpy()])
     for name, (picture, seconds) in {"photograph": (unrestored, None), **methods}.items():
-        row = [name, "" if seconds is None else f"{seconds:.1f}"]
+        row = [name, "" if seconds is None else f"{seconds:.2f}"]
         if truth is not None:
             mse = float(np.mean((picture.astype(np.float64) - truth.pixels) ** 2))
             row.append(f"{-10 * np.log10(mse):.2f}" if mse else "∞")
