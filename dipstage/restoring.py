@@ -92,17 +92,16 @@ def restore(
     """Restore a picture that has no ground truth.
 
     Sides that are no multiple of 2 ** scales are padded by reflection, and the padding is cut off
-    again. This example takes about half a minute on a laptop:
+    again. This example takes about half a minute on a laptop::
 
-    ```python
-    import dipstage, skimage
+        import dipstage, skimage
 
-    noisy = skimage.util.random_noise(skimage.data.chelsea()[100:164, 150:214], var=0.01, rng=0)
-    settings = dipstage.TrainerSettings(width=32, scales=4)
-    restored = dipstage.restore(noisy, iterations=600, settings=settings)
-    print(restored.why)
-    skimage.io.imsave("restored.png", skimage.util.img_as_ubyte(restored.picture))
-    ```
+        clean = skimage.data.chelsea()[100:164, 150:214]
+        noisy = skimage.util.random_noise(clean, var=0.01, rng=0)
+        settings = dipstage.TrainerSettings(width=32, scales=4)
+        restored = dipstage.restore(noisy, iterations=600, settings=settings)
+        print(restored.why)
+        skimage.io.imsave("restored.png", skimage.util.img_as_ubyte(restored.picture))
 
     Args:
         array: (H, W) or (H, W, C) with C of 1 or 3: floats in [0, 1], uint8 or uint16.

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,3 +224,15 @@ def test_the_package_offers_it_without_importing_torch() -> None:
     assert done.stdout.strip() == "False"
     assert dipstage.restore is restore
     assert replace(restore(NOISY, **SMALL), why="x").why == "x"
+
+
+def test_the_example_of_the_docstring_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a tenth of the iterations."""
+    assert restore.__doc__
+    example = restore.__doc__.split("laptop::\n")[1].split("Args:")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(example).replace("iterations=600", "iterations=60"), {})
+    assert "the budget of 60 iterations ended" in capsys.readouterr().out
+    assert load_picture("restored.png", multiple=1).pixels.shape == (3, 64, 64)
