@@ -330,12 +330,18 @@ def planned(
             settings = replace(settings, input_noise_std=input_noise_std(sigma_255))
     settings = replace(settings, oracle_stop=False, **(network or {}))
     multiple = max(settings.multiple // scale, 1)
+    evidence = ""
+    if found := chosen.published:
+        network_is = settings.width, settings.scales
+        noise = sigma_255 or 0.0
+        beyond = found.beyond(sides[1], sides[0], noise, network_is, chosen.schedule)
+        evidence = found.evidence + (f"; {beyond}" if beyond else "")
     problem = _problem(pixels, task, mask, factor, multiple)
     known = None
     if mask is not None and sigma_255 is None:
         known = np.where(np.asarray(mask, bool)[..., None], pixels, np.float32(np.nan))
     return Plan(
-        problem, known, sides, chosen.schedule, chosen.name, chosen.evidence, settings,
+        problem, known, sides, chosen.schedule, chosen.name, evidence, settings,
         stopping_rule(stop, chosen.schedule.iterations), sigma_255,
     )  # fmt: skip
 
@@ -456,12 +462,12 @@ def stopping_rule(name: StopName, iterations: int) -> StoppingRule:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A schedule, what it was chosen by, its file if it has one, and what is known of it."""
+    """A schedule, what it was chosen by, its file, and what was published about it."""
 
     schedule: Schedule
     name: str
     file: ScheduleFile | None = None
-    evidence: str = ""
+    published: Published | None = None
 
 
 def chosen_schedule(
@@ -497,7 +503,7 @@ def chosen_schedule(
     else:
         found = None
     if found is not None:
-        return Chosen(found.schedule(iterations, sigma_255), found.name, found.file, found.evidence)
+        return Chosen(found.schedule(iterations, sigma_255), found.name, found.file, found)
     if is_preset(asked):
         budget = TrainerSettings().iterations if iterations is None else iterations
         return Chosen(parse_preset(asked).schedule(budget), asked)

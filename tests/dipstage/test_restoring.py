@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from published_schedules import publish
 
 import dipstage
 from dipstage import restoring
+from dipstage.documents.published import published
 from dipstage.errors import InputError, WorkError
 from dipstage.images import load_picture
 from dipstage.outcome import Stop
@@ -191,6 +193,21 @@ def test_auto_is_the_best_published_schedule_and_else_plain_dip(
     monkeypatch.setattr(restoring, "_published", lambda *_: None)
     auto = chosen_schedule("auto", "denoise", (64, 64), 25.0, 100)
     assert (auto.name, auto.schedule) == ("baseline", Schedule.plain(100))
+
+
+def test_a_published_schedule_brings_its_trainer_and_its_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path)
+    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path)
+    found = published("best", 64)
+    plan = planned(NOISY, sigma_255=25)
+    assert plan.schedule_name == found.name
+    assert plan.schedule == found.schedule()
+    assert plan.settings == replace(found.measured.trainer, oracle_stop=False)
+    assert plan.evidence.startswith(f"{found.evidence}; not verified for 41 × 30 pixels")
+    assert planned(NOISY, task="inpaint", mask=MASK).schedule_name == "baseline"
+    assert planned(NOISY, schedule="fast", sigma_255=25).schedule_name.endswith("-fast")
 
 
 def test_a_schedule_of_one_s_own_is_rescaled_to_the_budget() -> None:
