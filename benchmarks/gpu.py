@@ -41,7 +41,7 @@ from dipstage.outcome import Outcome
 from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.settings import TrainerSettings
-from dipstage.stopping import OUTPUTS
+from dipstage.stopping import OUTPUTS, VarianceMinimum
 from dipstage.trainer import Job, fit, fit_together, observe
 
 SCALES = [
@@ -89,6 +89,14 @@ def same(one: Outcome, other: Outcome) -> bool:
     return all(np.array_equal(v, arrays[k], equal_nan=True) for k, v in one.trace.arrays().items())
 
 
+def _same_selected(one: Outcome, other: Outcome) -> bool:
+    a, b = one.selected, other.selected
+    if a is None or b is None:
+        return False
+    pictures = np.array_equal(a.raw, b.raw) and np.array_equal(a.smoothed, b.smoothed)
+    return same(one, other) and a.iteration == b.iteration and pictures
+
+
 def checks(device: str) -> list[dict[str, Any]]:
     """Test equality of graphs, repetitions and runs side by side, and nearness to a CPU."""
     rows = []
@@ -100,12 +108,18 @@ def checks(device: str) -> list[dict[str, Any]]:
         [graph] = fit_together(jobs[:1], device=device)
         [again] = fit_together(jobs[:1], device=device)
         together = fit_together(jobs, device=device)
+        rule = VarianceMinimum("wmv", patience=10, warmup=5)
+        blind = replace(job(scale, 150, precision), ground_truth=None, stopping=rule)
+        unseen = [
+            fit_together([blind], device=device, graphs=graphs)[0] for graphs in (False, True)
+        ]
         alone = [fit_together([each], device=device)[0] for each in jobs]
         row = {
             "scale": words(scale), "precision": precision,
             "graph gives eager's bytes": same(eager, graph),
             "a second run gives the same bytes": same(graph, again),
             "side by side gives the same bytes": all(map(same, together, alone)),
+            "without ground truth, graph selects eager's picture": _same_selected(*unseen),
             "finite": bool(np.isfinite(graph.trace.loss).all()),
         }  # fmt: skip
         if precision == "fp32":

@@ -13,6 +13,8 @@ from .outcome import Stop as Stop
 from .presets import parse_preset as parse_preset
 from .randomness import Streams as Streams
 from .recipe import Recipe as Recipe
+from .restoring import Restored as Restored
+from .restoring import restore as restore
 from .schedules import Family as Family
 from .schedules import FreeSplit as FreeSplit
 from .schedules import LogSplit as LogSplit

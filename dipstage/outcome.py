@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dipstage.stopping import Output
 
 Curve: TypeAlias = NDArray[np.float32]
+_OF_SELECTED = ("iteration", "iteration_smoothed", "psnr_gt_raw_db", "psnr_gt_smoothed_db")
 
 
 class Stop(StrEnum):
@@ -34,10 +35,10 @@ class Trace:
     """Per-iteration curves, all of shape (iterations run,). SSIM is NaN where it was not measured.
 
     Entry i belongs to the output after i updates. `psnr_*` and `ssim_*` compare with the
-    observation, `*_gt_*` with the ground truth; `loss` is the mean squared error against the
-    stage's target. `stage` is the index of the stage, from 0. `variance_emv` and `variance_wmv` are
-    the variances of `dipstage.variance` since the stage began; the second is NaN unless the
-    stopping rule reads it.
+    observation, `*_gt_*` with the ground truth, and are NaN without one; `loss` is the mean squared
+    error against the stage's target. `stage` is the index of the stage, from 0. `variance_emv` and
+    `variance_wmv` are the variances of `dipstage.variance` since the stage began; the second is NaN
+    unless the stopping rule reads it.
     """
 
     stage: NDArray[np.int32]
@@ -111,14 +112,41 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Selected:
+    """The output that the stopping rule selects, without reading the ground truth.
+
+    `VarianceMinimum` selects the raw output at the minimum of the variance, and the smoothed one
+    1.5 / (1 - ema) iterations later, within the patience, because it lags behind. Other rules
+    select the last outputs. The run went on until the rule was certain: its cost is
+    `Outcome.iterations`.
+
+    Args:
+        iteration: Updates before the raw output.
+        iteration_smoothed: Updates before the smoothed output.
+        psnr_gt_raw_db: PSNR of the raw output against the ground truth; NaN without one.
+        psnr_gt_smoothed_db: PSNR of the smoothed output against the ground truth; NaN without one.
+        raw: (C, H, W) float32, the raw output.
+        smoothed: (C, H, W) float32, the smoothed output.
+    """
+
+    iteration: int
+    iteration_smoothed: int
+    psnr_gt_raw_db: float
+    psnr_gt_smoothed_db: float
+    raw: Curve
+    smoothed: Curve
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of a run.
 
     Args:
         stop: Why the run ended.
         observation_psnr_gt_db: PSNR of the observation itself against the ground truth; infinite
-            if they are equal.
-        raw: Scores of the raw output; None if the loss of the first iteration was not finite.
+            if they are equal, NaN without a ground truth.
+        raw: Scores of the raw output; None without a ground truth, and if the loss of the first
+            iteration was not finite.
         smoothed: Scores of the smoothed output; None likewise.
         iterations: Iterations that were run.
         resets: How often the weights returned to those of the iteration before.
@@ -127,8 +155,10 @@ class Outcome:
         precision: Number format of the network's body: what `auto` chose.
         compiled: Whether the network was compiled: what `auto` chose.
         trace: Curves over the iterations.
-        best_raw: (C, H, W) float32, the raw output of the highest PSNR_GT.
-        best_smoothed: (C, H, W) float32, the smoothed output of the highest PSNR_GT.
+        best_raw: (C, H, W) float32, the raw output of the highest PSNR_GT; NaN without a ground
+            truth.
+        best_smoothed: (C, H, W) float32, the smoothed output of the highest PSNR_GT; NaN likewise.
+        selected: What the stopping rule selects; None if the run diverged before it could.
     """
 
     stop: Stop
@@ -144,6 +174,7 @@ class Outcome:
     trace: Trace
     best_raw: Curve
     best_smoothed: Curve
+    selected: Selected | None = None
 
     @property
     def arithmetic(self) -> str:
@@ -157,11 +188,14 @@ class Outcome:
             output: `raw` or `smoothed`.
 
         Raises:
-            ValueError: The run diverged in its first iteration and has no scores.
+            ValueError: The run has no scores: it had no ground truth, or diverged in its first
+                iteration.
         """
         scores = self.raw if output == "raw" else self.smoothed
         if scores is None:
-            raise ValueError("the run diverged in its first iteration and has no scores")
+            raise ValueError(
+                "the run has no scores: it had no ground truth, or diverged in its first iteration"
+            )
         return scores
 
     @property
@@ -182,6 +216,8 @@ class Outcome:
             "compiled": self.compiled,
             "raw": asdict(self.raw) if self.raw else None,
             "smoothed": asdict(self.smoothed) if self.smoothed else None,
+            "selected": self.selected
+            and {name: getattr(self.selected, name) for name in _OF_SELECTED},
         }
 
 

@@ -15,7 +15,7 @@ from dipstage.documents.whole_files import read_regular
 from dipstage.errors import InputError
 from dipstage.picture_decoders import Raw, read_raw
 
-_MAX_BYTES = 1_000_000_000
+MAX_BYTES = 1_000_000_000
 _CONVERTED = "converted to sRGB"
 
 
@@ -84,18 +84,18 @@ def decode(
         InputError: The file is not regular, larger than 1 GB, of more than 100 million pixels,
             damaged, of another kind, or has several pages and `page` is None.
     """
-    data = read_regular(path, _MAX_BYTES, f"picture {name!r}")
+    data = read_regular(path, MAX_BYTES, f"picture {name!r}")
     with warnings.catch_warnings(
         action="ignore"
     ):  # Files are read or refused; codecs' warnings add nothing.
-        return _interpreted(name, read_raw(name, data, page), bits, as_stored)
+        return interpreted(name, read_raw(name, data, page), bits, as_stored)
 
 
-def _interpreted(
-    name: str, raw: Raw, bits: int | None, as_stored: bool
+def interpreted(
+    name: str, raw: Raw, bits: int | None = None, as_stored: bool = False
 ) -> tuple[NDArray[np.float32], Source]:
     """Return upright sRGB pixels without transparency, and what the file holds."""
-    pixels = raw.pixels if raw.turned else _upright(raw.pixels, raw.orientation)
+    pixels = raw.pixels if raw.turned else upright(raw.pixels, raw.orientation)
     inks = raw.colours in ("CMYK", "LAB")
     if raw.colours != "CMYK":
         pixels = _without_alpha(name, pixels, raw.notices)
@@ -157,7 +157,7 @@ def _scaled(pixels: NDArray[Any], top: int | None = None) -> NDArray[np.float32]
     return (pixels / highest).astype(np.float32, copy=False)
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an orientation of Exif."""
     if orientation > 4:  # Rows and columns are exchanged.
         pixels = pixels.swapaxes(0, 1)

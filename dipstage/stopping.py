@@ -185,16 +185,28 @@ class VarianceMinimum:
             The first minimum that has not been undercut for `patience` iterations; it is known
             `patience` iterations later. None if there is none.
         """
+        selected = self.selected(variance)
+        is_final = selected is not None and len(variance) - 1 - selected >= self.patience
+        return selected if is_final else None
+
+    def selected(self, variance: Curve) -> int | None:
+        """Return the iteration of the last stage whose output is the answer if the run ends now.
+
+        Args:
+            variance: (iterations,) over the last stage.
+
+        Returns:
+            What `found` returns, or the minimum so far. None during the warm-up.
+        """
         measured = self.warmup + np.flatnonzero(~np.isnan(variance[self.warmup :]))
         if not len(measured):
             return None
         begin = int(measured[0])
         rest = variance[begin:]
-        is_new = np.concatenate([[True], rest[1:] < np.minimum.accumulate(rest)[:-1]])
+        is_new = np.concatenate([[True], rest[1:] < np.fmin.accumulate(rest)[:-1]])
         minima = np.flatnonzero(is_new)
         kept = np.diff(np.append(minima, len(rest) + self.patience)) > self.patience
-        first = minima[int(np.argmax(kept))]
-        return None if len(rest) - 1 - first < self.patience else begin + int(first)
+        return begin + int(minima[int(np.argmax(kept))])
 
 
 def _check_patience(patience: int) -> None:

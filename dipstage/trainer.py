@@ -19,30 +19,45 @@ from dipstage.cuda_graphs import Replayed
 from dipstage.errors import InputError
 from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork
-from dipstage.outcome import Outcome, Stop, Trace, score
+from dipstage.outcome import Outcome, Selected, Stop, Trace, score
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import SSIM_WINDOW, TrainerSettings
 from dipstage.stage_targets import Targets
-from dipstage.stopping import OUTPUTS, LastStage, Output, StoppingRule, VarianceMinimum
+from dipstage.stopping import (
+    OUTPUTS,
+    Curve,
+    LastStage,
+    OraclePeak,
+    Output,
+    StoppingRule,
+    VarianceMinimum,
+)
 from dipstage.tasks.denoise import Denoising, with_gaussian_noise
 from dipstage.tasks.problem import Problem
-from dipstage.variance import EMV_WEIGHT, WINDOW, MovingVariance, WindowedVariance
+from dipstage.variance import EMV_WEIGHT, WINDOW, AtMinimum, MovingVariance, WindowedVariance
 
 BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
 _RESET_DROP_DB = 5.0
+_LAG = 1.5
+"""Lag of the smoothed output behind the raw one, in mean ages of its average, 1 / (1 - ema)."""
 _LOSS, _PSNR_GT, _EMV, _WMV = 0, slice(3, 5), 5, 6
 """Columns of the scores; 1 and 2 are PSNR against the observation."""
-_RATE, _PAST, _REST, _EMV_WEIGHT, _SEEN = range(5)
+_RATE, _PAST, _REST, _EMV_WEIGHT, _SEEN, _IN_LAST = range(6)
 """Columns of the table of iterations: learning rate, weights of the moving average so far and of
-the output, weight of the output in EMV, outputs of the stage including this one."""
+the output, weight of the output in EMV, outputs of the stage including this one, and how many of
+them there are in the last stage, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State of a run after a block of iterations, for progress callbacks."""
+    """State of a run after a block of iterations, for progress callbacks.
+
+    variance: over the last stage so far, (iterations,) float32: that which the stopping rule reads,
+    else EMV. PSNR_GT is NaN without a ground truth.
+    """
 
     iteration: int
     iterations: int
@@ -51,6 +66,7 @@ class Progress:
     psnr_gt_db: dict[Output, float]
     best_psnr_gt_db: dict[Output, float]
     best_iteration: dict[Output, int]
+    variance: Curve
 
 
 def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
@@ -72,7 +88,7 @@ class Job:
     """One training run: the arguments of `fit`, which describes them."""
 
     observation: Tensor | Problem
-    ground_truth: Tensor
+    ground_truth: Tensor | None
     schedule: Schedule
     settings: TrainerSettings
     streams: Streams
@@ -83,7 +99,7 @@ class Job:
 
 def fit(
     observation: Tensor | Problem,
-    ground_truth: Tensor,
+    ground_truth: Tensor | None,
     schedule: Schedule,
     settings: TrainerSettings,
     streams: Streams,
@@ -104,8 +120,8 @@ def fit(
         observation: A noisy picture, (1, C, H, W) float32 in [0, 1], or the problem of another
             task (see `dipstage.tasks`). H and W of the picture are multiples of
             2 ** settings.scales and at least 11.
-        ground_truth: (1, C, H, W) float32 in [0, 1]. It only scores the outputs; among stopping
-            rules, `OraclePeak` alone reads it.
+        ground_truth: (1, C, H, W) float32 in [0, 1], or None if there is none. It only scores the
+            outputs; among stopping rules, `OraclePeak` alone reads it.
         schedule: Stages and budget; `settings.iterations` is not read.
         settings: The network and how it is trained; the schedule's recipe goes before it.
         streams: Random streams of the replicate.
@@ -122,8 +138,9 @@ def fit(
         `compiled` say what `auto` chose.
 
     Raises:
-        InputError: Shapes do not fit, `settings.compile` is `on` and there is no compiler, or
-            `settings.precision` is `tf32` on a CPU.
+        InputError: Shapes do not fit, `settings.compile` is `on` and there is no compiler,
+            `settings.precision` is `tf32` on a CPU, or the rule is `OraclePeak` and there is no
+            ground truth.
     """
     job = Job(observation, ground_truth, schedule, settings, streams, stopping, progress, each)
     return fit_together([job], device=device)[0]
@@ -201,12 +218,20 @@ class _Run:
         settings = job.schedule.recipe.applied_to(job.settings)
         observed = job.observation
         problem = Denoising(observed) if isinstance(observed, Tensor) else observed
-        _check_shapes(problem, job.ground_truth, settings)
-        self.observation_psnr_gt_db = float(psnr_db(mse(problem.picture, job.ground_truth)))
+        picture, truth = problem.picture, job.ground_truth
+        _check_shapes(problem, picture, truth, settings)
+        self.observation_psnr_gt_db = float("nan")
+        if truth is not None:
+            self.observation_psnr_gt_db = float(psnr_db(mse(picture, truth)))
         self.job, self.schedule, self.settings, self.device = job, job.schedule, settings, device
         self.stopping = job.stopping or settings.stopping("raw")
-        height, width = job.ground_truth.shape[-2:]
-        self.arithmetic = choose(settings, device, height, width)
+        if truth is None and isinstance(self.stopping, OraclePeak):
+            raise InputError(
+                "the stopping rule OraclePeak reads the ground truth, and there is none: use "
+                "VarianceMinimum or FullBudget"
+            )
+        self.shape = picture.shape
+        self.arithmetic = choose(settings, device, *self.shape[2:])
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -236,12 +261,13 @@ class _Run:
 
     def _prepare(self, problem: Problem, streams: Streams) -> None:
         """Make the network and all tensors."""
-        settings, schedule, device, truth = (
-            self.settings, self.schedule, self.device, self.job.ground_truth,
-        )  # fmt: skip
-        self.problem, self.observation, self.truth = problem, problem.observation, truth.to(device)
+        settings, schedule, device = self.settings, self.schedule, self.device
+        channels, height, width = self.shape[1:]
+        truth = self.job.ground_truth
+        self.truth = None if truth is None else truth.to(device)
+        self.problem, self.observation = problem, problem.observation
         network = SkipNetwork(
-            output_channels=truth.shape[1],
+            output_channels=channels,
             width=settings.width,
             scales=settings.scales,
             skip_channels=settings.skip_channels,
@@ -250,7 +276,7 @@ class _Run:
             generator=streams.generator(Stream.WEIGHTS),
         )
         self.compiled = None
-        shape = torch.Size([1, settings.input_depth, *truth.shape[-2:]])
+        shape = torch.Size([1, settings.input_depth, height, width])
         if self.arithmetic.compiled:
             self.compiled = CompiledNetwork(network, shape, self.arithmetic, device)
             network = self.compiled.network
@@ -277,14 +303,22 @@ class _Run:
         self.targets = Targets(self.observation, schedule, streams)
         self.target = self.observation.clone()
         self.set_target = self.observation
-        self.pictures = torch.zeros((2, *truth.shape[1:]), device=device)
+        self.pictures = torch.zeros((2, channels, height, width), device=device)
         self.moving = MovingVariance(self.pictures[:1])
         self.windowed = WindowedVariance(self.pictures[:1]) if self.stopping.windowed else None
+        self.rule = self.stopping if isinstance(self.stopping, VarianceMinimum) else None
+        self.at_minimum = None
+        if self.rule is not None:
+            self.lag = min(round(_LAG / (1 - settings.ema)), self.rule.patience)
+            self.at_minimum = AtMinimum(self.pictures, self.rule.patience, self.lag)
         self.good_weights = self.weights.detach().clone()
         self.previous_psnr = torch.full((), -torch.inf, device=device)
         self.resets = torch.zeros((), dtype=torch.int64, device=device)
         self.best = torch.full((2,), -torch.inf, device=device)
-        self.best_pictures = torch.zeros_like(self.pictures)
+        self.best_pictures = torch.full_like(
+            self.pictures, torch.nan if self.truth is None else 0.0
+        )
+        self.unknown = torch.full((2,), torch.nan, device=device)
         self.measured = torch.full((schedule.iterations, 7), torch.nan, device=device)
         self.measured_ssim = torch.full((-(-schedule.iterations // BLOCK), 4), torch.nan)
         self.measured_ssim = self.measured_ssim.to(device)
@@ -375,7 +409,7 @@ class _Run:
         pictures, smoothed = self.pictures, self.pictures[1:]
         pictures[:1].copy_(output)
         smoothed.mul_(row[_PAST]).add_(output * row[_REST])
-        psnr_gt = psnr_db(mse(pictures, self.truth))
+        psnr_gt = self.unknown if self.truth is None else psnr_db(mse(pictures, self.truth))
         psnr = psnr_db(mse(self.problem.measured(pictures), self.observation))
         emv = self.moving.update(output, row[_EMV_WEIGHT])
         wmv = torch.full_like(emv, torch.nan)
@@ -383,6 +417,11 @@ class _Run:
             wmv = self.windowed.update(output, self.iteration % WINDOW, row[_SEEN])
         measured = torch.cat([loss.view(1), psnr, psnr_gt, emv.view(1), wmv.view(1)])
         self.measured.index_copy_(0, self.iteration, measured.view(1, 7))
+        if self.rule is not None and self.at_minimum is not None:
+            variance = emv if self.rule.kind == "emv" else wmv
+            self.at_minimum.update(pictures, variance, row[_IN_LAST] > self.rule.warmup)
+        if self.truth is None:
+            return
         better = psnr_gt > self.best
         torch.where(better, psnr_gt, self.best, out=self.best)
         torch.where(better.view(2, 1, 1, 1), pictures, self.best_pictures, out=self.best_pictures)
@@ -392,8 +431,9 @@ class _Run:
 
     def _ssim(self, pictures: Tensor) -> Tensor:
         """Return (4,): raw and smoothed against the observation, then against the ground truth."""
-        measured = self.problem.measured(pictures)
-        return torch.cat([ssim(measured, self.observation), ssim(pictures, self.truth)])
+        to_observation = ssim(self.problem.measured(pictures), self.observation)
+        to_truth = self.unknown if self.truth is None else ssim(pictures, self.truth)
+        return torch.cat([to_observation, to_truth])
 
     def _progress(self) -> Progress:
         scores = self.scores[: self.length, _PSNR_GT]
@@ -406,15 +446,23 @@ class _Run:
             psnr_gt_db={o: float(scores[-1, k]) for k, o in enumerate(OUTPUTS)},
             best_psnr_gt_db={o: float(scores[best[k], k]) for k, o in enumerate(OUTPUTS)},
             best_iteration={o: int(best[k]) for k, o in enumerate(OUTPUTS)},
+            variance=self._variance(),
         )
+
+    def _variance(self) -> Curve:
+        """Return the variance over the last stage so far."""
+        column = _WMV if self.rule is not None and self.rule.kind == "wmv" else _EMV
+        return self.scores[self.schedule.ramp : self.length, column]
 
     def outcome(self, stop: Stop, started: float) -> Outcome:
         """Return the outcome of a run that has ended; `started` is on `time.perf_counter`."""
         with self._here():
             trace, best = self._finish()
+            selected = self._selected(trace, stop)
             resets = int(self.resets.item())
         patience = self.stopping.patience
-        scores = {output: score(trace, output, patience) for output in OUTPUTS if self.length}
+        is_scored = self.length and self.truth is not None
+        scores = {output: score(trace, output, patience) for output in OUTPUTS if is_scored}
         return Outcome(
             stop=stop,
             observation_psnr_gt_db=self.observation_psnr_gt_db,
@@ -429,6 +477,27 @@ class _Run:
             trace=trace,
             best_raw=best[0],
             best_smoothed=best[1],
+            selected=selected,
+        )
+
+    def _selected(self, trace: Trace, stop: Stop) -> Selected | None:
+        at = None if self.rule is None else self.rule.selected(self._variance())
+        if at is not None and self.at_minimum is not None:
+            iteration, outputs = self.schedule.ramp + at, self.at_minimum.outputs
+            smoothed_iteration = min(iteration + self.lag, self.length - 1)
+        elif stop is Stop.DIVERGED:
+            return None
+        else:
+            iteration, outputs = self.length - 1, self.pictures
+            smoothed_iteration = iteration
+        raw, smoothed = outputs.cpu().numpy().copy()
+        return Selected(
+            iteration=iteration,
+            iteration_smoothed=smoothed_iteration,
+            psnr_gt_raw_db=float(trace.psnr_gt_raw_db[iteration]),
+            psnr_gt_smoothed_db=float(trace.psnr_gt_smoothed_db[smoothed_iteration]),
+            raw=raw,
+            smoothed=smoothed,
         )
 
     def _finish(self) -> tuple[Trace, NDArray[np.float32]]:
@@ -437,6 +506,7 @@ class _Run:
         ssims = np.full((self.length, 4), np.nan, np.float32)
         if self.length:
             ssims[::BLOCK] = self.measured_ssim[: -(-self.length // BLOCK)].cpu().numpy()
+        if self.length and self.truth is not None:
             at_best = self._ssim(self.best_pictures).cpu().numpy()
             for k, peak in enumerate(np.argmax(scores[:, _PSNR_GT], axis=0)):
                 ssims[peak, [k, k + 2]] = at_best[[k, k + 2]]
@@ -452,7 +522,7 @@ class _Run:
 
 
 def _table(schedule: Schedule, settings: TrainerSettings, rates: Sequence[float]) -> Tensor:
-    """Return what differs between iterations, (iterations, 5) float32: see `_RATE` and others."""
+    """Return what differs between iterations, (iterations, 6) float32: see `_RATE` and others."""
     starts = set(schedule.starts)
     restarts = {0, schedule.recipe.average_from}
     if settings.ema_restart == "stage":
@@ -463,16 +533,19 @@ def _table(schedule: Schedule, settings: TrainerSettings, rates: Sequence[float]
         seen = 1 if iteration in starts else seen + 1
         averaged = 1 if iteration in restarts else averaged + 1
         past = weight_of_past(averaged, settings, schedule.recipe.ema_gamma)
-        rows.append([rate, past, 1 - past, 1 if seen == 1 else EMV_WEIGHT, seen])
+        in_last = seen if iteration >= schedule.ramp else 0
+        rows.append([rate, past, 1 - past, 1 if seen == 1 else EMV_WEIGHT, seen, in_last])
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def _check_shapes(problem: Problem, truth: Tensor, settings: TrainerSettings) -> None:
+def _check_shapes(
+    problem: Problem, picture: Tensor, truth: Tensor | None, settings: TrainerSettings
+) -> None:
     measured, multiple = tuple(problem.observation.shape), 2**settings.scales
     if len(measured) != 4 or measured[0] != 1:
         raise InputError(f"observation must have the shape (1, C, H, W), got {measured}")
-    shape = tuple(problem.picture.shape)
-    if tuple(truth.shape) != shape:
+    shape = tuple(picture.shape)
+    if truth is not None and tuple(truth.shape) != shape:
         raise InputError(
             f"ground_truth must have the observation's shape {shape}, got {tuple(truth.shape)}"
         )

@@ -71,3 +71,39 @@ class WindowedVariance:
         self._outputs.index_copy_(0, place, output)
         variance = self._outputs.var(dim=0, correction=0).mean()
         return torch.where(seen < WINDOW, torch.nan, variance)
+
+
+class AtMinimum:
+    """The outputs at the minimum of a variance, which `VarianceMinimum.selected` names.
+
+    The smoothed output is taken later than the raw one, because it shows outputs of earlier
+    iterations. All tensors are written in place and nothing is read back, so that a GPU can replay
+    it.
+
+    Args:
+        outputs: (2, C, H, W) float32, raw and smoothed, whose shape and device all others have.
+        patience: Updates without a new minimum after which the minimum is final.
+        lag: Updates after the minimum at which the smoothed output is taken, at most `patience`;
+            earlier if no more follow.
+    """
+
+    def __init__(self, outputs: Tensor, patience: int, lag: int) -> None:
+        self.outputs = torch.zeros_like(outputs)
+        self._patience, self._lag = patience, lag
+        self._lowest = torch.full((), torch.inf, device=outputs.device)
+        self._waited = torch.full((), -torch.inf, device=outputs.device)
+
+    def update(self, outputs: Tensor, variance: Tensor, counts: Tensor) -> None:
+        """Take the next outputs.
+
+        Args:
+            outputs: (2, C, H, W) float32.
+            variance: () float32; NaN is never a minimum.
+            counts: () bool, whether this variance may be the minimum.
+        """
+        lower = counts & (variance < self._lowest) & (self._waited < self._patience)
+        torch.where(lower, variance, self._lowest, out=self._lowest)
+        self._waited.add_(1).masked_fill_(lower, 0)
+        until = (self._waited >= 0) & (self._waited <= self._lag)
+        now = torch.stack([lower, until]).view(2, 1, 1, 1)
+        torch.where(now, outputs, self.outputs, out=self.outputs)

@@ -39,3 +39,13 @@ def test_every_script_is_on_the_page_of_the_benchmarks() -> None:
     page = (ROOT / "benchmarks/README.md").read_text()
     for path in (ROOT / "benchmarks").glob("*.py"):
         assert f"`{path.name}`" in page, path.name
+
+
+def test_the_table_of_restored_photographs_is_made_of_its_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = importlib.import_module("restore")
+    page = script.PAGE.read_text()
+    assert script.refreshed(page) == page, "run python benchmarks/restore.py"
+    assert "| astronaut | png, 8 bits |" in page

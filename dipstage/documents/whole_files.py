@@ -13,6 +13,9 @@ from dipstage.errors import InputError
 
 KINDS = {
     "a PNG": rb"\x89PNG\r\n",
+    "a JPEG": rb"\xff\xd8\xff",
+    "a TIFF": rb"II[*+]\x00|MM\x00[*+]",
+    "a WebP": rb"(?s)RIFF....WEBP",
     "a PDF": rb"%PDF-",
     "an HTML page": rb"(?i)\s*<(!doctype )?html",
     "an SVG": rb"(?s)\s*<([?!].*<)?svg",

@@ -14,6 +14,8 @@ import click
 
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import Commands, make_console, table
+from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.restoring import restore
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +44,9 @@ _FILES = (
 @click.version_option(package_name="dipsearch", prog_name="dipstage")
 def main() -> None:
     """Staged Deep Image Prior: restore one picture through a schedule of noised targets."""
+
+
+main.add_command(restore)
 
 
 def _expanded(
@@ -246,13 +251,13 @@ def _train(
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
         console.print(f"notice: {notice}", markup=False)
-    device = _choose_device(device)
+    device = choose_device(device)
     height, width = picture.pixels.shape[1:]
     if found:
         network = settings.width, settings.scales
         if notice := found.beyond(width, height, sigma, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
-    _refuse_too_large(settings, height, width, device)
+    refuse_too_large(settings, height, width, device)
     folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
     _refuse_inputs_as_outputs(folder, Path(image), Path(schedule_name))
 
@@ -266,7 +271,7 @@ def _train(
     from dipstage.trainer import fit, observe
 
     truth = picture.tensor()
-    _use_threads(threads, truth.shape[-1] * truth.shape[-2])
+    use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
     observation = observe(truth, sigma, streams)
     kept = _snapshot_folder(folder) if snapshots else folder
@@ -408,61 +413,6 @@ def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
         for given in inputs:
             if given.exists() and path.exists() and given.samefile(path):
                 raise InputError(f"{given} would be overwritten: choose another --output")
-
-
-def _refuse_too_large(settings: TrainerSettings, height: int, width: int, device: str) -> None:
-    """Raise InputError if the training takes clearly more memory than there is."""
-    from dipstage.memory import estimated_bytes, free_bytes
-
-    wanted, free = estimated_bytes(settings, height, width), free_bytes(device)
-    if 0.7 * wanted > free:
-        raise InputError(
-            f"{width} × {height} pixels with width {settings.width} take about "
-            f"{wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on {device}: "
-            "lower --size or --width"
-        )
-
-
-def _use_threads(threads: int | None, pixels: int) -> None:
-    import torch
-
-    if threads is None and pixels <= 128 * 128:
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def _choose_device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.Generator(device=name)
-        torch.zeros(1, device=name).cpu()
-    except Exception as error:  # Each kind of device raises errors of its own.
-        from dipstage.memory import is_out_of_memory
-
-        if is_out_of_memory(error):
-            raise InputError(
-                f"--device {name} has no memory left: free it or name another"
-            ) from None
-        raise InputError(
-            f"--device {name!r} cannot be used: this machine has {', '.join(_devices())}"
-        ) from None
-    return name
-
-
-def _devices() -> list[str]:
-    """Return the devices of this machine that PyTorch can use."""
-    import torch
-
-    kinds = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
-    return ["cpu"] + [
-        f"{kind}:{i}" if kind != "mps" else kind
-        for kind, module in kinds.items()
-        for i in range(module.device_count())
-    ]
 
 
 @main.command()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dipstage.stopping import OUTPUTS
+from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
 from dipstage.terminal.console import table
 
 if TYPE_CHECKING:
@@ -50,6 +51,67 @@ class ProgressBar:
             description=f"stage {now.stage + 1}/{now.stages}",
             scores=f"PSNR_GT {now.psnr_gt_db['raw']:.2f} dB, best {best}",
         )
+
+
+class RestorationBar:
+    """Iteration, stage, what the variance does and time left; silent without a terminal."""
+
+    def __init__(self, console: Console, iterations: int, runs: int, rule: StoppingRule) -> None:
+        """Draw on `console` if it is a terminal."""
+        self._runs, self._rule = runs, rule
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=iterations, words="")
+
+    def __enter__(self) -> RestorationBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, run: int, now: trainer.Progress) -> None:
+        """Show the progress of a run, counted from 0, after a block."""
+        which = f"run {run + 1}/{self._runs}, " if self._runs > 1 else ""
+        self._bar.update(
+            self._task,
+            completed=now.iteration + 1,
+            description=f"{which}stage {now.stage + 1}/{now.stages}",
+            words=variance_in_words(now.variance, self._rule),
+        )
+
+
+def variance_in_words(variance: Curve, rule: StoppingRule) -> str:
+    """Say whether the variance of the outputs is falling, flat or rising, and when a run stops.
+
+    It is falling for ten iterations after a minimum, and rising where the mean of the last ten is
+    more than a tenth above it.
+
+    Args:
+        variance: (iterations,) over the last stage so far.
+        rule: The rule that reads it; another rule never stops a run.
+    """
+    minimum = rule if isinstance(rule, VarianceMinimum) else VarianceMinimum()
+    at = minimum.selected(variance)
+    if at is None:
+        return "variance not read yet"
+    waited = len(variance) - 1 - at
+    if waited < 10:
+        words = "variance falling"
+    else:
+        rising = float(np.nanmean(variance[-10:])) > 1.1 * float(variance[at])
+        words = f"variance {'rising' if rising else 'flat'}"
+    if waited < 10 or minimum is not rule:
+        return words
+    return f"{words}, stops in {minimum.patience - waited} unless it falls"
 
 
 def outcome_table(outcome: Outcome) -> Table:

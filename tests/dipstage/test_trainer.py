@@ -567,3 +567,70 @@ def test_a_run_ends_at_a_minimum_of_the_variance_without_reading_the_ground_trut
     at = rule.found(last)
     assert at is not None
     assert 0 <= len(last) - 1 - at - rule.patience < 10  # Stages are checked in blocks of ten.
+
+
+def without_truth(schedule: Schedule, stopping: StoppingRule) -> Outcome:
+    """As `run`, of the same observation."""
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    return fit(observe(truth, 25, streams), None, schedule, SETTINGS, streams, stopping=stopping)
+
+
+@pytest.mark.parametrize(
+    "rule", [VarianceMinimum("emv", 20, 20), VarianceMinimum("wmv", 10, 0), FullBudget()], ids=str
+)
+def test_a_run_without_a_ground_truth_is_the_same_run_without_its_scores(
+    rule: StoppingRule,
+) -> None:
+    schedule = STAGED.extended(250)
+    blind, seeing = without_truth(schedule, rule), run(schedule, stopping=rule)
+    assert blind.stop is seeing.stop
+    for name, curve in blind.trace.arrays().items():
+        if "_gt_" in name:
+            assert np.isnan(curve).all(), name
+        else:  # SSIM is also measured at the maximum of PSNR_GT, which only one of them has.
+            rows = slice(None, None, 10 if name.startswith("ssim") else 1)
+            expected = getattr(seeing.trace, name)[rows]
+            assert np.array_equal(curve[rows], expected, equal_nan=True), name
+    assert blind.raw is blind.smoothed is None
+    assert np.isnan([blind.observation_psnr_gt_db, *blind.best_raw.flat]).all()
+    assert blind.selected is not None
+    assert seeing.selected is not None
+    assert blind.selected.iteration == seeing.selected.iteration
+    assert np.array_equal(blind.selected.smoothed, seeing.selected.smoothed)
+    with pytest.raises(ValueError, match="no ground truth"):
+        blind.scores("raw")
+
+
+def test_the_oracle_needs_a_ground_truth() -> None:
+    with pytest.raises(InputError, match="OraclePeak reads the ground truth, and there is none"):
+        without_truth(STAGED, OraclePeak())
+
+
+@pytest.mark.parametrize("rule", [VarianceMinimum("emv", 20, 20), VarianceMinimum("emv", 20, 300)])
+def test_the_selected_output_is_the_one_at_the_minimum_that_the_rule_finds(
+    rule: VarianceMinimum,
+) -> None:
+    """Or the last one, where the warm-up never ends."""
+    outputs: list[torch.Tensor] = []
+
+    def keep(_: int, pictures: torch.Tensor) -> bool:
+        outputs.append(pictures.clone())
+        return False
+
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    schedule = STAGED.extended(250)
+    outcome = fit(
+        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, stopping=rule, each=keep
+    )
+    at = rule.found(outcome.trace.variance_emv[schedule.ramp :])
+    expected = outcome.iterations - 1 if at is None else schedule.ramp + at
+    selected = outcome.selected
+    assert selected is not None
+    assert selected.iteration == expected
+    assert np.array_equal(selected.raw, outputs[expected][0])
+    later = min(expected + rule.patience, outcome.iterations - 1)  # Less than the average's lag.
+    assert selected.iteration_smoothed == later
+    assert np.array_equal(selected.smoothed, outputs[later][1])
+    assert selected.psnr_gt_smoothed_db == outcome.trace.psnr_gt_smoothed_db[later]
+    summary = outcome.summary()["selected"]
+    assert summary["psnr_gt_raw_db"] == outcome.trace.psnr_gt_raw_db[expected]

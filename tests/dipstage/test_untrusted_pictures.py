@@ -153,7 +153,7 @@ def test_what_is_no_regular_file_or_too_large_is_refused(
     for name in ("a\nb.png", "nul\0.png", "\ud800.png"):
         with pytest.raises(InputError, match="in its name: rename it"):
             load(tmp_path / name)
-    monkeypatch.setattr(picture_files, "_MAX_BYTES", len(PNG) - 1)
+    monkeypatch.setattr(picture_files, "MAX_BYTES", len(PNG) - 1)
     (tmp_path / "a.png").write_bytes(PNG)
     with pytest.raises(InputError, match=r"a\.png' has more than .* bytes"):
         load(tmp_path / "a.png")

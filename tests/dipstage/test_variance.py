@@ -5,9 +5,12 @@ from typing import Protocol
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dipstage.variance import EMV_WEIGHT, WINDOW, MovingVariance, WindowedVariance
+from dipstage.stopping import VarianceMinimum
+from dipstage.variance import EMV_WEIGHT, WINDOW, AtMinimum, MovingVariance, WindowedVariance
 
 
 class Values(Protocol):
@@ -63,3 +66,26 @@ def test_a_restart_forgets_everything(values: Values) -> None:
     n = len(pictures)
     again = values(np.concatenate([pictures[::-1], pictures]), restart=n)[n:]
     assert again == pytest.approx(values(pictures), rel=1e-6, nan_ok=True)
+
+
+@given(
+    st.lists(st.sampled_from([np.nan, 0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=40),
+    st.integers(1, 6),
+    st.integers(0, 6),
+    st.integers(0, 6),
+)
+def test_the_outputs_kept_on_the_device_are_those_that_the_rule_selects(
+    values: list[float], patience: int, warmup: int, lag: int
+) -> None:
+    """Also where a lower minimum comes after the patience has ended, in the same block."""
+    lag = min(lag, patience)
+    kept = AtMinimum(torch.zeros(2, 1, 1, 1), patience, lag)
+    for i, value in enumerate(values):
+        outputs = torch.full((2, 1, 1, 1), float(i + 1))
+        kept.update(outputs, torch.tensor(value), torch.tensor(i >= warmup))
+    curve = np.array(values, np.float32)
+    selected = VarianceMinimum("emv", patience, warmup).selected(curve)
+    expected = [0, 0]
+    if selected is not None:
+        expected = [selected + 1, min(selected + lag, len(curve) - 1) + 1]
+    assert kept.outputs.flatten().tolist() == expected

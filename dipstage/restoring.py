@@ -1,0 +1,526 @@
+"""Restore a picture that has no ground truth."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dipstage.documents.published import ENDPOINTS, Published, is_published, published
+from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
+from dipstage.errors import InputError, WorkError
+from dipstage.outcome import Outcome, Stop
+from dipstage.presets import PRESETS, is_preset, parse_preset
+from dipstage.randomness import Streams
+from dipstage.schedules import Schedule
+from dipstage.settings import SSIM_WINDOW, TrainerSettings
+from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
+from dipstage.tasks.denoise import Denoising
+from dipstage.tasks.inpaint import Inpainting
+from dipstage.tasks.problem import Problem
+from dipstage.tasks.super_resolve import FACTORS, SuperResolution
+from dipstage.trainer import Job, Progress, fit, fit_together
+
+Task: TypeAlias = Literal["denoise", "inpaint", "super-resolve"]
+TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super-resolve")
+StopName: TypeAlias = Literal["emv", "wmv", "none"]
+STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
+Each: TypeAlias = Callable[[int, torch.Tensor], bool]
+
+_DB2 = np.array([0.48296291314469025, 0.836516303737469, 0.22414386804185735, -0.12940952255092145])
+_QUARTILE = 0.6744897501960817
+"""Upper quartile of the standard normal distribution."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restored:
+    """A restored picture.
+
+    Args:
+        picture: float32 in [0, 1], of the array's shape and `factor` times larger for
+            `super-resolve`: the smoothed output, averaged over the runs.
+        raw: The raw output in its place.
+        stop: Why the first run ended.
+        why: The same as a sentence, which also says if the rule found nothing.
+        variance: (iterations,) float32: the variance that the rule reads, over the last stage of
+            the first run.
+        iterations: Iterations of all runs, the waits included.
+        schedule: The schedule that was trained.
+        schedule_name: What it was chosen by, such as `baseline`.
+        sigma_255: Noise that was given or estimated, on the 0 to 255 scale; None if unknown.
+        outcomes: The outcome of each run that was averaged.
+    """
+
+    picture: NDArray[np.float32]
+    raw: NDArray[np.float32]
+    stop: Stop
+    why: str
+    variance: Curve
+    iterations: int
+    schedule: Schedule
+    schedule_name: str
+    sigma_255: float | None
+    outcomes: tuple[Outcome, ...]
+
+
+def restore(
+    array: NDArray[Any],
+    *,
+    task: Task = "denoise",
+    sigma_255: float | None = None,
+    mask: NDArray[Any] | None = None,
+    factor: int | None = None,
+    schedule: str | Schedule = "auto",
+    stop: StopName = "emv",
+    iterations: int | None = None,
+    settings: TrainerSettings | None = None,
+    runs: int = 1,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, Progress], None] | None = None,
+    each: Each | None = None,
+) -> Restored:
+    """Restore a picture that has no ground truth.
+
+    Sides that are no multiple of 2 ** scales are padded by reflection, and the padding is cut off
+    again. This example takes about half a minute on a laptop::
+
+        import dipstage, skimage
+
+        clean = skimage.data.chelsea()[100:164, 150:214]
+        noisy = skimage.util.random_noise(clean, var=0.01, rng=0)
+        settings = dipstage.TrainerSettings(width=32, scales=4)
+        restored = dipstage.restore(noisy, iterations=600, settings=settings)
+        print(restored.why)
+        skimage.io.imsave("restored.png", skimage.util.img_as_ubyte(restored.picture))
+
+    Args:
+        array: (H, W) or (H, W, C) with C of 1 or 3: floats in [0, 1], uint8 or uint16.
+        task: `denoise`, `inpaint` with a `mask`, or `super-resolve` with a `factor`.
+        sigma_255: Standard deviation of the noise on the 0 to 255 scale. None estimates it for
+            `denoise`. For `inpaint`, None keeps the known pixels as they are, and they are
+            restored as well if it is given. `super-resolve` takes none.
+        mask: (H, W) for `inpaint`: true or not 0 where a pixel is known.
+        factor: 2 or 4 for `super-resolve`.
+        schedule: `auto` (see `chosen_schedule`), a preset, `fast` or `best`, the path of a schedule
+            file, or a schedule.
+        stop: `emv` or `wmv`: the variance of which the minimum is the answer (see
+            `VarianceMinimum`). `none` trains over the whole budget and returns the last output.
+        iterations: The budget; None for the schedule's own, else 2000.
+        settings: The network and how it is trained; None for those with which the schedule was
+            measured, else the defaults.
+        runs: Networks that are trained, whose outputs are averaged: side by side on a GPU, one
+            after the other on a CPU.
+        seed: Seed of the first run; the others have those that follow.
+        device: Where to train.
+        progress: Called with the number of the run, from 0, and a `Progress` after each block.
+        each: As in `fit`, called in each run. Once it returns true, no more runs begin.
+
+    Returns:
+        The picture, why the runs ended, and how.
+
+    Raises:
+        InputError: An argument is wrong; the message says which.
+        WorkError: The loss of all runs became infinite before there was anything to return.
+    """
+    plan = planned(
+        as_pixels(array), task=task, sigma_255=sigma_255, mask=mask, factor=factor,
+        schedule=schedule, stop=stop, iterations=iterations, settings=settings,
+    )  # fmt: skip
+    restored = plan.run(runs=runs, seed=seed, device=device, progress=progress, each=each)
+    if array.ndim == 2:
+        return replace(restored, picture=restored.picture[..., 0], raw=restored.raw[..., 0])
+    return restored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What is trained to restore a picture: made by `planned`.
+
+    Args:
+        problem: The padded problem.
+        known: (H, W, C) float32 pixels that are kept as they are, NaN elsewhere, or None.
+        sides: Height and width of the restored picture.
+        schedule: The schedule.
+        schedule_name: What it was chosen by.
+        evidence: What is known of the schedule, in a sentence; empty for presets and files.
+        settings: The network and how it is trained.
+        rule: When a run ends.
+        sigma_255: Noise that was given or estimated.
+    """
+
+    problem: Problem
+    known: NDArray[np.float32] | None
+    sides: tuple[int, int]
+    schedule: Schedule
+    schedule_name: str
+    evidence: str
+    settings: TrainerSettings
+    rule: StoppingRule
+    sigma_255: float | None
+
+    def seconds_per_iteration(self, device: torch.device | str) -> float:
+        """Return the duration of an iteration, by a few of them."""
+        device = torch.device(device)
+        marks = [time.perf_counter()]
+
+        def mark(*_: object) -> bool:
+            marks.append(time.perf_counter())
+            return len(marks) > 3 and marks[-1] - marks[0] > 1
+
+        def wait(_: Progress) -> None:
+            mark()
+
+        # A GPU is waited for once in each block; its first block holds the capture of the graph.
+        waits = device.type == "cuda"
+        job = replace(self._job(0), schedule=Schedule.plain(30 if waits else 6))
+        fit(
+            job.observation, None, job.schedule, job.settings, job.streams, device=device,
+            progress=wait if waits else None, each=None if waits else mark,
+        )  # fmt: skip
+        return (marks[-1] - marks[2]) / (len(marks) - 3) / (10 if waits else 1)
+
+    def _job(self, seed: int) -> Job:
+        observed = self.problem.observation.numpy()
+        digest = hashlib.sha256(repr(observed.shape).encode() + observed.tobytes()).hexdigest()
+        return Job(
+            self.problem, None, self.schedule, self.settings, Streams(digest, seed), self.rule
+        )
+
+    def run(
+        self,
+        *,
+        runs: int = 1,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, Progress], None] | None = None,
+        each: Each | None = None,
+    ) -> Restored:
+        """Train and average: see `restore`."""
+        if runs < 1:
+            raise InputError(f"runs must be at least 1, got {runs}")
+        jobs = [
+            replace(
+                self._job(seed + i),
+                progress=None if progress is None else partial(progress, i),
+                each=each,
+            )
+            for i in range(runs)
+        ]
+        if torch.device(device).type == "cuda":
+            outcomes = fit_together(jobs, device=device)
+        else:
+            outcomes = []
+            for job in jobs:
+                outcomes += fit_together([job], device=device)
+                if outcomes[-1].stop is Stop.INTERRUPTED:
+                    break
+        return self._restored(outcomes)
+
+    def _restored(self, outcomes: list[Outcome]) -> Restored:
+        """Average the runs; one that was interrupted counts only if none was completed."""
+        usable = [outcome for outcome in outcomes if outcome.selected is not None]
+        completed = [outcome for outcome in usable if outcome.stop is not Stop.INTERRUPTED]
+        averaged = completed or usable
+        if not averaged:
+            raise WorkError(
+                f"the loss was no longer finite after {outcomes[0].iterations} iterations: lower "
+                "the learning rate"
+            )
+        first = averaged[0]
+        kind = self.rule.kind if isinstance(self.rule, VarianceMinimum) else "emv"
+        return Restored(
+            picture=self.cropped([o.selected.smoothed for o in averaged if o.selected]),
+            raw=self.cropped([o.selected.raw for o in averaged if o.selected]),
+            stop=first.stop,
+            why=self._why(first, len(averaged)),
+            variance=first.trace.arrays()[f"variance_{kind}"][self.schedule.ramp :],
+            iterations=sum(outcome.iterations for outcome in outcomes),
+            schedule=self.schedule,
+            schedule_name=self.schedule_name,
+            sigma_255=self.sigma_255,
+            outcomes=tuple(averaged),
+        )
+
+    def cropped(self, outputs: list[Curve]) -> NDArray[np.float32]:
+        """Return the mean of outputs, (C, H, W) each, as (H, W, C) without the padding."""
+        mean = np.stack(outputs).mean(axis=0, dtype=np.float64).astype(np.float32)
+        picture = np.ascontiguousarray(np.moveaxis(mean, 0, -1)[: self.sides[0], : self.sides[1]])
+        if self.known is not None:
+            picture = np.where(np.isnan(self.known), picture, self.known)
+        return picture
+
+    def _why(self, first: Outcome, averaged: int) -> str:
+        """Say why the first run ended."""
+        selected, rule = first.selected, self.rule
+        assert selected is not None
+        at, end = selected.iteration, first.iterations
+        has_minimum = isinstance(rule, VarianceMinimum) and at < end - 1
+        if first.stop is Stop.MINIMUM:
+            words = (
+                f"the variance of the outputs was lowest at iteration {at}, and did not fall again "
+                f"in {end - 1 - at} more"
+            )
+        elif first.stop is Stop.BUDGET and isinstance(rule, VarianceMinimum):
+            words = (
+                f"the budget of {end} iterations ended before the variance of the outputs had a "
+                f"minimum that lasts; the output of iteration {at} is taken, and more iterations "
+                "may give a better one"
+            )
+        else:
+            ended = {
+                Stop.BUDGET: f"the budget of {end} iterations ended",
+                Stop.INTERRUPTED: f"interrupted after {end} iterations",
+                Stop.DIVERGED: f"the loss was no longer finite after {end} iterations",
+            }[first.stop]
+            which = (
+                f"that of iteration {at}, of the lowest variance," if has_minimum else "the last"
+            )
+            words = f"{ended}; of its outputs, {which} is taken"
+        return words + (f" (first of {averaged} runs)" if averaged > 1 else "")
+
+
+def planned(
+    pixels: NDArray[np.float32],
+    *,
+    task: Task = "denoise",
+    sigma_255: float | None = None,
+    mask: NDArray[Any] | None = None,
+    factor: int | None = None,
+    schedule: str | Schedule = "auto",
+    stop: StopName = "emv",
+    iterations: int | None = None,
+    settings: TrainerSettings | None = None,
+    network: dict[str, Any] | None = None,
+) -> Plan:
+    """Check the arguments of `restore` and choose what they leave open.
+
+    Args:
+        pixels: (H, W, C) float32 in [0, 1].
+        network: Settings of the trainer that go before all others, such as its width.
+    """  # The other arguments are those of `restore`.
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
+    if stop not in STOPS:
+        raise InputError(f"stop must be one of {', '.join(STOPS)}, got {stop!r}")
+    _check_task(task, sigma_255, mask, factor)
+    if task == "denoise" and sigma_255 is None:
+        sigma_255 = estimated_sigma_255(pixels)
+        if sigma_255 < 0.1:
+            raise InputError(
+                "no noise is found in the picture: give its standard deviation on the 0 to 255 "
+                "scale as sigma"
+            )
+    scale = factor or 1
+    sides = pixels.shape[0] * scale, pixels.shape[1] * scale
+    chosen = chosen_schedule(schedule, task, sides, sigma_255, iterations)
+    measured = chosen.file.measured if chosen.file else None
+    if settings is None:
+        settings = measured.trainer if measured else TrainerSettings()
+        if task == "denoise" and sigma_255 and not measured:
+            settings = replace(settings, input_noise_std=input_noise_std(sigma_255))
+    settings = replace(settings, oracle_stop=False, **(network or {}))
+    multiple = max(settings.multiple // scale, 1)
+    evidence = ""
+    if found := chosen.published:
+        network_is = settings.width, settings.scales
+        noise = sigma_255 or 0.0
+        beyond = found.beyond(sides[1], sides[0], noise, network_is, chosen.schedule)
+        evidence = found.evidence + (f"; {beyond}" if beyond else "")
+    problem = _problem(pixels, task, mask, factor, multiple)
+    known = None
+    if mask is not None and sigma_255 is None:
+        known = np.where(np.asarray(mask, bool)[..., None], pixels, np.float32(np.nan))
+    return Plan(
+        problem, known, sides, chosen.schedule, chosen.name, evidence, settings,
+        stopping_rule(stop, chosen.schedule.iterations), sigma_255,
+    )  # fmt: skip
+
+
+def _check_task(
+    task: Task, sigma_255: float | None, mask: NDArray[Any] | None, factor: int | None
+) -> None:
+    """Raise InputError for what a task lacks or does not take."""
+    if sigma_255 is not None and not (math.isfinite(sigma_255) and 0 < sigma_255 <= 1000):
+        raise InputError(f"sigma must be above 0 and at most 1000, got {sigma_255:g}")
+    if task == "inpaint" and mask is None:
+        raise InputError("task inpaint needs a mask: white marks known pixels, black missing ones")
+    if task == "super-resolve" and factor is None:
+        raise InputError("task super-resolve needs a factor: 2 or 4")
+    if task != "inpaint" and mask is not None:
+        raise InputError(f"task {task} takes no mask: choose task inpaint")
+    if task != "super-resolve" and factor is not None:
+        raise InputError(f"task {task} takes no factor: choose task super-resolve")
+    if factor is not None and factor not in FACTORS:
+        raise InputError(f"factor must be 2 or 4, got {factor}")
+    if task == "super-resolve" and sigma_255 is not None:
+        raise InputError("task super-resolve takes no sigma: restore the noise first")
+
+
+def _problem(
+    pixels: NDArray[np.float32], task: Task, mask: NDArray[Any] | None, factor: int | None,
+    multiple: int,
+) -> Problem:  # fmt: skip
+    observation = _tensor(pixels)
+    if mask is not None:
+        known = np.asarray(mask)
+        if known.ndim != 2:
+            raise InputError(f"the mask must have the shape (H, W), got {known.shape}")
+        known = (known != 0).astype(np.float32)[..., None]
+        Inpainting(observation, _tensor(known))  # Checks the mask before it is padded.
+        hidden = _tensor(padded(known, multiple))
+        return Inpainting(_tensor(padded(pixels, multiple)) * hidden, hidden)
+    observation = _tensor(padded(pixels, multiple))
+    return SuperResolution(observation, factor) if factor else Denoising(observation)
+
+
+def padded(pixels: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
+    """Return (H, W, C) with sides that are multiples and no smaller than SSIM needs.
+
+    What is added below and to the right is the picture reflected.
+    """
+    least = -(-SSIM_WINDOW // multiple) * multiple
+    added = [max(-(-side // multiple) * multiple, least) - side for side in pixels.shape[:2]]
+    mode: Literal["symmetric"] = "symmetric"
+    return np.pad(pixels, ((0, added[0]), (0, added[1]), (0, 0)), mode=mode)
+
+
+def _tensor(pixels: NDArray[np.float32]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
+
+
+def as_pixels(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Return (H, W, C) float32 in [0, 1] of an array that `restore` takes.
+
+    Raises:
+        InputError: It has another shape, type or range.
+    """
+    shape = array.shape
+    if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3)):
+        raise InputError(f"the array must be (H, W), (H, W, 1) or (H, W, 3), got {shape}")
+    pixels = array[..., None] if array.ndim == 2 else array
+    if array.dtype in (np.uint8, np.uint16):
+        return (pixels / np.float32(np.iinfo(array.dtype).max)).astype(np.float32)
+    if array.dtype.kind != "f":
+        raise InputError(f"the array must be of floats, uint8 or uint16, got {array.dtype}")
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"floats must lie in [0, 1], got values from {low:g} to {high:g}")
+    return pixels.astype(np.float32)
+
+
+def estimated_sigma_255(pixels: NDArray[np.float32]) -> float:
+    """Return the standard deviation of Gaussian noise on the 0 to 255 scale.
+
+    The estimator is that of `skimage.restoration.estimate_sigma`, which needs PyWavelets: the
+    median of the finest diagonal details of a db2 wavelet, over 0.6745 (Donoho and Johnstone 1994).
+
+    Args:
+        pixels: (H, W, C); the mean over the channels is returned.
+    """
+    highpass = _DB2[::-1] * np.array([1, -1, 1, -1])
+    details = pixels.astype(np.float64)
+    for axis in (0, 1):
+        width = [(0, 0)] * 3
+        width[axis] = (3, 3)
+        details = np.pad(details, width, mode="symmetric")
+        windows = np.lib.stride_tricks.sliding_window_view(details, 4, axis=axis)
+        details = np.moveaxis(np.moveaxis(windows, axis, 0)[1::2] @ highpass, 0, axis)
+    sigmas = []
+    for channel in np.moveaxis(details, -1, 0):
+        measured = np.abs(channel[channel != 0])  # Flat and padded regions have no noise.
+        sigmas.append(np.median(measured) / _QUARTILE if measured.size else 0.0)
+    return float(255 * np.mean(sigmas))
+
+
+def input_noise_std(sigma_255: float) -> float:
+    """Return the noise of the network's input that suits a noise: 1/30 at 25 and 1/20 at 50.
+
+    These are the values of the official denoising example; a power of sigma joins them.
+    """
+    return float((sigma_255 / 25) ** math.log2(1.5) / 30)
+
+
+def stopping_rule(name: StopName, iterations: int) -> StoppingRule:
+    """Return the rule of a name for a budget.
+
+    The patience is a tenth of the budget, at least 150 iterations. Of the last stage, a quarter of
+    the budget is ignored, at most 200 iterations.
+    """
+    patience, warmup = max(iterations // 10, 150), min(iterations // 4, 200)
+    return FullBudget(patience) if name == "none" else VarianceMinimum(name, patience, warmup)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A schedule, what it was chosen by, its file, and what was published about it."""
+
+    schedule: Schedule
+    name: str
+    file: ScheduleFile | None = None
+    published: Published | None = None
+
+
+def chosen_schedule(
+    asked: str | Schedule, task: Task, sides: tuple[int, int], sigma_255: float | None,
+    iterations: int | None,
+) -> Chosen:  # fmt: skip
+    """Return the schedule that is asked for; this is the one place that decides what `auto` is.
+
+    For denoising, `auto` is the published schedule with the highest PSNR for the nearest size and
+    noise, `best`; without any, `fast`; and plain DIP, `baseline`, if nothing is published and for
+    other tasks.
+
+    Args:
+        asked: `auto`, a preset, `fast`, `best`, the path of a schedule file, or a schedule.
+        task: The task.
+        sides: Height and width of the restored picture.
+        sigma_255: Noise of the picture, if it is known.
+        iterations: The budget; None for the schedule's own, else 2000.
+
+    Raises:
+        InputError: There is no such schedule, or the budget is too small for it.
+    """
+    if isinstance(asked, Schedule):
+        given = asked if iterations is None else asked.rescaled(iterations)
+        return Chosen(given, "the given schedule")
+    size = max(round(math.sqrt(sides[0] * sides[1])), 1)
+    if asked == "auto":
+        found = _published(size, sigma_255) if task == "denoise" else None
+        if found is None:
+            return chosen_schedule("baseline", task, sides, sigma_255, iterations)
+    elif is_published(asked):
+        found = published(asked, size, sigma_255 or 25.0)
+    else:
+        found = None
+    if found is not None:
+        return Chosen(found.schedule(iterations, sigma_255), found.name, found.file, found)
+    if is_preset(asked):
+        budget = TrainerSettings().iterations if iterations is None else iterations
+        return Chosen(parse_preset(asked).schedule(budget), asked)
+    path = Path(asked)
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"unknown schedule {asked!r}: choose auto, {', '.join((*ENDPOINTS, *PRESETS))}, or a "
+            "schedule file"
+        )
+    content = read_schedule_file(path)
+    return Chosen(content.rescaled(iterations, sigma_255), asked, content)
+
+
+def _published(size: int, sigma_255: float | None) -> Published | None:
+    for kind in ("best", "fast"):
+        try:
+            return published(kind, size, sigma_255 or 25.0)
+        except InputError:
+            continue
+    return None

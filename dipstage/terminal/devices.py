@@ -1,0 +1,70 @@
+"""What the commands that train share: the device, its threads and its memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    from dipstage.settings import TrainerSettings
+
+
+def refuse_too_large(
+    settings: TrainerSettings, height: int, width: int, device: str, *, together: int = 1
+) -> int:
+    """Return the bytes that trainings take; InputError if they are clearly more than there are."""
+    from dipstage.memory import estimated_bytes, free_bytes
+
+    wanted, free = together * estimated_bytes(settings, height, width), free_bytes(device)
+    if 0.7 * wanted > free:
+        raise InputError(
+            f"{width} × {height} pixels with width {settings.width} take about "
+            f"{wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on {device}: "
+            "lower --size or --width"
+        )
+    return wanted
+
+
+def use_threads(threads: int | None, pixels: int) -> None:
+    """Set the CPU threads that were asked for; one by default for small pictures."""
+    import torch
+
+    if threads is None and pixels <= 128 * 128:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> str:
+    """Return the device of a name, and of `auto`; InputError if it cannot be used."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.Generator(device=name)
+        torch.zeros(1, device=name).cpu()
+    except Exception as error:  # Each kind of device raises errors of its own.
+        from dipstage.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise InputError(
+                f"--device {name} has no memory left: free it or name another"
+            ) from None
+        raise InputError(
+            f"--device {name!r} cannot be used: this machine has {', '.join(_devices())}"
+        ) from None
+    return name
+
+
+def _devices() -> list[str]:
+    """Return the devices of this machine that PyTorch can use."""
+    import torch
+
+    kinds = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
+    return ["cpu"] + [
+        f"{kind}:{i}" if kind != "mps" else kind
+        for kind, module in kinds.items()
+        for i in range(module.device_count())
+    ]

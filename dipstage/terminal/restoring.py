@@ -1,0 +1,434 @@
+"""`dipstage restore`: restore a photograph."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dipstage.errors import InputError, WorkError
+from dipstage.terminal.console import make_console, table
+from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+    from torch import Tensor
+
+    from dipstage.photographs import Photograph
+    from dipstage.restoring import Plan, Restored, StopName, Task
+
+_ASKED_ABOVE_S = 300
+_PREVIEW_EVERY = 50
+
+
+class _Sigma(click.ParamType[float | None]):
+    """`auto`, which becomes None, or a number."""
+
+    name = "auto|N"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float | None:
+        if value == "auto" or isinstance(value, float):
+            return None if value == "auto" else value
+        try:
+            return float(value)
+        except ValueError:
+            raise InputError(f"--sigma must be auto or a number, got {value!r}") from None
+
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("photo")
+@click.option(
+    "--task",
+    type=click.Choice(["denoise", "inpaint", "super-resolve"]),
+    default="denoise",
+    show_default=True,
+    help="What is wrong with PHOTO: noise, missing pixels (--mask), or too few (--factor).",
+)
+@click.option(
+    "--sigma",
+    type=_Sigma(),
+    default="auto",
+    show_default=True,
+    help="Standard deviation of the noise, on the 0 … 255 scale. auto estimates it for denoise; "
+    "for inpaint, it keeps the known pixels as they are.",
+)
+@click.option("--mask", metavar="FILE", help="White where a pixel is known, black where missing.")
+@click.option("--factor", type=int, help="How many times larger the sides become: 2 or 4.")
+@click.option(
+    "--schedule",
+    "schedule_name",
+    default="auto",
+    show_default=True,
+    metavar="auto|PRESET|fast|best|FILE",
+    help="auto takes the published schedule for the nearest size and noise, or else baseline.",
+)
+@click.option(
+    "--stop",
+    type=click.Choice(["emv", "wmv", "none"]),
+    default="emv",
+    show_default=True,
+    help="Stop at the minimum of the outputs' variance: exponentially weighted or over a window "
+    "of 100 outputs. none trains over the whole budget.",
+)
+@click.option(
+    "--iterations",
+    type=int,
+    help="Budget [default: the schedule file's, else 2000]. The run ends once the variance "
+    "has not fallen for a tenth of it, at least 150.",
+)
+@click.option("--size", type=int, metavar="N", help="Shrink PHOTO to a longer side of N pixels.")
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Average this many networks: side by side on a GPU, one after the other on a CPU.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the first run.",
+)
+@click.option("--width", type=int, help="Channels of the network, as in dipstage run.")
+@click.option("--scales", type=int, help="Scales of the network, as in dipstage run.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads, as in dipstage run.")
+@click.option("--device", default="auto", show_default=True, help="As in dipstage run.")
+@click.option(
+    "--output",
+    type=_FILE,
+    metavar="FILE",
+    help="The restored photograph, .png, .jpg, .tif or .webp [default: PHOTO-restored beside it].",
+)
+@click.option("--output-raw", type=_FILE, metavar="FILE", help="Also write the raw output.")
+@click.option(
+    "--preview",
+    type=_FILE,
+    metavar="FILE",
+    help=f"Write the smoothed output of the moment here, every {_PREVIEW_EVERY} iterations.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before more than five minutes of work.")
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Also denoise with non-local means and wavelets of scikit-image: a table, and their "
+    "pictures beside --output.",
+)
+@click.option(
+    "--truth",
+    metavar="FILE",
+    help="The clean photograph, if there is one: PSNR is printed, and nothing else changes.",
+)
+def restore(
+    photo: str,
+    task: Task,
+    sigma: float | None,
+    mask: str | None,
+    factor: int | None,
+    schedule_name: str,
+    stop: StopName,
+    iterations: int | None,
+    size: int | None,
+    runs: int,
+    seed: int,
+    width: int | None,
+    scales: int | None,
+    threads: int | None,
+    device: str,
+    output: Path | None,
+    output_raw: Path | None,
+    preview: Path | None,
+    yes: bool,
+    compare: bool,
+    truth: str | None,
+) -> None:
+    """Restore PHOTO, of which there is no clean original.
+
+    PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
+    Ctrl-C, the best output so far is written.
+    """
+    from dipstage.photographs import load_photograph
+    from dipstage.restoring import planned
+
+    if compare and task != "denoise":
+        raise InputError("--compare knows only methods for --task denoise")
+    given = load_photograph(photo)
+    known = load_photograph(mask, "mask") if mask else None
+    clean = load_photograph(truth, "ground truth") if truth else None
+    files = _Files.checked(given, task, output, output_raw, preview, compare)
+    files.refuse_inputs(photo, mask, truth, schedule_name)
+    _check_sides(given, known, clean, factor)
+    small = given.resized(size) if size is not None else given
+    console = make_console(going_on=True)
+    for notice in given.notices:
+        console.print(f"notice: {notice}", markup=False)
+    network = {"width": width, "scales": scales}
+    plan = planned(
+        small.pixels,
+        task=task,
+        sigma_255=sigma,
+        mask=None if known is None else _known_pixels(known, small),
+        factor=factor,
+        schedule=schedule_name,
+        stop=stop,
+        iterations=iterations,
+        network={key: value for key, value in network.items() if value is not None},
+    )
+    device = choose_device(device)
+    _announce(console, plan, sigma)
+    restored = _train(console, plan, small, files, runs, seed, threads, device, yes)
+    finished = small.with_sides(restored.picture)
+    files.write(files.output, finished)
+    if files.raw is not None:
+        files.write(files.raw, finished.with_sides(restored.raw))
+    console.print(f"stopped: {restored.why}", markup=False)
+    wall_s = sum(outcome.wall_s for outcome in restored.outcomes)
+    console.print(
+        f"{restored.iterations} iterations in {wall_s:.1f} s on {restored.outcomes[0].device}, "
+        f"written to {files.output}",
+        markup=False,
+    )
+    methods = {f"dipstage, {plan.schedule_name}": (restored.picture, wall_s)}
+    if compare:
+        methods |= _classical(console, small, plan.sigma_255 or 0.0)
+        for name, path in files.compared.items():
+            if name in methods:
+                files.write(path, small.with_sides(methods[name][0]))
+    if compare or clean:
+        aim = clean and (clean.resized(size * (factor or 1)) if size is not None else clean)
+        console.print(_comparison(plan, methods, aim))
+    if restored.stop == "interrupted":
+        raise KeyboardInterrupt
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files that are written, all of which were checked before the training."""
+
+    output: Path
+    raw: Path | None
+    preview: Path | None
+    compared: dict[str, Path]
+
+    @classmethod
+    def checked(
+        cls, photo: Photograph, task: Task, output: Path | None, raw: Path | None,
+        preview: Path | None, compare: bool,
+    ) -> _Files:  # fmt: skip
+        """Name the files; InputError if one cannot be written or cannot hold the photograph."""
+        from dipstage.documents.whole_files import refuse_to_replace
+        from dipstage.images import expand_path, split_options
+        from dipstage.photographs import ENDINGS
+
+        if output is None:
+            path = Path(expand_path(split_options(photo.name)[0]))
+            ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
+            output = path.with_name(f"{path.stem}-restored{ending}")
+        named = {"--output": output, "--output-raw": raw, "--preview": preview}
+        named = {option: path and path.expanduser() for option, path in named.items()}
+        paths = {option: path for option, path in named.items() if path is not None}
+        compared = {}
+        if compare:
+            base = paths["--output"]
+            for name in ("non-local means", "wavelets"):
+                ending = name.replace(" ", "-")
+                compared[name] = base.with_name(f"{base.stem}-{ending}{base.suffix}")
+        for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
+            photo.check_format(path, option)
+            refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]])
+            if not path.parent.is_dir():
+                raise InputError(f"{option} {path}: the folder {path.parent} does not exist")
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise InputError(f"{option} {path} cannot be written: choose another folder")
+        everything = [*paths.values(), *compared.values()]
+        if len({os.path.realpath(path) for path in everything}) < len(everything):
+            raise InputError("--output, --output-raw and --preview must be different files")
+        return cls(paths["--output"], named["--output-raw"], named["--preview"], compared)
+
+    def refuse_inputs(self, *inputs: str | None) -> None:
+        """Raise InputError if an input would be overwritten."""
+        from dipstage.images import expand_path, split_options
+
+        outputs = [self.output, self.raw, self.preview, *self.compared.values()]
+        for given in filter(None, inputs):
+            source = Path(expand_path(split_options(given)[0]))
+            for path in outputs:
+                if path and path.exists() and source.exists() and path.samefile(source):
+                    raise InputError(f"{given} would be overwritten: choose another output")
+
+    def write(self, path: Path, photo: Photograph) -> None:
+        """Write a file whole or not at all."""
+        from dipstage.documents.whole_files import write_asked
+
+        write_asked(path, photo.encoded(path))
+
+
+_KINDS = {"PNG": "a PNG", "JPEG": "a JPEG", "TIFF": "a TIFF", "WEBP": "a WebP"}
+
+
+def _check_sides(
+    photo: Photograph, mask: Photograph | None, truth: Photograph | None, factor: int | None
+) -> None:
+    """Raise InputError if mask or ground truth do not fit the photograph."""
+    height, width, channels = photo.pixels.shape
+    if mask is not None and mask.pixels.shape[:2] != (height, width):
+        raise InputError(
+            f"the mask is {mask.pixels.shape[1]} × {mask.pixels.shape[0]} and the photograph "
+            f"{width} × {height}: give a mask of the photograph's size"
+        )
+    wanted = height * (factor or 1), width * (factor or 1), channels
+    if truth is not None and truth.pixels.shape != wanted:
+        found = truth.pixels.shape
+        raise InputError(
+            f"--truth is {found[1]} × {found[0]} with {found[2]} channels, and the restored "
+            f"photograph would be {wanted[1]} × {wanted[0]} with {wanted[2]}"
+        )
+
+
+def _known_pixels(mask: Photograph, photo: Photograph) -> NDArray[np.bool_]:
+    """Return (H, W) of the photograph: whether a pixel is known."""
+    from dipstage.photographs import resized
+
+    white = (mask.pixels.mean(axis=2, keepdims=True) >= 0.5).astype(mask.pixels.dtype)
+    # A pixel that was shrunk from known and missing ones is missing.
+    known: NDArray[np.bool_] = resized(white, photo.pixels.shape[:2])[..., 0] > 0.999
+    return known
+
+
+def _announce(console: Console, plan: Plan, sigma: float | None) -> None:
+    """Say what was chosen."""
+    if plan.sigma_255 is not None:
+        how = "estimated" if sigma is None else "as given"
+        console.print(f"noise: sigma {plan.sigma_255:.1f}, {how}", markup=False)
+    settings = plan.settings
+    console.print(
+        f"schedule: {plan.evidence or plan.schedule_name}; at most {plan.schedule.iterations} "
+        f"iterations, width {settings.width}, {settings.scales} scales",
+        markup=False,
+    )
+
+
+def _train(
+    console: Console, plan: Plan, photo: Photograph, files: _Files, runs: int, seed: int,
+    threads: int | None, device: str, yes: bool,
+) -> Restored:  # fmt: skip
+    """Estimate, ask and train."""
+    from dipstage.interrupts import deferred
+    from dipstage.memory import is_out_of_memory
+    from dipstage.stopping import VarianceMinimum
+    from dipstage.terminal.display import RestorationBar
+
+    height, width = plan.problem.picture.shape[2:]
+    use_threads(threads, height * width)
+    side_by_side = runs if device.startswith("cuda") else 1
+    wanted = refuse_too_large(plan.settings, height, width, device, together=side_by_side)
+    if plan.rule.windowed:
+        wanted += 400 * plan.problem.picture[0].numel() * side_by_side
+
+    def show(iteration: int, pictures: Tensor) -> bool:
+        if files.preview and iteration % _PREVIEW_EVERY == 0:
+            picture = plan.cropped([pictures[1].cpu().numpy()])
+            files.write(files.preview, photo.with_sides(picture))
+        return interrupted()
+
+    try:
+        seconds = plan.seconds_per_iteration(device) * plan.schedule.iterations * runs
+        early = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
+        console.print(
+            f"takes {early}{_duration(seconds)} and about {wanted / 1e9:.1f} GB on {device}",
+            markup=False,
+        )
+        if seconds > _ASKED_ABOVE_S and not yes:
+            _ask(seconds)
+        with (
+            RestorationBar(console, plan.schedule.iterations, runs, plan.rule) as bar,
+            deferred() as interrupted,
+        ):
+            return plan.run(runs=runs, seed=seed, device=device, progress=bar.update, each=show)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
+        raise
+
+
+def _ask(seconds: float) -> None:
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"this takes up to {_duration(seconds)}: lower --size or --iterations, or confirm it "
+            "by --yes"
+        )
+    if not click.confirm("Go on?", default=True):
+        raise InputError("nothing was done: lower --size or --iterations to take less time")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _classical(
+    console: Console, photo: Photograph, sigma_255: float
+) -> dict[str, tuple[NDArray[np.float32], float]]:
+    """Denoise by scikit-image's classical methods; pictures and seconds by name."""
+    import numpy as np
+    from skimage.restoration import denoise_nl_means, denoise_wavelet
+
+    pixels, sigma = photo.pixels, sigma_255 / 255
+    is_colour = pixels.shape[2] == 3
+    results = {}
+    # The settings are those that the documentation of scikit-image recommends for known noise.
+    for name, method, options in (
+        (
+            "non-local means",
+            denoise_nl_means,
+            {"h": 0.6 * sigma, "sigma": sigma, "patch_size": 5, "patch_distance": 6},
+        ),
+        (
+            "wavelets",
+            denoise_wavelet,
+            {"sigma": sigma, "convert2ycbcr": is_colour, "rescale_sigma": True},
+        ),
+    ):
+        started = time.perf_counter()
+        try:
+            made = method(pixels, channel_axis=-1, **options)
+        except ImportError:
+            console.print(f"notice: {name} left out: pip install PyWavelets", markup=False)
+            continue
+        clipped = np.clip(made, 0, 1).astype(np.float32)
+        results[name] = clipped.reshape(pixels.shape), time.perf_counter() - started
+    return results
+
+
+def _comparison(
+    plan: Plan,
+    methods: dict[str, tuple[NDArray[np.float32], float]],
+    truth: Photograph | None,
+) -> Any:
+    """Return the table of times, and of PSNR if there is a ground truth."""
+    import numpy as np
+
+    rows: list[list[str]] = []
+    unrestored = plan.cropped([plan.problem.picture[0].numpy()])
+    for name, (picture, seconds) in {"photograph": (unrestored, None), **methods}.items():
+        row = [name, "" if seconds is None else f"{seconds:.2f}"]
+        if truth is not None:
+            mse = float(np.mean((picture.astype(np.float64) - truth.pixels) ** 2))
+            row.append(f"{-10 * np.log10(mse):.2f}" if mse else "∞")
+        rows.append(row)
+    columns = ["", "time (s)"] + (["PSNR (dB)"] if truth is not None else [])
+    return table(columns, rows)

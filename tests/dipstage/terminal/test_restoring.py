@@ -1,0 +1,266 @@
+"""dipstage restore as a person types it."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.restoring import Plan, as_pixels, planned, restore
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
+from dipstage.terminal.cli import main
+from dipstage.terminal.display import variance_in_words
+from dipstage.terminal.restoring import _ask
+
+TINY = ["--width", "4", "--scales", "2", "--iterations", "20"]
+CLEAN = np.moveaxis(load_picture("skimage:coffee", size=48, multiple=1).pixels, 0, -1)[:26, :33]
+NOISE = np.random.default_rng(0).normal(0, 25 / 255, CLEAN.shape)
+NOISY = np.clip(CLEAN + NOISE, 0, 1)
+
+
+def integers(pixels: NDArray[Any], dtype: type = np.uint8) -> NDArray[Any]:
+    return np.ascontiguousarray(np.rint(pixels * np.iinfo(dtype).max).astype(dtype))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a person stands: with a photograph, its clean version and a mask."""
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(imagecodecs.png_encode(integers(NOISY)))
+    Path("clean.png").write_bytes(imagecodecs.png_encode(integers(CLEAN)))
+    mask = np.full(CLEAN.shape[:2], 255, np.uint8)
+    mask[5:9] = 0
+    Path("mask.png").write_bytes(imagecodecs.png_encode(mask))
+    return tmp_path
+
+
+def typed(*arguments: str, tiny: bool = True) -> Result:
+    return CliRunner().invoke(
+        main, ["restore", *arguments, *(TINY if tiny else [])], prog_name="dipstage"
+    )
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"photo.png", "clean.png", "mask.png"}
+
+
+def test_a_photograph_is_restored_beside_itself_as_python_does_it(folder: Path) -> None:
+    result = typed("photo.png")
+    assert result.exit_code == 0, result.output
+    assert names(folder) == {"photo-restored.png"}
+    for words in ("noise: sigma 2", "schedule: baseline", "takes at most", "stopped: the budget"):
+        assert words in result.output
+    pixels = imagecodecs.png_decode(Path("photo.png").read_bytes())
+    written = imagecodecs.png_decode(Path("photo-restored.png").read_bytes())
+    plan = planned(as_pixels(pixels))
+    settings = TrainerSettings(width=4, scales=2, input_noise_std=plan.settings.input_noise_std)
+    own = restore(pixels, iterations=20, settings=settings)
+    assert np.array_equal(written, integers(own.picture))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("a.png", np.uint8), ("a.png", np.uint16), ("a.jpg", np.uint8), ("a.tif", np.uint16),
+     ("a.webp", np.uint8)],
+)  # fmt: skip
+def test_formats_and_depths_stay(folder: Path, name: str, dtype: type) -> None:
+    if name.endswith(".png"):
+        Path(name).write_bytes(imagecodecs.png_encode(integers(NOISY, dtype)))
+    elif name.endswith(".tif"):
+        Path(name).write_bytes(imagecodecs.tiff_encode(integers(NOISY, dtype)))
+    else:
+        Image.fromarray(integers(NOISY)).save(name, quality=95)
+    result = typed(name)
+    assert result.exit_code == 0, result.output
+    written = Path(name.replace("a", "a-restored", 1))
+    decode = {".png": imagecodecs.png_decode, ".tif": imagecodecs.tiff_decode}.get(written.suffix)
+    again = decode(written.read_bytes()) if decode else np.asarray(Image.open(written))
+    assert again.shape == NOISY.shape
+    assert again.dtype == dtype
+
+
+def test_transparency_is_kept_as_it_was(folder: Path) -> None:
+    alpha = np.arange(26 * 33, dtype=np.uint8).reshape(26, 33, 1)
+    Path("a.png").write_bytes(imagecodecs.png_encode(np.dstack([integers(NOISY), alpha])))
+    assert typed("a.png").exit_code == 0
+    again = imagecodecs.png_decode(Path("a-restored.png").read_bytes())
+    assert np.array_equal(again[..., 3:], alpha)
+
+
+def test_every_output_is_written_and_they_differ(folder: Path) -> None:
+    result = typed(
+        "photo.png", "--output", "o.png", "--output-raw", "r.tif", "--preview", "p.webp",
+        "--iterations", "60", "--width", "4", "--scales", "2", tiny=False,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert names(folder) == {"o.png", "r.tif", "p.webp"}
+    smoothed = imagecodecs.png_decode(Path("o.png").read_bytes())
+    assert not np.array_equal(smoothed, imagecodecs.tiff_decode(Path("r.tif").read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sigma", "50"], ["--schedule", "log10"], ["--stop", "none", "--runs", "2"],
+        ["--seed", "1"], ["--runs", "2"], ["--iterations", "25"], ["--width", "5"],
+        ["--scales", "3"], ["--size", "20"],
+        ["--task", "inpaint", "--mask", "mask.png"],
+        ["--task", "super-resolve", "--factor", "2"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_option_has_an_effect(folder: Path, options: list[str]) -> None:
+    plain = typed("photo.png", "--output", "plain.png")
+    changed = CliRunner().invoke(
+        main, ["restore", "photo.png", "--output", "changed.png", *TINY, *options]
+    )
+    assert (plain.exit_code, changed.exit_code) == (0, 0), changed.output
+    assert Path("plain.png").read_bytes() != Path("changed.png").read_bytes()
+
+
+def test_sizes_shrink_the_longer_side_and_the_mask_along(folder: Path) -> None:
+    result = typed("photo.png", "--size", "20", "--task", "inpaint", "--mask", "mask.png")
+    assert result.exit_code == 0, result.output
+    assert imagecodecs.png_decode(Path("photo-restored.png").read_bytes()).shape == (16, 20, 3)
+
+
+def test_comparing_writes_pictures_and_the_truth_steers_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wavelets(pixels: NDArray[Any], **options: Any) -> NDArray[Any]:
+        assert options["convert2ycbcr"] is True
+        assert options["sigma"] == pytest.approx(25 / 255)
+        return pixels * 0.5
+
+    monkeypatch.setattr("skimage.restoration.denoise_wavelet", wavelets)
+    sigma = ("--sigma", "25")
+    alone = typed("photo.png", *sigma, "--output", "alone.png")
+    both = typed("photo.png", *sigma, "--output", "o.png", "--compare", "--truth", "clean.png")
+    assert (alone.exit_code, both.exit_code) == (0, 0), both.output
+    assert Path("alone.png").read_bytes() == Path("o.png").read_bytes()
+    assert names(folder) == {"alone.png", "o.png", "o-non-local-means.png", "o-wavelets.png"}
+    rows = {line[:15].strip(): line.split() for line in both.output.splitlines()}
+    psnr = -10 * np.log10(np.mean((integers(NOISY) / 255 - integers(CLEAN) / 255) ** 2))
+    assert float(rows["photograph"][-1]) == pytest.approx(psnr, abs=0.01)
+    assert float(rows["non-local means"][-1]) > psnr + 2
+    halved = imagecodecs.png_decode(Path("o-wavelets.png").read_bytes())
+    assert np.abs(halved - integers(NOISY) / 2).max() <= 1
+
+
+def test_a_method_whose_package_is_missing_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise ImportError("PyWavelets is not installed")
+
+    monkeypatch.setattr("skimage.restoration.denoise_wavelet", missing)
+    result = typed("photo.png", "--compare")
+    assert result.exit_code == 0, result.output
+    assert "notice: wavelets left out: pip install PyWavelets" in result.output
+    assert names(folder) == {"photo-restored.png", "photo-restored-non-local-means.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no.png"], "photograph 'no.png' does not exist: check the path"),
+        (["photo.png", "--sigma", "0"], "sigma must be above 0 and at most 1000, got 0"),
+        (["photo.png", "--sigma", "-5"], "sigma must be above 0 and at most 1000, got -5"),
+        (["photo.png", "--sigma", "much"], "--sigma must be auto or a number, got 'much'"),
+        (["photo.png", "--task", "inpaint"], "task inpaint needs a mask"),
+        (["photo.png", "--task", "inpaint", "--mask", "no.png"], "mask 'no.png' does not exist"),
+        (["photo.png", "--task", "inpaint", "--mask", "small.png"], "the mask is 9 × 7 and the"),
+        (["photo.png", "--task", "inpaint", "--mask", "white.png"], "the mask hides nothing"),
+        (["photo.png", "--task", "inpaint", "--mask", "black.png"], "the mask hides everything"),
+        (["photo.png", "--mask", "mask.png"], "task denoise takes no mask"),
+        (["photo.png", "--task", "super-resolve", "--factor", "3"], "factor must be 2 or 4, got 3"),
+        (["photo.png", "--task", "super-resolve"], "needs a factor"),
+        (["photo.png", "--output", "o.gif"], "--output o.gif must end in .png"),
+        (["photo.png", "--output-raw", "o"], "--output-raw o must end in .png"),
+        (["photo.png", "--output", "no/o.png"], "the folder no does not exist"),
+        (["photo.png", "--output", "photo.png"], "photo.png would be overwritten"),
+        (["photo.png", "--output", "notes.png"], "notes.png exists and is not a PNG"),
+        (["photo.png", "--output", "o.png", "--preview", "o.png"], "must be different files"),
+        (["photo.png", "--size", "0"], "size must be from 1 to the longer side"),
+        (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
+        (["photo.png", "--device", "tpu"], "--device 'tpu' cannot be used"),
+        (["photo.png", "--truth", "small.png"], "--truth is 9 × 7 with 1 channels"),
+        (["photo.png", "--compare", "--task", "super-resolve", "--factor", "2"], "--compare knows"),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+def test_a_bad_request_gets_one_sentence_and_writes_nothing(
+    folder: Path, arguments: list[str], words: str
+) -> None:
+    shape = CLEAN.shape[:2]
+    for name, values in (
+        ("small.png", np.zeros((7, 9), np.uint8)),
+        ("white.png", np.full(shape, 255, np.uint8)),
+        ("black.png", np.zeros(shape, np.uint8)),
+    ):
+        Path(name).write_bytes(imagecodecs.png_encode(values))
+    Path("notes.png").write_text("no picture")
+    before = names(folder)
+    result = typed(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("dipstage: ")
+    assert names(folder) == before
+
+
+def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plan, "seconds_per_iteration", lambda *_: 36.0)
+    refused = typed("photo.png")
+    assert refused.exit_code == 2
+    assert "this takes up to 12 minutes: lower --size or --iterations, or confirm it by --yes" in (
+        refused.stderr
+    )
+    assert not names(folder)
+    assert typed("photo.png", "--yes").exit_code == 0
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    with pytest.raises(InputError, match="nothing was done"):
+        _ask(720)
+
+
+def test_an_interrupt_keeps_the_best_so_far(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    always = nullcontext(lambda: True)
+    monkeypatch.setattr("dipstage.interrupts.deferred", lambda: always)
+    result = typed("photo.png")
+    assert result.exit_code == 130
+    assert "interrupted after 1 iterations" in result.output
+    assert names(folder) == {"photo-restored.png"}
+
+
+def falling(n: int) -> Curve:
+    return np.linspace(2, 1, n).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("curve", "rule", "words"),
+    [
+        (falling(50), VarianceMinimum(), "variance not read yet"),
+        (falling(200), VarianceMinimum(), "variance falling"),
+        (np.append(falling(200), np.full(40, 1.01, np.float32)), VarianceMinimum(),
+         "variance flat, stops in 110 unless it falls"),
+        (np.append(falling(200), np.full(40, 1.5, np.float32)), VarianceMinimum(),
+         "variance rising, stops in 110 unless it falls"),
+        (np.append(falling(200), np.full(40, 1.5, np.float32)), FullBudget(), "variance rising"),
+    ],
+)  # fmt: skip
+def test_the_bar_says_what_the_variance_does(curve: Curve, rule: StoppingRule, words: str) -> None:
+    assert variance_in_words(curve, rule) == words
