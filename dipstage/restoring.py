@@ -36,10 +36,6 @@ StopName: TypeAlias = Literal["emv", "wmv", "none"]
 STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
 Each: TypeAlias = Callable[[int, torch.Tensor], bool]
 
-_DB2 = np.array([0.48296291314469025, 0.836516303737469, 0.22414386804185735, -0.12940952255092145])
-_QUARTILE = 0.6744897501960817
-"""Upper quartile of the standard normal distribution."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restored:
@@ -421,25 +417,17 @@ def as_pixels(array: NDArray[Any]) -> NDArray[np.float32]:
 def estimated_sigma_255(pixels: NDArray[np.float32]) -> float:
     """Return the standard deviation of Gaussian noise on the 0 to 255 scale.
 
-    The estimator is that of `skimage.restoration.estimate_sigma`, which needs PyWavelets: the
-    median of the finest diagonal details of a db2 wavelet, over 0.6745 (Donoho and Johnstone 1994).
+    By `skimage.restoration.estimate_sigma`: the median of the finest diagonal details of a wavelet
+    transform (Donoho and Johnstone 1994).
 
     Args:
-        pixels: (H, W, C); the mean over the channels is returned.
+        pixels: (H, W, C) in [0, 1]; the mean over the channels is returned, 0 for a flat picture.
     """
-    highpass = _DB2[::-1] * np.array([1, -1, 1, -1])
-    details = pixels.astype(np.float64)
-    for axis in (0, 1):
-        width = [(0, 0)] * 3
-        width[axis] = (3, 3)
-        details = np.pad(details, width, mode="symmetric")
-        windows = np.lib.stride_tricks.sliding_window_view(details, 4, axis=axis)
-        details = np.moveaxis(np.moveaxis(windows, axis, 0)[1::2] @ highpass, 0, axis)
-    sigmas = []
-    for channel in np.moveaxis(details, -1, 0):
-        measured = np.abs(channel[channel != 0])  # Flat and padded regions have no noise.
-        sigmas.append(np.median(measured) / _QUARTILE if measured.size else 0.0)
-    return float(255 * np.mean(sigmas))
+    from skimage.restoration import estimate_sigma
+
+    if not np.diff(pixels, axis=0).any() and not np.diff(pixels, axis=1).any():
+        return 0.0
+    return float(255 * estimate_sigma(pixels, average_sigmas=True, channel_axis=-1))
 
 
 def input_noise_std(sigma_255: float) -> float:

@@ -122,6 +122,8 @@ class TrainerSettings:
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 choices = " or ".join(get_args(kind))
                 raise InputError(f"{name} must be {choices}, got {getattr(self, name)!r}")
+        if self.oracle_stop not in (True, False, "both"):
+            raise InputError(f"oracle_stop must be true or false or both, got {self.oracle_stop!r}")
         for each in fields(self):
             holds, value = each.metadata["holds"], getattr(self, each.name)
             most = each.metadata["most"]

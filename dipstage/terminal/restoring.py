@@ -203,7 +203,7 @@ def restore(
     )
     methods = {f"dipstage, {plan.schedule_name}": (restored.picture, wall_s)}
     if compare:
-        methods |= _classical(console, small, plan.sigma_255 or 0.0)
+        methods |= _classical(small, plan.sigma_255 or 0.0)
         for name, path in files.compared.items():
             if name in methods:
                 files.write(path, small.with_sides(methods[name][0]))
@@ -380,9 +380,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def _classical(
-    console: Console, photo: Photograph, sigma_255: float
-) -> dict[str, tuple[NDArray[np.float32], float]]:
+def _classical(photo: Photograph, sigma_255: float) -> dict[str, tuple[NDArray[np.float32], float]]:
     """Denoise by scikit-image's classical methods; pictures and seconds by name."""
     import numpy as np
     from skimage.restoration import denoise_nl_means, denoise_wavelet
@@ -404,11 +402,7 @@ def _classical(
         ),
     ):
         started = time.perf_counter()
-        try:
-            made = method(pixels, channel_axis=-1, **options)
-        except ImportError:
-            console.print(f"notice: {name} left out: pip install PyWavelets", markup=False)
-            continue
+        made = method(pixels, channel_axis=-1, **options)
         clipped = np.clip(made, 0, 1).astype(np.float32)
         results[name] = clipped.reshape(pixels.shape), time.perf_counter() - started
     return results

@@ -1,6 +1,7 @@
 """Laws of the training loop, at a scale where a run takes about a second."""
 
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -14,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from dipstage import network
+from dipstage.documents.records import from_plain, to_plain
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.metrics import mse, psnr_db
@@ -344,6 +346,19 @@ def test_the_settings_ask_for_their_own_stopping_rule() -> None:
     assert eager.stopping("smoothed") == OraclePeak("smoothed", 12)
     assert SETTINGS.stopping("raw") == FullBudget(20)
     assert replace(eager, oracle_stop="both").stopping("raw") == OracleBoth(12)
+
+
+@pytest.mark.parametrize("value", [True, False, "both"])
+def test_the_oracle_of_a_file_is_read_as_it_was_written(value: Any) -> None:
+    settings = replace(SETTINGS, oracle_stop=value)
+    assert from_plain(TrainerSettings, to_plain(settings, {}), {}) == settings
+
+
+@pytest.mark.parametrize("value", ["yes", 1, "True", None])
+def test_another_word_for_the_oracle_is_refused(value: Any) -> None:
+    words = f"oracle_stop must be true or false or both, got {value!r}"
+    with pytest.raises(InputError, match=re.escape(words)):
+        from_plain(TrainerSettings, {"oracle_stop": value}, {})
 
 
 @pytest.mark.parametrize(("patience", "wait"), [(12, 200), (300, 300)])

@@ -155,19 +155,6 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
     assert np.abs(halved - integers(NOISY) / 2).max() <= 1
 
 
-def test_a_method_whose_package_is_missing_is_left_out(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(*_: Any, **__: Any) -> None:
-        raise ImportError("PyWavelets is not installed")
-
-    monkeypatch.setattr("skimage.restoration.denoise_wavelet", missing)
-    result = typed("photo.png", "--compare")
-    assert result.exit_code == 0, result.output
-    assert "notice: wavelets left out: pip install PyWavelets" in result.output
-    assert names(folder) == {"photo-restored.png", "photo-restored-non-local-means.png"}
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
