@@ -282,6 +282,13 @@ class _Run:
             network = self.compiled.network
         self.network, self.views = network, Weights(network, self.arithmetic, device)
         self.weights = self.views.flat
+        # Each iteration sets the rate.
+        rate: float | Tensor = settings.learning_rate
+        if self.stream is not None:
+            rate = torch.tensor(rate, device=device)
+        self.optimiser = torch.optim.Adam(
+            [self.weights], lr=rate, fused=True, capturable=self.stream is not None
+        )
         self.input = (0.1 * torch.rand(shape, generator=streams.generator(Stream.INPUT))).to(device)
         self.input_noise = torch.empty_like(self.input)
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
@@ -294,12 +301,6 @@ class _Run:
         ]
         self.table = _table(schedule, settings, self.rates).to(device)
         self.iteration = torch.zeros(1, dtype=torch.int64, device=device)
-        rate: float | Tensor = self.rates[0]
-        if self.stream is not None:
-            rate = torch.tensor(rate, device=device)
-        self.optimiser = torch.optim.Adam(
-            [self.weights], lr=rate, fused=True, capturable=self.stream is not None
-        )
         self.targets = Targets(self.observation, schedule, streams)
         self.target = self.observation.clone()
         self.set_target = self.observation

@@ -161,8 +161,10 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         try:
             outcome = self._outcome(key)
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__} on {key}: {error}".split())[:MAX_REASON]
-            if is_out_of_memory(error):
+            ran_out = is_out_of_memory(error)
+            words = str(error) or ("memory ran out" if ran_out else "it has no message")
+            reason = " ".join(f"{type(error).__name__} on {key}: {words}".split())[:MAX_REASON]
+            if ran_out:
                 if self._setting.device == "cuda":
                     torch.cuda.empty_cache()
                 return {"done": True, "failure": reason, "out_of_memory": True}

@@ -63,7 +63,7 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(
         wanted = MOMENTS[moment]
         process = dipsearch(*command, runs_dir=runs_dir)
         run = None
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             if wanted is None and len(psutil.Process(process.pid).children(recursive=True)) > 2:
                 break  # Ray is starting.
@@ -103,7 +103,7 @@ def test_a_signal_ends_a_search_with_130_and_the_line_that_resumes_it(
          "--set", "trainer.iterations=3000"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     run = None
     while time.monotonic() < deadline:
         if run is None and (tmp_path / "r" / "tiny" / "study.db").exists():

@@ -47,7 +47,7 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
     }  # fmt: skip
     assert study.user_attrs["candidates"] == [
         {"name": "x", "stages": [[0.5, 10], [1.0, 20]], "recipe": None, "warmup": 2,
-         "role": "candidate", "trial": None}
+         "role": "candidate", "trial": None, "origin": None}
     ]  # fmt: skip
     assert study.user_attrs["accepted"] == [{"date": "2026-01-01", "changes": ["a 1 → 2"]}]
 
