@@ -1,6 +1,7 @@
-"""Write the tables of docs/performance.md from the JSON of the benchmarks, between their marks.
+"""Write the tables of two pages of the documentation from the JSON of the benchmarks.
 
-Run `python benchmarks/tables.py` after any benchmark; `--check` only tests whether the page is
+They are docs/performance.md and docs/verification.md; tables stand between marks. Run
+`python benchmarks/tables.py` after any benchmark; `--check` only tests whether the pages are
 current. If a benchmark has no JSON, its table says that it is not measured.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs/performance.md"
+PAGES = [HERE.parent / "docs/performance.md", HERE.parent / "docs/verification.md"]
 Content: TypeAlias = dict[str, Any]
 GOALS = {"64/32/4": 2.0, "128/64/5": 2.0, "256/128/5": 2.5}
 GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
@@ -265,6 +266,25 @@ def stopping(content: Content) -> list[str]:
     )
 
 
+def verdicts(content: Content, output: str) -> list[str]:
+    """How often a claim is called better, for planted truths."""
+    rows = content[output]["rows"]
+    sizes = list(dict.fromkeys((row["pictures"], row["seeds"]) for row in rows))
+    found = {(row["truth"], row["pictures"], row["seeds"]): row["better"] for row in rows}
+    lines = [
+        [truth, *(" / ".join(f"{100 * share:.1f}" for share in found[truth, *size].values())
+                  for size in sizes)]
+        for truth in dict.fromkeys(row["truth"] for row in rows)
+    ]  # fmt: skip
+    claims = " / ".join(map(str, content["claims"]))
+    said = (
+        f"Share of *better* in %, {output} output, when {claims} claims are counted; pictures × "
+        f"seeds. {content['repetitions']:,} repetitions, {content[output]['schedules']} schedules "
+        f"on {content[output]['pictures']} pictures."
+    )
+    return [said, "", *table(["truth", *(f"{p} × {s}" for p, s in sizes)], lines)]
+
+
 def report(content: Content) -> list[str]:
     """Times of opening a report of 500 trials."""
     rows = [[f"{content['bytes'] / 1e6:.2f} MB",
@@ -290,6 +310,8 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
     "stopping": ("stopping", stopping),
+    "verdicts-smoothed": ("verdict", lambda content: verdicts(content, "smoothed")),
+    "verdicts-raw": ("verdict", lambda content: verdicts(content, "raw")),
     "report": ("report", report),
 }
 """For each mark on the page: the name of the JSON file, and the function that makes the table."""
@@ -302,6 +324,7 @@ def made(name: str) -> str:
     if not path.exists():
         return "Not measured."
     content = json.loads(path.read_text())
+    content = {**content, **content.get("machine", {})}
     part = name.removeprefix("gpu-")
     if part != name and not content.get(part):
         return "Not measured."
@@ -338,13 +361,13 @@ def refreshed(page: str) -> str:
 
 
 def main() -> int:
-    """Write the page; with --check, return 1 if it differs from the JSON."""
-    page = PAGE.read_text()
-    now = refreshed(page)
+    """Write the pages; with --check, return 1 if one differs from the JSON."""
+    stale = [page for page in PAGES if refreshed(page.read_text()) != page.read_text()]
     if "--check" in sys.argv[1:]:
-        return int(now != page)
-    PAGE.write_text(now)
-    print(f"written to {PAGE}")
+        return int(bool(stale))
+    for page in stale:
+        page.write_text(refreshed(page.read_text()))
+        print(f"written to {page}")
     return 0
 
 
