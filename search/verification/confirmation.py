@@ -79,10 +79,14 @@ class Confirmation:
     def pick(self, endpoint: Endpoint) -> Comparison | None:
         """Return the schedule to verify: the fastest of those that are not lower in PSNR_GT on
         the mean, or the highest of those that are not slower. None if there is no such schedule.
+
+        If there are any, the fastest is taken among those whose whole interval is not lower: tuning
+        raises the PSNR_GT of plain DIP, so a schedule needs something in hand.
         """
         if endpoint == "time":
             able = [c for c in self.comparisons if c.psnr_db.mean >= 0]
-            return min(able, key=mean_log_ratio, default=None)
+            sure = [c for c in able if c.psnr_db.low is not None and c.psnr_db.low >= 0]
+            return min(sure or able, key=mean_log_ratio, default=None)
         able = [c for c in self.comparisons if mean_log_ratio(c) <= 0]
         return max(able, key=lambda c: c.psnr_db.mean, default=None)
 
