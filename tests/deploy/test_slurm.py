@@ -63,7 +63,7 @@ class SlurmJob:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         return process.returncode, errors
 
     def log(self) -> list[str]:
@@ -141,7 +141,7 @@ def test_a_signal_ends_the_driver_then_ray_and_only_the_time_limit_requeues(
     process = job.start("mine", "report.yaml")
     wait_until(lambda: job.calls("dipsearch ready") and len(job.calls("srun ready")) == 2)
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (130, "")
     assert bool(job.calls("scontrol requeue 7")) is requeued
     ended = [line for line in job.log() if line.endswith("ended")]
@@ -153,7 +153,7 @@ def test_a_search_that_ends_at_the_time_limit_is_not_requeued(tmp_path: Path) ->
     process = job.start("mine", "report.yaml")
     wait_until(lambda: job.calls("dipsearch ready"))
     process.send_signal(signal.SIGUSR1)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     assert not job.calls("scontrol requeue")
 
