@@ -333,7 +333,6 @@ def main() -> int:
     left_out = []
 
     def part(key: str, measure: Callable[[], Any]) -> None:
-        name = key if key not in content else f"{key} ({len(content)})"
         if time.perf_counter() - began > given.seconds:
             left_out.append(key)
             return
@@ -343,7 +342,7 @@ def main() -> int:
             content.setdefault(key, []).extend(found)
         else:
             content.setdefault(key, []).append(found)
-        print(f"  {name}: {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"  {key}: {time.perf_counter() - start:.1f} s", flush=True)
         write(content, given.output)
 
     part("checks", lambda: checks(device))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Sequence
 
 import torch
+
+from dipstage.garbage import uncollected
 
 EAGER_CALLS = 2
 """Calls before the capture, in which libraries choose algorithms and allocate workspaces."""
@@ -29,7 +30,7 @@ class Replayed:
         self, function: Callable[[], None], generators: Sequence[torch.Generator], *, capture: bool
     ) -> None:
         self._function, self._generators = function, generators
-        self._eager = EAGER_CALLS if capture else -1
+        self._eager = EAGER_CALLS if capture else math.inf
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
@@ -43,25 +44,12 @@ class Replayed:
             self._graph = torch.cuda.CUDAGraph()
             for generator in self._generators:
                 self._graph.register_generator_state(generator)
-            with _no_collection():
+            # Memory that is freed during a capture would end it. `torch.cuda.graph` collects before
+            # the capture instead, and waits for all streams.
+            with uncollected():
                 self._graph.capture_begin()
                 try:
                     self._function()
                 finally:
                     self._graph.capture_end()
             self._graph.replay()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Collect no garbage: memory that is freed during a capture would end it.
-
-    `torch.cuda.graph` collects before the capture instead, and waits for all streams.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

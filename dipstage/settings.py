@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from dipstage.documents.records import choices
 from dipstage.errors import InputError
 from dipstage.stopping import FullBudget, OracleBoth, OraclePeak, Output, StoppingRule
 
@@ -95,7 +96,7 @@ class TrainerSettings:
         help="Iterations without a rise of PSNR_GT after which the oracle stops a run; also the "
         "distance from the end of the budget within which a maximum counts as censored.",
     )
-    oracle_stop: bool | Literal["both"] = _setting(
+    oracle_stop: Literal[True, False, "both"] = _setting(
         False,
         help="End a run in its last stage once PSNR_GT has not risen for `patience` iterations. "
         "`both` ends it once that of neither output has risen for 200. This reads the ground truth "
@@ -120,10 +121,9 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
-                choices = " or ".join(get_args(kind))
-                raise InputError(f"{name} must be {choices}, got {getattr(self, name)!r}")
-        if self.oracle_stop not in (True, False, "both"):
-            raise InputError(f"oracle_stop must be true or false or both, got {self.oracle_stop!r}")
+                raise InputError(
+                    f"{name} must be {' or '.join(choices(kind))}, got {getattr(self, name)!r}"
+                )
         for each in fields(self):
             holds, value = each.metadata["holds"], getattr(self, each.name)
             most = each.metadata["most"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,11 @@ class StoppingRule(Protocol):
         """Whether the windowed variance is measured, which keeps 100 outputs in memory."""
         ...
 
+    @property
+    def reads_ground_truth(self) -> bool:
+        """True for oracles, which cannot run without a ground truth."""
+        ...
+
     def stops(self, seen: LastStage) -> bool:
         """Return whether the run stops.
 
@@ -65,6 +70,7 @@ class FullBudget:
 
     patience: int = 150
     windowed: bool = False
+    reads_ground_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_patience(self.patience)
@@ -92,7 +98,8 @@ class OraclePeak:
 
     output: Output = "raw"
     patience: int = 150
-    windowed = False
+    windowed: ClassVar[bool] = False
+    reads_ground_truth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
@@ -106,7 +113,7 @@ class OraclePeak:
 
 
 BOTH_WAIT = 200
-"""With less, no maximum of 144 trainings would have changed (docs/performance.md, Stopping)."""
+"""Waiting for 150 would have changed no maximum of 144 trainings (see docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,8 @@ class OracleBoth:
     """
 
     patience: int = 150
-    windowed = False
+    windowed: ClassVar[bool] = False
+    reads_ground_truth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_patience(self.patience)
@@ -158,6 +166,7 @@ class VarianceMinimum:
     kind: VarianceKind = "emv"
     patience: int = 150
     warmup: int = 100
+    reads_ground_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("emv", "wmv"):

@@ -28,7 +28,6 @@ from dipstage.stopping import (
     OUTPUTS,
     Curve,
     LastStage,
-    OraclePeak,
     Output,
     StoppingRule,
     VarianceMinimum,
@@ -121,7 +120,7 @@ def fit(
             task (see `dipstage.tasks`). H and W of the picture are multiples of
             2 ** settings.scales and at least 11.
         ground_truth: (1, C, H, W) float32 in [0, 1], or None if there is none. It only scores the
-            outputs; among stopping rules, `OraclePeak` alone reads it.
+            outputs; among stopping rules, oracles alone read it.
         schedule: Stages and budget; `settings.iterations` is not read.
         settings: The network and how it is trained; the schedule's recipe goes before it.
         streams: Random streams of the replicate.
@@ -139,8 +138,8 @@ def fit(
 
     Raises:
         InputError: Shapes do not fit, `settings.compile` is `on` and there is no compiler,
-            `settings.precision` is `tf32` on a CPU, or the rule is `OraclePeak` and there is no
-            ground truth.
+            `settings.precision` is `tf32` on a CPU, or the rule is an oracle and there is no ground
+            truth.
     """
     job = Job(observation, ground_truth, schedule, settings, streams, stopping, progress, each)
     return fit_together([job], device=device)[0]
@@ -225,10 +224,10 @@ class _Run:
             self.observation_psnr_gt_db = float(psnr_db(mse(picture, truth)))
         self.job, self.schedule, self.settings, self.device = job, job.schedule, settings, device
         self.stopping = job.stopping or settings.stopping("raw")
-        if truth is None and isinstance(self.stopping, OraclePeak):
+        if truth is None and self.stopping.reads_ground_truth:
             raise InputError(
-                "the stopping rule OraclePeak reads the ground truth, and there is none: use "
-                "VarianceMinimum or FullBudget"
+                f"the stopping rule {type(self.stopping).__name__} reads the ground truth, and "
+                "there is none: use VarianceMinimum or FullBudget"
             )
         self.shape = picture.shape
         self.arithmetic = choose(settings, device, *self.shape[2:])
@@ -321,8 +320,8 @@ class _Run:
         )
         self.unknown = torch.full((2,), torch.nan, device=device)
         self.measured = torch.full((schedule.iterations, 7), torch.nan, device=device)
-        self.measured_ssim = torch.full((-(-schedule.iterations // BLOCK), 4), torch.nan)
-        self.measured_ssim = self.measured_ssim.to(device)
+        blocks = -(-schedule.iterations // BLOCK)
+        self.measured_ssim = torch.full((blocks, 4), torch.nan, device=device)
         self.ssim_now = torch.zeros(4, device=device)
         self.scores = np.full((schedule.iterations, 7), np.nan, np.float32)
         self.launched = self.length = 0
@@ -362,7 +361,7 @@ class _Run:
         if self.ends:
             return Stop.INTERRUPTED
         if self.length > self.schedule.ramp and self.stopping.stops(self._last_stage()):
-            return Stop.MINIMUM if isinstance(self.stopping, VarianceMinimum) else Stop.PEAK
+            return Stop.PEAK if self.rule is None else Stop.MINIMUM
         return None
 
     def _last_stage(self) -> LastStage:
@@ -413,7 +412,7 @@ class _Run:
         psnr_gt = self.unknown if self.truth is None else psnr_db(mse(pictures, self.truth))
         psnr = psnr_db(mse(self.problem.measured(pictures), self.observation))
         emv = self.moving.update(output, row[_EMV_WEIGHT])
-        wmv = torch.full_like(emv, torch.nan)
+        wmv = self.unknown[0]
         if self.windowed is not None:
             wmv = self.windowed.update(output, self.iteration % WINDOW, row[_SEEN])
         measured = torch.cat([loss.view(1), psnr, psnr_gt, emv.view(1), wmv.view(1)])

@@ -25,7 +25,7 @@ from dipstage.schedules import Schedule
 
 Kind: TypeAlias = Literal["fast", "best"]
 ENDPOINTS: dict[str, str] = {"fast": "time", "best": "psnr"}
-"""What a published schedule was shown to be better in, by its kind."""
+"""The endpoint in which a published schedule of each kind was shown to be better."""
 FOLDER = Path(__file__).parents[1] / "published"
 _NAME = re.compile(r"denoise-sigma(?P<sigma>\d+(?:\.\d+)?)-(?P<size>\d+)-(?P<kind>fast|best)")
 
@@ -167,7 +167,7 @@ def _with_interval(gain: Gain, digits: str) -> str:
 
 
 def is_published(text: str) -> bool:
-    """Whether a text is `fast` or `best`, which name a published schedule."""
+    """Return whether a text is `fast` or `best`, which name a published schedule."""
     return text in ENDPOINTS
 
 

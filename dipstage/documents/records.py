@@ -44,22 +44,23 @@ def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:
     return result
 
 
+def choices(kind: Any) -> list[str]:
+    """Return the values of a Literal as they stand in files."""
+    return [str(word).lower() if isinstance(word, bool) else word for word in get_args(kind)]
+
+
 def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         members = [member for member in arguments if member is not types.NoneType]
         if value is None and len(members) < len(arguments):
             return None
-        if len(members) == 1:
-            return _read(members[0], value, where, kinds)
-        words = [word for each in members if get_origin(each) is Literal for word in get_args(each)]
-        if words:
-            [other] = [each for each in members if get_origin(each) is not Literal]
-            return value if value in words else _read_word(other, words, value, where)
-        return _read_tagged(members, value, where, kinds)
+        if len(members) > 1:
+            return _read_tagged(members, value, where, kinds)
+        return _read(members[0], value, where, kinds)
     if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where} must be {' or '.join(arguments)}, got {value!r}")
+        if not any(type(value) is type(word) and value == word for word in arguments):
+            raise InputError(f"{where} must be {' or '.join(choices(kind))}, got {value!r}")
         return value
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where, kinds)
@@ -82,15 +83,6 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         return kind(value)
     except OverflowError:
         raise InputError(f"{where} is larger than any number here") from None
-
-
-def _read_word(kind: type, words: list[str], value: Any, where: str) -> Any:
-    """Read a value of a plain type, which is none of the words that stand beside it."""
-    try:
-        return _read(kind, value, where, {})
-    except InputError:
-        named = " or ".join([_NAMES[kind], *words])
-        raise InputError(f"{where} must be {named}, got {value!r}") from None
 
 
 def _read_tagged(members: list[type], value: Any, where: str, kinds: Kinds) -> Any:

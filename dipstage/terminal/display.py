@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from rich.console import Console
@@ -18,47 +18,11 @@ if TYPE_CHECKING:
     from dipstage.schedules import Schedule
 
 
-class ProgressBar:
-    """Iteration, stage, PSNR_GT, its maximum and time left; silent without a terminal."""
+class _Bar:
+    """Stage, iteration, some words and time left; silent without a terminal."""
 
     def __init__(self, console: Console, iterations: int) -> None:
         """Draw on `console` if it is a terminal."""
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[scores]}"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=iterations, scores="")
-
-    def __enter__(self) -> ProgressBar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def update(self, now: trainer.Progress) -> None:
-        """Show the progress after a block."""
-        best = f"{now.best_psnr_gt_db['raw']:.2f} at {now.best_iteration['raw']}"
-        self._bar.update(
-            self._task,
-            completed=now.iteration + 1,
-            description=f"stage {now.stage + 1}/{now.stages}",
-            scores=f"PSNR_GT {now.psnr_gt_db['raw']:.2f} dB, best {best}",
-        )
-
-
-class RestorationBar:
-    """Iteration, stage, what the variance does and time left; silent without a terminal."""
-
-    def __init__(self, console: Console, iterations: int, runs: int, rule: StoppingRule) -> None:
-        """Draw on `console` if it is a terminal."""
-        self._runs, self._rule = runs, rule
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -71,22 +35,39 @@ class RestorationBar:
         )
         self._task = self._bar.add_task("", total=iterations, words="")
 
-    def __enter__(self) -> RestorationBar:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def _show(self, now: trainer.Progress, words: str, which: str = "") -> None:
+        stage = f"{which}stage {now.stage + 1}/{now.stages}"
+        self._bar.update(self._task, completed=now.iteration + 1, description=stage, words=words)
+
+
+class ProgressBar(_Bar):
+    """A bar whose words are PSNR_GT and its maximum."""
+
+    def update(self, now: trainer.Progress) -> None:
+        """Show the progress after a block."""
+        best = f"{now.best_psnr_gt_db['raw']:.2f} at {now.best_iteration['raw']}"
+        self._show(now, f"PSNR_GT {now.psnr_gt_db['raw']:.2f} dB, best {best}")
+
+
+class RestorationBar(_Bar):
+    """A bar whose words say what the variance does."""
+
+    def __init__(self, console: Console, iterations: int, runs: int, rule: StoppingRule) -> None:
+        """Draw on `console` if it is a terminal."""
+        super().__init__(console, iterations)
+        self._runs, self._rule = runs, rule
+
     def update(self, run: int, now: trainer.Progress) -> None:
         """Show the progress of a run, counted from 0, after a block."""
         which = f"run {run + 1}/{self._runs}, " if self._runs > 1 else ""
-        self._bar.update(
-            self._task,
-            completed=now.iteration + 1,
-            description=f"{which}stage {now.stage + 1}/{now.stages}",
-            words=variance_in_words(now.variance, self._rule),
-        )
+        self._show(now, variance_in_words(now.variance, self._rule), which)
 
 
 def variance_in_words(variance: Curve, rule: StoppingRule) -> str:

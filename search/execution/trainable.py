@@ -136,18 +136,20 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         self._warmup = work["warmup"]
         self._left = [key for key in self._setting.replicates if key not in work["done"]]
         self._trained: dict[str, Outcome] = {}
+        self._together = self._setting.together
 
     def _outcome(self, key: str) -> Outcome:
         """The outcome of the next replicate, which may have been trained together with others."""
         if key not in self._trained:
-            keys = [key, *self._left[: self._setting.together - 1]]
+            keys = [key, *self._left[: self._together - 1]]
             try:
                 outcomes = self._train(keys)
             except Exception:
                 if len(keys) == 1:
                     raise
-                # The failure may be that of another replicate, or there is memory for fewer.
-                keys = keys[:1]
+                # The failure may be that of another replicate, or there is memory for fewer: the
+                # rest of the trial goes on one by one.
+                self._together, keys = 1, keys[:1]
                 outcomes = self._train(keys)
             self._trained = dict(zip(keys, outcomes, strict=True))
         return self._trained.pop(key)

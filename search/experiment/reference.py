@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from dipstage.documents.records import choices
 from dipstage.documents.whole_files import write_whole
 from search.experiment.model import Experiment, FloatRange, IntRange, Within
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
@@ -182,7 +183,7 @@ def _values(kind: Any, notes: tuple[Any, ...]) -> str:
         inside = [n.metadata if isinstance(n, FieldInfo) else [n] for n in arguments[1:]]
         return _values(arguments[0], tuple(chain(*inside)))
     if origin is Literal:
-        return " or ".join(f"`{choice}`" for choice in arguments)
+        return " or ".join(f"`{choice}`" for choice in choices(kind))
     if origin in (Union, types.UnionType):
         members = [_values(member, notes) for member in arguments if member is not types.NoneType]
         return " or ".join(members + ["`null`"] * (types.NoneType in arguments))

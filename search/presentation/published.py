@@ -382,9 +382,7 @@ def _comparisons(
                 lambda r: float(r["max_psnr_gt_db"]) - float(r["reference_max_psnr_gt_db"]),
             ),
             steps=_difference(rows, lambda r: float(r["steps"]) - float(r["reference_steps"])),
-            log_ratio=_difference(
-                rows, lambda r: math.log(int(r["time"]) / int(r["reference_time"]))
-            ),
+            log_ratio=_difference(rows, _log_ratio),
             reference_steps=fmean(float(row["reference_steps"]) for row in rows),
             missing=0 if wanted is None else wanted - len(rows),
             censored=fmean(int(row["censored"]) for row in rows),

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOTS = ("trainer", "images", "presets", "controls")
 """Modules from which imports are followed: training, its pictures and the named schedules."""
-NO_NUMBERS = ("documents", "terminal", "errors", "renamed", "interrupts")
+NO_NUMBERS = ("documents", "terminal", "errors", "renamed", "interrupts", "garbage")
 """Packages and modules that training imports only for input, output and error messages."""
 _TEXTS = ("help", "rule", "words")
 """Keyword arguments that hold text for users."""

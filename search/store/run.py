@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +16,7 @@ from optuna.trial import FrozenTrial
 
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
+from dipstage.garbage import uncollected
 from search.experiment.objectives import Objective
 from search.store.attributes import StudyAttributes, is_interrupted
 from search.store.paths import brief, curve_path, path_exists, picture_path, run_folder, runs_path
@@ -125,7 +123,8 @@ class RunRecord:
     def records(self) -> list[Trial]:
         """Return all trials except those that a dead driver left without a schedule."""
         known = self._known
-        with _uncollected():
+        # Collection would take a third of the time when many objects are made.
+        with uncollected():
             found = self.study.get_trials(deepcopy=False)
             # Optuna returns the same object each time for a trial that has ended.
             for trial in found:
@@ -186,15 +185,3 @@ class RunRecord:
         from search.store.lease import holder
 
         return holder(self.storage, self.study.study_name)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Pause garbage collection, which would take a third of the time when many objects are made."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

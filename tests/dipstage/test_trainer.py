@@ -617,8 +617,10 @@ def test_a_run_without_a_ground_truth_is_the_same_run_without_its_scores(
 
 
 def test_the_oracle_needs_a_ground_truth() -> None:
-    with pytest.raises(InputError, match="OraclePeak reads the ground truth, and there is none"):
-        without_truth(STAGED, OraclePeak())
+    for oracle in (OraclePeak(), OracleBoth()):
+        words = f"{type(oracle).__name__} reads the ground truth, and there is none"
+        with pytest.raises(InputError, match=words):
+            without_truth(STAGED, oracle)
 
 
 @pytest.mark.parametrize("rule", [VarianceMinimum("emv", 20, 20), VarianceMinimum("emv", 20, 300)])
