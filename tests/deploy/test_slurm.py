@@ -21,7 +21,8 @@ while :; do sleep 0.05; done
 """
 
 
-# Ends at once, but not before Ray has been started on all nodes.
+# Ends at once, but not before Ray has been started on all nodes: a step that bash has forked and not
+# yet executed would lose the script's SIGTERM.
 ONCE_STARTED = """
 until [[ $(grep -c "^srun ready" "$(dirname "$0")/log") == 2 ]]; do sleep 0.05; done
 """
@@ -63,7 +64,7 @@ class SlurmJob:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=60)
         return process.returncode, errors
 
     def log(self) -> list[str]:
@@ -109,7 +110,7 @@ def test_the_first_job_launches_over_all_nodes(tmp_path: Path) -> None:
 
 
 def test_a_run_that_exists_is_resumed(tmp_path: Path) -> None:
-    job = SlurmJob(tmp_path, "exit 0", status_code=0, RUNS_DIR="s3://bucket/prefix")
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=0, RUNS_DIR="s3://bucket/prefix")
     assert job.run("mine", "experiments/report.yaml", "--trials", "9") == (0, "")
     assert not job.calls("dipsearch launch")
     assert job.calls("dipsearch resume") == [
@@ -121,7 +122,7 @@ def test_each_job_has_a_token_of_its_own_that_no_command_line_shows(tmp_path: Pa
     tokens = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        job = SlurmJob(tmp_path / name, "exit 0", status_code=2)
+        job = SlurmJob(tmp_path / name, ONCE_STARTED, status_code=2)
         job.run("mine", "report.yaml")
         mode, token = (job.bin / "token").read_text().split()
         assert mode == "token"
@@ -141,7 +142,7 @@ def test_a_signal_ends_the_driver_then_ray_and_only_the_time_limit_requeues(
     process = job.start("mine", "report.yaml")
     wait_until(lambda: job.calls("dipsearch ready") and len(job.calls("srun ready")) == 2)
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
     assert bool(job.calls("scontrol requeue 7")) is requeued
     ended = [line for line in job.log() if line.endswith("ended")]
@@ -153,7 +154,7 @@ def test_a_search_that_ends_at_the_time_limit_is_not_requeued(tmp_path: Path) ->
     process = job.start("mine", "report.yaml")
     wait_until(lambda: job.calls("dipsearch ready"))
     process.send_signal(signal.SIGUSR1)
-    process.communicate(timeout=300)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert not job.calls("scontrol requeue")
 
