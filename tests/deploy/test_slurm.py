@@ -21,8 +21,8 @@ while :; do sleep 0.05; done
 """
 
 
-# Ends at once, but not before Ray has been started on all nodes: a step that bash has forked and not
-# yet executed would lose the script's SIGTERM.
+# Ends at once, but not before Ray has been started on all nodes: a step that gets SIGTERM before it
+# has become `srun` may lose it.
 ONCE_STARTED = """
 until [[ $(grep -c "^srun ready" "$(dirname "$0")/log") == 2 ]]; do sleep 0.05; done
 """
@@ -160,14 +160,13 @@ def test_a_search_that_ends_at_the_time_limit_is_not_requeued(tmp_path: Path) ->
 
 
 def test_a_driver_that_fails_fails_the_job(tmp_path: Path) -> None:
-    job = SlurmJob(tmp_path, "exit 2", status_code=2)
+    job = SlurmJob(tmp_path, f"{ONCE_STARTED}\nexit 2", status_code=2)
     assert job.run("mine", "report.yaml") == (2, "")
     assert not job.calls("scontrol requeue")
 
 
 def test_a_cluster_that_does_not_start_fails_the_job_and_is_ended(tmp_path: Path) -> None:
     job = SlurmJob(tmp_path, "exit 0", status_code=2, START_SECONDS="0")
-    # A step that gets SIGTERM before it has become `srun` may lose it.
     stand_in(job.bin / "python3", f"{ONCE_STARTED}\nexit 1")
     code, errors = job.run("mine", "report.yaml")
     assert code == 1
