@@ -305,12 +305,13 @@ def verify(
     from search.store.paths import verification_path
     from search.terminal.verification_tables import print_verification
     from search.verification.result import Verification
+    from search.verification.rows import verification_rows
 
     runs_dir = run.folder.parent
     _refuse_while_searching(run)
+    from search.verification.declared import Request
     from search.verification.drive import Hardware
     from search.verification.drive import verify as verify_run
-    from search.verification.plan import Request
 
     request = Request(
         images=images or None,
@@ -342,7 +343,7 @@ def verify(
     assert verification is not None
     print_verification(verification, make_console(going_on=True).print)
     path = run.folder / "verification.csv"
-    write_rows(verification.rows(), path)
+    write_rows(verification_rows(verification), path)
     click.echo(f"written: {path}")
     click.echo(f"next:\n  dipsearch export {run.name}{runs_dir_flag(runs_dir)}")
     make_report(run)

@@ -35,8 +35,8 @@ from search.store.records import Trial
 from search.store.replicate import ReplicateKey, versions_of
 from search.store.run import RunRecord
 from search.verification.confirmation import PLAIN, Confirmation
+from search.verification.declared import Plan
 from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, part
-from search.verification.plan import Plan
 from search.verification.result import Verification
 from search.verification.rules import ClaimRule, Endpoint
 from search.verification.statistics import Difference

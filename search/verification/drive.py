@@ -28,6 +28,7 @@ from search.store.records import Trial
 from search.store.run import RunRecord
 from search.store.study import delete_study
 from search.verification.confirmation import PICTURES, SEEDS, TOP, confirmed_candidates
+from search.verification.declared import Plan, Request, load_plan
 from search.verification.outlook import outlook
 from search.verification.parts import (
     CONFIRMATION,
@@ -38,20 +39,10 @@ from search.verification.parts import (
     part,
     study_name,
 )
-from search.verification.plan import (
-    Plan,
-    Request,
-    begin,
-    comparison,
-    held_out_experiment,
-    load_plan,
-    names_of,
-    refuse_seen,
-    seeds_of,
-    tuning_experiment,
-)
+from search.verification.plan import begin, comparison, held_out_experiment, tuning_experiment
 from search.verification.references import beyond_edges, chosen_references, recipe_words
 from search.verification.schedules import held_out_candidates, plain_candidates
+from search.verification.unseen import names_of, refuse_seen, seeds_of
 
 if TYPE_CHECKING:
     from search.execution.view import View

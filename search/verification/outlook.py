@@ -10,7 +10,7 @@ from search.analysis.status import duration
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.confirmation import TOP, best_schedules
-from search.verification.plan import Declared, Plan
+from search.verification.declared import Declared, Plan
 from search.verification.power import (
     PSNR_SPREAD,
     TIME_SPREAD,

@@ -3,148 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from dipstage.documents.plain_yaml import read_yaml
-from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
-from dipstage.images import SKIMAGE_PICTURES, Picture, expand
-from dipstage.recipe import Recipe
+from dipstage.images import Picture
 from search.analysis.front import front_of, pick, pick_of
 from search.experiment.prepare import load_pictures
-from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.confirmation import confirmed
-from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, has_ended, is_finished, part
+from search.verification.declared import Claim, Declared, Plan, Request, load_plan
+from search.verification.parts import HELD_OUT, TUNING, is_finished
 from search.verification.references import LEARNING_RATES, plain_recipes, trials_wanted
 from search.verification.rules import SIGNIFICANCE, Endpoint
+from search.verification.unseen import (
+    held_out_images,
+    names_of,
+    refuse_seen,
+    seeds_of,
+    used_pictures,
+)
 
 if TYPE_CHECKING:
     from search.experiment.model import Experiment
 
 BASELINE_SHARE = 1.5
 """Minimum budget of plain DIP, as a multiple of the search's."""
-PICTURES, SEEDS = 4, 4
+SEEDS = 4
 SMALLEST_DB, SMALLEST_RATIO = 0.2, 0.85
 """Smallest effects of interest: gain in max PSNR_GT, and ratio of times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a user asks of a verification; None leaves the choice to it, or to the one begun.
-
-    Args:
-        images: Pictures to verify on.
-        seeds: Number of seeds, or the seeds.
-        fast: Schedule that is claimed to be faster: a trial's number, a candidate or a pick.
-        best: Schedule that is claimed to have a higher PSNR_GT.
-        claims: Number of claims that Holm's correction counts, here and in other verifications.
-        alpha: Significance level of this look at the data.
-        baseline_iterations: Budget of all trainings.
-        learning_rates: Learning rates that plain DIP is tuned over.
-        references: Number of recipes that plain DIP is tuned over.
-        smallest_db: Smallest gain of interest.
-        smallest_ratio: Largest time ratio of interest.
-        controls: Whether to train the controls of the claimed schedules.
-        allow_seen: Accept pictures and seeds that the search has seen.
-        restart: Begin anew. The claims of the former verification count in the correction.
-    """
-
-    images: tuple[str, ...] | None = None
-    seeds: int | tuple[int, ...] | None = None
-    fast: str | None = None
-    best: str | None = None
-    claims: int | None = None
-    alpha: float | None = None
-    baseline_iterations: int | None = None
-    learning_rates: tuple[float, ...] | None = None
-    references: int | None = None
-    smallest_db: float | None = None
-    smallest_ratio: float | None = None
-    controls: bool = False
-    allow_seen: bool = False
-    restart: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A schedule of the search, and the endpoint in which it is claimed to be better."""
-
-    trial: int
-    endpoint: Literal["time", "psnr"]
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What is declared before a verification begins; plans of version 0.1 lack it.
-
-    Args:
-        claims: At most one for each endpoint.
-        output: The output that is judged.
-        family: Number of claims that Holm's correction counts.
-        alpha: Significance level.
-        smallest_db: Smallest gain of interest.
-        smallest_ratio: Largest time ratio of interest.
-        references: Recipes that plain DIP is tuned over.
-        controls: Whether the controls of the claimed schedules are trained.
-        front: Trials on the front when the plan was made.
-        earlier: Claims of earlier verifications of this run, which `family` counts.
-        used: SHA-256 of the pictures of earlier verifications.
-    """
-
-    claims: list[Claim]
-    output: Literal["raw", "smoothed"]
-    family: int
-    alpha: float
-    smallest_db: float
-    smallest_ratio: float
-    references: list[Recipe]
-    controls: bool
-    front: list[int]
-    earlier: int = 0
-    used: list[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a verification is: written down before it begins, and what resume continues.
-
-    Args:
-        images: Pictures.
-        seeds: Seeds.
-        trials: Trials of the search that are verified.
-        baseline_iterations: Budget of all held-out trainings.
-        learning_rates: Learning rates that plain DIP is tuned over.
-        seen: What of it the search had seen already, in words; nothing by default.
-        declared: What is claimed; None in plans of version 0.1, which judged every schedule.
-        top: Number of members of the front, in plans of version 0.1.
-        controls: Trial whose controls were trained, in plans of version 0.1.
-    """
-
-    images: list[str]
-    seeds: list[int]
-    trials: list[int]
-    baseline_iterations: int
-    learning_rates: list[float]
-    seen: list[str] | None = None
-    declared: Declared | None = None
-    top: int | None = None
-    controls: int | None = None
-
-
-def load_plan(run: RunRecord) -> Plan | None:
-    """Return the plan of a verification that has begun; None where there is none."""
-    path = verification_path(run.folder)
-    if not path.exists():
-        return None
-    try:
-        return from_plain(Plan, read_yaml(path), {})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def begin(run: RunRecord, request: Request) -> tuple[Plan, dict[str, Picture]]:
@@ -187,7 +75,7 @@ def new_plan(run: RunRecord, request: Request, former: Plan | None = None) -> Pl
         raise InputError(f"--learning-rates must be different numbers in (0, 1], got {list(rates)}")
     claims = _claims(run, request)
     return Plan(
-        images=_held_out_images(run) if request.images is None else names_of(request.images),
+        images=held_out_images(run) if request.images is None else names_of(request.images),
         seeds=seeds_of(experiment, SEEDS if request.seeds is None else request.seeds),
         trials=[claim.trial for claim in claims],
         baseline_iterations=baseline,
@@ -239,7 +127,7 @@ def _declared(
         )
     front = [trial.number for trial in front_of(records)]
     return Declared(claims, output, family, alpha, gain, ratio, recipes, request.controls, front,
-                    earlier, _used(run) if former else None)  # fmt: skip
+                    earlier, used_pictures(run) if former else None)  # fmt: skip
 
 
 def _claims(run: RunRecord, request: Request) -> list[Claim]:
@@ -319,106 +207,6 @@ def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
 def staged_front(run: RunRecord) -> list[Trial]:
     """Return the front without plain DIP, which everything else is compared with."""
     return [trial for trial in front_of(run.records()) if trial.schedule and not trial.is_plain]
-
-
-def names_of(images: Sequence[str]) -> list[str]:
-    """Return pictures with globs replaced and paths made absolute."""
-    return [
-        name if name.startswith("skimage:") else str(Path(name).absolute())
-        for name in expand(list(images))
-    ]
-
-
-def seeds_of(experiment: Experiment, seeds: int | Sequence[int]) -> list[int]:
-    """Return the seeds asked for; a number of seeds gives the first that the search left free."""
-    if not isinstance(seeds, int):
-        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-            raise InputError(f"--seeds must be different and not negative, got {list(seeds)}")
-        return list(seeds)
-    if seeds < 1:
-        raise InputError(f"--seeds must be at least 1, got {seeds}")
-    first = max(experiment.seeds) + 1
-    return list(range(first, first + seeds))
-
-
-def _held_out_images(run: RunRecord) -> list[str]:
-    """Return unused pictures of scikit-image, with as many channels as those of the search."""
-    experiment = run.experiment
-    own = load_pictures(experiment)
-    seen = {*run.attributes.pictures.values(), *_used(run)}
-    channels = {picture.pixels.shape[0] for picture in own.values()}
-    found = []
-    for name in SKIMAGE_PICTURES:
-        try:
-            other = experiment.model_copy(update={"images": [f"skimage:{name}"]})
-            [picture] = load_pictures(other).values()
-        except InputError:
-            continue  # Smaller than the search's size.
-        if picture.digest not in seen and picture.pixels.shape[0] in channels:
-            found.append(f"skimage:{name}")
-    if len(found) < PICTURES:
-        raise InputError(
-            f"scikit-image holds {len(found)} pictures that fit and that the search has not seen: "
-            "name others with --images"
-        )
-    return found[:PICTURES]
-
-
-def refuse_seen(
-    run: RunRecord, seeds: Sequence[int], pictures: dict[str, Picture], allowed: bool
-) -> list[str] | None:
-    """Return what the search or an earlier step has seen, in words; None for nothing.
-
-    Raises:
-        InputError: Something was seen, and that is not allowed.
-    """
-    known = {*run.attributes.pictures.values(), *_used(run)}
-    names = [picture.name for picture in pictures.values() if picture.digest in known]
-    names += _stored_again(run, pictures, known)
-    again = sorted(set(seeds) & set(run.experiment.seeds))
-    words = [f"pictures {', '.join(names)}"] if names else []
-    words += [f"seeds {', '.join(map(str, again))}"] if again else []
-    if words and not allowed:
-        raise InputError(
-            f"the search or an earlier step has seen {'; '.join(words)}: choose others, or say "
-            "--allow-seen, and every output will say so"
-        )
-    return words or None
-
-
-def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str]) -> list[str]:
-    """Return the pictures that are copies of the search's own, such as a JPEG of a PNG.
-
-    Pictures that may be copies get a notice.
-    """
-    from dipstage.likeness import SAME, SIMILAR, likeness
-
-    try:
-        own = load_pictures(run.experiment).values()
-    except InputError:
-        return []  # The search's pictures have moved, and nothing can be compared with them.
-    copies = []
-    for label, picture in pictures.items():
-        if picture.digest in known:
-            continue
-        twin = max(own, key=lambda each: likeness(picture.pixels, each.pixels))
-        value = likeness(picture.pixels, twin.pixels)
-        if value >= SAME:
-            copies.append(f"{picture.name} (a copy of {twin.name})")
-        elif value >= SIMILAR:
-            notice = f"{picture.name} is like {twin.name} of the search: is it another picture?"
-            pictures[label] = replace(picture, notices=(*picture.notices, notice))
-    return copies
-
-
-def _used(run: RunRecord) -> list[str]:
-    """Return SHA-256 of the pictures of the confirmation and of verifications so far."""
-    plan = load_plan(run)
-    found = set((plan.declared.used or []) if plan and plan.declared else [])
-    for name in (CONFIRMATION, HELD_OUT):
-        if (made := part(run, name)) is not None and has_ended(made):
-            found |= set(made.attributes.pictures.values())
-    return sorted(found)
 
 
 def _refuse_other(run: RunRecord, begun: Plan, request: Request) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import Any
 
 from dipstage.stopping import Output
 from search.analysis.common_target import BELOW_DB
@@ -15,9 +13,10 @@ from search.analysis.front import pick_of
 from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
 from search.store.run import RunRecord
+from search.verification.declared import Claim, Plan, load_plan
 from search.verification.outlook import of_interest
 from search.verification.parts import HELD_OUT, TUNING, is_finished, part
-from search.verification.plan import Claim, Plan, load_plan, staged_front
+from search.verification.plan import staged_front
 from search.verification.power import Spread, pictures_needed
 from search.verification.references import chosen_references
 from search.verification.rules import ClaimRule, Rule, SignedRankRule
@@ -375,63 +374,6 @@ class Verification:
             f"trained on {where}{seen}"
         )
 
-    def rows(self) -> list[dict[str, Any]]:
-        """verification.csv: one row for each comparison."""
-        trials = {trial.name: trial for trial in self.held_out.records()}
-        return [self._row(comparison, trials) for comparison in self.comparisons]
-
-    def _row(self, each: Comparison, trials: dict[str, Trial]) -> dict[str, Any]:
-        trial, objective = trials[each.schedule], self.run.objective
-        is_first = self.plain is not None and each.reference == self.plain.name
-        as_searched = is_first and each.output == objective.output
-        search = self.search_gains.get(each.schedule) if as_searched else None
-        whole = self.verdict_of(each.schedule, each.output)
-        cells: dict[str, Any] = {
-            "schedule": each.schedule,
-            "role": self.role(trial),
-            "trial": self.source(trial),
-            "verdict_of_schedule": whole.word.value if whole else None,
-            "reference": each.reference,
-            "output": each.output,
-            "pictures": each.psnr_db.pictures,
-            "replicates": each.psnr_db.n,
-            "missing": each.missing,
-            "verdict": each.verdict.word.value,
-            "verdict_psnr": each.verdict.psnr.value,
-            self.rule.time_column: each.verdict.time.value,
-        }
-        for name, difference, p_holm, better in (
-            ("max_psnr_gt_db", each.psnr_db, each.p_psnr, each.psnr_db.above),
-            (objective.steps_key, each.steps, each.p_time, 1 - each.steps.above),
-        ):
-            cells |= {
-                f"{name}_difference": difference.mean,
-                f"{name}_low": difference.low,
-                f"{name}_high": difference.high,
-                f"{name}_p": difference.signed_rank_p,
-                f"{name}_p_holm": p_holm,
-                f"{name}_probability_better": better,
-            }
-        there = self.arrival(each.schedule, each.output) if is_first else None
-        cells |= {
-            **_ratio_cells(each),
-            "reference_steps": each.reference_steps,
-            "steps_to_reference_max": there.steps if there else None,
-            "replicates_that_reach_it": there.reached if there else None,
-            "censored": trial.censored(each.output),
-            "reference_censored": trials[each.reference].censored(each.output),
-            "search_max_psnr_gt_db_difference": search.psnr_db.mean if search else None,
-            "shrinkage_db": self.shrinkage_db(each.schedule) if search else None,
-        }
-        attained = self.at_budgets(trial, each.output)
-        cells |= {
-            f"psnr_gt_db_by_{budget}": value
-            for budget, value in zip(self.budgets, attained, strict=bool(attained))
-        }
-        cells["iterations"] = self.plan.baseline_iterations
-        cells["seen_by_the_search"] = "; ".join(self.plan.seen or [])
-        return cells
-
 
 def devices(trials: Iterable[Trial]) -> list[str]:
     """Return the devices that trained replicates, each with its number format."""
@@ -441,11 +383,3 @@ def devices(trials: Iterable[Trial]) -> list[str]:
         for each in trial.replicates.values()
     }
     return sorted(found)
-
-
-def _ratio_cells(each: Comparison) -> dict[str, float | None]:
-    """Return the ratio of times, where it was judged."""
-    if each.log_ratio is None:
-        return {}
-    ends = {"": each.log_ratio.mean, "_low": each.log_ratio.low, "_high": each.log_ratio.high}
-    return {f"time_ratio{end}": None if log is None else math.exp(log) for end, log in ends.items()}

@@ -14,7 +14,7 @@ from dipstage.settings import TrainerSettings
 from search.experiment.candidate import Candidate
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.verification.plan import Plan
+from search.verification.declared import Plan
 from search.verification.references import chosen_references, recipe_words
 
 USUAL_RATE = 0.01

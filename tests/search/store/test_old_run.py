@@ -17,6 +17,7 @@ from verified_runs import results
 from dipstage.documents.schedule_file import load_schedule
 from dipstage.renamed import FormerName
 from search import Run
+from search.verification.rows import verification_rows
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "run-0.1.tar.gz"
 
@@ -51,7 +52,7 @@ def test_trials_and_front_are_those_that_were_recorded(old: Run) -> None:
 
 def test_verdicts_are_those_that_were_recorded(old: Run) -> None:
     recorded = rows(old.folder / "verification.csv")
-    today = results(old).rows()
+    today = verification_rows(results(old))
     names = (
         "schedule", "role", "reference", "output", "verdict", "verdict_psnr", "verdict_steps",
         "verdict_of_schedule",

@@ -19,10 +19,11 @@ from search.verification.confirmation import (
     confirmed,
     confirmed_candidates,
 )
+from search.verification.declared import Request
 from search.verification.drive import confirm
 from search.verification.export import choose
 from search.verification.parts import CONFIRMATION
-from search.verification.plan import Request, begin, comparison, new_plan
+from search.verification.plan import begin, comparison, new_plan
 from search.verification.statistics import Difference
 
 IMAGES = tuple(f"skimage:{name}" for name in ("coins", "moon", "grass", "page", "gravel", "brick"))

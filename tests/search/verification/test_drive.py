@@ -19,10 +19,11 @@ from search.execution.view import Quiet
 from search.experiment.prepare import load_candidates
 from search.store.paths import verification_path
 from search.store.records import Trial
+from search.verification.declared import Request
 from search.verification.drive import verify
 from search.verification.export import choose
-from search.verification.plan import Request
 from search.verification.result import Verification
+from search.verification.rows import verification_rows
 from search.verification.verdicts import Comparison, Verdict, Word
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -113,7 +114,7 @@ def test_plain_dip_is_tuned_on_the_search_s_replicates_and_beyond_the_end_of_wha
 
 
 def test_the_csv_holds_every_comparison_and_its_verdict(verified: Run) -> None:
-    rows = results(verified).rows()
+    rows = verification_rows(results(verified))
     references = {row["reference"] for row in rows}
     assert plain_of(results(verified)).name in references
     assert {"trial 2", "log10"} <= references
@@ -217,7 +218,7 @@ def test_seen_pictures_are_taken_on_request_and_named_everywhere(
     words = "pictures skimage:astronaut; seeds 0"
     verification = results(run)
     assert words in verification.method
-    assert {row["seen_by_the_search"] for row in verification.rows()} == {words}
+    assert {row["seen_by_the_search"] for row in verification_rows(verification)} == {words}
     exported = read_schedule_file(run.export("2"))
     if exported.verified is not None:
         assert exported.verified.seen == words.split("; ")
@@ -312,7 +313,7 @@ def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) ->
     verify(run, again, view=Quiet())
     verification = Verification.open(run)
     assert verification is not None
-    assert {row["role"] for row in verification.rows()} == {"found", "plain"}
+    assert {row["role"] for row in verification_rows(verification)} == {"found", "plain"}
     # A run of the user's whose name looks like a part of the verification is left alone.
     assert Run.open("tiny.verification", tmp_path / "runs", url).records() == []
     assert verification.verdict_of_search is Word.NOT_SHOWN
@@ -321,4 +322,4 @@ def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) ->
 
 def test_the_verdict_s_words_are_plain_text(verified: Run) -> None:
     """What the CSV and the file hold is no enum's repr."""
-    assert json.dumps(results(verified).rows()[0]["verdict"]).startswith('"')
+    assert json.dumps(verification_rows(results(verified))[0]["verdict"]).startswith('"')

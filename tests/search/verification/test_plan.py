@@ -15,7 +15,9 @@ from dipstage.errors import InputError
 from dipstage.images import Picture, load_picture
 from dipstage.likeness import SAME, SIMILAR, likeness
 from search import Run
-from search.verification.plan import Claim, Request, new_plan, refuse_seen
+from search.verification.declared import Claim, Request
+from search.verification.plan import new_plan
+from search.verification.unseen import refuse_seen
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".png"])

@@ -25,10 +25,12 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import Resources
 from search.experiment.prepare import load_candidates
 from search.store.paths import verification_path
+from search.verification.declared import Request, load_plan
 from search.verification.drive import HERE, Hardware, _discard, _Driver, verify
 from search.verification.parts import HELD_OUT, TUNING, part
-from search.verification.plan import Request, load_plan, new_plan
+from search.verification.plan import new_plan
 from search.verification.result import Verification
+from search.verification.rows import verification_rows
 from search.verification.schedules import controls_of
 from search.verification.verdicts import Verdict, Word
 
@@ -60,7 +62,9 @@ def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
     assert verification.verdict(5) == Verdict(Word.NOT_WORSE, Word.WORSE)
     assert verification.verdict(0) is None, "baseline is plain DIP"
     assert verification.verdict_of_search is Word.BETTER
-    said = {(row["schedule"], row["verdict_of_schedule"]) for row in verification.rows()}
+    said = {
+        (row["schedule"], row["verdict_of_schedule"]) for row in verification_rows(verification)
+    }
     assert {("trial 2", "better"), ("trial 3", "not shown"), ("trial 5", "not shown")} <= said
     exported = read_schedule_file(Run.of(verification.run).export())
     assert exported.provenance is not None
@@ -151,7 +155,7 @@ def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
     run = searched(tmp_path)
     verification = verified(run, gains(trial_5=(2.0, 10)))
     [row] = [
-        r for r in verification.rows()
+        r for r in verification_rows(verification)
         if (r["schedule"], r["output"], r["role"]) == ("trial 5", "raw", "found")
         and r["shrinkage_db"] is not None
     ]  # fmt: skip

@@ -1,0 +1,120 @@
+"""Pictures and seeds that the search has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipstage.errors import InputError
+from dipstage.images import SKIMAGE_PICTURES, Picture, expand
+from search.experiment.prepare import load_pictures
+from search.store.run import RunRecord
+from search.verification.declared import load_plan
+from search.verification.parts import CONFIRMATION, HELD_OUT, has_ended, part
+
+if TYPE_CHECKING:
+    from search.experiment.model import Experiment
+
+PICTURES = 4
+
+
+def names_of(images: Sequence[str]) -> list[str]:
+    """Return pictures with globs replaced and paths made absolute."""
+    return [
+        name if name.startswith("skimage:") else str(Path(name).absolute())
+        for name in expand(list(images))
+    ]
+
+
+def seeds_of(experiment: Experiment, seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds asked for; a number of seeds gives the first that the search left free."""
+    if not isinstance(seeds, int):
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise InputError(f"--seeds must be different and not negative, got {list(seeds)}")
+        return list(seeds)
+    if seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {seeds}")
+    first = max(experiment.seeds) + 1
+    return list(range(first, first + seeds))
+
+
+def held_out_images(run: RunRecord) -> list[str]:
+    """Return unused pictures of scikit-image, with as many channels as those of the search."""
+    experiment = run.experiment
+    own = load_pictures(experiment)
+    seen = {*run.attributes.pictures.values(), *used_pictures(run)}
+    channels = {picture.pixels.shape[0] for picture in own.values()}
+    found = []
+    for name in SKIMAGE_PICTURES:
+        try:
+            other = experiment.model_copy(update={"images": [f"skimage:{name}"]})
+            [picture] = load_pictures(other).values()
+        except InputError:
+            continue  # Smaller than the search's size.
+        if picture.digest not in seen and picture.pixels.shape[0] in channels:
+            found.append(f"skimage:{name}")
+    if len(found) < PICTURES:
+        raise InputError(
+            f"scikit-image holds {len(found)} pictures that fit and that the search has not seen: "
+            "name others with --images"
+        )
+    return found[:PICTURES]
+
+
+def refuse_seen(
+    run: RunRecord, seeds: Sequence[int], pictures: dict[str, Picture], allowed: bool
+) -> list[str] | None:
+    """Return what the search or an earlier step has seen, in words; None for nothing.
+
+    Raises:
+        InputError: Something was seen, and that is not allowed.
+    """
+    known = {*run.attributes.pictures.values(), *used_pictures(run)}
+    names = [picture.name for picture in pictures.values() if picture.digest in known]
+    names += _stored_again(run, pictures, known)
+    again = sorted(set(seeds) & set(run.experiment.seeds))
+    words = [f"pictures {', '.join(names)}"] if names else []
+    words += [f"seeds {', '.join(map(str, again))}"] if again else []
+    if words and not allowed:
+        raise InputError(
+            f"the search or an earlier step has seen {'; '.join(words)}: choose others, or say "
+            "--allow-seen, and every output will say so"
+        )
+    return words or None
+
+
+def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str]) -> list[str]:
+    """Return the pictures that are copies of the search's own, such as a JPEG of a PNG.
+
+    Pictures that may be copies get a notice.
+    """
+    from dipstage.likeness import SAME, SIMILAR, likeness
+
+    try:
+        own = load_pictures(run.experiment).values()
+    except InputError:
+        return []  # The search's pictures have moved, and nothing can be compared with them.
+    copies = []
+    for label, picture in pictures.items():
+        if picture.digest in known:
+            continue
+        twin = max(own, key=lambda each: likeness(picture.pixels, each.pixels))
+        value = likeness(picture.pixels, twin.pixels)
+        if value >= SAME:
+            copies.append(f"{picture.name} (a copy of {twin.name})")
+        elif value >= SIMILAR:
+            notice = f"{picture.name} is like {twin.name} of the search: is it another picture?"
+            pictures[label] = replace(picture, notices=(*picture.notices, notice))
+    return copies
+
+
+def used_pictures(run: RunRecord) -> list[str]:
+    """Return SHA-256 of the pictures of the confirmation and of verifications so far."""
+    plan = load_plan(run)
+    found = set((plan.declared.used or []) if plan and plan.declared else [])
+    for name in (CONFIRMATION, HELD_OUT):
+        if (made := part(run, name)) is not None and has_ended(made):
+            found |= set(made.attributes.pictures.values())
+    return sorted(found)
