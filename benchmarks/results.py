@@ -27,7 +27,8 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.terminal.palette import BLACK, BLUE, FAINT
 from search.plots.style import Plot, drawing
-from search.presentation.published import RECORD, Published, publish
+from search.presentation.published import RECORD, Published
+from search.presentation.publishing import publish
 from search.presentation.words import interval, p_value, ratio_interval
 from search.store.run import RunRecord
 from search.verification.rules import PSNR_MARGIN_DB, TIME_MARGIN, Endpoint
@@ -169,6 +170,10 @@ def _section(published: Published) -> Iterator[str]:
     yield from table(["", ""], [[label, words] for label, words in record.facts.items()])
     yield "\nCommands that repeat it, with the pictures' names without their folders:\n"
     yield "\n".join(["```sh", *record.commands, "```"])
+    yield (
+        f"\n`python benchmarks/repeat.py {record.run} --pictures FOLDER` trains each claim on "
+        "three of the pictures again, and compares the scores.\n"
+    )
     path = f"../experiments/results/{record.run}"
     yield (
         f"\n[All scores]({path}/replicates.csv.gz), [the comparisons]({path}/pairs.csv.gz), "

@@ -136,7 +136,7 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool) -> None:
     if replicates:
         if csv_file is None:
             raise InputError("--replicates needs a file: name one with --csv FILE")
-        from search.presentation.published import rows_of_replicates
+        from search.presentation.publishing import rows_of_replicates
 
         write_rows(rows_of_replicates(run), csv_file)
     elif csv_file is not None:

@@ -11,7 +11,8 @@ import pytest
 from played_verification import CLAIMS, IMAGES, gains, searched, verified
 
 from dipstage.errors import InputError
-from search.presentation.published import PAIRS, RECORD, REPLICATES, Published, publish
+from search.presentation.published import PAIRS, RECORD, REPLICATES, Published
+from search.presentation.publishing import publish
 from search.verification.result import Verification
 from search.verification.verdicts import Word
 
@@ -36,6 +37,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_verdicts_follow_from_the_published_numbers(made: tuple[Verification, Path]) -> None:
     verification, folder = made
     published = Published.open(folder)
+    trained = {trial.name: trial.schedule for trial in verification.held_out.records()}
+    assert {each.name: each.schedule for each in published.record.schedules} == trained
     assert published.claims == {"trial 2": "time", "trial 3": "time", "trial 5": "psnr"}
     for name in published.claims:
         assert published.verdict(name) == verification.verdict_of(name)
