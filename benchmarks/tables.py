@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 HERE = Path(__file__).parent
-PAGES = [HERE.parent / "docs/performance.md", HERE.parent / "docs/verification.md"]
+PAGES = [HERE.parent / f"docs/{name}.md" for name in ("performance", "verification", "restore")]
 Content: TypeAlias = dict[str, Any]
 GOALS = {"64/32/4": 2.0, "128/64/5": 2.0, "256/128/5": 2.5}
 GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
@@ -266,6 +266,24 @@ def stopping(content: Content) -> list[str]:
     )
 
 
+def variance(content: Content) -> list[str]:
+    """What stopping at the minimum of the variance costs."""
+    rows = []
+    for row in content["rows"]:
+        lost, ended = [], row["smoothed"]["median_iterations"]
+        for output in ("raw", "smoothed"):
+            found = row[output]
+            numbers = (found[f"{name}_db"] for name in ("median", "p95", "most"))
+            lost.append(" / ".join(f"{number:.2f}" for number in numbers))
+        rows.append(
+            [row["schedule"], str(row["trainings"]), *lost, f"{ended:.2f}", str(row["not_found"]),
+             f"{row['psnr_db']:.2f}", f"{row['iterations']:.0f}"]
+        )  # fmt: skip
+    columns = ["schedule", "trainings", "lost, raw (dB)", "lost, smoothed (dB)",
+               "end / steps to max", "no minimum", "PSNR_GT (dB)", "iterations"]  # fmt: skip
+    return table(columns, rows)
+
+
 def verdicts(content: Content, output: str) -> list[str]:
     """How often a claim is called better, for planted truths."""
     rows = content[output]["rows"]
@@ -310,6 +328,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
     "stopping": ("stopping", stopping),
+    "variance": ("variance", variance),
     "verdicts-smoothed": ("verdict", lambda content: verdicts(content, "smoothed")),
     "verdicts-raw": ("verdict", lambda content: verdicts(content, "raw")),
     "report": ("report", report),
