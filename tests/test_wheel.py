@@ -57,6 +57,9 @@ def test_a_wheel_in_an_empty_environment_runs_a_packaged_experiment(tmp_path: Pa
         for folder in (shipped, ours)
     )
     assert names == {name for name in own if not name.startswith("results/")}
+    # Neither the commands nor their workers import from the user's folder.
+    for package in ("dipstage", "search"):
+        (empty / f"{package}.py").write_text("raise RuntimeError('the wrong module')\n")
     settings = [word for setting in SMALL for word in ("--set", setting)]
     _run(str(python.with_name("dipsearch")), "launch", "quickstart", *settings, folder=empty)
     records = Run.open("small", empty / "runs").records()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import site
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 # Before Ray, whose environment it sets.
-from search.execution.ray_internals import on_loopback  # isort: skip
+from search.execution.ray_internals import in_own_groups, job_config, on_loopback  # isort: skip
 
 import ray
 
@@ -40,13 +41,18 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     if address is not None:
         _check_listening(address)
     try:
-        with _without_secrets(), on_loopback() if address is None else nullcontext():
+        with ExitStack() as stack:
+            stack.enter_context(_without_secrets())
+            if address is None:
+                stack.enter_context(on_loopback())
+                stack.enter_context(in_own_groups())
             ray.init(
                 address=address or "local",
                 num_cpus=cpus,
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
+                job_config=job_config([] if address else _code_here()),
                 runtime_env=_code_to_ship() if address else None,
             )
     except SystemExit:  # Raised by the SIGTERM handler that Ray installs while it starts.
@@ -72,10 +78,24 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+_HERE = Path(__file__).parents[2]
+"""The folder that holds both packages."""
+
+
+def _code_here() -> list[str]:
+    """Return what workers on this machine must import from to run this code.
+
+    That is nothing if it is installed: ahead of the standard library, the folder of all installed
+    packages could hide parts of it.
+    """
+    folders = (*site.getsitepackages(), site.getusersitepackages())
+    installed = {Path(folder).resolve() for folder in folders}
+    return [] if _HERE.resolve() in installed else [str(_HERE)]
+
+
 def _code_to_ship() -> dict[str, Any]:
     """Return Ray's runtime environment that ships this code to workers on other machines."""
-    here = Path(__file__).parents[2]
-    return {"py_modules": [str(here / package) for package in ("dipstage", "search")]}
+    return {"py_modules": [str(_HERE / package) for package in ("dipstage", "search")]}
 
 
 _SECRETS = (

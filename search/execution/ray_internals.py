@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,43 @@ def on_loopback() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
         del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+
+
+@contextmanager
+def in_own_groups() -> Iterator[None]:
+    """Give each process of a Ray that starts in the block a process group of its own.
+
+    A signal to the driver's group, as a batch system sends it, would otherwise end Ray before the
+    driver can end the search.
+    """
+    from ray._private import services
+
+    class Popen(services.ConsolePopen):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{"process_group": 0, **options})
+
+    before, services.ConsolePopen = services.ConsolePopen, Popen
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before
+
+
+def job_config(folders: list[str]) -> Any:
+    """Return the configuration of a job whose workers import from `folders` first.
+
+    Ray would add the current folder and that of the script, where a user's `search.py` would hide
+    the package of that name.
+    """
+    from ray.job_config import JobConfig
+
+    class Folders(list[str]):
+        def extend(self, added: Iterable[str]) -> None:
+            """Keep out what Ray adds."""
+
+    config = JobConfig()
+    config._py_driver_sys_path = Folders(folders)
+    return config
 
 
 def end_workers(tune_controller: Any) -> None:

@@ -1,9 +1,11 @@
 """kill -9 of the driver at chosen moments, then resume: the counts are exact."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -92,16 +94,28 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(
     assert len(set(schedules)) == TRIALS
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def to_group(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to the driver and all that share its process group, as a batch system sends it."""
+    os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(lambda process: process.send_signal(signal.SIGINT), id="SIGINT"),
+        pytest.param(lambda process: process.send_signal(signal.SIGTERM), id="SIGTERM"),
+        pytest.param(to_group, id="SIGTERM to the group"),
+    ],
+)
 def test_a_signal_ends_a_search_with_130_and_the_line_that_resumes_it(
-    tmp_path: Path, number: int
+    tmp_path: Path, send: Callable[[subprocess.Popen[str]], None]
 ) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(experiment(seeds=[0]).yaml())
     process = subprocess.Popen(
         [sys.executable, "-m", "search.cli", "launch", str(path), "--runs-dir", str(tmp_path / "r"),
          "--set", "trainer.iterations=3000"],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 300
     run = None
@@ -111,7 +125,7 @@ def test_a_signal_ends_a_search_with_130_and_the_line_that_resumes_it(
         if progress(run)[0]:
             break
         time.sleep(0.05)
-    process.send_signal(number)
+    send(process)
     _, errors = process.communicate(timeout=60)
     resume = f"dipsearch resume tiny --runs-dir {tmp_path / 'r'}"
     assert (process.returncode, errors) == (130, f"interrupted; continue with: {resume}\n")

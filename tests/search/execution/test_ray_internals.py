@@ -10,7 +10,7 @@ import search.execution.ray_internals  # noqa: F401  # isort: skip - before Ray:
 import pytest
 import ray
 from internals import lost_imports, private_attributes
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray.air._internal.mlflow import _MLflowLoggerUtil
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.job_submission import JobSubmissionClient
@@ -33,6 +33,7 @@ def test_ray_still_has_the_private_attributes() -> None:
         "_actor_manager": "self._actor_manager" in text(TuneController),
         "_do_request": hasattr(JobSubmissionClient, "_do_request"),
         "_get_client": hasattr(_MLflowLoggerUtil, "_get_client"),
+        "_py_driver_sys_path": "_py_driver_sys_path.extend(" in text(ray._private.worker),
         "_trial_runs": "self._trial_runs" in text(MLflowLoggerCallback),
     }
     assert private_attributes(ADAPTER) == set(there), "this test names what the adapter uses"
@@ -41,6 +42,10 @@ def test_ray_still_has_the_private_attributes() -> None:
             f"Ray {ray.__version__} moved {name}, which search/execution/ray_internals.py uses: "
             "change it there"
         )
+    assert "ConsolePopen(" in text(services.start_ray_process), (
+        f"Ray {ray.__version__} starts its processes in another way: search/execution/"
+        "ray_internals.py puts them into process groups of their own"
+    )
     for name in ("ENABLE_RAY_CLUSTER", "ENABLE_RAY_CLUSTERS_ENV_VAR"):
         assert hasattr(ray_constants, name), (
             f"Ray {ray.__version__} moved {name}, without which its servers listen on all "
