@@ -216,7 +216,7 @@ class Run(RunRecord):
 def launch(
     experiment: Experiment,
     *,
-    runs_dir: Path | str = "runs",
+    runs_dir: Path | str | None = None,
     storage: str | None = None,
     address: str | None = None,
     view: View | None = None,
@@ -225,7 +225,8 @@ def launch(
 
     Args:
         experiment: the experiment, from `load_experiment`.
-        runs_dir: the folder that holds all runs, or an address on object storage.
+        runs_dir: the folder that holds all runs, or an address on object storage; by default the
+            one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.
         address: the address of a running Ray cluster; a local one is started by default.
         view: receives and shows the progress; nothing is shown by default.
@@ -249,7 +250,7 @@ def resume(
     name: str,
     *,
     trials: int | None = None,
-    runs_dir: Path | str = "runs",
+    runs_dir: Path | str | None = None,
     storage: str | None = None,
     address: str | None = None,
     view: View | None = None,
@@ -259,9 +260,10 @@ def resume(
     """Continue a run that was interrupted or should get more trials, and wait until it ends.
 
     Args:
-        name: the run's name.
+        name: the run's name, or a path to its folder.
         trials: the total number of sampled trials; by default the number last asked for.
-        runs_dir: the folder that holds all runs, or an address on object storage.
+        runs_dir: the folder that holds all runs, or an address on object storage; by default the
+            one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.
         address: the address of a running Ray cluster; a local one is started by default.
         view: receives and shows the progress; nothing is shown by default.

@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from dipstage.terminal.console import Commands
-from search.commands import analysing, cluster, drawing, reporting, searching, watching
+from search.commands import (
+    analysing,
+    cluster,
+    drawing,
+    keeping,
+    reporting,
+    searching,
+    starting,
+    watching,
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,25 +23,45 @@ def main() -> None:
     """Search for better training schedules of staged Deep Image Prior."""
 
 
-for command in (
-    searching.launch,
-    searching.resume,
-    searching.confirm,
-    searching.verify,
-    cluster.submit,
-    cluster.logs,
-    cluster.stop,
-    cluster.fetch,
-    analysing.status,
-    watching.dashboard,
-    analysing.trials,
-    analysing.pareto,
-    analysing.compare,
-    drawing.plot,
-    analysing.export,
-    reporting.report,
-):
-    main.add_command(command)
+main.add_section(
+    "Search",
+    {
+        starting.init: "dipsearch init quickstart --output mine.yaml",
+        searching.launch: "dipsearch launch mine.yaml --name first --set search.trials=20",
+        searching.resume: "dipsearch resume first --trials 40",
+        searching.confirm: "dipsearch confirm first --images 'photos/*.png'",
+        searching.verify: "dipsearch verify first --images 'others/*.png' --seeds 2",
+    },
+)
+main.add_section(
+    "Look at runs",
+    {
+        keeping.list_runs: "dipsearch list",
+        analysing.status: "dipsearch status first --watch",
+        analysing.trials: "dipsearch trials first --csv trials.csv",
+        analysing.pareto: "dipsearch pareto first --plot front.svg",
+        analysing.compare: "dipsearch compare first second",
+        drawing.plot: "dipsearch plot first curves --output curves.pdf --style paper",
+        reporting.report: "dipsearch report first --output first.html",
+        watching.dashboard: "dipsearch dashboard first",
+    },
+)
+main.add_section(
+    "Use what was found, and tidy up",
+    {
+        analysing.export: "dipsearch export first --pick fast --output fast.yaml",
+        keeping.remove: "dipsearch remove first second",
+    },
+)
+main.add_section(
+    "Search on a remote cluster",
+    {
+        cluster.submit: "dipsearch submit mine.yaml --address http://HEAD:8265",
+        cluster.logs: "dipsearch logs mine-3f2a91c0 --follow --address http://HEAD:8265",
+        cluster.stop: "dipsearch stop mine-3f2a91c0 --address http://HEAD:8265",
+        cluster.fetch: "dipsearch fetch mine-3f2a91c0 --address http://HEAD:8265",
+    },
+)
 
 
 if __name__ == "__main__":

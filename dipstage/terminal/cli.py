@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.console import Commands, make_console, table
+from dipstage.terminal.console import Commands, echo_json, json_option, make_console, table
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.restoring import restore
 
@@ -46,16 +45,13 @@ def main() -> None:
     """Staged Deep Image Prior: restore one picture through a schedule of noised targets."""
 
 
-main.add_command(restore)
-
-
 def _expanded(
     context: click.Context, parameter: click.Parameter, value: Path | None
 ) -> Path | None:
     return value and value.expanduser()
 
 
-@main.command()
+@click.command()
 @click.argument("image")
 @click.option(
     "--schedule",
@@ -144,6 +140,7 @@ def _expanded(
     help="Folder for curves.csv, pictures and plot "
     "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
 )
+@json_option
 def run(
     image: str,
     schedule_name: str,
@@ -161,6 +158,7 @@ def run(
     device: str,
     snapshots: int | None,
     output: Path | None,
+    as_json: bool,
 ) -> None:
     """Train one network on a noised copy of IMAGE and score it against IMAGE.
 
@@ -203,7 +201,7 @@ def run(
             f"scales {settings.scales}, learning rate {settings.learning_rate:g}, sigma {sigma:g}",
             markup=False,
         )
-    outcome = _train(
+    outcome, folder = _train(
         console,
         image,
         size,
@@ -219,6 +217,8 @@ def run(
         schedule_name,
         found,
     )
+    if as_json:
+        echo_json(_facts(outcome, folder))
     if outcome.stop == "interrupted":
         raise KeyboardInterrupt
     if outcome.stop == "diverged":
@@ -245,7 +245,7 @@ def _train(
     output: Path | None,
     schedule_name: str,
     found: Published | None,
-) -> Outcome:
+) -> tuple[Outcome, Path]:
     from dipstage.images import load_picture, png
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
@@ -326,7 +326,22 @@ def _train(
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
-    return outcome
+    return outcome, folder
+
+
+def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Return what --json prints of a training."""
+    from dipstage.documents.records import to_plain
+    from dipstage.stopping import OUTPUTS
+
+    names = (
+        "stop", "iterations", "resets", "wall_s", "iterations_per_s", "device", "arithmetic"
+    )  # fmt: skip
+    scores: dict[str, Any] = {
+        output: to_plain(outcome.scores(output), {}) if outcome.iterations else None
+        for output in OUTPUTS
+    }
+    return {**{name: getattr(outcome, name) for name in names}, **scores, "folder": str(folder)}
 
 
 def _published(name: str, image: str, size: int | None, sigma: float | None) -> Published | None:
@@ -415,7 +430,7 @@ def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
                 raise InputError(f"{given} would be overwritten: choose another --output")
 
 
-@main.command()
+@click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @click.option("--size", type=int, help="As in dipstage run [default: keep].")
 @click.option(
@@ -423,7 +438,7 @@ def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
     type=click.IntRange(1, 8),
     help="Scales of the network, which decide the crop [default: 5].",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json: bool) -> None:
     """Show what each IMAGE is taken for: size, colours, range, profile, crop and notices.
 
@@ -444,7 +459,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
         except InputError as error:
             refused.append(str(error))
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(facts)
     for each in [] if as_json else facts:
         rows = [
             ["file", "{format}, {width} × {height}, page {page} of {pages}"],
@@ -464,7 +479,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
         raise SystemExit(2)
 
 
-@main.command()
+@click.command()
 @click.argument("name", required=False, metavar="[PRESET|fast|best|FILE]")
 @click.option(
     "--iterations", type=int, help="Iterations to train [default: the schedule file's, else 2000]."
@@ -477,7 +492,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
     type=click.FloatRange(min=0),
     help="Noise of the observation, to which a schedule file is rescaled [default: the file's].",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def schedules(
     name: str | None, iterations: int | None, size: int | None, sigma: float | None, as_json: bool
 ) -> None:
@@ -506,7 +521,7 @@ def schedules(
             }
             for each, schedule in loaded.items()
         ]
-        click.echo(json.dumps(content[0] if name else content, indent=2))
+        echo_json(content[0] if name else content)
     elif name:
         from dipstage.terminal.display import staircase_table
 
@@ -519,6 +534,22 @@ def schedules(
         ]
         console.print(table(["preset", "stages", "ramp (iterations)", "iterations"], rows))
         console.print("Show one: dipstage schedules log10 --iterations 600", markup=False)
+
+
+main.add_section(
+    "Train",
+    {
+        run: "dipstage run skimage:chelsea --schedule fast --size 64",
+        restore: "dipstage restore photo.jpg --size 256 --width 32 --scales 4",
+    },
+)
+main.add_section(
+    "Look at pictures and schedules",
+    {
+        check: "dipstage check 'photos/*.tif'",
+        schedules: "dipstage schedules log10 --iterations 600",
+    },
+)
 
 
 if __name__ == "__main__":

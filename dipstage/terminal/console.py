@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import io
+import json
+import math
 import os
 import sys
 import warnings
-from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -25,8 +27,34 @@ if TYPE_CHECKING:
 class Commands(click.Group):
     """Commands that end errors with one line on stderr and an exit code.
 
-    The code is 2 for InputError, 1 for WorkError and 130 for Ctrl-C.
+    The code is 2 for InputError, 1 for WorkError and 130 for Ctrl-C. `--help` lists the commands
+    by section.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """See `click.Group`."""
+        super().__init__(*arguments, **options)
+        self.sections: dict[str, list[str]] = {}
+
+    def add_section(self, title: str, examples: Mapping[click.Command, str]) -> None:
+        """Add the commands of a section, each with an example of its use for its help."""
+        for command, example in examples.items():
+            command.epilog = f"\b\nExample:\n  {example}"
+            self.add_command(command)
+        self.sections[title] = [str(command.name) for command in examples]
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section, all in columns of the same width."""
+        widest = max(len(name) for name in self.commands)
+        room = formatter.width - widest - 6
+        for title, names in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(widest), self.commands[name].get_short_help_str(room))
+                        for name in names
+                    ]
+                )
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run as a program: no encoding and no closed pipe ends it with a traceback."""
@@ -110,6 +138,42 @@ def make_console(*, going_on: bool = False) -> Console:
 
     console = PipedConsole(highlight=False)
     return console if console.is_terminal else PipedConsole(highlight=False, width=200)
+
+
+def _json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Send everything else that the command prints to standard error."""
+    if value:
+        context.meta[_STDOUT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return value
+
+
+_STDOUT = "dipstage.stdout"
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_json,
+    help="Print JSON, and everything else on standard error.",
+)
+"""For every command that prints a table, which then calls `echo_json`. docs/json.md lists keys."""
+
+
+def echo_json(content: Any) -> None:
+    """Print the result of a command with --json; numbers such as NaN become null."""
+    text = json.dumps(_finite(content), indent=2, allow_nan=False)
+    click.echo(text, file=click.get_current_context().meta[_STDOUT])
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(each) for each in content]
+    if hasattr(content, "item"):  # A number of NumPy.
+        content = content.item()
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def table(

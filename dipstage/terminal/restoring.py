@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.console import make_console, table
+from dipstage.terminal.console import echo_json, json_option, make_console, table
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
+    from rich.table import Table
     from torch import Tensor
 
     from dipstage.photographs import Photograph
@@ -132,6 +134,7 @@ _FILE = click.Path(path_type=Path)
     metavar="FILE",
     help="The clean photograph, if there is one: PSNR is printed, and nothing else changes.",
 )
+@json_option
 def restore(
     photo: str,
     task: Task,
@@ -154,6 +157,7 @@ def restore(
     yes: bool,
     compare: bool,
     truth: str | None,
+    as_json: bool,
 ) -> None:
     """Restore PHOTO, of which there is no clean original.
 
@@ -207,9 +211,23 @@ def restore(
         for name, path in files.compared.items():
             if name in methods:
                 files.write(path, small.with_sides(methods[name][0]))
+    aim = clean and (clean.resized(size * (factor or 1)) if size is not None else clean)
+    compared = _compared(plan, methods, aim)
     if compare or clean:
-        aim = clean and (clean.resized(size * (factor or 1)) if size is not None else clean)
-        console.print(_comparison(plan, methods, aim))
+        console.print(_comparison(compared))
+    if as_json:
+        echo_json(
+            {
+                "output": str(files.output),
+                "sigma_255": plan.sigma_255,
+                "schedule": plan.schedule_name,
+                "stop": restored.stop,
+                "iterations": restored.iterations,
+                "wall_s": wall_s,
+                "device": restored.outcomes[0].device,
+                "methods": compared,
+            }
+        )
     if restored.stop == "interrupted":
         raise KeyboardInterrupt
 
@@ -408,21 +426,33 @@ def _classical(photo: Photograph, sigma_255: float) -> dict[str, tuple[NDArray[n
     return results
 
 
-def _comparison(
+def _compared(
     plan: Plan,
     methods: dict[str, tuple[NDArray[np.float32], float]],
     truth: Photograph | None,
-) -> Any:
-    """Return the table of times, and of PSNR if there is a ground truth."""
+) -> list[dict[str, Any]]:
+    """Return the time of each method, and its PSNR if there is a ground truth."""
     import numpy as np
 
-    rows: list[list[str]] = []
+    rows: list[dict[str, Any]] = []
     unrestored = plan.cropped([plan.problem.picture[0].numpy()])
     for name, (picture, seconds) in {"photograph": (unrestored, None), **methods}.items():
-        row = [name, "" if seconds is None else f"{seconds:.2f}"]
+        rows.append({"name": name, "wall_s": seconds})
         if truth is not None:
             mse = float(np.mean((picture.astype(np.float64) - truth.pixels) ** 2))
-            row.append(f"{-10 * np.log10(mse):.2f}" if mse else "∞")
-        rows.append(row)
-    columns = ["", "time (s)"] + (["PSNR (dB)"] if truth is not None else [])
+            rows[-1]["psnr_db"] = -10 * math.log10(mse) if mse else math.inf
+    return rows
+
+
+def _comparison(compared: list[dict[str, Any]]) -> Table:
+    """Return the table of times, and of PSNR if there is a ground truth."""
+    rows = [
+        [
+            each["name"],
+            "" if each["wall_s"] is None else f"{each['wall_s']:.2f}",
+            *([f"{each['psnr_db']:.2f}".replace("inf", "∞")] if "psnr_db" in each else []),
+        ]
+        for each in compared
+    ]
+    columns = ["", "time (s)"] + (["PSNR (dB)"] if "psnr_db" in compared[0] else [])
     return table(columns, rows)

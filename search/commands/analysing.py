@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import make_console
+from dipstage.terminal.console import echo_json, json_option, make_console
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option(
     "--address",
     metavar="URL",
@@ -65,6 +64,7 @@ def status(
     from search.store.run import RunRecord
 
     run = RunRecord.open(name, runs_dir, storage)
+    name, runs_dir = run.name, run.folder.parent
     if watching:
         from search.terminal.watch import watch
 
@@ -80,7 +80,7 @@ def status(
             "accepted_changes": [asdict(each) for each in run.attributes.accepted],
             "verification": verification,
         }
-        click.echo(json.dumps(content, indent=2))
+        echo_json(content)
         return
     click.echo(f"{name}: {sentence(now)}")
     if now.trials_per_hour:
@@ -124,29 +124,36 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 @click.option(
     "--replicates",
     is_flag=True,
-    help="With --csv, write a row for each replicate, those of a confirmation and a verification "
-    "included.",
+    help="With --csv or --json, a row for each replicate, those of a confirmation and a "
+    "verification included.",
 )
+@json_option
 @with_run
-def trials(run: RunRecord, csv_file: Path | None, replicates: bool) -> None:
+def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: bool) -> None:
     """List every trial as a row."""
-    from search.analysis.trial_rows import row
-    from search.terminal.tables import trials_table
+    if not (as_json or csv_file is not None):
+        if replicates:
+            raise InputError("--replicates needs a file: name one with --csv FILE, or give --json")
+        from search.terminal.tables import trials_table
 
+        make_console().print(trials_table(run))
+        return
     if replicates:
-        if csv_file is None:
-            raise InputError("--replicates needs a file: name one with --csv FILE")
         from search.presentation.publishing import rows_of_replicates
 
-        write_rows(rows_of_replicates(run), csv_file)
-    elif csv_file is not None:
-        write_rows([row(trial, run.objective) for trial in run.records()], csv_file)
+        rows = rows_of_replicates(run)
     else:
-        make_console().print(trials_table(run))
+        from search.analysis.trial_rows import row
+
+        rows = [row(trial, run.objective) for trial in run.records()]
+    if csv_file is not None:
+        write_rows(rows, csv_file)
+    if as_json:
+        echo_json(rows)
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @file_option("--csv", "Write the front and the candidates to FILE.")
 @file_option("--plot", "Draw the front to FILE: .png, .svg or .pdf.")
 @click.option(
@@ -187,7 +194,7 @@ def _deliver(
 ) -> None:  # fmt: skip
     """Write the files that were asked for; without any, print rows as JSON or show tables."""
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
     elif csv_file is None and plot_file is None:
         show()
     if csv_file is not None:
@@ -232,10 +239,12 @@ def _best_for_budget(
 @click.argument("names", nargs=-1, metavar="RUN RUN…")
 @file_option("--csv", "Write hypervolume over trials and hours to FILE.")
 @file_option("--plot", "Draw hypervolume over trials and hours to FILE: .png, .svg or .pdf.")
+@json_option
 @storage_option
 @runs_dir_option
 def compare(
     names: tuple[str, ...],
+    as_json: bool,
     csv_file: Path | None,
     plot_file: Path | None,
     storage: str | None,
@@ -255,7 +264,7 @@ def compare(
     check_comparable(runs)
     check_suffix(plot_file, "--plot")
     _deliver(
-        comparison_rows(runs), False, csv_file, plot_file,
+        comparison_rows(runs), as_json, csv_file, plot_file,
         lambda: print_comparison(runs, make_console().print), lambda: plot_comparison(runs),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dipstage.terminal.console import echo_json
 from search.commands.shared import (
     accept_changes_option,
     experiment_options,
@@ -174,7 +175,7 @@ def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
     """
     if address is not None:
         return address
-    if not re.search(r"-[0-9a-f]{8}$", name) or run_folder(name, runs_dir).exists():
+    if not re.fullmatch(r"[\w.-]+-[0-9a-f]{8}", name) or run_folder(name, runs_dir).exists():
         return None
     return os.environ.get(ADDRESS) or None
 
@@ -200,7 +201,7 @@ def show_job(job: str, address: str, *, as_json: bool) -> None:
             "progress": progress,
             "reason": _reason(state, log) if failed else None,
         }
-        click.echo(json.dumps(content, indent=2))
+        echo_json(content)
     else:
         click.echo(f"{job}: {state.state}")
         if progress is not None:

@@ -12,7 +12,7 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.interrupts import terminable
-from dipstage.terminal.console import make_console
+from dipstage.terminal.console import echo_json, json_option, make_console
 from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
@@ -41,6 +41,7 @@ N = TypeVar("N", int, float)
 @click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
 @address_option
+@json_option
 @storage_option
 @runs_dir_option
 def launch(
@@ -51,6 +52,7 @@ def launch(
     seed: int | None,
     overrides: tuple[str, ...],
     address: str | None,
+    as_json: bool,
     storage: str | None,
     runs_dir: Path,
 ) -> None:
@@ -76,7 +78,7 @@ def launch(
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
-    _run_search(start, loaded.name, runs_dir)
+    _run_search(start, loaded.name, runs_dir, as_json)
 
 
 @click.command()
@@ -89,6 +91,7 @@ def launch(
 )
 @accept_changes_option
 @address_option
+@json_option
 @run_options
 def resume(
     name: str,
@@ -96,12 +99,15 @@ def resume(
     experiment: Path | None,
     accept_changes: bool,
     address: str | None,
+    as_json: bool,
     storage: str | None,
     runs_dir: Path,
 ) -> None:
     """Continue RUN after an interruption, or with more trials than first asked for."""
     from search.experiment.reading import load_experiment
+    from search.store.paths import find_run
 
+    folder = find_run(name, runs_dir)
     given = None if experiment is None else load_experiment(experiment)
 
     def start(view: View) -> RunRecord:
@@ -109,20 +115,22 @@ def resume(
         from search.store.run import RunRecord
 
         return drive(
-            RunRecord.open(name, runs_dir, storage), trials=trials, address=address, view=view,
+            RunRecord.at(folder, folder.name, storage), trials=trials, address=address, view=view,
             given=given, accept_changes=accept_changes,
         )  # fmt: skip
 
-    _run_search(start, name, runs_dir)
+    _run_search(start, folder.name, folder.parent, as_json)
 
 
-def _run_search(start: Callable[[View], RunRecord], name: str, runs_dir: Path) -> None:
+def _run_search(
+    start: Callable[[View], RunRecord], name: str, runs_dir: Path, as_json: bool
+) -> None:
     """Run a search under a view, then show its results and suggest the next commands."""
     try:
         run = _run_with_view(start)
     except KeyboardInterrupt:
         _exit_interrupted("resume", name, runs_dir)
-    _show_results(run, runs_dir)
+    _show_results(run, runs_dir, as_json)
 
 
 def _run_with_view(start: Callable[[View], T]) -> T:
@@ -147,7 +155,7 @@ def _exit_interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
     raise SystemExit(130)
 
 
-def _show_results(run: RunRecord, runs_dir: Path) -> None:
+def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None:
     from dipstage.terminal.plots import save_figure
     from search.plots import plot_front
     from search.terminal.tables import print_findings
@@ -164,8 +172,12 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
         make_report(run)
         click.echo("dipsearch: no trial is complete", err=True)
         raise SystemExit(1)
-    print_findings(run, console.print)
-    write_rows(front_and_candidates(run), run.folder / "pareto.csv")
+    rows = front_and_candidates(run)
+    if as_json:
+        echo_json(rows)
+    else:
+        print_findings(run, console.print)
+    write_rows(rows, run.folder / "pareto.csv")
     # The figure comes last: if it fails, the schedule is written already.
     best = export_choice(run, choose(run, "knee"))
     save_figure(plot_front(run), run.folder / "front.png")
@@ -276,6 +288,7 @@ def _show_results(run: RunRecord, runs_dir: Path) -> None:
 @resources_option
 @accept_changes_option
 @address_option
+@json_option
 @with_run
 def verify(
     run: RunRecord,
@@ -296,6 +309,7 @@ def verify(
     resources: tuple[str, ...],
     accept_changes: bool,
     address: str | None,
+    as_json: bool,
 ) -> None:
     """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
 
@@ -341,9 +355,13 @@ def verify(
         _exit_interrupted("verify", run.name, runs_dir)
     verification = Verification.open(run)
     assert verification is not None
-    print_verification(verification, make_console(going_on=True).print)
+    rows = verification_rows(verification)
+    if as_json:
+        echo_json({"verdict": verification.verdict_of_search.value, "comparisons": rows})
+    else:
+        print_verification(verification, make_console(going_on=True).print)
     path = run.folder / "verification.csv"
-    write_rows(verification_rows(verification), path)
+    write_rows(rows, path)
     click.echo(f"written: {path}")
     click.echo(f"next:\n  dipsearch export {run.name}{runs_dir_flag(runs_dir)}")
     make_report(run)
@@ -368,6 +386,7 @@ def verify(
 @resources_option
 @accept_changes_option
 @address_option
+@json_option
 @with_run
 def confirm(
     run: RunRecord,
@@ -377,6 +396,7 @@ def confirm(
     resources: tuple[str, ...],
     accept_changes: bool,
     address: str | None,
+    as_json: bool,
 ) -> None:
     """Choose what to verify: train the best schedules of RUN again on other pictures.
 
@@ -387,6 +407,7 @@ def confirm(
     from search.verification.confirmation import Confirmation
     from search.verification.drive import Hardware
     from search.verification.drive import confirm as confirm_run
+    from search.verification.rows import confirmation_rows
 
     _refuse_while_searching(run)
     runs_dir = run.folder.parent
@@ -399,9 +420,13 @@ def confirm(
         _exit_interrupted("confirm", run.name, runs_dir)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
-    print_confirmation(confirmation, make_console().print)
-    here = runs_dir_flag(runs_dir)
     picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}
+    if as_json:
+        chosen = {which: found and found.schedule for which, found in picked.items()}
+        echo_json({**chosen, "comparisons": confirmation_rows(confirmation)})
+    else:
+        print_confirmation(confirmation, make_console().print)
+    here = runs_dir_flag(runs_dir)
     following = [f"dipsearch verify {run.name}{here}"] + [
         f"dipsearch export {run.name}{here} --pick {which} --output {which}.yaml"
         for which, found in picked.items()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _runs_dir(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+def _runs_dir(context: click.Context, parameter: click.Parameter, value: str | None) -> Path:
     from search.store.paths import runs_path
 
     return runs_path(value)
@@ -39,10 +39,9 @@ def _storage(context: click.Context, parameter: click.Parameter, value: str | No
 runs_dir_option = click.option(
     "--runs-dir",
     callback=_runs_dir,
-    default="runs",
-    show_default=True,
     metavar="DIR",
-    help="Folder of runs, or an address on object storage such as s3://BUCKET/PREFIX.",
+    help="Folder of runs, or an address on object storage such as s3://BUCKET/PREFIX [default: the "
+    "environment variable DIPSEARCH_RUNS_DIR, or else runs].",
 )
 
 storage_option = click.option(
@@ -131,7 +130,10 @@ def echo_written(path: Path, words: str) -> None:
 
 
 def run_options(command: F) -> F:
-    """Add the argument and the options of every command that reads a run."""
+    """Add the argument and the options of every command that reads a run.
+
+    RUN is its name, or a path to its folder.
+    """
     return click.argument("name", metavar="RUN")(runs_dir_option(storage_option(command)))
 
 
@@ -149,7 +151,9 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
 
 def runs_dir_flag(runs_dir: Path) -> str:
     """Return ` --runs-dir …` for a suggested command, or nothing for the default."""
-    return "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
+    from search.store.paths import runs_path
+
+    return "" if runs_dir == runs_path() else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:

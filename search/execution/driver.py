@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def launch(
     experiment: Experiment,
     *,
-    runs_dir: Path | str = "runs",
+    runs_dir: Path | str | None = None,
     storage: str | None = None,
     address: str | None = None,
     view: View | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
 
 _PACKAGE = Path(__file__).parents[1]
@@ -33,13 +34,23 @@ def experiment_file(given: Path) -> Path:
     Raises:
         InputError: if `given` is a bare name that neither a file nor a packaged experiment has.
     """
-    if given.exists() or given.suffix or given.name != str(given):
+    if (given.exists() and not given.is_dir()) or given.suffix or given.name != str(given):
         return given
+    return packaged_experiment(given.name)
+
+
+def packaged_experiment(name: str) -> Path:
+    """Return the file of a packaged experiment; InputError lists those that there are."""
     packaged = packaged_experiments()
-    if given.name not in packaged:
+    if name not in packaged:
         names = ", ".join(packaged) or "none"
         raise InputError(
-            f"{given.name} is neither a file nor an experiment that comes with the package "
-            f"({names})"
+            f"{name} is neither a file nor an experiment that comes with the package ({names})"
         )
-    return packaged[given.name]
+    return packaged[name]
+
+
+def schedule_files(experiment: Path) -> list[str]:
+    """Return the schedule files that come with a packaged experiment, relative to its folder."""
+    candidates = read_yaml(experiment).get("candidates", [])
+    return [each for each in candidates if (experiment.parent / str(each)).is_file()]

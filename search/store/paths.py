@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import uuid
@@ -12,14 +13,19 @@ from typing import Any, cast
 from dipstage.errors import InputError, WorkError
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
+RUNS_DIR_VARIABLE = "DIPSEARCH_RUNS_DIR"
 
-def runs_path(where: Path | str) -> Path:
+
+def runs_path(where: Path | str | None = None) -> Path:
     """Return the folder of runs, which may be on object storage, such as s3://bucket/prefix.
+
+    By default that is the one in the environment, or else `runs` in the current folder.
 
     A path on object storage is a `upath.UPath`, which supports every `Path` method that this
     package uses. A file written there appears whole or not at all. Raises InputError if the storage
     cannot be reached.
     """
+    where = where or os.environ.get(RUNS_DIR_VARIABLE) or "runs"
     if not isinstance(where, str) or "://" not in where:
         # A `Path` or `UPath` is returned as it is.
         return Path(where) if isinstance(where, str) else where
@@ -78,6 +84,63 @@ def run_folder(name: str, runs_dir: Path) -> Path:
     if not re.fullmatch(RUN_NAME, name):
         raise InputError(f"run name must be {RUN_NAME_WORDS}, got {name!r}")
     return runs_dir / name
+
+
+def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
+    """Return the folder of a run that is given by its name, or by a path to its folder.
+
+    A name that no run in `runs_dir` has is also tried as a path.
+
+    Raises:
+        InputError: If there is no run.
+    """
+    if re.fullmatch(RUN_NAME, named):
+        folder = run_folder(named, runs_path(runs_dir))
+        if _is_run(folder):
+            return folder
+        if not _is_run(Path(named)):
+            raise InputError(
+                f"run {named!r} does not exist in {folder.parent}: start it with dipsearch launch, "
+                "or see dipsearch list"
+            )
+    path = runs_path(named.rstrip("/")) if "://" in named else Path(named)
+    if path.name in ("", ".."):
+        path = Path(os.path.abspath(path))
+    if not _is_run(path):
+        raise InputError(f"{named!r} is neither a run's name nor a path to the folder of a run")
+    if _is_run(path.parent):
+        raise InputError(f"{named} is a part of the run {path.parent}: name that")
+    return run_folder(path.name, path.parent)
+
+
+def _is_run(folder: Path) -> bool:
+    return path_exists(folder / "experiment.yaml")
+
+
+def find_runs(runs_dir: Path) -> list[Path]:
+    """Return the folders of all runs, by name; none if there is no such folder of runs."""
+    if not is_remote(runs_dir) and not runs_dir.is_dir():
+        return []
+    try:
+        found = list(runs_dir.iterdir())
+    except FileNotFoundError:  # Of object storage, which has no empty folders.
+        return []
+    except Exception as error:  # Clients of object stores raise errors of many kinds.
+        raise InputError(f"--runs-dir {runs_dir} cannot be read: {brief(error)}") from None
+    names = [path for path in found if re.fullmatch(RUN_NAME, path.name)]
+    return sorted(filter(_is_run, names), key=lambda path: path.name)
+
+
+def size_bytes(folder: Path) -> int:
+    """Return the size of all files in a folder. Links count by themselves and are not followed."""
+    if is_remote(folder):
+        return int(cast(Any, folder).fs.du(cast(Any, folder).path))
+    size = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # A driver may be at work there.
+                size += os.lstat(os.path.join(where, name)).st_size
+    return size
 
 
 def verification_path(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from dipstage.errors import InputError
 from dipstage.garbage import uncollected
 from search.experiment.objectives import Objective
 from search.store.attributes import StudyAttributes, is_interrupted
-from search.store.paths import brief, curve_path, path_exists, picture_path, run_folder, runs_path
+from search.store.paths import brief, curve_path, find_run, path_exists, picture_path
 from search.store.records import Trial
 from search.store.storage import PatientStorage, open_storage, storage_address
 from search.store.study import load_study
@@ -53,31 +53,35 @@ class RunRecord:
     )
 
     @classmethod
-    def open(cls, name: str, runs_dir: Path | str = "runs", storage: str | None = None) -> Self:
-        """Open a run by its name.
+    def open(
+        cls, name: str, runs_dir: Path | str | None = None, storage: str | None = None
+    ) -> Self:
+        """Open a run by its name, or by a path to its folder.
 
         Raises:
             InputError: If the run does not exist.
         """
-        folder = run_folder(name, runs_path(runs_dir))
-        if not path_exists(folder / "experiment.yaml"):
-            raise InputError(
-                f"run {name!r} does not exist in {runs_dir}: start it with dipsearch launch"
-            )
-        return cls.at(folder, name, storage)
+        folder = find_run(name, runs_dir)
+        return cls.at(folder, folder.name, storage)
 
     @classmethod
     def at(cls, folder: Path, name: str, storage: str | None = None) -> Self:
-        """Open the run in an existing folder, with the study of this name.
+        """Open the run in an existing folder, with the study of this name."""
+        address = storage_address(storage)
+        if address is None:
+            return cls.inside(folder, name)
+        opened = open_storage(folder, address)
+        return cls(folder, load_study(opened, name), opened, address)
+
+    @classmethod
+    def inside(cls, folder: Path, name: str) -> Self:
+        """Open the run in an existing folder with the study that is there.
 
         A database in the folder has one study, which keeps its name when the folder is renamed.
         """
-        address = storage_address(storage)
-        opened = open_storage(folder, address)
-        if address is None:
-            names = [study.study_name for study in opened.get_all_studies()]
-            name = names[0] if len(names) == 1 else name
-        return cls(folder, load_study(opened, name), opened, address)
+        opened = open_storage(folder, None)
+        names = [study.study_name for study in opened.get_all_studies()]
+        return cls(folder, load_study(opened, names[0] if len(names) == 1 else name), opened)
 
     def reread(self) -> Self:
         """Return the same run with everything that was written since it was opened."""

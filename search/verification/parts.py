@@ -23,7 +23,7 @@ def part(run: RunRecord, name: str) -> RunRecord | None:
     if run.address is not None:
         study = load_study(run.storage, study_name(run, name))
         return RunRecord(folder, study, run.storage, run.address)
-    return RunRecord.at(folder, study_name(run, name), run.address)
+    return RunRecord.inside(folder, study_name(run, name))
 
 
 def has_ended(made: RunRecord) -> bool:

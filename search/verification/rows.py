@@ -1,4 +1,4 @@
-"""verification.csv: one row for each comparison."""
+"""Rows of a verification, as in verification.csv, and of a confirmation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from search.store.records import Trial
+from search.verification.confirmation import Confirmation
 from search.verification.result import Verification
 from search.verification.verdicts import Comparison
 
@@ -75,3 +76,21 @@ def _ratio_cells(each: Comparison) -> dict[str, float | None]:
         return {}
     ends = {"": each.log_ratio.mean, "_low": each.log_ratio.low, "_high": each.log_ratio.high}
     return {f"time_ratio{end}": None if log is None else math.exp(log) for end, log in ends.items()}
+
+
+def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Any]]:
+    """Return one row for each schedule of a confirmation, with its differences to plain DIP."""
+    return [
+        {
+            "schedule": each.schedule,
+            "trial": confirmation.source.get(each.schedule),
+            "pictures": each.psnr_db.pictures,
+            "replicates": each.psnr_db.n,
+            "max_psnr_gt_db_difference": each.psnr_db.mean,
+            "max_psnr_gt_db_low": each.psnr_db.low,
+            "max_psnr_gt_db_high": each.psnr_db.high,
+            "max_psnr_gt_db_probability_better": each.psnr_db.above,
+            **_ratio_cells(each),
+        }
+        for each in confirmation.comparisons
+    ]

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["launch", "e.yaml", "--name", "x", "--concurrent", "0"], "resources.concurrent"),
         (["launch", "e.yaml", "--name", "x", "--set", "size"], "--set must be KEY=VALUE"),
         (["resume", "none"], "run 'none' does not exist in runs"),
-        (["resume", "../tiny"], "run name must be letters"),
+        (["resume", "../tiny"], "'../tiny' is neither a run's name nor a path"),
         (["resume", "tiny", "--trials", "1"], "--trials must be at least the 4"),
         (["status", "none"], "run 'none' does not exist in runs"),
         (["trials", "none"], "run 'none' does not exist in runs"),
@@ -237,3 +238,43 @@ def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Pat
     assert on(played, "pareto", "--budget", "9", "--plot", str(plot)).exit_code == 0
     assert "envelope" in plot.read_text()
     assert on(played, "pareto", "--budget", "9", "--plot", "a.gif").exit_code == 2
+
+
+def test_a_path_to_a_run_is_taken_for_its_name(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = played.folder
+    for path in (str(folder), f"{folder}/"):
+        for command in ("status", "trials", "pareto", "export", "report"):
+            result = dipsearch(command, path)
+            assert result.exit_code == 0, result.output
+    assert (
+        dipsearch("plot", str(folder), "front", "--output", str(tmp_path / "f.svg")).exit_code == 0
+    )
+    copy = tmp_path / "more" / "copy"
+    shutil.copytree(folder, copy)
+    assert dipsearch("compare", str(folder), str(copy)).exit_code == 0
+    monkeypatch.chdir(folder)
+    assert dipsearch("status", ".").stdout.startswith("tiny: 6/6 trials")
+    monkeypatch.chdir(tmp_path)
+    # A name in the folder of runs comes first, and then the path of that name.
+    assert dipsearch("status", "tiny").stdout.startswith("tiny: 6/6 trials")
+    waiting = new_run(tmp_path / "runs", experiment())
+    shown = dipsearch("status", "tiny").stdout
+    assert shown.startswith("tiny: 0/6 trials")
+    assert "continue with: dipsearch resume tiny\n" in shown
+    shown = dipsearch("status", str(waiting.folder)).stdout
+    assert f"dipsearch resume tiny --runs-dir {tmp_path}/runs\n" in shown
+
+
+def test_the_environment_names_the_folder_of_runs(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIPSEARCH_RUNS_DIR", str(tmp_path))
+    new_run(tmp_path / "other", experiment())
+    assert dipsearch("status", "tiny").stdout.startswith("tiny: 6/6 trials")
+    assert Run.open("tiny").folder == played.folder
+    given = dipsearch("status", "tiny", "--runs-dir", str(tmp_path / "other")).stdout
+    assert f"dipsearch resume tiny --runs-dir {tmp_path}/other" in given
+    shutil.copytree(tmp_path / "other" / "tiny", tmp_path / "waiting")
+    assert "dipsearch resume waiting\n" in dipsearch("status", "waiting").stdout

@@ -1,5 +1,6 @@
 """Run folders on an S3-compatible server that is really there, or really gone."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,12 +8,14 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from click.testing import CliRunner
 from fake_runs import KEYS, experiment, outcome
 from servers import object_storage
 
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError, WorkError
 from search import Run
+from search.cli import main
 from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates
@@ -122,3 +125,23 @@ def test_curves_wait_for_a_server_that_is_away(
         assert run.picture(run.records()[0], KEYS[0]) == PNG + b"picture"
         assert result["curves"] == result["pictures"] == []
         assert run.records()[0].replicates == {KEYS[0]: scores}
+
+
+@pytest.mark.usefixtures("there")
+def test_runs_on_object_storage_are_listed_and_removed(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/studies.db"
+    tiny = experiment()
+    for name in ("first", "second"):
+        folder = run_folder(name, runs_path(RUNS))
+        create(tiny, folder, database, {}, load_candidates(tiny), name)
+        write_whole(curve_path(folder, 0, "key"), b"curves")
+    options = ["--runs-dir", RUNS, "--storage", database]
+    rows = json.loads(CliRunner().invoke(main, ["list", *options, "--json"]).stdout)
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("first", "unfinished"), ("second", "unfinished"),
+    ]  # fmt: skip
+    assert rows[0]["bytes"] == len(tiny.yaml().encode()) + len(b"curves")
+    removed = CliRunner().invoke(main, ["remove", f"{RUNS}/first", *options, "--yes"])
+    assert (removed.exit_code, removed.stdout) == (0, "removed: first\n"), removed.output
+    rows = json.loads(CliRunner().invoke(main, ["list", *options, "--json"]).stdout)
+    assert [row["name"] for row in rows] == ["second"]

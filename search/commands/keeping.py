@@ -1,0 +1,111 @@
+"""list, remove: what there is in a folder of runs, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dipstage.errors import InputError
+from dipstage.terminal.console import echo_json, json_option, make_console, table
+from search.commands.shared import runs_dir_option, storage_option
+
+if TYPE_CHECKING:
+    from search.presentation.runs import RunRow
+    from search.store.removal import Remains
+
+
+@click.command("list")
+@json_option
+@storage_option
+@runs_dir_option
+def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
+    """List all runs: state, best PSNR_GT, front, verdict, size.
+
+    With a database (--storage or DIPSEARCH_STORAGE), its studies are listed too, also those whose
+    folder is elsewhere.
+    """
+    from search.presentation.runs import run_rows
+    from search.store.storage import storage_address
+
+    rows = list(run_rows(runs_dir, storage_address(storage)))
+    if as_json:
+        echo_json([asdict(row) for row in rows])
+    elif not rows:
+        click.echo(f"no runs in {runs_dir}: start one with dipsearch launch quickstart")
+    else:
+        columns = ["run", "state", "trials", "best (dB)", "front", "verdict", "changed", "size"]
+        shown = table(columns, [_cells(row) for row in rows], str(runs_dir), left=(0, 1, 5))
+        make_console().print(shown)
+        for row in rows:
+            if row.problem is not None:
+                click.echo(f"{row.name}: {row.problem}")
+
+
+def _cells(row: RunRow) -> list[str]:
+    best = row.best_max_psnr_gt_db
+    return [
+        row.name,
+        row.state,
+        "" if row.trials is None else f"{row.trials}/{row.wanted}",
+        "" if best is None else f"{best:.2f}",
+        "" if row.front is None else str(row.front),
+        row.verdict or "",
+        (row.changed or "")[:16].replace("T", " "),
+        "not here" if row.bytes is None else _size(row.bytes),
+    ]
+
+
+def _size(count: int) -> str:
+    size, units = float(count), ["B", "kB", "MB", "GB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        del units[0]
+    return f"{size:.3g} {units[0]}"
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN…")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@storage_option
+@runs_dir_option
+def remove(names: tuple[str, ...], yes: bool, storage: str | None, runs_dir: Path) -> None:
+    """Remove runs, with their studies in a database.
+
+    A run that is searching, or whose confirmation or verification goes on, is refused. Links in the
+    folder are not followed. A removal that was interrupted is completed by the same command.
+    """
+    from search.store.removal import remains_of
+    from search.store.removal import remove as remove_run
+    from search.store.storage import storage_address
+
+    found = [remains_of(name, runs_dir, storage_address(storage)) for name in names]
+    for remains in found:
+        is_elsewhere = remains.folder is None and remains.in_database and bool(remains.studies)
+        if is_elsewhere and yes:
+            raise InputError(
+                f"run {remains.name!r} has a study in the database but no folder in {runs_dir}, "
+                "and may be somebody else's: remove it without --yes"
+            )
+        if not yes and not click.confirm(f"remove {_words(remains)}?", err=True):
+            click.echo(f"kept: {remains.name}")
+            continue
+        remove_run(remains)
+        click.echo(f"removed: {remains.name}")
+
+
+def _words(remains: Remains) -> str:
+    """Say what a removal would remove."""
+    parts = []
+    if remains.folder is not None:
+        parts.append(f"{remains.folder} ({_size(remains.bytes)})")
+    elif remains.leftovers:
+        parts.append(f"what is left of {remains.name} ({_size(remains.bytes)})")
+    if remains.in_database and remains.studies:
+        count = len(remains.studies)
+        parts.append(f"its {'study' if count == 1 else f'{count} studies'} in the database")
+    if remains.folder is None and remains.in_database and remains.studies:
+        parts.append("which a run elsewhere may need")
+    return " and ".join(parts[:2]) + "".join(f", {each}" for each in parts[2:])

@@ -1,0 +1,43 @@
+"""init: a packaged experiment as a file to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dipstage.errors import InputError
+from search.commands.shared import echo_written, file_option
+
+
+@click.command()
+@click.argument("name", default="quickstart", metavar="[NAME]")
+@file_option("--output", "File to write [default: NAME.yaml].")
+def init(name: str, output_file: Path | None) -> None:
+    """Write a packaged experiment to a file, to edit and launch it.
+
+    NAME is quickstart, unless given; an unknown one lists those that there are. Schedule files that
+    the experiment names are written beside it. No file is replaced.
+    """
+    import shlex
+
+    from dipstage.documents.whole_files import write_asked
+    from search.experiment.packaged import packaged_experiment, schedule_files
+
+    source = packaged_experiment(name)
+    output = output_file or Path(f"{name}.yaml")
+    files = {output: source.read_bytes()}
+    for schedule in schedule_files(source):
+        there = output.parent / schedule
+        content = (source.parent / schedule).read_bytes()
+        if not there.is_file() or there.read_bytes() != content:
+            files[there] = content
+    for path in files:
+        if path.is_symlink() or path.is_file():
+            raise InputError(f"{path} exists: remove it, or choose another --output")
+    for path, content in reversed(files.items()):
+        if path is not output:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_asked(path, content)
+    echo_written(output, f"written: {', '.join(map(str, files))}")
+    echo_written(output, f"next:\n  dipsearch launch {shlex.quote(str(output))}")

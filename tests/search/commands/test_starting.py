@@ -1,0 +1,61 @@
+"""dipsearch init: a packaged experiment as a file of one's own."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from search.cli import main
+from search.experiment.packaged import packaged_experiments
+from search.experiment.reading import load_experiment
+
+
+def init(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["init", *arguments])
+
+
+def test_init_writes_the_quickstart_with_its_comments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = init()
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "written: quickstart.yaml\nnext:\n  dipsearch launch quickstart.yaml\n"
+    source = packaged_experiments()["quickstart"]
+    assert Path("quickstart.yaml").read_bytes() == source.read_bytes()
+    assert load_experiment(Path("quickstart.yaml")) == load_experiment(source)
+    # All groups of keys have a comment.
+    assert source.read_text().count("#") >= 12
+
+
+@pytest.mark.parametrize("name", sorted(packaged_experiments()))
+def test_every_packaged_experiment_can_be_written_and_read(tmp_path: Path, name: str) -> None:
+    output = tmp_path / "mine.yaml"
+    assert init(name, "--output", str(output)).exit_code == 0
+    written, source = load_experiment(output), load_experiment(packaged_experiments()[name])
+    for ours, theirs in zip(written.candidates, source.candidates, strict=True):
+        if theirs.endswith(".yaml"):
+            assert Path(ours).is_relative_to(tmp_path)
+            assert Path(ours).read_bytes() == Path(theirs).read_bytes()
+        else:
+            assert ours == theirs
+
+
+def test_init_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("name: mine\n")
+    refused = init("--output", "mine.yaml")
+    assert refused.exit_code == 2
+    assert "mine.yaml exists: remove it, or choose another --output" in refused.stderr
+    assert Path("mine.yaml").read_text() == "name: mine\n"
+    Path("schedules").mkdir()
+    Path("schedules/fast-64.yaml").write_text("mine\n")
+    refused = init("denoise-128")
+    assert (refused.exit_code, Path("denoise-128.yaml").exists()) == (2, False)
+    assert "schedules/fast-64.yaml exists" in refused.stderr
+
+
+def test_an_unknown_name_lists_those_that_there_are() -> None:
+    refused = init("quikstart")
+    assert refused.exit_code == 2
+    assert all(name in refused.stderr for name in packaged_experiments())
