@@ -60,11 +60,13 @@ def submit(
     """Start the search that EXPERIMENT describes on a remote Ray cluster.
 
     EXPERIMENT is a file, or the name of an experiment that comes with the package. The command
-    sends the experiment, the pictures and schedule files that it names, and the code of this
-    program. It prints the id of the job and does not wait for the job to end.
+    first asks the head for its packages and for a run of that name. Then it sends the experiment,
+    the pictures and schedule files that it names, and the code of this program. It prints the id of
+    the job and does not wait for the job to end.
     """
     from search.experiment.packaged import experiment_file
     from search.experiment.reading import load_experiment
+    from search.remote.head import check as check_head
     from search.remote.jobs import Cluster
     from search.remote.upload import RUNS_DIR, Submission, check
 
@@ -74,7 +76,9 @@ def submit(
         given.append(f"search.trials={trials}")
     loaded = load_experiment(experiment_file(experiment), (*overrides, *given))
     submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
-    for notice in check(loaded):
+    notices = check(loaded)
+    notices += check_head(cluster.ask(submission), submission)
+    for notice in notices:
         click.echo(f"notice: {notice}", err=True)
     if os.environ.get("DIPSEARCH_STORAGE"):
         click.echo(

@@ -215,14 +215,14 @@ def _refuse_fewer(run: RunRecord, trials: int) -> None:
         raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
 
 
-_LOGGERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+LOGGERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Packages that loggers need."""
 
 
 def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
     """Raise InputError for a logger that is not installed or that cannot log this run."""
     wanted = experiment.logging
-    for key, package in _LOGGERS.items():
+    for key, package in LOGGERS.items():
         if getattr(wanted, key) and find_spec(package) is None:
             raise InputError(f"logging.{key} needs {package}: pip install 'dipsearch[{key}]'")
     if wanted.tensorboard and is_remote(folder):

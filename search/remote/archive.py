@@ -24,7 +24,8 @@ _SUBRUNS = r"(?:learning-rate/|confirmation/|verification/)?"
 _RUN_FILE = re.compile(
     _SUBRUNS
     + r"(?:study\.db|[^./\\][^/\\]*\.(?:yaml|csv|json|png|svg|pdf)|curves/[^./\\][^/\\]*\.npz"
-    r"|pictures/[^./\\][^/\\]*\.png)"
+    r"|pictures/[^./\\][^/\\]*\.png"
+    r"|tensorboard/trial\d+/events\.out\.tfevents\.[^/\\]+)"
 )
 
 

@@ -24,6 +24,7 @@ from dipstage.errors import InputError
 from search.experiment.names import RUN_NAME
 from search.remote import fetching, upload
 from search.remote.fetching import Origin
+from search.remote.head import Head, question
 from search.remote.upload import Submission, quoted_for_head
 
 GRACE_S = 60
@@ -96,6 +97,22 @@ class Cluster:
                 raise InputError(f"--address {self._address} knows no job {job!r}") from None
             *_, last = ["the request failed", *str(error).strip().splitlines()]
             raise InputError(f"--address {self._address}: {last[:400]}") from None
+
+    def ask(self, submission: Submission) -> Head:
+        """Ask the head what it has, by a job of a few seconds without an upload."""
+        job = f"check-{submission.experiment.name[:80]}-{secrets.token_hex(4)}"
+        with self._connected() as ray:
+            ray.submit_job(
+                entrypoint=question(submission),
+                submission_id=job,
+                metadata={"dipsearch_checks": submission.experiment.name},
+            )
+        try:
+            with closing(self.follow(job)) as text:
+                return Head.read(text)
+        finally:
+            with suppress(InputError):
+                self._delete_job(job)
 
     def submit(self, submission: Submission) -> str:
         """Send a search that `upload.check` accepted, start it, and return the id of its job."""
@@ -201,7 +218,7 @@ class Cluster:
             raise fetching.DamagedError(f"{error}: {message.splitlines()[-1][:400]}") from None
 
     def _delete_job(self, job: str) -> None:
-        """Remove the archiving job from the cluster's list, whether or not it succeeded."""
+        """Remove a job that helped from the cluster's list, whether or not it succeeded."""
         with self._connected(job) as ray:
             ray.stop_job(job)
             deadline = time.monotonic() + _CONNECT_S

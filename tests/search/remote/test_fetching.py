@@ -40,12 +40,16 @@ def test_a_run_comes_back_as_it_was_without_its_locks(played: Run, tmp_path: Pat
     picture = played.folder / "pictures" / "trial00000-it's x-seed0.png"
     picture.parent.mkdir()
     picture.write_bytes(PNG)
+    events = played.folder / "tensorboard" / "trial00000" / "events.out.tfevents.1764000000.head"
+    events.parent.mkdir(parents=True)
+    events.write_bytes(b"events")
     for stray in (
         "driver.lock",
         ".hidden.yaml",
         "curves/.x.npz.tmp",
         "pictures/.x.png.tmp",
         "a.pkl",
+        "tensorboard/trial00000/params.pkl",
     ):
         (played.folder / stray).write_text("stray")
     folder = install(archive(played, tmp_path / "a.tar"), ORIGIN, tmp_path / "b", replace=False)
@@ -53,6 +57,8 @@ def test_a_run_comes_back_as_it_was_without_its_locks(played: Run, tmp_path: Pat
     assert (folder / "pictures" / picture.name).read_bytes() == PNG
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     files = {f"curves/{curve.name}", f"pictures/{picture.name}"}
+    files.add(events.relative_to(played.folder).as_posix())
+    assert (folder / "tensorboard" / "trial00000" / events.name).read_bytes() == b"events"
     assert found == {"experiment.yaml", "study.db", "fetched.yaml", *files}
     assert Run.open("tiny", tmp_path / "b").records() == played.records()
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["tiny"]

@@ -190,7 +190,11 @@ def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, lapto
     followed = head.dipsearch(laptop, "logs", tiny, "--follow")
     assert followed.returncode == 0, followed.stdout + followed.stderr
     assert "tiny: 4/4 trials" in followed.stdout
-    again = head.submit(laptop)
+    taken = head.dipsearch(laptop, "submit", "e.yaml")
+    assert (taken.returncode, taken.stdout) == (2, "")
+    assert "run 'tiny' exists in dipsearch-runs on the cluster's head" in taken.stderr
+    failing = head.submit(laptop, "--name", "gpu", "--set", "resources.device=cuda")
+    again = head.submit(laptop, "--resume")
     now = status(head, laptop, tiny)
     assert (now["state"], now["run"]) == ("succeeded", "tiny")
     assert str(now["progress"]).startswith("tiny: 4/4 trials, 0 running, best ")
@@ -225,18 +229,18 @@ def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, lapto
     assert "already stopped" in head.dipsearch(laptop, "stop", long).stdout
     assert "interrupted; continue with" in head.dipsearch(laptop, "logs", long).stdout
 
-    failed = head.dipsearch(laptop, "status", again)
+    failed = head.dipsearch(laptop, "status", failing)
     while "running" in failed.stdout:
-        failed = head.dipsearch(laptop, "status", again)
+        failed = head.dipsearch(laptop, "status", failing)
     assert failed.returncode == 1
-    assert "run 'tiny' exists in" in failed.stderr
+    assert "resources.device" in failed.stderr
     assert "failed" in failed.stdout
     refused = head.dipsearch(laptop, "fetch", again)
     assert (refused.returncode, "--replace" in refused.stderr) == (2, True)
 
     jobs = listed(head)
     assert {job["submission_id"] for job in jobs if job["type"] == "SUBMISSION"} == {
-        tiny, long, again,
+        tiny, long, again, failing,
     }  # fmt: skip
     nothing_secret_was_sent(head, jobs)
 
