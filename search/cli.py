@@ -13,6 +13,7 @@ from search.commands import (
     reporting,
     searching,
     starting,
+    verifying,
     watching,
 )
 
@@ -29,8 +30,8 @@ main.add_section(
         starting.init: "dipsearch init quickstart --output mine.yaml",
         searching.launch: "dipsearch launch mine.yaml --name first --set search.trials=20",
         searching.resume: "dipsearch resume first --trials 40",
-        searching.confirm: "dipsearch confirm first --images 'photos/*.png'",
-        searching.verify: "dipsearch verify first --images 'others/*.png' --seeds 2",
+        verifying.confirm: "dipsearch confirm first --images 'photos/*.png'",
+        verifying.verify: "dipsearch verify first --images 'others/*.png' --seeds 2",
     },
 )
 main.add_section(

@@ -1,0 +1,299 @@
+"""confirm, verify: the commands that train again what a search found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from dipstage.errors import InputError
+from dipstage.terminal.console import echo_json, json_option, make_console
+from search.commands.reporting import make_report
+from search.commands.searching import exit_interrupted, run_with_view
+from search.commands.shared import (
+    accept_changes_option,
+    address_option,
+    resources_option,
+    runs_dir_flag,
+    with_run,
+)
+from search.presentation.rows import write_rows
+
+if TYPE_CHECKING:
+    from search.store.run import RunRecord
+
+N = TypeVar("N", int, float)
+
+
+@click.command()
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="IMAGE",
+    help="A picture that the search has not used: skimage:NAME, a file or a quoted glob. Can be "
+    "repeated [default: four pictures of scikit-image].",
+)
+@click.option(
+    "--seeds",
+    metavar="N|[A, B, …]",
+    help="Number of seeds, or a list of them [default: 4 that the search has not used].",
+)
+@click.option(
+    "--fast",
+    metavar="SCHEDULE",
+    help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate, or "
+    "knee, psnr or steps [default: as confirmed, else the front's knee].",
+)
+@click.option(
+    "--best",
+    metavar="SCHEDULE",
+    help="Schedule that is claimed to have a higher maximum PSNR_GT than plain DIP [default: as "
+    "confirmed, else the front's highest PSNR].",
+)
+@click.option(
+    "--claims",
+    type=int,
+    metavar="N",
+    help="Number of claims that the correction counts, with those of other verifications that are "
+    "published together [default: those of this run].",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    metavar="P",
+    help="Significance level. Give a part of 0.05 if more looks are planned [default: 0.05].",
+)
+@click.option(
+    "--baseline-iterations",
+    type=int,
+    metavar="N",
+    help="Budget of plain DIP [default and minimum: 1.5 times that of the search].",
+)
+@click.option(
+    "--learning-rates",
+    metavar="[A, B, …]",
+    help="Learning rates that plain DIP is tuned over, on the search's pictures [default: 0.02, "
+    "0.01, 0.005, 0.003, 0.002 and the experiment's].",
+)
+@click.option(
+    "--references",
+    type=int,
+    metavar="N",
+    help="Number of recipes that plain DIP is tuned over, with different learning rates, input "
+    "noise and averaging [default and minimum: a quarter of the search's schedules].",
+)
+@click.option(
+    "--smallest-db",
+    type=float,
+    metavar="DB",
+    help="Smallest gain in PSNR_GT that is of interest [default: 0.2].",
+)
+@click.option(
+    "--smallest-ratio",
+    type=float,
+    metavar="R",
+    help="Largest ratio of times that is of interest [default: 0.85].",
+)
+@click.option(
+    "--controls",
+    is_flag=True,
+    help="Also train each claimed schedule with its stages reversed, shuffled, and with targets of "
+    "reduced contrast and no noise.",
+)
+@click.option(
+    "--allow-seen",
+    is_flag=True,
+    help="Allow pictures and seeds that the search has used. Every output then says so.",
+)
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Discard the existing verification, and begin one on other pictures.",
+)
+@resources_option
+@accept_changes_option
+@address_option
+@json_option
+@with_run
+def verify(
+    run: RunRecord,
+    images: tuple[str, ...],
+    seeds: str | None,
+    fast: str | None,
+    best: str | None,
+    claims: int | None,
+    alpha: float | None,
+    baseline_iterations: int | None,
+    learning_rates: str | None,
+    references: int | None,
+    smallest_db: float | None,
+    smallest_ratio: float | None,
+    controls: bool,
+    allow_seen: bool,
+    restart: bool,
+    resources: tuple[str, ...],
+    accept_changes: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
+
+    What is claimed is declared before anything is trained. dipsearch verify RUN continues an
+    interrupted verification, and shows the results of a finished one again.
+    """
+    from search.store.paths import verification_path
+    from search.terminal.verification_tables import print_verification
+    from search.verification.result import Verification
+    from search.verification.rows import verification_rows
+
+    runs_dir = run.folder.parent
+    _refuse_while_searching(run)
+    from search.verification.declared import Request
+    from search.verification.drive import Hardware
+    from search.verification.drive import verify as verify_run
+
+    request = Request(
+        images=images or None,
+        seeds=_seeds(seeds),
+        fast=fast,
+        best=best,
+        claims=claims,
+        alpha=alpha,
+        baseline_iterations=baseline_iterations,
+        learning_rates=_numbers("--learning-rates", learning_rates, float),
+        references=references,
+        smallest_db=smallest_db,
+        smallest_ratio=smallest_ratio,
+        controls=controls,
+        allow_seen=allow_seen,
+        restart=restart,
+    )
+    hardware = Hardware(resources, address, accept_changes)
+    planned = _written_at(verification_path(run.folder))
+    try:
+        run_with_view(lambda view: verify_run(run, request, hardware=hardware, view=view))
+    except KeyboardInterrupt:
+        now = _written_at(verification_path(run.folder))
+        if now is None or (restart and now == planned):
+            click.echo("interrupted before the verification began; nothing has changed", err=True)
+            raise SystemExit(130) from None
+        exit_interrupted("verify", run.name, runs_dir)
+    verification = Verification.open(run)
+    assert verification is not None
+    rows = verification_rows(verification)
+    if as_json:
+        echo_json({"verdict": verification.verdict_of_search.value, "comparisons": rows})
+    else:
+        print_verification(verification, make_console(going_on=True).print)
+    path = run.folder / "verification.csv"
+    write_rows(rows, path)
+    click.echo(f"written: {path}")
+    click.echo(f"next:\n  dipsearch export {run.name}{runs_dir_flag(runs_dir)}")
+    make_report(run)
+
+
+@click.command()
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="IMAGE",
+    help="A picture that the search has not used: skimage:NAME, a file or a quoted glob. At least "
+    "six are needed.",
+)
+@click.option(
+    "--seeds",
+    metavar="N|[A, B, …]",
+    help="Number of seeds, or a list of them [default: 2 that the search has not used].",
+)
+@click.option(
+    "--top", type=int, default=8, show_default=True, metavar="K", help="Number of schedules."
+)
+@resources_option
+@accept_changes_option
+@address_option
+@json_option
+@with_run
+def confirm(
+    run: RunRecord,
+    images: tuple[str, ...],
+    seeds: str | None,
+    top: int,
+    resources: tuple[str, ...],
+    accept_changes: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Choose what to verify: train the best schedules of RUN again on other pictures.
+
+    The scores that selected them are optimistic. dipsearch verify takes the schedule that is
+    fastest, and the one with the highest maximum PSNR_GT, on these pictures.
+    """
+    from search.terminal.verification_tables import print_confirmation
+    from search.verification.confirmation import Confirmation
+    from search.verification.drive import Hardware
+    from search.verification.drive import confirm as confirm_run
+    from search.verification.rows import confirmation_rows
+
+    _refuse_while_searching(run)
+    runs_dir = run.folder.parent
+    hardware = Hardware(resources, address, accept_changes)
+    try:
+        run_with_view(
+            lambda view: confirm_run(run, images, _seeds(seeds), top, hardware=hardware, view=view)
+        )
+    except KeyboardInterrupt:
+        exit_interrupted("confirm", run.name, runs_dir)
+    confirmation = Confirmation.open(run)
+    assert confirmation is not None
+    picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}
+    if as_json:
+        chosen = {which: found and found.schedule for which, found in picked.items()}
+        echo_json({**chosen, "comparisons": confirmation_rows(confirmation)})
+    else:
+        print_confirmation(confirmation, make_console().print)
+    here = runs_dir_flag(runs_dir)
+    following = [f"dipsearch verify {run.name}{here}"] + [
+        f"dipsearch export {run.name}{here} --pick {which} --output {which}.yaml"
+        for which, found in picked.items()
+        if found is not None
+    ]
+    click.echo("next:\n  " + "\n  ".join(following))
+
+
+def _written_at(path: Path) -> float | None:
+    """Return when a file was written; None if it does not exist."""
+    return path.stat().st_mtime if path.exists() else None
+
+
+def _seeds(text: str | None) -> int | tuple[int, ...] | None:
+    """Parse a number of seeds, or a list of seeds."""
+    if text is not None and text.strip().isdecimal():
+        return int(text)
+    return _numbers("--seeds", text, int)
+
+
+def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | None:
+    """Parse a list of numbers in YAML; brackets are optional."""
+    from dipstage.documents.plain_yaml import parse_yaml
+
+    if text is None:
+        return None
+    values = parse_yaml(text if text.lstrip().startswith("[") else f"[{text}]", option)
+    allowed = (int, float) if kind is float else (int,)
+    example = "[0.01, 0.003]" if kind is float else "[7, 8]"
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise InputError(f"{option} must be a list of numbers such as {example}, got {text!r}")
+    if not values:
+        raise InputError(f"{option} must not be empty")
+    return tuple(kind(value) for value in values)
+
+
+def _refuse_while_searching(run: RunRecord) -> None:
+    """Raise InputError if a driver has the run: its front may still change."""
+    if (driver := run.driver()) is not None:
+        raise InputError(
+            f"run {run.name!r} is still searching ({driver}): wait for its end, or end it with "
+            "Ctrl-C"
+        )
