@@ -89,7 +89,7 @@ def run_folder(name: str, runs_dir: Path) -> Path:
 def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
     """Return the folder of a run that is given by its name, or by a path to its folder.
 
-    A name that no run in `runs_dir` has is also tried as a path.
+    A name that no run has is also tried as a path, unless another folder of runs was asked for.
 
     Raises:
         InputError: If there is no run.
@@ -98,7 +98,7 @@ def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
         folder = run_folder(named, runs_path(runs_dir))
         if _is_run(folder):
             return folder
-        if not _is_run(Path(named)):
+        if folder.parent != runs_path() or not _is_run(Path(named)):
             raise InputError(
                 f"run {named!r} does not exist in {folder.parent}: start it with dipsearch launch, "
                 "or see dipsearch list"

@@ -77,7 +77,7 @@ def test_setting_up_installs_this_project(path: Path) -> None:
     sent = {local for local in config["file_mounts"].values() if not local.startswith("~")}
     assert all((ROOT / local).exists() for local in sent)
     # What a build reads: both packages, and the files that pyproject.toml names.
-    assert {"dipstage", "search", "pyproject.toml", "README.md", "LICENSE"} <= sent
+    assert {"dipsearch.py", "dipstage", "search", "pyproject.toml", "README.md", "LICENSE"} <= sent
     for node in ("head", "worker"):
         commands = config[f"{node}_setup_commands"]
         (install,) = [command for command in commands if "pip install" in command]
