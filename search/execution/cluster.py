@@ -16,7 +16,7 @@ from search.execution.ray_internals import in_own_groups, job_config, on_loopbac
 
 import ray
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 from search.store.storage import ADDRESS_VARIABLE
 
 
@@ -32,6 +32,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
 
     Raises:
         InputError: If no cluster answers at `address`.
+        WorkError: If Ray does not start on this machine in time.
     """
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -71,6 +72,13 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         raise InputError(
             "the folder of temporary files has too long a name for Ray's sockets: set RAY_TMPDIR "
             "to a short one, such as /tmp"
+        ) from None
+    except Exception as error:
+        if type(error) is not Exception:  # Ray has no class of its own for a node that is late.
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise WorkError(
+            f"Ray did not start ({reason}): try again when the machine has less to do"
         ) from None
     try:
         yield
