@@ -24,7 +24,7 @@ from machine import write
 from numpy.typing import NDArray
 
 from dipstage.restoring import stopping_rule
-from dipstage.stopping import OUTPUTS, VarianceMinimum
+from dipstage.stopping import OUTPUTS, Output, VarianceMinimum
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -36,8 +36,8 @@ LAG = 1.5
 class Stopped:
     """What the rule makes of one training."""
 
-    lost_db: dict[str, float]
-    waited: dict[str, float]
+    lost_db: dict[Output, float]
+    waited: dict[Output, float]
     psnr_db: float
     end: int
     found: bool
@@ -64,8 +64,12 @@ def stopped(curves: dict[str, NDArray[Any]], ramp: int, ema: float, budget: int)
         assert selected is not None
     end = min(selected + rule.patience, len(variance) - 1) + ramp
     lag = min(round(LAG / (1 - ema)), rule.patience)
-    at = {"raw": selected + ramp, "smoothed": min(selected + ramp + lag, len(variance) + ramp - 1)}
-    lost, waited = {}, {}
+    at: dict[Output, int] = {
+        "raw": selected + ramp,
+        "smoothed": min(selected + ramp + lag, len(variance) + ramp - 1),
+    }
+    lost: dict[Output, float] = {}
+    waited: dict[Output, float] = {}
     for output in OUTPUTS:
         psnr = curves[f"psnr_gt_{output}_db"]
         lost[output] = float(psnr.max() - psnr[at[output]])
