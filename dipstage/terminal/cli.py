@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -104,9 +104,9 @@ def _expanded(
 )
 @click.option(
     "--oracle-stop",
-    type=click.Choice(["raw", "smoothed"]),
-    help="Stop in the last stage once PSNR_GT of this output has not risen for "
-    "--patience iterations. This reads the ground truth.",
+    type=click.Choice(["raw", "smoothed", "both"]),
+    help="Stop in the last stage once PSNR_GT of this output has not risen for --patience "
+    "iterations, or that of both for 200. This reads the ground truth.",
 )
 @click.option(
     "--patience",
@@ -152,7 +152,7 @@ def run(
     scales: int | None,
     learning_rate: float | None,
     ema_restart: EmaRestart | None,
-    oracle_stop: Output | None,
+    oracle_stop: Output | Literal["both"] | None,
     patience: int | None,
     threads: int | None,
     device: str,
@@ -187,7 +187,7 @@ def run(
     settings = replace(
         schedule.recipe.applied_to(measured.trainer if measured else TrainerSettings()),
         iterations=schedule.iterations,
-        oracle_stop=oracle_stop is not None,
+        oracle_stop="both" if oracle_stop == "both" else oracle_stop is not None,
         **{key: value for key, value in given.items() if value is not None},
     )
     if sigma is None:
@@ -238,7 +238,7 @@ def _train(
     seed: int,
     schedule: Schedule,
     settings: TrainerSettings,
-    oracle_stop: Output | None,
+    oracle_stop: Output | Literal["both"] | None,
     threads: int | None,
     device: str,
     snapshots: int | None,
@@ -293,7 +293,7 @@ def _train(
                 schedule,
                 settings,
                 streams,
-                stopping=settings.stopping(oracle_stop or "raw"),
+                stopping=settings.stopping("smoothed" if oracle_stop == "smoothed" else "raw"),
                 device=device,
                 progress=bar.update,
                 each=ends,

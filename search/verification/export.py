@@ -106,11 +106,28 @@ def _best_held(verification: Verification) -> dict[int, Trial]:
 def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
     """Write the chosen schedule with what it was measured and verified on; returns the path."""
     trial, path = choice.trial, path or run.folder / "best.yaml"
-    if trial.schedule is None or trial.learning_rate is None or trial.values is None:
+    if trial.values is None:
         raise InputError(f"{trial.name} is {trial.state}: only complete trials can be exported")
+    save_schedule(path, schedule_file(run, trial, choice.verification))
+    return path
+
+
+def schedule_file(
+    run: RunRecord, trial: Trial, verification: Verification | None = None
+) -> ScheduleFile:
+    """Return the schedule of a trial with what it was measured and verified on.
+
+    Raises:
+        InputError: If the trial has no schedule or has finished no replicate.
+    """
+    if trial.schedule is None or trial.learning_rate is None or not trial.replicates:
+        raise InputError(f"{trial.name} is {trial.state} and has finished no replicate")
     experiment = run.experiment
+    trainer = replace(experiment.trainer, learning_rate=trial.learning_rate)
+    if trial.warmup is not None:
+        trainer = replace(trainer, warmup=trial.warmup)
     point = run.point(trial)
-    content = ScheduleFile(
+    return ScheduleFile(
         schedule=replace(
             trial.schedule, recipe=trial.schedule.recipe.completed(experiment.trainer)
         ),
@@ -121,13 +138,13 @@ def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
             size=experiment.size,
             sigma_255=experiment.task.sigma_255,
             seeds=experiment.seeds,
-            trainer=replace(experiment.trainer, learning_rate=trial.learning_rate),
+            trainer=trainer,
             output=experiment.objective.output,
             tolerance_db=experiment.objective.tolerance_db,
             raw=trial.measures("raw"),
             smoothed=trial.measures("smoothed"),
         ),
-        verified=_verified(choice.verification, trial) if choice.verification else None,
+        verified=_verified(verification, trial) if verification else None,
         provenance=Provenance(
             run=run.name,
             trial=trial.number,
@@ -138,8 +155,6 @@ def export(run: RunRecord, choice: Choice, path: Path | None = None) -> Path:
             ),
         ),
     )
-    save_schedule(path, content)
-    return path
 
 
 def _verified(verification: Verification, trial: Trial) -> Verified | None:

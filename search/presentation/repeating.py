@@ -1,0 +1,168 @@
+"""Schedule files and command lines that repeat a run's trials: what a report holds of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipstage.documents.schedule_file import compact_text
+from dipstage.errors import InputError
+from search.store.paths import is_remote
+from search.store.records import Trial
+from search.store.replicate import ReplicateKey
+from search.store.run import RunRecord
+from search.verification.export import schedule_file
+
+if TYPE_CHECKING:
+    from search.verification.result import Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What repeats a trial.
+
+    Args:
+        name: Name of the schedule file.
+        text: Content of the schedule file.
+        lines: Command for each finished replicate, by its key.
+    """
+
+    name: str
+    text: str
+    lines: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """Size in characters."""
+        return len(self.text) + sum(map(len, self.lines.values()))
+
+
+def repeat(run: RunRecord, trial: Trial, verification: Verification | None = None) -> Repeat | None:
+    """Return what repeats a trial; None if it has finished no replicate.
+
+    The lines name all that a schedule file leaves open: picture, size, seed, the oracle, and
+    threads and device, on which sums depend.
+    """
+    if trial.schedule is None or not trial.replicates:
+        return None
+    name = file_name(run, trial)
+    pictures = picture_arguments(run)
+    lines = {
+        key: f"dipstage run {pictures.get(ReplicateKey.parse(key).picture, 'PICTURE')} "
+        + shlex.join(["--schedule", name, *_options(run, key), *_device(replicate.device)])
+        for key, replicate in trial.replicates.items()
+    }
+    return Repeat(name, compact_text(schedule_file(run, trial, verification)), lines)
+
+
+def repeats(
+    run: RunRecord, trials: Sequence[Trial], verification: Verification | None, room: int
+) -> dict[int, Repeat]:
+    """Return what repeats each trial by its number, up to the first that does not fit.
+
+    Args:
+        run: Run of the trials.
+        trials: Trials, the most important first.
+        verification: Verification of the run, whose results the files hold.
+        room: Available size in characters.
+    """
+    found: dict[int, Repeat] = {}
+    for trial in trials:
+        made = repeat(run, trial, verification)
+        if made is not None:
+            room -= made.size
+            if room < 0:
+                break
+            found[trial.number] = made
+    return found
+
+
+def file_name(run: RunRecord, trial: Trial) -> str:
+    """Return a name for a trial's schedule file that no shell has to quote."""
+    return re.sub(r"[^\w.-]+", "-", f"{run.name}-{trial.name}") + ".yaml"
+
+
+def first_picture(run: RunRecord) -> str:
+    """Return the argument that names the run's first picture, and its size as an option."""
+    size = run.experiment.size
+    names = list(picture_arguments(run).values())
+    return f"{names[0] if names else 'PICTURE'}" + (f" --size {size}" if size else "")
+
+
+def picture_arguments(run: RunRecord) -> dict[str, str]:
+    """Return the argument that names each picture, by its label.
+
+    Pictures near the current folder are named by relative paths, those below the home folder from
+    `~`. Of others the name alone is given: reports are passed on, and folders are private.
+    """
+    from dipstage.images import expand
+
+    labels, images = list(run.attributes.pictures), run.experiment.images
+    try:
+        images = expand(images)
+    except InputError:  # A pattern that matches nothing here.
+        return {}
+    if len(images) != len(labels):
+        return {}
+    return {label: _picture(name) for label, name in zip(labels, images, strict=True)}
+
+
+def _picture(name: str) -> str:
+    if name.startswith("skimage:"):
+        return shlex.quote(name)
+    return shown_path(Path(name)) or shlex.quote(Path(name).name)
+
+
+def run_argument(run: RunRecord) -> str:
+    """Return the run's name with the option for its folder, unless that is `runs`."""
+    return shlex.quote(run.name) + runs_dir_option(run)
+
+
+def runs_dir_option(run: RunRecord) -> str:
+    """Return ` --runs-dir …` for a command that finds the run; empty for the default."""
+    runs_dir = run.folder.parent
+    if is_remote(run.folder):
+        return f" --runs-dir {shlex.quote(str(runs_dir))}"
+    if runs_dir.absolute() == Path("runs").absolute():
+        return ""
+    return f" --runs-dir {shown_path(runs_dir) or 'DIR'}"
+
+
+def shown_path(path: Path) -> str | None:
+    """Return a path for a command line, from the current folder or from `~`.
+
+    Returns:
+        The path, quoted for a shell, or None if it would show folders that are nobody's business.
+    """
+    path = path.absolute()
+    relative = os.path.relpath(path)
+    if not relative.startswith(os.path.join("..", "..")) and relative != os.path.join("..", ".."):
+        return shlex.quote(relative)
+    home = Path.home()
+    if path.is_relative_to(home) and home != Path(home.anchor):
+        return "~/" + shlex.quote(str(path.relative_to(home)))
+    return None
+
+
+def _options(run: RunRecord, key: str) -> Iterator[str]:
+    experiment = run.experiment
+    if experiment.size:
+        yield from ("--size", str(experiment.size))
+    yield from ("--seed", str(ReplicateKey.parse(key).seed))
+    oracle = experiment.trainer.oracle_stop
+    if oracle:
+        yield from ("--oracle-stop", "both" if oracle == "both" else experiment.objective.output)
+    asked = experiment.resources.cpus_per_trial
+    cores = run.attributes.cores or (None if asked == "auto" else asked)
+    if cores:
+        yield from ("--threads", str(cores))
+
+
+def _device(device: str) -> tuple[str, str]:
+    """Return the option for a device, which records know by the name of the hardware."""
+    return "--device", "cpu" if device == "cpu" else "cuda"
