@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
 from dipstage.terminal.console import table
+from dipstage.terminal.numbers import SSIM, db, fixed
 
 if TYPE_CHECKING:
     from dipstage import trainer
@@ -52,8 +53,8 @@ class ProgressBar(_Bar):
 
     def update(self, now: trainer.Progress) -> None:
         """Show the progress after a block."""
-        best = f"{now.best_psnr_gt_db['raw']:.2f} at {now.best_iteration['raw']}"
-        self._show(now, f"PSNR_GT {now.psnr_gt_db['raw']:.2f} dB, best {best}")
+        best = f"{db(now.best_psnr_gt_db['raw'])} at {now.best_iteration['raw']}"
+        self._show(now, f"PSNR_GT {db(now.psnr_gt_db['raw'])} dB, best {best}")
 
 
 class RestorationBar(_Bar):
@@ -103,11 +104,13 @@ def outcome_table(outcome: Outcome) -> Table:
         rows.append(
             [
                 output,
-                f"{scores.steps_to_max}{' (censored)' if scores.censored else ''}",
-                f"{scores.max_psnr_gt_db:.2f}",
+                f"≥ {scores.steps_to_max} (censored)"
+                if scores.censored
+                else str(scores.steps_to_max),
+                db(scores.max_psnr_gt_db),
                 str(scores.steps_to_max_ssim_gt),
-                f"{scores.max_ssim_gt:.3f}",
-                f"{scores.final_psnr_gt_db:.2f}",
+                fixed(scores.max_ssim_gt, SSIM),
+                db(scores.final_psnr_gt_db),
             ]
         )
     return table(

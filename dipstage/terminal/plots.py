@@ -10,6 +10,7 @@ from dipstage.documents.whole_files import write_asked
 from dipstage.outcome import Outcome
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS
+from dipstage.terminal.numbers import at
 from dipstage.terminal.palette import BLUE, FAINT, VERMILLION
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
             scores.max_psnr_gt_db,
             "o" if output == "raw" else "s",
             color=colour,
-            label=f"{scores.max_psnr_gt_db:.2f} dB at {scores.steps_to_max}",
+            label=at(scores.max_psnr_gt_db, scores.steps_to_max, censored=bool(scores.censored)),
         )
     axes.set_xlabel("iterations")
     axes.set_ylabel("PSNR against ground truth (dB)")

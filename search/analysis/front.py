@@ -32,6 +32,19 @@ def pick_of(scores: list[Score], which: str) -> int:
     )
 
 
+def knee_of(members: list[Trial]) -> Trial | None:
+    """Return the knee of a front; None if it is an end, where the front has no bend.
+
+    Args:
+        members: Front, in order of increasing steps.
+    """
+    if len(members) < 3:
+        return None
+    found = members[pareto.knee([trial.score for trial in members])]
+    ends = (members[0].score, members[-1].score)
+    return None if found.score in ends else found
+
+
 def front_of(trials: list[Trial]) -> list[Trial]:
     """Return the complete trials that no other dominates, in order of increasing steps."""
     complete = [trial for trial in trials if trial.values is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from dipstage.terminal.numbers import at
 from search.analysis.forecast import Workload, forecast
 from search.analysis.front import front_of
 from search.store.records import Trial
@@ -18,6 +19,7 @@ class Status:
     Args:
         replicates_saved: Number of replicates that racing made unnecessary.
         front: Number of trials on the front.
+        best_censored: Whether the end of training may have cut off a maximum of the best trial.
         trials_per_hour: Present rate of trials; None if it is unknown.
         seconds_left: Remaining time; None if no replicate has ended or no trial runs (see
             `search.analysis.forecast`).
@@ -33,6 +35,7 @@ class Status:
     best: str | None
     best_max_psnr_gt_db: float | None
     best_steps_to_max: float | None
+    best_censored: bool
     trials_per_hour: float | None
     seconds_left: float | None
 
@@ -76,6 +79,7 @@ def status_of(
         best=best.name if best else None,
         best_max_psnr_gt_db=best.score.max_psnr_gt_db if best else None,
         best_steps_to_max=best.score.steps_to_max if best else None,
+        best_censored=bool(best and best.censored(run.objective.output)),
         trials_per_hour=ahead.trials_per_hour,
         seconds_left=0.0 if done >= wanted else ahead.seconds_left,
     )
@@ -98,13 +102,16 @@ def counts(status: Status) -> list[str]:
 
 def found(status: Status) -> list[str]:
     """Return the best trial so far and the size of the front, in words."""
-    if status.best is None:
+    psnr_db, iterations = status.best_max_psnr_gt_db, status.best_steps_to_max
+    if psnr_db is None or iterations is None:
         return []
-    return [
-        f"best {status.best_max_psnr_gt_db:.2f} dB at {status.best_steps_to_max:.0f} "
-        f"({status.best})",
-        f"front of {status.front}",
-    ]
+    best = at(psnr_db, iterations, censored=status.best_censored)
+    return [f"best {best} ({status.best})", f"front of {status.front}"]
+
+
+def pace(status: Status) -> list[str]:
+    """Return the present rate of trials, in words; empty if it is unknown."""
+    return [f"{status.trials_per_hour:.3g} trials an hour"] if status.trials_per_hour else []
 
 
 def ahead(status: Status) -> list[str]:

@@ -60,7 +60,7 @@ def status(
             raise InputError(f"{name} is a job: follow it with dipsearch logs {name} --follow")
         show_job(name, cluster, as_json=as_json)
         return
-    from search.analysis.status import sentence, status_of
+    from search.analysis.status import pace, sentence, status_of
     from search.store.run import RunRecord
 
     run = RunRecord.open(name, runs_dir, storage)
@@ -83,8 +83,8 @@ def status(
         echo_json(content)
         return
     click.echo(f"{name}: {sentence(now)}")
-    if now.trials_per_hour:
-        click.echo(f"{now.trials_per_hour:.1f} trials an hour")
+    for words in pace(now):
+        click.echo(words)
     if driver is not None:
         click.echo(f"driver: {driver}")
     elif now.done < now.wanted:

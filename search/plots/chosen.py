@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
-from search.analysis.front import pick
+from search.analysis.front import front_of, knee_of, pick
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -65,5 +65,5 @@ def _named(run: RunRecord, trials: list[Trial], name: str) -> Trial:
 
 def legend_labels(run: RunRecord, trials: Sequence[Trial]) -> list[str]:
     """Return the names of the trials; the knee is marked if there is a front."""
-    knee = pick(run, "knee").number if any(t.values is not None for t in trials) else None
-    return [trial.name + (" (knee)" if trial.number == knee else "") for trial in trials]
+    knee = knee_of(front_of(run.records()))
+    return [trial.name + " (knee)" * (trial == knee) for trial in trials]

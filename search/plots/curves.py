@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
+from dipstage.terminal.numbers import at
 from search.analysis.best_so_far import psnr_gt_curves
 from search.plots.chosen import choose, legend_labels
 from search.plots.spread import Errors, Spread, spread_of
@@ -91,8 +92,8 @@ def _draw(
     for trial, name, line in zip(trials, names, lines, strict=True):
         curve = mean_curve(run, trial, output, spread)
         best = trial.measure(output, _SCORE).mean
-        steps = trial.measure(output, "steps_to_max").mean
-        label = f"{name}: {best:.2f} dB at {steps:.0f}" if maxima else name
+        steps, censored = trial.measure(output, "steps_to_max").mean, bool(trial.censored(output))
+        label = f"{name}: {at(best, steps, censored=censored)}" if maxima else name
         axes.plot(curve.mean, label=label, **line)
         if curve.half.any():
             low, high = curve.mean - curve.half, curve.mean + curve.half

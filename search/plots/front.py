@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from dipstage.terminal.palette import BLUE, GREY, VERMILLION
-from search.analysis.front import front_of, pick
+from search.analysis.front import front_of, knee_of
 from search.experiment.objectives import Score
 from search.plots.labels import label_points
 from search.plots.spread import Errors, Spread, spread_of
@@ -42,7 +42,8 @@ def plot_front(
     spread = spread_of(run, objective.output, errors, ("max_psnr_gt_db", objective.steps_key))
     with drawing(style, 0.72 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
-        knee = [pick(run, "knee").score] if members else []
+        bend = knee_of(members)
+        knee = [] if bend is None else [bend.score]
         dominated = [t for t in trials if not t.candidate and t not in members]
         named = [t for t in trials if t.candidate or t in members]
         _bars(axes, named, run, spread)

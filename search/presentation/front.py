@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dipstage.stopping import Output
-from search.analysis.front import front_of, pick_of
+from dipstage.terminal import numbers
+from dipstage.terminal.numbers import DB, SSIM, STEPS, db
+from search.analysis.front import front_of, knee_of
 from search.analysis.pareto import dominates, strictly_dominates
 from search.experiment.objectives import Objective
 from search.presentation.words import spread
@@ -33,12 +35,13 @@ class Cells:
         """Return the cells of a trial, from the replicates that it has finished."""
         steps = psnr = ssim = ""
         if trial.estimate is not None:
-            steps, psnr = f"~ {trial.estimate[1]:.0f}", f"~ {trial.estimate[0]:.2f}"
+            cut = "≥ " if trial.censored(output) else ""
+            steps, psnr = f"~ {cut}{numbers.steps(trial.estimate[1])}", f"~ {db(trial.estimate[0])}"
         elif trial.replicates:
             cut = "≥ " if trial.censored(output) else ""
-            steps = cut + spread(trial.measure(output, steps_key), 0)
-            psnr = spread(trial.measure(output, "max_psnr_gt_db"), 2)
-            ssim = spread(trial.measure(output, "max_ssim_gt"), 3)
+            steps = cut + spread(trial.measure(output, steps_key), STEPS)
+            psnr = spread(trial.measure(output, "max_psnr_gt_db"), DB)
+            ssim = spread(trial.measure(output, "max_ssim_gt"), SSIM)
         stages = str(len(trial.schedule.stages)) if trial.schedule else ""
         ramp = str(trial.schedule.ramp) if trial.schedule else ""
         return cls(trial.name, steps, psnr, ssim, stages, ramp)
@@ -67,7 +70,7 @@ def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
     """Return the front, fewest steps first, then the candidates behind it."""
     members = front_of(trials)
     behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
-    knee = members[pick_of([t.score for t in members], "knee")] if members else None
+    knee = knee_of(members)
     return [
         FrontRow(
             trial,
@@ -77,6 +80,20 @@ def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
             relation=relation(trial, trials, members),
         )
         for trial in members + behind
+    ]
+
+
+def names_on(members: list[Trial]) -> list[tuple[str, list[Trial]]]:
+    """Return the names of the front's notable members, each with the member that has it, if any.
+
+    Args:
+        members: Front, fewest steps first.
+    """
+    knee = knee_of(members)
+    return [
+        ("knee", [knee] if knee else []),
+        ("highest PSNR", members[-1:]),
+        ("fewest steps", members[:1]),
     ]
 
 

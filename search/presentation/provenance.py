@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from search.verification.result import Verification
 
 Facts = list[tuple[str, str]]
+PAUSE = timedelta(minutes=2)
+"""Time without training after which a search was not running."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,31 @@ def _some(words: list[str], most: int = 8) -> str:
 def _hours(records: list[Trial], verification: Verification | None) -> str:
     """Return the training time summed over all workers, and the elapsed time."""
     words = duration(sum(trial.wall_s for trial in records))
-    started = [trial.started for trial in records if trial.started]
-    ended = [trial.ended for trial in records if trial.ended]
-    if started and ended:
-        clock = (max(ended) - min(started)).total_seconds()
-        words += f" over all workers, {duration(max(clock, 0))} by the clock"
+    if clock_s := busy_s(records):
+        words += f" over all workers, {duration(clock_s)} by the clock"
     if verification is not None:
         parts = [*verification.tuned.records(), *verification.held_out.records()]
         words += f"; verification {duration(sum(trial.wall_s for trial in parts))}"
     return words
+
+
+def busy_s(records: list[Trial]) -> float:
+    """Return the time during which trials were trained, without the pauses between drivers.
+
+    A trial that a later driver finished counts from its end back over its training time.
+    """
+    spans = sorted(
+        (max(trial.started, trial.ended - timedelta(seconds=trial.wall_s)), trial.ended)
+        for trial in records
+        if trial.started and trial.ended
+    )
+    total, until = timedelta(), None
+    for start, end in spans:
+        if until is not None and start - until < PAUSE:
+            start = until
+        total += max(end - start, timedelta())
+        until = end if until is None else max(end, until)
+    return total.total_seconds()
 
 
 def _hardware(records: list[Trial]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dipstage.stopping import OUTPUTS
+from dipstage.terminal.numbers import db
 from search.store.records import Trial
 from search.verification.outlook import effect_words, of_interest
 from search.verification.result import Verification
@@ -103,6 +104,6 @@ def _remarks_on_plain(verification: Verification, plain: Trial) -> Iterator[str]
         if comparison is not None and comparison.psnr_db.mean > 0:
             yield (
                 f"{other.name} (plain DIP, learning rate {other.learning_rate}) is "
-                f"{comparison.psnr_db.mean:.2f} dB above {plain.name} here ({output}): the rate "
+                f"{db(comparison.psnr_db.mean)} dB above {plain.name} here ({output}): the rate "
                 "that was best on the search's pictures is not best on these"
             )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dipstage.stopping import Output
+from dipstage.terminal.numbers import DB, STEPS, db, steps
 from search.analysis.front import front_of, pick_of
-from search.presentation.front import Cells
+from search.presentation.front import Cells, names_on
 from search.presentation.words import interval, ratio_interval
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -44,8 +45,8 @@ class VerdictRow:
         if self.comparison is None:
             return ""
         if self.verdict == NOT_VERIFIED:
-            return f"{self.comparison.psnr_db.mean:+.2f}"
-        return interval(self.comparison.psnr_db, 2)
+            return db(self.comparison.psnr_db.mean, "+")
+        return interval(self.comparison.psnr_db, DB)
 
     @property
     def time(self) -> str:
@@ -53,10 +54,10 @@ class VerdictRow:
         if self.comparison is None:
             return ""
         if self.verdict == NOT_VERIFIED:
-            return f"{self.comparison.steps.mean:+.0f}"
+            return steps(self.comparison.steps.mean, "+")
         if self.comparison.log_ratio is not None:
             return ratio_interval(self.comparison.log_ratio)
-        return interval(self.comparison.steps, 0)
+        return interval(self.comparison.steps, STEPS)
 
     @property
     def bounds_db(self) -> tuple[float, float] | None:
@@ -195,10 +196,9 @@ def _roles(records: list[Trial]) -> dict[int | None, str]:
     """Return what each trial is on the front, and whether it is a candidate, by its number."""
     members = front_of(records)
     ends: dict[int, list[str]] = {}
-    for which, name in (("knee", "knee"), ("psnr", "highest PSNR"), ("steps", "fewest steps")):
-        if members:
-            picked = members[pick_of([t.score for t in members], which)]
-            ends.setdefault(picked.number, []).append(f"front's {name}")
+    for name, trials in names_on(members):
+        for trial in trials:
+            ends.setdefault(trial.number, []).append(f"front's {name}")
     on_front = {trial.number for trial in members}
     roles: dict[int | None, str] = {}
     for trial in records:

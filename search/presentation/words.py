@@ -1,4 +1,4 @@
-"""Numbers in words: one rounding for tables, pages and notes."""
+"""Means, spreads and intervals in words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from dipstage.documents.schedule_file import Measure
+from dipstage.terminal.numbers import RATIO, fixed
 
 if TYPE_CHECKING:
     from search.verification.statistics import Difference
@@ -13,24 +14,26 @@ if TYPE_CHECKING:
 
 def spread(measure: Measure, digits: int, sign: str = "") -> str:
     """Return `mean ± std`, or the value alone where there is one replicate."""
-    mean = f"{measure.mean:{sign}.{digits}f}"
-    return mean if measure.std is None else f"{mean} ± {measure.std:.{digits}f}"
+    mean = fixed(measure.mean, digits, sign)
+    return mean if measure.std is None else f"{mean} ± {fixed(measure.std, digits)}"
 
 
 def interval(difference: Difference, digits: int) -> str:
     """Return `mean [low, high]`, or the mean alone where there is one picture."""
-    mean = f"{difference.mean:+.{digits}f}"
+    mean = fixed(difference.mean, digits, "+")
     if difference.low is None or difference.high is None:
         return mean
-    return f"{mean} [{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
+    low, high = (fixed(end, digits, "+") for end in (difference.low, difference.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def ratio_interval(log_ratio: Difference) -> str:
     """Return `ratio [low, high]` of log ratios, or the ratio alone where there is one picture."""
-    mean = f"{math.exp(log_ratio.mean):.2f}"
+    mean = fixed(math.exp(log_ratio.mean), RATIO)
     if log_ratio.low is None or log_ratio.high is None:
         return mean
-    return f"{mean} [{math.exp(log_ratio.low):.2f}, {math.exp(log_ratio.high):.2f}]"
+    low, high = (fixed(math.exp(end), RATIO) for end in (log_ratio.low, log_ratio.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def p_value(p: float | None) -> str:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from search.analysis.front import pick
+from dipstage.terminal.numbers import DB, RATIO, STEPS, db, fixed, steps
+from search.analysis.front import front_of, pick
 from search.analysis.status import Status, sentence
+from search.presentation.front import names_on
+from search.presentation.repeating import (
+    Repeat,
+    file_name,
+    first_picture,
+    repeat,
+    run_argument,
+)
 from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -36,6 +46,7 @@ class Advice:
         number: Number of the trial that the report shows first; None if there is no schedule.
         sure: Sentences that state the certainty of the advice.
         commands: Commands to run next, each with its effect.
+        saved: Schedule file that the last command trains with; None if there is no schedule.
         standings: Rows of the table of verdicts.
     """
 
@@ -44,6 +55,7 @@ class Advice:
     number: int | None
     sure: list[str]
     commands: list[tuple[str, str]]
+    saved: Repeat | None = None
     standings: list[VerdictRow] = field(default_factory=list)
 
 
@@ -59,7 +71,7 @@ def advise(
     state = [_state(status, driver)] if unfinished else []
     commands: list[tuple[str, str]] = []
     if unfinished and not driver:
-        commands.append((f"dipsearch resume {run.name}", "continues the search"))
+        commands.append((f"dipsearch resume {run_argument(run)}", "continues the search"))
     if not status.complete:
         headline = "There is no schedule to use yet"
         return Advice(headline, "", None, [*state, *_no_trial(status)], commands)
@@ -71,29 +83,32 @@ def advise(
         headline = f"{name} looks best{' so far' * unfinished}, but that is not verified"
         sure = [*state, *_unverified(run, trial, records)]
         commands.append(
-            (f"dipsearch verify {run.name}", "tests it on pictures that the search has not seen")
+            (
+                f"dipsearch verify {run_argument(run)}",
+                "tests it on pictures that the search has not seen",
+            )
         )
     else:
         headline, sure = _verified(trial, verification)
         sure = state + sure
     word = _word(trial, verification)
-    if word in HOLDS or verification is None:
-        commands.append((f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml"))
-        commands.append(("dipstage run IMAGE --schedule best.yaml", "trains with it"))
-    else:
-        commands += _plain_commands(run, trial, verification)
     rows.sort(key=lambda row: row.number != trial.number)
-    return Advice(headline, word, trial.number, sure, commands, rows)
+    plain = verification.plain if verification and word not in HOLDS else None
+    if plain is not None and verification is not None:
+        saved, what = repeat(verification.held_out, plain), "trains plain DIP as it was tuned"
+    else:
+        saved, what = repeat(run, trial, verification), f"trains with {trial.name}"
+        commands.append(_export(run, trial))
+    if saved is not None:
+        line = f"dipstage run {first_picture(run)} --schedule {shlex.quote(saved.name)}"
+        commands.append((line, f"{what}: save {saved.name} first"))
+    return Advice(headline, word, trial.number, sure, commands, saved, rows)
 
 
-def _plain_commands(
-    run: RunRecord, trial: Trial, verification: Verification
-) -> Iterator[tuple[str, str]]:
-    plain = verification.plain
-    rate = f" --learning-rate {plain.learning_rate:g}" if plain and plain.learning_rate else ""
-    yield f"dipstage run IMAGE --schedule baseline{rate}", "trains plain DIP as it was tuned"
-    if not trial.is_plain:
-        yield f"dipsearch export {run.name}", f"writes {trial.name} to best.yaml anyway"
+def _export(run: RunRecord, trial: Trial) -> tuple[str, str]:
+    name = shlex.quote(file_name(run, trial))
+    line = f"dipsearch export {run_argument(run)} --pick {trial.number} --output {name}"
+    return line, f"writes {trial.name} to a schedule file, which can also be saved below"
 
 
 def _state(status: Status, driver: bool) -> str:
@@ -125,20 +140,20 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
     n = len(trial.replicates)
     if trial.is_plain:
         yield (
-            f"{_capital(trial.name)} is the front's knee: in the search itself, no staged schedule "
-            "is a better compromise between PSNR_GT and steps."
+            f"{_capital(trial.name)} is {_place(trial, records)}: in the search itself, no staged "
+            "schedule is a better compromise between PSNR_GT and steps."
         )
     elif plain is None:
         yield (
-            f"{_capital(trial.name)} is the front's knee. The search has no plain DIP to compare "
-            "it with, so the gain from staging is not known."
+            f"{_capital(trial.name)} is {_place(trial, records)}. The search has no plain DIP to "
+            "compare it with, so the gain from staging is not known."
         )
     else:
         entries = [Entry(trial.name, trial.replicates)]
         for each in compare(entries, Entry(plain.name, plain.replicates), run.objective):
             if each.output == run.objective.output:
                 yield (
-                    f"It is the front's knee. In the search itself, over "
+                    f"It is {_place(trial, records)}. In the search itself, over "
                     f"{_count(each.psnr_db.n, 'replicate')}, its max PSNR_GT is "
                     f"{_psnr_words(each)} ({plain.name}), reached {_steps_words(each)}."
                 )
@@ -151,30 +166,30 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
 
 def _psnr_words(each: Comparison) -> str:
     mean = each.psnr_db.mean
-    return f"{abs(mean):.2f} dB {'above' if mean >= 0 else 'below'} plain DIP's"
+    return f"{db(abs(mean))} dB {'above' if mean >= 0 else 'below'} plain DIP's"
 
 
 def _steps_words(each: Comparison) -> str:
-    mean = round(each.steps.mean)
-    return f"{_count(abs(mean), 'iteration')} {'sooner' if mean <= 0 else 'later'}"
+    mean = each.steps.mean
+    return f"{_count(steps(abs(mean)), 'iteration')} {'sooner' if mean <= 0 else 'later'}"
 
 
 def _time_words(each: Comparison) -> str:
     """Return how much sooner or later, by what is judged, with its interval."""
     if each.log_ratio is None:
-        return f"reached {_steps_words(each)}{_range(each.steps, 0)}"
-    ratio, low, high = each.log_ratio.mean, each.log_ratio.low, each.log_ratio.high
-    words = f"and reaches the common target in {math.exp(ratio):.2f} times the time"
-    if low is None or high is None:
-        return words
-    return f"{words} (95 % interval {math.exp(low):.2f} to {math.exp(high):.2f})"
+        return f"reached {_steps_words(each)}{_range(each.steps, STEPS)}"
+    ratio, *ends = (each.log_ratio.mean, each.log_ratio.low, each.log_ratio.high)
+    words = f"and reaches the common target in {fixed(math.exp(ratio), RATIO)} times the time"
+    written = [fixed(math.exp(end), RATIO) for end in ends if end is not None]
+    return f"{words} (95 % interval {' to '.join(written)})" if len(written) == 2 else words
 
 
 def _range(difference: Difference, digits: int) -> str:
     """Return the 95 % interval in words, or a remark that there is none."""
     if difference.low is None or difference.high is None:
         return " (one picture, so no interval)"
-    return f" (95 % interval {difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
+    low, high = (fixed(end, digits, "+") for end in (difference.low, difference.high))
+    return f" (95 % interval {low} to {high})"
 
 
 def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]:
@@ -193,14 +208,15 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     comparison = verification.against_plain(held.name) if held else None
     if comparison is not None and verification.plain is not None:
         sure.append(
-            f"{_on(verification)}, {trial.name}{_knee(trial, verification)} has a max PSNR_GT "
-            f"{_psnr_words(comparison)}{_range(comparison.psnr_db, 2)}, {_time_words(comparison)}."
+            f"{_on(verification)}, {trial.name}{_named_place(trial, verification)} has a max "
+            f"PSNR_GT {_psnr_words(comparison)}{_range(comparison.psnr_db, DB)}, "
+            f"{_time_words(comparison)}."
         )
         said = str(verdict)
         meaning = _meaning(verdict, verification.rule)
         sure.append(f"{said[:1].upper()}{said[1:]}: {meaning}.")
     elif not trial.is_plain:
-        sure.append(f"{name}, the front's knee, has not been verified itself.")
+        sure.append(f"{name}{_named_place(trial, verification)} has not been verified itself.")
     sure += _others_that_count(trial, verification)
     if verification.best_p >= SIGNIFICANCE:
         sure.append(
@@ -254,12 +270,21 @@ def _on(verification: Verification) -> str:
     return f"On {_count(pictures, words[:-1])} with {_count(seeds, 'seed')} each"
 
 
-def _knee(trial: Trial, verification: Verification) -> str:
-    return ", the front's knee," if pick(verification.run, "knee") == trial else ""
+def _place(trial: Trial, records: list[Trial]) -> str:
+    """Return what the trial is on the front: its knee, one of its ends, or a member."""
+    for name, members in names_on(front_of(records)):
+        if trial in members:
+            return f"the front's {name}"
+    return "on the front"
 
 
-def _count(n: int, thing: str) -> str:
-    return f"{n} {thing}{'' if n == 1 else 's'}"
+def _named_place(trial: Trial, verification: Verification) -> str:
+    place = _place(trial, verification.run.records())
+    return f", {place}," if pick(verification.run, "knee") == trial else ""
+
+
+def _count(n: int | str, thing: str) -> str:
+    return f"{n} {thing}{'' if str(n) == '1' else 's'}"
 
 
 def _capital(text: str) -> str:

@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dipstage.stopping import Output
+from dipstage.terminal.numbers import SSIM, at, db, fixed
 from dipstage.terminal.palette import THEMES
 from search.analysis.comparison import history
 from search.analysis.importance import importance_of
+from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
-from search.presentation.front import front_rows
+from search.presentation.front import Cells, front_rows
 from search.presentation.verdicts import plain_of
 from search.report.curves import Curves, gather
 from search.store.records import Trial
@@ -108,6 +111,7 @@ def _trial(
         "failure": trial.failure,
         "curve": curves.by_trial.get(trial.number),
         "verdict": _verdict(trial, verification),
+        "words": _words(trial, objective),
     }
     if trial.number in relations:
         cells["relation"] = relations[trial.number]
@@ -124,18 +128,30 @@ def _measures(trial: Trial, output: Any, steps_key: str) -> dict[str, Any]:
     other = trial.measure("smoothed" if output == "raw" else "raw", "max_psnr_gt_db")
     return {
         "psnr_mean": _rounded(psnr.mean, 3),
-        "psnr_std": _rounded(psnr.std, 3),
         "steps_mean": _rounded(steps.mean, 1),
-        "steps_std": _rounded(steps.std, 1),
         "ssim": _rounded(trial.measure(output, "max_ssim_gt").mean, 4),
         "other_psnr": _rounded(other.mean, 3),
-        "censored": trial.censored(output),
         "maxima": [
             [scores.steps_to_max, _rounded(scores.max_psnr_gt_db, 3)]
             for replicate in list(trial.replicates.values())[:MAX_STAGES]
             for scores in (replicate.scores(output),)
         ],
     }
+
+
+def _words(trial: Trial, objective: Objective) -> dict[str, str]:
+    """Return the numbers that the page shows as text, rounded as everywhere."""
+    cells = Cells.of(trial, objective.output, objective.steps_key)
+    other: Output = "smoothed" if objective.output == "raw" else "raw"
+    score, has_scores = "", trial.values or trial.estimate
+    if has_scores:
+        score = at(*has_scores, censored=bool(trial.censored(objective.output)))
+    found = {"psnr": cells.psnr_db, "steps": cells.steps, "wall_s": fixed(trial.wall_s, 0)}
+    found["score"] = "~ " * (trial.estimate is not None) + score
+    if trial.replicates:
+        found["ssim"] = fixed(trial.measure(objective.output, "max_ssim_gt").mean, SSIM)
+        found["other"] = db(trial.measure(other, "max_psnr_gt_db").mean)
+    return found
 
 
 def _verdict(trial: Trial, verification: Verification | None) -> str | None:
@@ -180,11 +196,13 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
     """Return the alternative text of each chart."""
     objective = run.objective
     if members:
-        first, last = members[0].score, members[-1].score
+        ends = [
+            at(*trial.score, censored=bool(trial.censored(objective.output)))
+            for trial in (members[0], members[-1])
+        ]
         front = (
-            f"Front of {len(members)}: from {first.max_psnr_gt_db:.2f} dB at "
-            f"{first.steps_to_max:.0f} iterations ({members[0].name}) to "
-            f"{last.max_psnr_gt_db:.2f} dB at {last.steps_to_max:.0f} ({members[-1].name})."
+            f"Front of {len(members)}: from {ends[0]} iterations ({members[0].name}) to "
+            f"{ends[1]} ({members[-1].name})."
         )
     else:
         front = "No trial is complete, so there is no front yet."

@@ -6,25 +6,34 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
 from search.presentation.provenance import facts, provenance
+from search.presentation.repeating import repeats
 from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
 from search.report.advice import advise
 from search.report.data import gather_data
 from search.report.pictures import gather as gather_pictures
 from search.report.pictures import sources
+from search.store.records import Trial
 from search.store.run import RunRecord
+
+if TYPE_CHECKING:
+    from search.verification.result import Verification
 
 SCRIPTS = (
     "base.js", "front.js", "schedule.js", "pictures.js", "parameters.js", "table.js", "start.js"
 )  # fmt: skip
 MAX_BYTES = 9_700_000
 """Maximum size of the page, because mail accepts 10 MB. Pictures fill the remaining space."""
+MAX_REPEATS = 1_500_000
+"""Maximum size of the schedule files and command lines that repeat trials."""
 
 
 def render(run: RunRecord) -> str:
@@ -39,10 +48,11 @@ def render(run: RunRecord) -> str:
     advice = advise(run, records, status, verification, run.driver() is not None)
     gathered = gather_data(run, records, advice, verification)
     content = gathered.content
-    room = MAX_BYTES - len(plotly()) - len(json.dumps(content))
     candidates = [trial.number for trial in records if trial.candidate]
     ranked = dict.fromkeys([advice.number, content["plain"], *content["front"], *candidates])
     first = [number for number in ranked if number is not None]
+    content["repeats"] = _repeats(run, records, first, verification)
+    room = MAX_BYTES - len(plotly()) - len(json.dumps(content))
     found = sources(run, records, plain_of(records), verification)
     gallery = gather_pictures(found, first, run.objective.output, room)
     content["pictures"] = gallery.groups
@@ -71,8 +81,19 @@ def render(run: RunRecord) -> str:
         themes=THEMES,
         scripts=scripts,
         policy=policy(scripts),
+        documentation=documentation(),
     )  # fmt: skip
     return text
+
+
+def _repeats(
+    run: RunRecord, records: list[Trial], first: list[int], verification: Verification | None
+) -> dict[int, Any]:
+    """Return what repeats the trials, those in `first` before the others."""
+    ranks = {number: rank for rank, number in enumerate(first)}
+    ordered = sorted(records, key=lambda trial: ranks.get(trial.number, len(ranks)))
+    found = repeats(run, ordered, verification, MAX_REPEATS)
+    return {number: asdict(each) for number, each in found.items()}
 
 
 def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
@@ -101,6 +122,16 @@ def policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def documentation() -> str:
+    """Return the address of the documentation that the package's metadata names, if any."""
+    try:
+        urls = metadata("dipsearch").get_all("Project-URL") or ()
+    except PackageNotFoundError:
+        return ""
+    found = dict(str(url).partition(", ")[::2] for url in urls)
+    return found.get("Documentation", "")
 
 
 def asset(name: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from dipstage.errors import InputError
 from dipstage.images import Picture, png
 from dipstage.stopping import Output
+from dipstage.terminal.numbers import at, db
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord
@@ -146,7 +147,10 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
         if picture is not None and digests.get(label, picture.digest) == picture.digest:
             truth, noisy, psnr = _observed(picture, experiment.task.sigma_255, seed)
             group["truth"] = {"src": _url(png(truth))}
-            group["observation"] = {"src": _url(png(noisy)), "psnr": psnr}
+            group["observation"] = {
+                "src": _url(png(noisy)),
+                "words": "" if psnr is None else f"{db(psnr)} dB",
+            }
         elif picture is not None:
             gallery.notes.append(
                 f"{label} is not the picture that it was when the run began, so its ground truth "
@@ -212,8 +216,7 @@ def _output(
     return {
         "src": _url(shown),
         "name": trial.name,
-        "psnr": scores.max_psnr_gt_db,
-        "steps": scores.steps_to_max,
+        "words": at(scores.max_psnr_gt_db, scores.steps_to_max, censored=bool(scores.censored)),
     }
 
 

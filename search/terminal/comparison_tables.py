@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dipstage.terminal.console import table
+from dipstage.terminal.numbers import at, db, steps
 from search.analysis.comparison import (
     QUARTILES,
     after_hours,
@@ -39,7 +40,7 @@ def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> 
             print_()
     print_(
         "hypervolume in dB · iterations, measured from the observation's "
-        f"{reference.max_psnr_gt_db:.2f} dB at {reference.steps_to_max:.0f} iterations",
+        f"{at(reference.max_psnr_gt_db, reference.steps_to_max)} iterations",
         markup=False,
     )
 
@@ -91,8 +92,8 @@ def attainment_table(group: Sequence[RunRecord]) -> Table:
         reached = [attained_by_share(values, quartile) for quartile in QUARTILES]
         rows.append(
             [
-                f"{share * budget:.0f}",
-                *("none" if math.isinf(value) else f"{value:.2f}" for value in reached),
+                steps(share * budget),
+                *("none" if math.isinf(value) else db(value) for value in reached),
             ]
         )
     columns = [

@@ -12,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dipstage.terminal.numbers import db, steps
 from search.analysis.front import front_of
-from search.analysis.status import ahead, counts, found, sentence, status_of
+from search.analysis.status import ahead, counts, found, pace, sentence, status_of
 from search.execution.view import View
 from search.terminal.sketch import legend, sketch
 
@@ -92,9 +93,8 @@ def drawn(run: RunRecord, console: Console, below: str | None = None) -> Any:
     lines = [f"{title}: {', '.join(counts(status))}"]
     if status.best is not None:
         lines.append(", ".join(found(status)))
-    pace = [f"{status.trials_per_hour:.3g} trials an hour"] if status.trials_per_hour else []
     if left := ahead(status):
-        lines.append(", ".join([*pace, *left]) + " of this part" * (part == 1))
+        lines.append(", ".join([*pace(status), *left]) + " of this part" * (part == 1))
     if below:
         lines.append(below)
     parts: list[Any] = [_line(text) for text in lines]
@@ -122,7 +122,7 @@ def _line(text: str) -> Text:
 def _front(run: RunRecord, records: list[Trial], width: int, height: int, console: Console) -> Any:
     """Return the members with the highest PSNR_GT, and the plot where there is room."""
     ascii_only = not console.encoding.startswith("utf")
-    rows = min(height, 18)
+    rows, output = min(height, 18), run.objective.output
     members = front_of(records)[-(rows - 2) :]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("front", no_wrap=True, overflow="ellipsis", max_width=18)
@@ -130,8 +130,8 @@ def _front(run: RunRecord, records: list[Trial], width: int, height: int, consol
     table.add_column("dB", justify="right", no_wrap=True)
     for trial in members:
         score = trial.score
-        name = Text(trial.name)
-        table.add_row(name, f"{score.steps_to_max:.0f}", f"{score.max_psnr_gt_db:.2f}")
+        cut = "≥ " if trial.censored(output) else ""
+        table.add_row(Text(trial.name), cut + steps(score.steps_to_max), db(score.max_psnr_gt_db))
     if width < _BESIDE:
         return table
     plot = sketch(records, min(width - 36, 72), rows - 1, ascii_only=ascii_only)

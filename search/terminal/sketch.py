@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from dipstage.terminal import numbers
+from dipstage.terminal.numbers import db
 from search.analysis.front import front_of
 from search.store.records import Trial
 
@@ -77,14 +79,14 @@ def _lines(
     wall, corner, floor = ("|", "+", "-") if ascii_only else ("│", "└", "─")
     text = Text(no_wrap=True)
     for i, row in enumerate(cells):
-        label = f"{psnr[1]:.2f}" if i == 0 else f"{psnr[0]:.2f}" if i == len(cells) - 1 else ""
+        label = db(psnr[1]) if i == 0 else db(psnr[0]) if i == len(cells) - 1 else ""
         text.append(f"{label:>{_LABEL}} {wall}", "dim")
         for mark, style in row:
             text.append(mark, style)
         text.append("\n")
     columns = len(cells[0])
     text.append(f"{'dB':>{_LABEL}} {corner}{floor * columns}\n", "dim")
-    first, last = f"{steps[0]:.0f}", f"{steps[1]:.0f} steps"
+    first, last = numbers.steps(steps[0]), f"{numbers.steps(steps[1])} steps"
     middle = f"{left_out} below" if left_out else ""
     room = max(1, columns - len(first) - len(last))
     text.append(f"{'':>{_LABEL + 2}}{first}{middle:^{room}}{last}", "dim")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dipstage.documents.schedule_file import Measure
 from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import LongTable, table
+from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.presentation.front import Cells, front_rows
 from search.presentation.verdicts import plain_of
 from search.presentation.words import spread
@@ -63,9 +64,9 @@ def comparison_table(run: RunRecord, output: Output) -> Table:
             cells.name,
             cells.steps,
             cells.psnr_db,
-            f"{trial.measure(output, 'steps_to_max_ssim_gt').mean:.0f}",
-            f"{trial.measure(output, 'max_ssim_gt').mean:.3f}",
-            f"{trial.measure(output, 'final_psnr_gt_db').mean:.2f}",
+            steps(trial.measure(output, "steps_to_max_ssim_gt").mean),
+            fixed(trial.measure(output, "max_ssim_gt").mean, SSIM),
+            db(trial.measure(output, "final_psnr_gt_db").mean),
         ]
         rows.append([*row, *_against(trial, plain, output)])
     n = max((len(trial.replicates) for trial in candidates), default=0)
@@ -97,11 +98,11 @@ def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
     if not gains:
         return ["", "", ""]
     gain = Measure(fmean(gains), len(gains), stdev(gains) if len(gains) > 1 else None)
-    steps = [
+    ours, plains = (
         fmean(t.replicates[k].scores(output).steps_to_max for k in keys) for t in (trial, plain)
-    ]
-    ratio = f"{steps[0] / steps[1]:.2f}" if steps[1] else ""
-    return [spread(gain, 2, "+"), f"{sum(g > 0 for g in gains)} of {len(gains)}", ratio]
+    )
+    ratio = fixed(ours / plains, RATIO) if plains else ""
+    return [spread(gain, DB, "+"), f"{sum(g > 0 for g in gains)} of {len(gains)}", ratio]
 
 
 def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]]) -> Table:
@@ -112,8 +113,8 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
         [
             str(1 + ranked.index((trial, measure))),
             trial.name,
-            spread(measure, 2),
-            f"{measure.mean - best:+.2f}" if measure.mean < best else "",
+            spread(measure, DB),
+            db(measure.mean - best, "+") if measure.mean < best else "",
             str(len(trial.schedule.stages)) if trial.schedule else "",
             str(trial.schedule.ramp) if trial.schedule else "",
         ]

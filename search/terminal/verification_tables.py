@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import table
+from dipstage.terminal.numbers import DB, db, steps
 from search.presentation.remarks import remarks
 from search.presentation.verdicts import VerdictRow, rows_against_others, verified_rows
 from search.presentation.words import interval, p_value, ratio_interval
@@ -40,7 +41,7 @@ def print_confirmation(confirmation: Confirmation, print_: Callable[..., None]) 
     rows = [
         [
             each.schedule,
-            interval(each.psnr_db, 2),
+            interval(each.psnr_db, DB),
             f"{each.psnr_db.above:.0%}",
             ratio_interval(each.time),
             f"{1 - each.time.above:.0%}",
@@ -124,7 +125,7 @@ def budget_table(verification: Verification) -> Table:
     for trial in verification.held_out.records():
         if not trial.replicates:
             continue
-        attained = [f"{value:.2f}" for value in verification.at_budgets(trial, output)]
+        attained = [db(value) for value in verification.at_budgets(trial, output)]
         search = verification.search_gains.get(trial.name)
         held_out, shrunk = (
             verification.held_out_gain_db(trial.name),
@@ -132,7 +133,7 @@ def budget_table(verification: Verification) -> Table:
         )
         shrinkage = ["", "", ""]
         if search is not None and held_out is not None and shrunk is not None:
-            shrinkage = [f"{search.psnr_db.mean:+.2f}", f"{held_out:+.2f}", f"{shrunk:+.2f}"]
+            shrinkage = [db(gain, "+") for gain in (search.psnr_db.mean, held_out, shrunk)]
         rows.append(
             [
                 trial.name,
@@ -159,7 +160,7 @@ def _arrival(arrival: Arrival | None) -> str:
     if arrival is None or not arrival.n:
         return ""
     of = f"{arrival.reached} of {arrival.n}"
-    return f"never ({of})" if arrival.steps is None else f"{arrival.steps:.0f} ({of})"
+    return f"never ({of})" if arrival.steps is None else f"{steps(arrival.steps)} ({of})"
 
 
 def others_table(verification: Verification) -> Table:

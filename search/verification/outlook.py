@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from statistics import fmean
 
+from dipstage.terminal.numbers import RATIO, db, fixed
 from search.analysis.status import duration
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -58,7 +59,9 @@ def effect_words(endpoint: Endpoint, effect: float) -> str:
     """Return an effect in words: dB, or a time ratio from its log."""
     if not math.isfinite(effect):
         return "no effect of any size"
-    return f"{effect:+.2f} dB" if endpoint == "psnr" else f"a time ratio of {math.exp(-effect):.2f}"
+    if endpoint == "psnr":
+        return f"{db(effect, '+')} dB"
+    return f"a time ratio of {fixed(math.exp(-effect), RATIO)}"
 
 
 def of_interest(declared: Declared, endpoint: Endpoint) -> float:

@@ -24,7 +24,6 @@ function number(value, digits) {
 const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 // Plotly reads a little HTML in what it draws: nothing of a name may be taken for it.
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-const spread = (mean, std, digits) => number(mean, digits) + (std === null || std === undefined ? "" : " ± " + number(std, digits));
 
 function colours() {
   const style = getComputedStyle(root);

@@ -11,13 +11,11 @@ function at(trial) {
 }
 
 function hover(trial) {
-  const [steps, psnr] = at(trial);
-  const mark = trial.state === "raced" ? "~ " : "";
   const lines = [
     `<b>${plain(trial.name)}</b>${trial.n === data.knee ? ", the knee" : ""}`,
     trial.state === "complete" ? "" : trial.state + (trial.state === "raced" ? ": predicted" : `, ${trial.replicates} of ${data.replicates} replicates`),
-    `${mark}${trial.state === "raced" ? number(psnr, 2) : spread(psnr, trial.psnr_std, 2)} dB`,
-    `${mark}${trial.state === "raced" ? number(steps, 0) : spread(steps, trial.steps_std, 0)} ${plain(data.steps_words)}`,
+    `${plain(trial.words.psnr)} dB`,
+    `${plain(trial.words.steps)} ${plain(data.steps_words)}`,
     trial.verdict ? `verdict: ${plain(trial.verdict)}` : "",
     ...shortParameters(trial).map(([name, value]) => `${plain(name)} ${plain(value)}`),
   ];

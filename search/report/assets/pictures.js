@@ -90,7 +90,7 @@ async function showPictures() {
   if (!group) return;
   const mine = ++turn;
   const own = group.outputs[shown];
-  const words = (one) => (one && one.psnr !== null ? `${number(one.psnr, 2)} dB` + (one.steps === undefined ? "" : ` at ${one.steps}`) : "");
+  const words = (one) => one?.words ?? "";
   const wanted = [
     ["Ground truth", group.truth, ""],
     ["Observation", group.observation, words(group.observation)],

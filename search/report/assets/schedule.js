@@ -14,8 +14,8 @@ whenShown((trial) => {
   const place = $("parameters");
   if (!place) return;
   const rows = [
-    ["max PSNR_GT", trial.psnr_mean === undefined ? "" : spread(trial.psnr_mean, trial.psnr_std, 2) + " dB"],
-    [data.steps_words, trial.steps_mean === undefined ? "" : (trial.censored ? "≥ " : "") + spread(trial.steps_mean, trial.steps_std, 0)],
+    ["max PSNR_GT", trial.words.psnr && trial.words.psnr + " dB"],
+    [data.steps_words, trial.words.steps],
     ["replicates", `${trial.replicates} of ${data.replicates}`],
     ["state", trial.state + (trial.failure ? `: ${trial.failure}` : "")],
     ["verdict", trial.verdict ?? "not verified"],
@@ -28,7 +28,7 @@ whenShown((trial) => {
   const levels = trial.stages.map((stage) => stage[1]);
   $("staircase-text").textContent = trial.count === null ? `${trial.name} has no schedule.`
     : trial.count === 1 ? `${trial.name} is plain DIP: its target is the observation in every iteration.`
-    : `${trial.name}: ${trial.count} stages. alpha_bar begins at ${number(levels[0])} and reaches 1, the observation itself, after a ramp of ${trial.ramp} iterations.`;
+    : `${trial.name}: ${trial.count} stages. alpha_bar, the share of the signal that is left in a target, begins at ${number(levels[0])} and reaches 1, the observation itself, after a ramp of ${trial.ramp} iterations.`;
   const beside = reference && reference.n !== trial.n ? ` The dashed curve is plain DIP (${reference.name}).` : "";
   $("curves-text").textContent = trial.curve
     ? `${trial.name}: mean PSNR_GT over ${trial.replicates} replicates, raw and smoothed, up to the end of the shortest. Dots are the maxima of single replicates, the star is the maximum of the mean curve, and grey lines mark the beginnings of stages.${beside}`
@@ -36,6 +36,24 @@ whenShown((trial) => {
   $("attainment-text").textContent = trial.curve
     ? `Best ${data.output} PSNR_GT by each iteration, as a mean over replicates. The envelope is the highest of these curves over all complete trials.`
     : `The curves of ${trial.name} cannot be read.`;
+});
+
+// The schedule file of the trial that is shown, and a command for each of its replicates.
+whenShown((trial) => {
+  const place = $("repeat"), missing = $("no-repeat");
+  if (!place) return;
+  const found = data.repeats[trial.n];
+  place.hidden = !found;
+  missing.hidden = Boolean(found);
+  missing.textContent = trial.replicates
+    ? `The schedule file of ${trial.name} did not fit into this report: dipsearch export --pick ${trial.n} writes it.`
+    : `${trial.name} has finished no replicate that could be repeated.`;
+  if (!found) return;
+  $("repeat-file").textContent = `Save ${found.name}`;
+  $("repeat-file").download = found.name;
+  $("repeat-file").href = "data:application/yaml;charset=utf-8," + encodeURIComponent(found.text);
+  $("repeat-lines").textContent = Object.values(found.lines).join("\n");
+  $("repeat-text").textContent = found.text;
 });
 
 chart("staircase", (colour) => {

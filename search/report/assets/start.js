@@ -2,8 +2,7 @@
 const chooser = $("trial");
 if (chooser) {
   for (const trial of data.trials) {
-    const score = trial.psnr === null ? trial.state : `${trial.state === "raced" ? "~ " : ""}${number(trial.psnr, 2)} dB at ${number(trial.steps, 0)}`;
-    chooser.append(element("option", { value: trial.n, text: `${trial.name}: ${score}` }));
+    chooser.append(element("option", { value: trial.n, text: `${trial.name}: ${trial.words.score || trial.state}` }));
   }
   chooser.addEventListener("change", () => show(Number(chooser.value)));
   const move = (by) => {

@@ -1,17 +1,17 @@
 // All trials: headers sort, fields filter, a name shows its trial.
 const words = (trial) => trial.failure ?? shortParameters(trial).filter(([name]) => !["stages", "ramp", "learning_rate"].includes(name)).map((pair) => pair.join(" ")).join(", ");
-const predicted = (trial, text) => (text && trial.state === "raced" ? "~ " + text : text);
+const score = (trial, text) => (["complete", "raced"].includes(trial.state) ? text : "");
 const columns = [
   { title: "schedule", value: (t) => (t.candidate ? t.name : t.n), text: (t) => t.name },
   { title: "state", value: (t) => t.state, text: (t) => (t.state === "raced" ? `raced after ${t.replicates}` : t.state) },
-  { title: "max PSNR_GT (dB)", value: (t) => t.psnr, text: (t) => predicted(t, t.state === "raced" ? number(t.psnr, 2) : spread(t.psnr, t.psnr === null ? null : t.psnr_std, 2)), down: true },
-  { title: data.steps_words, value: (t) => t.steps, text: (t) => predicted(t, (t.censored ? "≥ " : "") + (t.state === "raced" ? number(t.steps, 0) : spread(t.steps, t.steps === null ? null : t.steps_std, 0))) },
-  { title: data.output === "raw" ? "smoothed (dB)" : "raw (dB)", value: (t) => t.other_psnr, text: (t) => number(t.other_psnr, 2), down: true },
-  { title: "max SSIM_GT", value: (t) => t.ssim, text: (t) => number(t.ssim, 3), down: true },
+  { title: "max PSNR_GT (dB)", value: (t) => t.psnr, text: (t) => score(t, t.words.psnr), down: true },
+  { title: data.steps_words, value: (t) => t.steps, text: (t) => score(t, t.words.steps) },
+  { title: data.output === "raw" ? "smoothed (dB)" : "raw (dB)", value: (t) => t.other_psnr, text: (t) => t.words.other ?? "", down: true },
+  { title: "max SSIM_GT", value: (t) => t.ssim, text: (t) => t.words.ssim ?? "", down: true },
   { title: "stages", value: (t) => t.count, text: (t) => number(t.count) },
   { title: "ramp", value: (t) => t.ramp, text: (t) => number(t.ramp) },
   { title: "learning rate", value: (t) => t.learning_rate, text: (t) => number(t.learning_rate) },
-  { title: "training (s)", value: (t) => t.wall_s, text: (t) => number(t.wall_s, 0) },
+  { title: "training (s)", value: (t) => t.wall_s, text: (t) => t.words.wall_s },
   { title: "verdict", value: (t) => t.verdict, text: (t) => t.verdict ?? "", words: true },
   { title: "parameters, or why it failed", value: words, text: words, words: true },
 ].filter((column) => column.title !== "verdict" || data.trials.some((trial) => trial.verdict));

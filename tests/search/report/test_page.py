@@ -221,7 +221,7 @@ def test_an_observation_without_noise_has_no_psnr(tmp_path: Path) -> None:
     clean = play_with_files(new_run(tmp_path, tiny), SCORES.__getitem__)
     groups = data_of(page.render(clean))["pictures"]
     assert isinstance(groups, list)
-    assert groups[0]["observation"]["psnr"] is None
+    assert groups[0]["observation"]["words"] == ""
 
 
 def test_no_picture_is_read_after_the_room_is_used_up(

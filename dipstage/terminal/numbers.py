@@ -1,0 +1,32 @@
+"""Numbers in words. Every table, page, figure and note rounds here, so that none differs."""
+
+from __future__ import annotations
+
+DB, STEPS, SSIM, RATIO = 2, 0, 3, 2
+"""Digits after the point: of PSNR in dB, of iterations, of SSIM, of a ratio of times."""
+
+
+def fixed(value: float, digits: int, sign: str = "") -> str:
+    """Return a number with so many digits after the point; what rounds to 0 has no minus.
+
+    Args:
+        value: Number to write. Halves are rounded to the even digit.
+        digits: Digits after the point, such as `DB`.
+        sign: `+` to write the sign of every number.
+    """
+    return f"{value:{sign}.{digits}f}" if round(value, digits) else f"{0.0:{sign}.{digits}f}"
+
+
+def db(value: float, sign: str = "") -> str:
+    """Return a PSNR, or a difference of two, in dB without the unit."""
+    return fixed(value, DB, sign)
+
+
+def steps(value: float, sign: str = "") -> str:
+    """Return a number of iterations."""
+    return fixed(value, STEPS, sign)
+
+
+def at(psnr_db: float, iterations: float, *, censored: bool = False) -> str:
+    """Return `25.31 dB at 120`, with ≥ where the end of training may have cut the maximum off."""
+    return f"{db(psnr_db)} dB at {'≥ ' * censored}{steps(iterations)}"

@@ -1,0 +1,31 @@
+"""Where a run's numbers come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from fake_runs import outcome, trial
+
+from search.presentation.provenance import busy_s
+from search.store.records import Trial
+
+MORNING = datetime(2026, 1, 1, 8)
+
+
+def test_time_by_the_clock_leaves_out_what_lay_between_drivers() -> None:
+    def at(number: int, start_min: float, end_min: float, training_min: float) -> Trial:
+        one = replace(outcome(25.0, 10), wall_s=60 * training_min)
+        return replace(
+            trial(number, 25.0, 10),
+            replicates={"a-seed0": one},
+            started=MORNING + timedelta(minutes=start_min),
+            ended=MORNING + timedelta(minutes=end_min),
+        )
+
+    side_by_side = [at(0, 0, 10, 10), at(1, 5, 15, 9), at(2, 16, 20, 4)]
+    assert busy_s(side_by_side) == 20 * 60
+    # Trial 3 was under way when the driver died, and a driver of the next day finished it.
+    next_day = [*side_by_side, at(3, 18, 24 * 60, 6), at(4, 24 * 60, 24 * 60 + 5, 5)]
+    assert busy_s(next_day) == (20 + 6 + 5) * 60
+    assert busy_s([trial(0, 25.0, 10)]) == 0

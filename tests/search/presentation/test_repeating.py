@@ -1,0 +1,123 @@
+"""A trial is repeated from the report alone: its schedule file and its command lines."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fake_runs import CONTENT, experiment, new_run
+
+from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.outcome import Outcome
+from dipstage.randomness import Streams
+from dipstage.terminal.cli import main
+from dipstage.trainer import fit, observe
+from search import Run
+from search.execution.ledger import Ledger
+from search.experiment.prepare import load_pictures
+from search.presentation.repeating import first_picture, run_argument, shown_path
+from search.report import page
+from search.store.attributes import write
+from search.store.replicate import ReplicateKey
+
+
+def trained(run: Run) -> dict[tuple[int, str], Outcome]:
+    """Train every replicate of a run as its workers would, and record it; the outcomes."""
+    from search.execution.trainable import summarise
+
+    pictures, tiny = load_pictures(run.experiment), run.experiment
+    keys = [str(ReplicateKey(label, seed)) for label in pictures for seed in tiny.seeds]
+    ledger, outcomes = Ledger(run.study, tiny, keys), {}
+    while (work := ledger.next()) is not None:
+        for key in keys:
+            replicate = ReplicateKey.parse(key)
+            picture = pictures[replicate.picture]
+            truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
+            settings = replace(tiny.trainer, warmup=work.warmup or tiny.trainer.warmup)
+            made = fit(
+                observe(truth, tiny.task.sigma_255, streams), truth, work.schedule, settings,
+                streams, stopping=settings.stopping(tiny.objective.output),
+            )  # fmt: skip
+            ledger.record(work.number, key, summarise(made, tiny.objective))
+            outcomes[work.number, key] = made
+        ledger.finish(work.number, None)
+    return outcomes
+
+
+def repeats_of(html: str) -> dict[str, Any]:
+    """What a report holds to repeat trials."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    content: dict[str, Any] = json.loads(found[1])["repeats"]
+    return content
+
+
+@pytest.mark.ray
+def test_a_report_repeats_every_replicate_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = {
+        "iterations": 60, "width": 6, "scales": 1, "input_depth": 5, "skip_channels": 2,
+        "upsampling": "nearest", "patience": 9, "oracle_stop": "both", "warmup": 3,
+    }  # fmt: skip
+    space = {
+        **CONTENT["space"],
+        "stages": {"low": 3, "high": 5},
+        "learning_rate": {"low": 0.004, "high": 0.02},
+        "ramp_learning_rate": {"low": 0.004, "high": 0.02},
+        "input_noise_std": {"low": 0.01, "high": 0.06},
+        "ema": {"low": 0.9, "high": 0.99},
+    }
+    tiny = experiment(
+        trainer=trainer, space=space, seeds=[3], search={"trials": 2}, candidates=["baseline"],
+        task={"kind": "denoise", "sigma_255": 20.0},
+    )  # fmt: skip
+    run = new_run(tmp_path, tiny)
+    write(run.study, cores=1)
+    outcomes = trained(run)
+    repeats = repeats_of(page.render(run))
+    assert sorted(repeats) == ["0", "1", "2"]
+    there = tmp_path / "elsewhere"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    for (number, key), made in outcomes.items():
+        found = repeats[str(number)]
+        Path(found["name"]).write_text(found["text"])
+        program, *arguments = shlex.split(found["lines"][key])
+        assert program == "dipstage"
+        done = CliRunner().invoke(main, [*arguments, "--output", f"{number}-{key}"])
+        assert done.exit_code == 0, done.output
+        assert (Path(f"{number}-{key}") / "curves.csv").read_text() == made.trace.csv()
+    exported = read_schedule_file(run.export("1", tmp_path / "exported.yaml"))
+    text = read_schedule_file(Path(repeats["1"]["name"]))
+    assert (text.schedule, text.measured) == (exported.schedule, exported.measured)
+
+
+def test_paths_show_no_folder_that_is_nobody_s_business(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    here = home / "work" / "search"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    assert shown_path(here / "runs") == "runs"
+    assert shown_path(home / "work" / "my data" / "a.png") == "'../my data/a.png'"
+    assert shown_path(home / "far" / "b c" / "a.png") == "~/'far/b c/a.png'"
+    assert shown_path(tmp_path / "secret" / "a.png") is None
+
+
+def test_commands_name_the_run_s_folder_and_its_first_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_argument(new_run(tmp_path / "runs", experiment())) == "tiny"
+    run = new_run(tmp_path / "other", experiment())
+    assert run_argument(run) == "tiny --runs-dir other"
+    assert first_picture(run) == "skimage:chelsea --size 16"
