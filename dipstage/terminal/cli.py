@@ -472,7 +472,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
         words = {**each, "profile": each["profile"] or "none, taken as sRGB"}
         cells = [[head, text.format_map(words)] for head, text in rows]
         cells += [["notice", notice] for notice in each["notices"]]
-        console.print(table(["", each["name"]], cells, left=(0, 1)))
+        console.print(table(["", each["name"]], cells, left=(0, 1), flow=(1,)))
     for sentence in refused:
         click.echo(f"dipstage: {sentence}", err=True)
     if refused:

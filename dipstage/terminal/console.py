@@ -9,9 +9,9 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -20,8 +20,13 @@ from dipstage.interrupts import terminable
 from dipstage.renamed import FormerName
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.table import Table
+    from rich.console import Console
+
+    from dipstage.terminal.fitted import FittedTable
+
+F = TypeVar("F", bound=Callable[..., Any])
+_WIDE = "dipstage.wide"
+"""Key under which click's context holds whether `--wide` was given."""
 
 
 class Commands(click.Group):
@@ -136,6 +141,9 @@ def make_console(*, going_on: bool = False) -> Console:
                 super().on_broken_pipe()
             _discard(sys.stdout)
 
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_WIDE):
+        return PipedConsole(highlight=False, width=1000, soft_wrap=True)
     console = PipedConsole(highlight=False)
     return console if console.is_terminal else PipedConsole(highlight=False, width=200)
 
@@ -180,65 +188,30 @@ def table(
     columns: Iterable[str],
     rows: Iterable[Iterable[str]],
     title: str = "",
-    left: Container[int] = (0,),
-) -> Table:
-    """Return a plain table; the columns in `left` are left-justified. No cell is read as markup."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    left: Collection[int] = (0,),
+    flow: Collection[int] = (),
+    drop: Sequence[int] = (),
+    instead: Mapping[int, Sequence[str]] | None = None,
+) -> FittedTable:
+    """Return a plain table; see `FittedTable`."""
+    from dipstage.terminal.fitted import FittedTable
 
-    result = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-        title=Text(title) if title else None,
-        title_justify="left",
+    cells = [list(row) for row in rows]
+    return FittedTable(
+        list(columns), cells, title, left=left, flow=flow, drop=drop, instead=instead
     )
-    for i, name in enumerate(columns):
-        result.add_column(Text(name), justify="left" if i in left else "right", overflow="fold")
-    for row in rows:
-        result.add_row(*(Text(cell) for cell in row))
-    return result
 
 
-class LongTable:
-    """The output of `table` for thousands of rows, for each of which Rich takes about 1 ms.
+def wide_option(command: F) -> F:
+    """Add the option that shows all columns of tables, whatever the width of the terminal."""
 
-    Tables that need no folding are laid out here; the others are left to Rich.
-    """
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        context.meta[_WIDE] = value
 
-    def __init__(
-        self, columns: list[str], rows: list[list[str]], title: str, left: Container[int]
-    ) -> None:
-        """See `table`."""
-        self._columns, self._rows, self._title, self._left = columns, rows, title, left
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Take head and rule from Rich, of a table with one row of the widest cells."""
-        from rich.cells import cell_len
-        from rich.segment import Segment
-
-        heads = [name.split("\n") for name in self._columns]
-        widths = [
-            max(cell_len(cell) for cell in (*head, *(row[i] for row in self._rows)))
-            for i, head in enumerate(heads)
-        ]
-        room = options.max_width - 2 * (len(widths) - 1)
-        if sum(widths) > room or any(not cell.isprintable() for row in self._rows for cell in row):
-            yield table(self._columns, self._rows, self._title, self._left)
-            return
-        widest = ["x" * width for width in widths]
-        head = table(self._columns, [widest], self._title, self._left)
-        *head_lines, _ = Segment.split_lines(console.render(head, options))
-        for line in head_lines:
-            yield from (*line, Segment.line())
-        for row in self._rows:
-            blanks = [
-                " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-            ]
-            padded = [
-                cell + blank if i in self._left else blank + cell
-                for i, (cell, blank) in enumerate(zip(row, blanks, strict=True))
-            ]
-            yield Segment("  ".join(padded) + "\n")
+    return click.option(
+        "--wide",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Show all columns of tables, also those that do not fit the terminal.",
+    )(command)

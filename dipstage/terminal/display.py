@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
 from dipstage.terminal.console import table
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from dipstage import trainer
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
+    from dipstage.terminal.fitted import FittedTable
 
 
 class _Bar:
@@ -96,7 +96,7 @@ def variance_in_words(variance: Curve, rule: StoppingRule) -> str:
     return f"{words}, stops in {minimum.patience - waited} unless it falls"
 
 
-def outcome_table(outcome: Outcome) -> Table:
+def outcome_table(outcome: Outcome) -> FittedTable:
     """Return the maxima of both outputs, their iterations, and the final PSNR_GT."""
     rows = []
     for output in OUTPUTS:
@@ -126,9 +126,9 @@ def outcome_table(outcome: Outcome) -> Table:
     )
 
 
-def staircase_table(name: str, schedule: Schedule) -> Table:
+def staircase_table(name: str, schedule: Schedule) -> FittedTable:
     """Return every stage, with a bar that shows its place in the budget."""
-    cells = 40
+    cells = 30
     rows = []
     for i, (stage, start) in enumerate(zip(schedule.stages, schedule.starts, strict=True)):
         left = start * cells // schedule.iterations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import echo_json, json_option, make_console
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_suffix
 from search.commands.shared import (
@@ -128,6 +128,7 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
     "verification included.",
 )
 @json_option
+@wide_option
 @with_run
 def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: bool) -> None:
     """List every trial as a row."""
@@ -163,6 +164,7 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: boo
     help="Rank the schedules by their best PSNR_GT within N iterations, instead of showing the "
     "front. --plot then draws the best PSNR_GT so far over iterations.",
 )
+@wide_option
 @with_run
 def pareto(
     run: RunRecord,
@@ -240,6 +242,7 @@ def _best_for_budget(
 @file_option("--csv", "Write hypervolume over trials and hours to FILE.")
 @file_option("--plot", "Draw hypervolume over trials and hours to FILE: .png, .svg or .pdf.")
 @json_option
+@wide_option
 @storage_option
 @runs_dir_option
 def compare(

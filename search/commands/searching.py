@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import click
 
 from dipstage.interrupts import terminable
-from dipstage.terminal.console import echo_json, json_option, make_console
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
@@ -36,6 +36,7 @@ T = TypeVar("T")
 @experiment_options
 @click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
+@wide_option
 @address_option
 @json_option
 @storage_option
@@ -86,6 +87,7 @@ def launch(
     help="The experiment with new paths, if its pictures have moved.",
 )
 @accept_changes_option
+@wide_option
 @address_option
 @json_option
 @run_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import echo_json, json_option, make_console
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from search.commands.reporting import make_report
 from search.commands.searching import exit_interrupted, run_with_view
 from search.commands.shared import (
@@ -113,6 +113,7 @@ N = TypeVar("N", int, float)
 )
 @resources_option
 @accept_changes_option
+@wide_option
 @address_option
 @json_option
 @with_run
@@ -211,6 +212,7 @@ def verify(
 )
 @resources_option
 @accept_changes_option
+@wide_option
 @address_option
 @json_option
 @with_run

@@ -22,7 +22,7 @@ from search.analysis.front import front_of
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from dipstage.terminal.fitted import FittedTable
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -45,7 +45,7 @@ def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> 
     )
 
 
-def over_trials_table(runs: Sequence[RunRecord]) -> Table:
+def over_trials_table(runs: Sequence[RunRecord]) -> FittedTable:
     """Return the hypervolume after equal numbers of trials, as far as the shortest search goes."""
     histories = [history(run) for run in runs]
     common = min(len(moments) for moments in histories)
@@ -62,10 +62,10 @@ def over_trials_table(runs: Sequence[RunRecord]) -> Table:
         for run, moments in zip(runs, histories, strict=True)
     ]
     columns = ["search", "trials", "raced", "front", *(f"after {m}" for m in marks), "in the end"]
-    return table(columns, rows, "hypervolume over trials")
+    return table(columns, rows, "hypervolume over trials", drop=(2, 3, 4, 5, 6))
 
 
-def over_hours_table(runs: Sequence[RunRecord]) -> Table:
+def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
     """Return the hypervolume after equal training times, as far as the shortest search goes."""
     histories = [history(run) for run in runs]
     common = min((m[-1].training_hours if m else 0.0 for m in histories), default=0.0)
@@ -82,7 +82,7 @@ def over_hours_table(runs: Sequence[RunRecord]) -> Table:
     return table(columns, rows, "hypervolume over hours of training, all workers together")
 
 
-def attainment_table(group: Sequence[RunRecord]) -> Table:
+def attainment_table(group: Sequence[RunRecord]) -> FittedTable:
     """Return the PSNR_GT that shares of repeated searches attained within given steps."""
     budget = group[0].experiment.trainer.iterations
     fronts = [[trial.score for trial in front_of(run.records())] for run in group]

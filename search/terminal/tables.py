@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from dipstage.documents.schedule_file import Measure
 from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.console import LongTable, table
+from dipstage.terminal.console import table
+from dipstage.terminal.fitted import bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.presentation.front import Cells, front_rows
 from search.presentation.verdicts import plain_of
@@ -17,7 +18,7 @@ from search.store.records import Trial
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from dipstage.terminal.fitted import FittedTable
 
 _COLUMNS = [
     "schedule",
@@ -29,14 +30,22 @@ _COLUMNS = [
 ]
 
 
-def front_table(run: RunRecord) -> Table:
+def front_table(run: RunRecord) -> FittedTable:
     """Return the front, fewest steps first, and the candidates that are not on it."""
     objective = run.objective
     shown = front_rows(run.records(), objective)
     members = [row for row in shown if row.on_front]
     behind = len(shown) - len(members)
     rows = [
-        [row.name, c.steps, c.psnr_db, c.ssim, c.stages, c.ramp, row.relation]
+        [
+            row.name,
+            c.steps,
+            c.psnr_db,
+            c.ssim,
+            c.stages,
+            c.ramp,
+            bound(row.relation),
+        ]
         for row in shown
         for c in (row.cells,)
     ]
@@ -47,10 +56,10 @@ def front_table(run: RunRecord) -> Table:
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
     )
     columns = [_COLUMNS[0], objective.steps_words, *_COLUMNS[1:]]
-    return table(columns, rows, title, left=(0, 6))
+    return table(columns, rows, title, left=(0, 6), flow=(6,), drop=(3, 5, 4, 6))
 
 
-def comparison_table(run: RunRecord, output: Output) -> Table:
+def comparison_table(run: RunRecord, output: Output) -> FittedTable:
     """Return the candidates in one output, with paired differences to plain DIP.
 
     Differences are taken replicate by replicate.
@@ -82,7 +91,7 @@ def comparison_table(run: RunRecord, output: Output) -> Table:
         "steps /\nbaseline",
     ]
     title = f"{run.name}: {output} output, mean ± standard deviation over {n} replicates"
-    return table(columns, rows, title)
+    return table(columns, rows, title, drop=(3, 5, 4, 7, 8))
 
 
 def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
@@ -105,7 +114,7 @@ def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
     return [spread(gain, DB, "+"), f"{sum(g > 0 for g in gains)} of {len(gains)}", ratio]
 
 
-def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]]) -> Table:
+def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]]) -> FittedTable:
     """Return the best schedules for a budget, and the candidates, with what they attain."""
     shown = [pair for i, pair in enumerate(ranked) if i < 5 or pair[0].candidate]
     best = ranked[0][1].mean
@@ -125,10 +134,10 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
         f"{run.name}: best PSNR_GT attained in {budget} iterations; {run.objective.output} "
         f"output, mean ± standard deviation over {ranked[0][1].n} replicates"
     )
-    return table(columns, rows, title, left=(1,))
+    return table(columns, rows, title, left=(1,), drop=(5, 4))
 
 
-def trials_table(run: RunRecord) -> LongTable:
+def trials_table(run: RunRecord) -> FittedTable:
     """Return every trial as a row."""
     objective = run.objective
     rows = []
@@ -157,7 +166,10 @@ def trials_table(run: RunRecord) -> LongTable:
         "training (s)",
         "parameters, or why it failed",
     ]
-    return LongTable(columns, rows, run.name, left=(0, 1, 7))
+    failed = [f"{t.name} failed: {t.failure}" for t in run.records() if t.failure]
+    return table(
+        columns, rows, run.name, left=(0, 1, 7), flow=(7,), drop=(7, 6, 5, 4), instead={7: failed}
+    )
 
 
 def _words(trial: Trial) -> str:

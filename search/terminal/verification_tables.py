@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import table
+from dipstage.terminal.fitted import bound
 from dipstage.terminal.numbers import DB, db, steps
 from search.presentation.remarks import remarks
 from search.presentation.verdicts import VerdictRow, rows_against_others, verified_rows
@@ -14,8 +15,7 @@ from search.presentation.words import interval, p_value, ratio_interval
 from search.verification.verdicts import Word
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from dipstage.terminal.fitted import FittedTable
     from search.verification.confirmation import Confirmation
     from search.verification.result import Verification
     from search.verification.verdicts import Arrival
@@ -72,7 +72,7 @@ def conclusion(verification: Verification) -> Iterator[str]:
         yield f"the search as a whole: {verification.verdict_of_search}"
 
 
-def plain_table(verification: Verification, output: Output) -> Table:
+def plain_table(verification: Verification, output: Output) -> FittedTable:
     """Return every schedule against plain DIP, in one output."""
     rows = [_plain_row(row) for row in verified_rows(verification, output)]
     columns = [
@@ -93,11 +93,11 @@ def plain_table(verification: Verification, output: Output) -> Table:
         f"{verification.run.name}, verified: {output} output, mean ± standard deviation over "
         f"replicates; differences to {plain}"
     )
-    return table(columns, rows, title, left=(0, 9, 10))
+    return table(columns, rows, title, left=(0, 9, 10), flow=(0,), drop=(4, 7, 5, 8, 1, 2))
 
 
 def _plain_row(row: VerdictRow) -> list[str]:
-    first, comparison = [row.name, row.cells.steps, row.cells.psnr_db], row.comparison
+    first, comparison = [bound(row.name), row.cells.steps, row.cells.psnr_db], row.comparison
     if comparison is None:
         return [*first, *[""] * 8]
     return [
@@ -118,7 +118,7 @@ def _short(word: Word) -> str:
     return "" if word is Word.NOT_SHOWN else str(word)
 
 
-def budget_table(verification: Verification) -> Table:
+def budget_table(verification: Verification) -> FittedTable:
     """Return PSNR_GT by fixed budgets, and how much of the search's own gain was lost."""
     output = verification.output
     rows = []
@@ -136,7 +136,7 @@ def budget_table(verification: Verification) -> Table:
             shrinkage = [db(gain, "+") for gain in (search.psnr_db.mean, held_out, shrunk)]
         rows.append(
             [
-                trial.name,
+                bound(trial.name),
                 *(attained or [""] * len(verification.budgets)),
                 _arrival(verification.arrival(trial.name, output)),
                 *shrinkage,
@@ -153,7 +153,10 @@ def budget_table(verification: Verification) -> Table:
         "shrinkage\n(dB)",
     ]
     title = f"{verification.run.name}, verified: {output} output at fixed budgets, and shrinkage"
-    return table(columns, rows, title)
+    last = len(columns) - 1
+    return table(
+        columns, rows, title, flow=(0,), drop=(last - 2, last - 1, last, *range(1, last - 4))
+    )
 
 
 def _arrival(arrival: Arrival | None) -> str:
@@ -163,13 +166,13 @@ def _arrival(arrival: Arrival | None) -> str:
     return f"never ({of})" if arrival.steps is None else f"{steps(arrival.steps)} ({of})"
 
 
-def others_table(verification: Verification) -> Table:
+def others_table(verification: Verification) -> FittedTable:
     """Return what was found against each candidate, and against plain DIP at its other rates."""
     output = verification.output
     rows = [
         [
-            row.name,
-            row.reference,
+            bound(row.name),
+            bound(row.reference),
             row.gain_db,
             p_value(comparison.p_psnr),
             row.time,
@@ -191,4 +194,4 @@ def others_table(verification: Verification) -> Table:
         "time",
     ]
     title = f"{verification.run.name}, verified: {output} output, against the candidates"
-    return table(columns, rows, title, left=(0, 1, 6, 7))
+    return table(columns, rows, title, left=(0, 1, 6, 7), flow=(0, 1), drop=(3, 5, 4, 2))

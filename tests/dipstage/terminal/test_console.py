@@ -1,6 +1,5 @@
 """How a command that is interrupted ends."""
 
-import io
 import os
 import signal
 from collections.abc import Iterator
@@ -9,10 +8,9 @@ from contextlib import contextmanager
 import click
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from dipstage.interrupts import terminable
-from dipstage.terminal.console import Commands, LongTable, table
+from dipstage.terminal.console import Commands
 
 
 @contextmanager
@@ -55,20 +53,3 @@ def test_a_command_that_is_interrupted_ends_with_130() -> None:
 
     done = CliRunner().invoke(main, ["work"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
-
-
-@pytest.mark.parametrize("width", [200, 60, 25])
-@pytest.mark.parametrize("rows", [0, 1, 30])
-@pytest.mark.parametrize("terminal", [False, True])
-def test_a_long_table_looks_as_any_other(width: int, rows: int, terminal: bool) -> None:
-    columns = ["schedule", "steps to\nmax", "dB", "parameters, or why it failed"]
-    cells = [
-        [f"trial {i}", str(3**i), "" if i % 3 else "1.5", "é 日本 " * (i % 4)] for i in range(rows)
-    ]
-    shown = []
-    for made in (table, LongTable):
-        console = Console(width=width, file=io.StringIO(), force_terminal=terminal)
-        console.print(made(columns, cells, "tiny", (0, 3)))
-        assert isinstance(console.file, io.StringIO)
-        shown.append(console.file.getvalue())
-    assert shown[0] == shown[1]

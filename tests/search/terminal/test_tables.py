@@ -1,0 +1,121 @@
+"""Every table fits a terminal of 80 columns, and breaks no name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from curved_runs import LONG, curved
+from played_verification import gains, searched, verified
+from rich.cells import cell_len
+from rich.console import Console
+
+from dipstage.presets import parse_preset
+from dipstage.terminal.display import staircase_table
+from dipstage.terminal.fitted import BOUND, FittedTable, bound
+from search import Run
+from search.analysis.best_so_far import rank_by_budget
+from search.terminal import comparison_tables, tables, verification_tables
+from search.verification.result import Verification
+
+
+def shown(table: FittedTable, width: int = 80) -> str:
+    """A table as a terminal of this width shows it."""
+    console = Console(width=width, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A search with a long candidate, thirteen trials and a failure."""
+    return curved(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def verification(tmp_path_factory: pytest.TempPathFactory) -> Verification:
+    """A verification with a verdict of each kind."""
+    better = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
+    return verified(searched(tmp_path_factory.mktemp("verified")), better)
+
+
+def of_searches(run: Run) -> list[FittedTable]:
+    """The tables of searches."""
+    return [
+        tables.front_table(run),
+        tables.comparison_table(run, "raw"),
+        tables.comparison_table(run, "smoothed"),
+        tables.budget_table(run, 20, rank_by_budget(run, 20)),
+        tables.trials_table(run),
+        comparison_tables.over_trials_table([run, run]),
+        comparison_tables.over_hours_table([run, run]),
+        comparison_tables.attainment_table([run, run]),
+    ]
+
+
+def of_verifications(verification: Verification) -> list[FittedTable]:
+    """The tables of verifications."""
+    return [
+        verification_tables.plain_table(verification, "raw"),
+        verification_tables.plain_table(verification, "smoothed"),
+        verification_tables.budget_table(verification),
+        verification_tables.others_table(verification),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_every_table_fits_and_breaks_no_name(
+    run: Run, verification: Verification, width: int
+) -> None:
+    names = {trial.name for each in (run, verification.held_out) for trial in each.records()}
+    assert LONG in names
+    for table in [*of_searches(run), *of_verifications(verification)]:
+        text = shown(table, width)
+        lines = text.splitlines()
+        assert max(map(cell_len, lines)) <= width, text
+        for cells in table._rows:
+            for cell in cells[:2]:
+                name = cell.replace(BOUND, " ").removesuffix(" (knee)")
+                for part in bound(name).split(" ") if name in names else ():
+                    whole = re.escape(part.replace(BOUND, " "))
+                    assert any(re.search(rf"(^|\s){whole}(\W|$)", line) for line in lines)
+    front = shown(tables.front_table(run), width)
+    assert LONG in front
+    assert not re.search(r"trial$", front, re.MULTILINE)
+
+
+def test_all_columns_are_there_with_enough_width_and_the_others_are_named_without(
+    run: Run,
+) -> None:
+    narrow, wide = shown(tables.trials_table(run)), shown(tables.trials_table(run), 1000)
+    assert "not shown: training (s), parameters, or why it failed (--wide shows" in narrow
+    assert "trial 4 failed: diverged" in narrow
+    assert "not shown" not in wide
+    assert "training (s)" in wide
+    assert "diverged" in wide
+
+
+def test_a_staircase_fits() -> None:
+    text = shown(staircase_table("log10", parse_preset("log10").schedule(2000)))
+    assert max(map(cell_len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [200, 60, 25, 8])
+def test_cells_flow_between_words_and_nothing_moves_the_cursor(width: int) -> None:
+    made: Callable[..., FittedTable] = partial(FittedTable, left=(0, 1), flow=(1,))
+    rows = [["trial 1", f"dominated by trial{BOUND}12, é 日本"], ["a\nb", "\x1b[2J"]]
+    lines = shown(made(["schedule", "against the others"], rows, "a title"), width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert "\x1b" not in "".join(lines)
+    if width >= 25:
+        assert any("trial 12" in line for line in lines)
+        assert any("a b" in line for line in lines)
+
+
+def test_an_empty_table_has_its_head() -> None:
+    head, rule = shown(FittedTable(["schedule", "dB"], [])).splitlines()
+    assert head.split() == ["schedule", "dB"]
+    assert set(rule) == {"─"}
