@@ -61,14 +61,21 @@ def status(
         show_job(name, cluster, as_json=as_json)
         return
     from search.analysis.status import pace, sentence, status_of
+    from search.presentation.unwritten import unwritten
     from search.store.run import RunRecord
 
-    run = RunRecord.open(name, runs_dir, storage)
-    name, runs_dir = run.name, run.folder.parent
-    if watching:
-        from search.terminal.watch import watch
+    def opened() -> RunRecord:
+        return RunRecord.open(name, runs_dir, storage)
 
+    if watching:
+        from search.terminal.watch import wait_for, watch
+
+        run = wait_for(opened, runs_dir / name / "experiment.yaml", make_console())
+        name, runs_dir = run.name, run.folder.parent
         watch(run, make_console(), lambda current: _resume_line(current, name, runs_dir))
+    else:
+        run = opened()
+    name, runs_dir = run.name, run.folder.parent
     now, driver = status_of(run), run.driver()
     parts = {part.name: status_of(part) for part in _verification_parts(run)}
     if as_json:
@@ -89,6 +96,8 @@ def status(
         click.echo(f"driver: {driver}")
     elif now.done < now.wanted:
         click.echo(_resume_line(run, name, runs_dir))
+        for line in unwritten(run):
+            click.echo(line)
     for accepted in run.attributes.accepted:
         click.echo(f"changed {accepted.date}: {'; '.join(accepted.changes)}")
     for part, status in parts.items():

@@ -15,15 +15,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @file_option("--output", "File to write [default: report.html in the run's folder].")
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="IMAGE",
+    help="A picture of the run that is not where its experiment says: a file or a quoted glob. Can "
+    "be repeated.",
+)
 @with_run
-def report(run: RunRecord, output_file: Path | None) -> None:
+def report(run: RunRecord, output_file: Path | None, images: tuple[str, ...]) -> None:
     """Write a report on RUN in its present state: one HTML file that works offline.
 
-    launch, resume and verify write the same report when they end.
+    launch, resume and verify write the same report when they end. A report that shows more, such as
+    pictures that are not here, is never overwritten.
     """
     from search.report import write_report
 
-    path = write_report(run, output_file)
+    def tell(sentence: str) -> None:
+        click.echo(sentence, err=True)
+
+    path = write_report(run, output_file, images, tell)
     echo_written(path, f"written: {path}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -75,7 +76,7 @@ def launch(
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
-    _run_search(start, loaded.name, runs_dir, as_json)
+    _run_search(start, loaded.name, runs_dir, as_json, storage)
 
 
 @click.command()
@@ -117,17 +118,21 @@ def resume(
             given=given, accept_changes=accept_changes,
         )  # fmt: skip
 
-    _run_search(start, folder.name, folder.parent, as_json)
+    _run_search(start, folder.name, folder.parent, as_json, storage)
 
 
 def _run_search(
-    start: Callable[[View], RunRecord], name: str, runs_dir: Path, as_json: bool
+    start: Callable[[View], RunRecord],
+    name: str,
+    runs_dir: Path,
+    as_json: bool,
+    storage: str | None,
 ) -> None:
     """Run a search under a view, then show its results and suggest the next commands."""
     try:
         run = run_with_view(start)
     except KeyboardInterrupt:
-        exit_interrupted("resume", name, runs_dir)
+        exit_interrupted("resume", name, runs_dir, storage)
     _show_results(run, runs_dir, as_json)
 
 
@@ -143,11 +148,26 @@ def run_with_view(start: Callable[[View], T]) -> T:
             return start(live)
 
 
-def exit_interrupted(command: str, name: str, runs_dir: Path) -> NoReturn:
+def _show_state(name: str, runs_dir: Path, storage: str | None) -> None:
+    """Print how an interrupted search stands, and the commands that write what is missing."""
+    from search.analysis.status import sentence, status_of
+    from search.presentation.unwritten import unwritten
+    from search.store.run import RunRecord
+
+    with suppress(Exception):  # The database may be why somebody interrupted.
+        run = RunRecord.open(name, runs_dir, storage)
+        for line in (f"{name}: {sentence(status_of(run))}", *unwritten(run)):
+            click.echo(line)
+
+
+def exit_interrupted(
+    command: str, name: str, runs_dir: Path, storage: str | None = None
+) -> NoReturn:
     """Print how to continue, and exit with 130."""
     if (runs_dir / name / "experiment.yaml").exists():
         there = runs_dir_flag(runs_dir)
         click.echo(f"interrupted; continue with: dipsearch {command} {name}{there}", err=True)
+        _show_state(name, runs_dir, storage)
     else:
         click.echo("interrupted before the run was made", err=True)
     raise SystemExit(130)

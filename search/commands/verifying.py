@@ -179,7 +179,7 @@ def verify(
         if now is None or (restart and now == planned):
             click.echo("interrupted before the verification began; nothing has changed", err=True)
             raise SystemExit(130) from None
-        exit_interrupted("verify", run.name, runs_dir)
+        exit_interrupted("verify", run.name, runs_dir, run.address)
     verification = Verification.open(run)
     assert verification is not None
     rows = verification_rows(verification)
@@ -245,7 +245,7 @@ def confirm(
             lambda view: confirm_run(run, images, _seeds(seeds), top, hardware=hardware, view=view)
         )
     except KeyboardInterrupt:
-        exit_interrupted("confirm", run.name, runs_dir)
+        exit_interrupted("confirm", run.name, runs_dir, run.address)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
     picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}

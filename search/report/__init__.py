@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,22 +12,44 @@ if TYPE_CHECKING:
 NAME = "report.html"
 
 
-def write_report(run: RunRecord, output: Path | None = None) -> Path:
+def write_report(
+    run: RunRecord,
+    output: Path | str | None = None,
+    images: Sequence[str | Path] = (),
+    tell: Callable[[str], None] | None = None,
+) -> Path:
     """Write the report of a run in its present state.
 
     Args:
         run: Run to report.
         output: Path of the file; by default `report.html` in the run's folder.
+        images: Pictures of the run that are not where its experiment says.
+        tell: Takes a sentence on each thing that cannot be shown.
 
     Returns:
         The path of the written file.
 
     Raises:
-        InputError: If the file cannot be written.
+        InputError: If the file cannot be written, if it is a report that shows more than this one
+            would, or if one of `images` cannot be read.
     """
     from dipstage.documents.whole_files import write_asked
-    from search.report.page import render
+    from dipstage.errors import InputError
+    from search.report import page
+    from search.store.paths import path_exists
 
-    path = output or run.folder / NAME
-    write_asked(path, render(run))
+    path = run.folder / NAME if output is None else Path(output)
+    made = page.make(run, [str(image) for image in images])
+    before = None
+    if made.lacks and path_exists(path):
+        before = page.lacks(path.read_text("utf-8", "replace"))
+    if before is not None and before < made.lacks:
+        raise InputError(
+            f"{path} shows more than a report could now, so it is kept. It would lack "
+            f"{'; '.join(made.missing)}. Name pictures with --images, or another file with --output"
+        )
+    write_asked(path, made.text)
+    if tell is not None:
+        for sentence in made.missing:
+            tell(f"not shown: {sentence}; pictures can be named with --images")
     return path

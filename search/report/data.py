@@ -34,11 +34,13 @@ class Gathered:
     Args:
         content: Plain data for JSON.
         notes: Remarks on the data.
+        missing: Names of the trials whose curves cannot be read.
         text: Alternative text of each chart by its name.
     """
 
     content: dict[str, Any]
     notes: list[str]
+    missing: list[str]
     text: dict[str, str]
 
 
@@ -84,7 +86,7 @@ def gather_data(
     if curves.missing:
         first = ", ".join(curves.missing[:5]) + (" and others" if len(curves.missing) > 5 else "")
         notes.append(f"The curves of {first} are not in the run's folder or cannot be read.")
-    return Gathered(content, notes, _texts(run, members, content))
+    return Gathered(content, notes, curves.missing, _texts(run, members, content))
 
 
 def _trial(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
@@ -36,8 +37,48 @@ MAX_REPEATS = 1_500_000
 """Maximum size of the schedule files and command lines that repeat trials."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A report, and what it lacks.
+
+    Args:
+        text: The page.
+        missing: Sentences on what cannot be shown, without an end. They may name folders.
+        lacks: Number of things that cannot be shown; the page states it, too.
+    """
+
+    text: str
+    missing: list[str]
+    lacks: int
+
+
+def lacks(text: str) -> int | None:
+    """Return how many things a page says that it lacks; None for what is no report."""
+    if "Schedule search</span>" not in text:
+        return None
+    found = re.search(r'<meta name="lacks" content="(\d+)">', text)
+    if found is not None:
+        return int(found[1])
+    # Version 0.1 does not count it.
+    signs = ("The ground truth is not", "run's folder or cannot be read", '"pictures":[]')
+    return sum(sign in text for sign in signs)
+
+
 def render(run: RunRecord) -> str:
-    """Return the page of a run in its present state."""
+    """Return the text of the page of a run in its present state."""
+    return make(run).text
+
+
+def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
+    """Return the page of a run in its present state.
+
+    Args:
+        run: Run to report.
+        images: Pictures of the run that are not where its experiment says.
+
+    Raises:
+        InputError: If one of `images` cannot be read.
+    """
     from search.presentation.remarks import remarks
     from search.verification.result import Verification
 
@@ -54,7 +95,10 @@ def render(run: RunRecord) -> str:
     content["repeats"] = _repeats(run, records, first, verification)
     room = MAX_BYTES - len(plotly()) - len(json.dumps(content))
     found = sources(run, records, plain_of(records), verification)
-    gallery = gather_pictures(found, first, run.objective.output, room)
+    gallery = gather_pictures(found, first, run.objective.output, room, images)
+    bare = not gallery.has_outputs and any(trial.replicates for trial in records)
+    missing = _missing(run, gathered.missing, gallery.missing, bare=bare)
+    lack = len(gallery.missing) + len(gathered.missing) + bare
     content["pictures"] = gallery.groups
     scripts = [plotly(), script()]
     text: str = _environment().get_template("report.html.jinja").render(
@@ -82,8 +126,29 @@ def render(run: RunRecord) -> str:
         scripts=scripts,
         policy=policy(scripts),
         documentation=documentation(),
+        lacks=lack,
     )  # fmt: skip
-    return text
+    return Page(text, missing, lack)
+
+
+def _missing(run: RunRecord, curves: list[str], truths: dict[str, str], *, bare: bool) -> list[str]:
+    """Return sentences on what a page cannot show; `bare`: there is no output of any trial."""
+    reasons: dict[str, list[str]] = {}
+    for what, reason in truths.items():
+        reasons.setdefault(reason, []).append(what)
+    found = [
+        f"ground truth and observation of {'; '.join(what)}, because {reason}"
+        for reason, what in reasons.items()
+    ]
+    if curves:
+        found.append(f"curves of {_some(curves)}, because they are not in {run.folder / 'curves'}")
+    if bare:
+        found.append(f"outputs of trials, because they are not in {run.folder / 'pictures'}")
+    return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _repeats(

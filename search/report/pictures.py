@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dipstage.errors import InputError
-from dipstage.images import Picture, png
+from dipstage.images import Picture, expand, load_picture, png
 from dipstage.stopping import Output
 from dipstage.terminal.numbers import at, db
 from search.store.records import Trial
@@ -49,10 +49,21 @@ class Source:
 
 @dataclass
 class Gallery:
-    """Pictures as plain data, and notes on those that are left out."""
+    """Pictures as plain data, notes on those that are left out, and why ground truths are missing.
+
+    Args:
+        missing: Reason for each ground truth that is not shown, by run and label. It may name
+            folders, so it is not for the page.
+    """
 
     groups: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether the output of a trial is shown."""
+        return any(group["plain"] or group["outputs"] for group in self.groups)
 
 
 def sources(
@@ -73,7 +84,13 @@ def sources(
     return found
 
 
-def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: int) -> Gallery:
+def gather(
+    found: Sequence[Source],
+    first: Sequence[int],
+    output: Output,
+    room: int,
+    images: Sequence[str] = (),
+) -> Gallery:
     """Return as many pictures as fit.
 
     The trials in `first` come first, in their order, followed by the others, up to the first
@@ -85,9 +102,13 @@ def gather(found: Sequence[Source], first: Sequence[int], output: Output, room: 
         first: Numbers of the trials that take precedence.
         output: Output of which the scores are given.
         room: Available size in bytes.
+        images: Pictures that are not where the experiment says.
+
+    Raises:
+        InputError: If one of `images` cannot be read.
     """
     gallery = Gallery()
-    made = [(source, group) for source in found for group in _groups(source, gallery)]
+    made = [(source, group) for source in found for group in _groups(source, gallery, images)]
     left_out = 0
     kept: list[tuple[Source, dict[str, Any]]] = []
     for source, group in made:
@@ -129,15 +150,15 @@ def _fill(
     return True
 
 
-def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
+def _groups(source: Source, gallery: Gallery, images: Sequence[str]) -> list[dict[str, Any]]:
     """Return a group without outputs for each picture with the first seed."""
     run = source.run
     experiment = run.experiment
     seed = experiment.seeds[0]
     digests = run.attributes.pictures
-    loaded = _loaded(run, gallery)
+    loaded = _loaded(run, gallery, images)
     groups = []
-    for label in loaded or digests:
+    for label in dict.fromkeys([*digests, *loaded]):
         group: dict[str, Any] = {
             "title": ", ".join(filter(None, [label, source.title, f"seed {seed}"])),
             "key": str(ReplicateKey(label, seed)),
@@ -156,21 +177,38 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
                 f"{label} is not the picture that it was when the run began, so its ground truth "
                 "and observation are not shown."
             )
+            gallery.missing[f"{run.name}, {label}"] = f"{picture.name} has changed"
         groups.append(group)
     return groups
 
 
-def _loaded(run: RunRecord, gallery: Gallery) -> dict[str, Picture]:
+def _loaded(run: RunRecord, gallery: Gallery, images: Sequence[str]) -> dict[str, Picture]:
+    """Return the pictures of a run by label: from where its experiment says, else of `images`."""
     from search.experiment.prepare import load_pictures
 
+    labels = {digest: label for label, digest in run.attributes.pictures.items()}
+    found = {labels[p.digest]: p for p in _named(run, images) if p.digest in labels}
+    if labels and len(found) == len(labels):
+        return found
     try:
-        return load_pictures(run.experiment)
-    except InputError:
+        return load_pictures(run.experiment) | found
+    except InputError as error:
         gallery.notes.append(
             "The ground truth is not where the experiment says, so neither it nor the observation "
             "is shown."
         )
-        return {}
+        for label in labels.values():
+            if label not in found:
+                gallery.missing[f"{run.name}, {label}"] = str(error)
+        return found
+
+
+def _named(run: RunRecord, images: Sequence[str]) -> list[Picture]:
+    experiment = run.experiment
+    return [
+        load_picture(name, size=experiment.size, multiple=experiment.trainer.multiple)
+        for name in expand(list(images))
+    ]
 
 
 def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:

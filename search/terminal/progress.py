@@ -63,6 +63,7 @@ class LiveView(View):
     def __init__(self, console: Console, waiting: str = "starting Ray …") -> None:
         """Draw on `console`, a terminal; show `waiting` until there is a run."""
         self._live = Live(console=console, refresh_per_second=2, transient=True)
+        """Transient until there is a run to leave on the screen."""
         self._waiting = waiting
         self.below: str | None = None
 
@@ -76,7 +77,12 @@ class LiveView(View):
 
     def update(self, run: RunRecord) -> None:
         """See `View`."""
+        self._live.transient = False
         self._live.update(drawn(run, self._live.console, self.below))
+
+    def end(self, run: RunRecord) -> None:
+        """See `View`."""
+        self.update(run)
 
     def note(self, notice: str) -> None:
         """See `View`."""

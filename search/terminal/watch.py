@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dipstage.errors import InputError
 from search.analysis.status import status_of
+from search.store.paths import path_exists
 from search.terminal.progress import Lines, LiveView
 from search.verification.parts import HELD_OUT, TUNING, Parts
 
@@ -16,6 +19,33 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 EVERY_S = 1.0
+
+
+def wait_for(opened: Callable[[], RunRecord], begins: Path, console: Console) -> RunRecord:
+    """Return a run as soon as there is one; say once that it is waited for.
+
+    Args:
+        opened: Opens the run, or raises InputError.
+        begins: File that a run has once it has begun.
+        console: Where to say so.
+
+    Raises:
+        InputError: If the run has begun but cannot be opened.
+    """
+    told = False
+    while True:
+        try:
+            return opened()
+        except InputError:
+            if path_exists(begins):
+                raise
+        if not told:
+            name, told = begins.parent.name, True
+            console.print(
+                f"{name} has not begun: waiting for it in {begins.parent.parent} (Ctrl-C ends)",
+                markup=False,
+            )
+        time.sleep(EVERY_S)
 
 
 def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord], str]) -> None:
@@ -31,11 +61,15 @@ def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord],
             time.sleep(EVERY_S)
         return
     with LiveView(console, f"{run.name} …") as view:
+        shown = None
         while (current := unfinished(run, parts)) is not None:
-            driver = current.driver()
+            shown, driver = current, current.driver()
             view.below = how_to_resume(current) if driver is None else f"driver: {driver}"
             view.update(current)
             time.sleep(EVERY_S)
+        if shown is not None:  # What is left on the screen is the end.
+            view.below = None
+            view.end(shown)
 
 
 def unfinished(run: RunRecord, parts: Parts) -> RunRecord | None:

@@ -288,6 +288,33 @@ def test_the_command_writes_where_it_is_told_and_names_the_path(run: Run, tmp_pa
     assert "cannot be written" in done.output
 
 
+def test_a_report_that_shows_more_is_kept_until_the_pictures_are_named(
+    run: Run, tmp_path: Path
+) -> None:
+    runs_dir = str(run.folder.parent)
+    whole = run.report().read_text()
+    assert page.lacks(whole) == 0
+    plain = run.study.user_attrs["experiment"]
+    moved = {**plain, "images": [str(tmp_path / "gone.png"), "skimage:camera"]}
+    run.study.set_user_attr("experiment", moved)
+    done = CliRunner().invoke(main, ["report", "tiny", "--runs-dir", runs_dir])
+    assert done.exit_code == 2
+    assert "shows more than a report could now, so it is kept" in done.output
+    assert "ground truth and observation of tiny, chelsea; tiny, camera, because" in done.output
+    assert "gone.png" in done.output
+    assert (run.folder / "report.html").read_text() == whole
+    other = ["--output", str(tmp_path / "less.html")]
+    done = CliRunner().invoke(main, ["report", "tiny", "--runs-dir", runs_dir, *other])
+    assert done.exit_code == 0
+    assert "not shown: ground truth and observation of tiny" in done.stderr
+    assert page.lacks((tmp_path / "less.html").read_text()) == 2
+    named = ["--images", "skimage:chelsea", "--images", "skimage:camera"]
+    done = CliRunner().invoke(main, ["report", "tiny", "--runs-dir", runs_dir, *named])
+    assert done.output == f"written: {run.folder / 'report.html'}\n"
+    assert page.lacks((run.folder / "report.html").read_text()) == 0
+    assert page.lacks("<p>a page of somebody else</p>") is None
+
+
 def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,7 +344,7 @@ def test_a_report_that_fails_costs_a_search_one_line(
     def fail(*_: object) -> str:
         raise RuntimeError("no\nway")
 
-    monkeypatch.setattr(page, "render", fail)
+    monkeypatch.setattr(page, "make", fail)
     make_report(run)
     said = capsys.readouterr()
     assert said.err == "dipsearch: the report could not be written (RuntimeError: no way)\n"

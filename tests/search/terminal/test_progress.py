@@ -14,7 +14,7 @@ from search.execution.ledger import Ledger
 from search.execution.view import Quiet
 from search.terminal.progress import Lines, LiveView, drawn
 from search.terminal.sketch import sketch
-from search.terminal.watch import watch
+from search.terminal.watch import wait_for, watch
 
 
 def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -
     assert "best 25.00 dB at 10" in lines[-2]
 
 
-def test_the_live_view_shows_status_and_front_and_leaves_the_screen_clean(played: Run) -> None:
+def test_the_live_view_leaves_its_last_state_on_the_screen(played: Run) -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=80)
     with LiveView(console) as view:
@@ -52,6 +52,11 @@ def test_the_live_view_shows_status_and_front_and_leaves_the_screen_clean(played
     assert "tiny: 6/6 trials" in shown
     assert "trial 3" in shown
     assert "transparency dropped" in shown
+    last = shown.rindex("tiny: 6/6 trials")
+    assert "\x1b[2K" not in shown[last:], "nothing is erased after it"
+    with LiveView(Console(file=(begun := io.StringIO()), force_terminal=True, width=80)):
+        pass
+    assert begun.getvalue().rstrip().endswith("\x1b[2K"), "without a run, nothing stays"
     Quiet().update(played)
     Quiet().end(played)
 
@@ -134,6 +139,24 @@ def test_watch_prints_lines_until_nothing_is_left_to_do(
     watch(Run.open("tiny", tmp_path), Console(file=text, width=200), lambda current: "")
     lines = [line.split(" ", 1)[1].split(",")[0] for line in text.getvalue().splitlines()]
     assert lines == [f"tiny: {done}/6 trials" for done in range(6)]
+
+
+def test_watch_waits_for_a_run_that_is_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, waited = io.StringIO(), []
+
+    def begin(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            new_run(tmp_path, experiment())
+
+    monkeypatch.setattr("search.terminal.watch.time.sleep", begin)
+    begins = tmp_path / "tiny" / "experiment.yaml"
+    run = wait_for(lambda: Run.open("tiny", tmp_path), begins, Console(file=text, width=200))
+    assert run.name == "tiny"
+    assert len(waited) == 2
+    assert text.getvalue() == f"tiny has not begun: waiting for it in {tmp_path} (Ctrl-C ends)\n"
 
 
 def test_watch_in_a_terminal_says_how_to_resume_what_nobody_drives(
