@@ -65,6 +65,11 @@ class Picture:
     notices: tuple[str, ...] = ()
     source: Source | None = None
 
+    def __repr__(self) -> str:
+        """Return one line without the pixels."""
+        channels, height, width = self.pixels.shape
+        return f"<Picture {self.name!r}: {width} × {height}, {channels} channels>"
+
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the shape and the pixels; independent of the name."""
@@ -181,7 +186,7 @@ def expand(specs: list[str]) -> list[str]:
     return names
 
 
-def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> Picture:
+def load_picture(name: str | Path, *, size: int | None = None, multiple: int = 32) -> Picture:
     """Load a ground truth.
 
     Args:
@@ -201,6 +206,7 @@ def load_picture(name: str, *, size: int | None = None, multiple: int = 32) -> P
             names it. Files that are not regular, larger than 1 GB or of more than 100 million
             pixels are refused before they are decoded.
     """
+    name = str(name)
     if (found := forbidden_in(name)) is not None:
         raise InputError(f"picture {name!r} has {found} in its name: rename it")
     if name.startswith("skimage:"):

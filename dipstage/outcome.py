@@ -176,6 +176,12 @@ class Outcome:
     best_smoothed: Curve
     selected: Selected | None = None
 
+    def __repr__(self) -> str:
+        """Return one line without the curves and pictures."""
+        scores = self.raw or self.smoothed
+        best = f", {scores.max_psnr_gt_db:.2f} dB at {scores.steps_to_max}" if scores else ""
+        return f"<Outcome: {self.stop.value} after {self.iterations} iterations{best}>"
+
     @property
     def arithmetic(self) -> str:
         """Precision and compilation in words, such as `bf16, compiled`."""

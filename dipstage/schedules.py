@@ -82,6 +82,11 @@ class Schedule:
     recipe: Recipe = TRAINERS
     any_order: bool = field(default=False, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        """Return one line: stages may be a thousand."""
+        stages = f"{len(self.stages)} stage{'s' * (len(self.stages) > 1)}"
+        return f"<Schedule of {stages}, ramp {self.ramp} of {self.iterations} iterations>"
+
     def __post_init__(self) -> None:
         levels = [stage.alpha_bar for stage in self.stages]
         if len(levels) > MAX_STAGES:

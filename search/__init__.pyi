@@ -1,5 +1,10 @@
+from .analysis.status import Status as Status
 from .api import Run as Run
 from .api import launch as launch
 from .api import resume as resume
+from .execution.view import Quiet as Quiet
+from .execution.view import View as View
 from .experiment.model import Experiment as Experiment
 from .experiment.reading import load_experiment as load_experiment
+from .store.records import Trial as Trial
+from .store.replicate import Replicate as Replicate

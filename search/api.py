@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from search.store.run import RunRecord
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.analysis.status import Status
     from search.execution.view import View
     from search.experiment.model import Experiment
     from search.plots.curves import Outputs
@@ -41,13 +44,32 @@ class Run(RunRecord):
 
         return pd.DataFrame([row(trial, self.objective) for trial in self.records()])
 
+    def replicates(self) -> pd.DataFrame:
+        """Return one row for each replicate, those of a confirmation and a verification included.
+
+        Returns:
+            A data frame with the columns of `dipsearch trials --replicates --csv`: run, role,
+            trial, picture, seed, scores of both outputs and cost.
+        """
+        import pandas as pd
+
+        from search.presentation.published import rows_of_replicates
+
+        return pd.DataFrame(rows_of_replicates(self))
+
+    def status(self) -> Status:
+        """Return the status of the search in numbers: trials by state, the best, the time left."""
+        from search.analysis.status import status_of
+
+        return status_of(self)
+
     def front(self) -> list[Trial]:
         """Return the trials that no other trial dominates, fewest steps first."""
         from search.analysis.front import front_of
 
         return front_of(self.records())
 
-    def pick(self, which: str) -> Trial:
+    def pick(self, which: str | int) -> Trial:
         """Return a trial by its number, or a member of the front by rule.
 
         Args:
@@ -62,9 +84,9 @@ class Run(RunRecord):
         """
         from search.analysis.front import pick
 
-        return pick(self, which)
+        return pick(self, str(which))
 
-    def export(self, pick: str = "knee", output: Path | str | None = None) -> Path:
+    def export(self, pick: str | int = "knee", output: Path | str | None = None) -> Path:
         """Write the schedule of a trial to a file.
 
         If the run is verified, `knee`, `psnr` and `steps` prefer schedules that were shown to be
@@ -83,23 +105,25 @@ class Run(RunRecord):
         """
         from search.verification.export import choose, export
 
-        return export(self, choose(self, pick), Path(output) if output else None)
+        return export(self, choose(self, str(pick)), Path(output) if output else None)
 
-    def report(self, output: Path | str | None = None) -> Path:
+    def report(self, output: Path | str | None = None, images: Sequence[str | Path] = ()) -> Path:
         """Write the run's report as one HTML file.
 
         Args:
             output: the file to write; report.html in the run's folder by default.
+            images: pictures of the run that are not where its experiment says.
 
         Returns:
             The path of the report.
 
         Raises:
-            InputError: if the file cannot be written.
+            InputError: if the file cannot be written, or is a report that shows more than this one
+                would.
         """
         from search.report import write_report
 
-        return write_report(self, Path(output) if isinstance(output, str) else output)
+        return write_report(self, output, images)
 
     def plot_front(
         self, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
@@ -213,6 +237,23 @@ class Run(RunRecord):
         return run_html(self)
 
 
+def _concluded(start: Callable[[View], RunRecord], view: View | None) -> Run:
+    """Run a search under a view, and write into its folder what the command writes."""
+    from search.analysis.front import front_of
+    from search.commands.results import write_results
+    from search.notebook import chosen_view
+
+    with chosen_view(view) as shown:
+        run = Run.of(start(shown))
+    if front_of(run.records()):
+        write_results(run)
+    try:
+        run.report()
+    except Exception as error:  # A missing report must not fail a finished search.
+        warnings.warn(f"the report could not be written: {error}", stacklevel=3)
+    return run
+
+
 def launch(
     experiment: Experiment,
     *,
@@ -223,13 +264,17 @@ def launch(
 ) -> Run:
     """Start a search and wait until it ends.
 
+    Like the command, it writes best.yaml, pareto.csv, front.png and report.html into the run's
+    folder.
+
     Args:
         experiment: the experiment, from `load_experiment`.
         runs_dir: the folder that holds all runs, or an address on object storage; by default the
             one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.
         address: the address of a running Ray cluster; a local one is started by default.
-        view: receives and shows the progress; nothing is shown by default.
+        view: receives and shows the progress. By default it is shown in a terminal and in a
+            notebook; `search.Quiet()` shows nothing.
 
     Returns:
         The finished run.
@@ -241,9 +286,12 @@ def launch(
     """
     from search.execution import driver
 
-    return Run.of(
-        driver.launch(experiment, runs_dir=runs_dir, storage=storage, address=address, view=view)
-    )
+    def start(shown: View) -> RunRecord:
+        return driver.launch(
+            experiment, runs_dir=runs_dir, storage=storage, address=address, view=shown
+        )
+
+    return _concluded(start, view)
 
 
 def resume(
@@ -266,7 +314,7 @@ def resume(
             one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.
         address: the address of a running Ray cluster; a local one is started by default.
-        view: receives and shows the progress; nothing is shown by default.
+        view: receives and shows the progress, by default as in `launch`.
         experiment: the experiment with new paths, if its pictures have moved.
         accept_changes: continue even if resources, racing, sampling, logging or code have changed
             since the run began.
@@ -282,8 +330,10 @@ def resume(
     """
     from search.execution import driver
 
-    run = driver.drive(
-        RunRecord.open(name, runs_dir, storage), trials=trials, address=address, view=view,
-        given=experiment, accept_changes=accept_changes,
-    )  # fmt: skip
-    return Run.of(run)
+    def start(shown: View) -> RunRecord:
+        return driver.drive(
+            RunRecord.open(name, runs_dir, storage), trials=trials, address=address, view=shown,
+            given=experiment, accept_changes=accept_changes,
+        )  # fmt: skip
+
+    return _concluded(start, view)

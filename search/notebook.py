@@ -1,11 +1,16 @@
-"""The HTML table that a notebook shows for a run."""
+"""What a notebook shows: a run as an HTML table, and the progress of a search."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from search.analysis.status import sentence, status_of
+from search.analysis.status import ahead, counts, found, pace, sentence, status_of
+from search.execution.view import Quiet, View
 from search.presentation.front import FrontRow, front_rows
 from search.presentation.verdicts import NOT_VERIFIED
 from search.store.paths import verification_path
@@ -16,6 +21,65 @@ if TYPE_CHECKING:
 
 _MOST = 20
 """Maximum number of members of the front that are shown."""
+
+
+class NotebookView(View):
+    """A line of status under the cell that runs the search, and its notices."""
+
+    EVERY_S = 1.0
+
+    def __init__(self, display: Any, html: Any) -> None:
+        """Show through `display` and `HTML` of `IPython.display`."""
+        self._html, self._notes = html, list[str]()
+        self._last, self._text = 0.0, "starting Ray …"
+        self._shown = display(html(self._page()), display_id=True)
+
+    def update(self, run: RunRecord) -> None:
+        """See `View`."""
+        if time.monotonic() - self._last >= self.EVERY_S:
+            self.end(run)
+
+    def end(self, run: RunRecord) -> None:
+        """See `View`."""
+        status, self._last = status_of(run), time.monotonic()
+        parts = [*counts(status), *found(status), *pace(status), *ahead(status)]
+        self._text = f"{run.name}: {', '.join(parts)}"
+        self._shown.update(self._html(self._page()))
+
+    def note(self, notice: str) -> None:
+        """See `View`."""
+        self._notes.append(f"notice: {notice}")
+        self._shown.update(self._html(self._page()))
+
+    def _page(self) -> str:
+        return "".join(f"<div>{escape(line)}</div>" for line in [*self._notes, self._text])
+
+
+def in_notebook() -> bool:
+    """Return whether this is a kernel of IPython, which a notebook shows."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@contextmanager
+def chosen_view(view: View | None) -> Iterator[View]:
+    """Yield a view, or the one that suits where this runs: a notebook, a terminal, or neither."""
+    if view is not None:
+        yield view
+    elif in_notebook():
+        from IPython.display import HTML, display
+
+        yield NotebookView(display, HTML)
+    else:
+        from dipstage.terminal.console import make_console
+        from search.terminal.progress import LiveView
+
+        console = make_console(going_on=True)
+        if not console.is_terminal:
+            yield Quiet()
+        else:
+            with LiveView(console) as live:
+                yield live
 
 
 def run_html(run: RunRecord) -> str:

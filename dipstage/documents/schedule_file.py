@@ -194,7 +194,7 @@ class _Document:
     provenance: Provenance | None = None
 
 
-def save_schedule(path: Path, content: ScheduleFile) -> None:
+def save_schedule(path: Path | str, content: ScheduleFile) -> None:
     """Write a schedule file. The file appears whole or not at all.
 
     Args:
@@ -204,7 +204,7 @@ def save_schedule(path: Path, content: ScheduleFile) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_asked(path, yaml_text(_plain(content)))
+    write_asked(Path(path), yaml_text(_plain(content)))
 
 
 def compact_text(content: ScheduleFile) -> str:

@@ -24,7 +24,6 @@ from search.commands.shared import (
     runs_dir_option,
     storage_option,
 )
-from search.presentation.rows import write_rows
 
 if TYPE_CHECKING:
     from search.execution.view import View
@@ -174,11 +173,8 @@ def exit_interrupted(
 
 
 def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None:
-    from dipstage.terminal.plots import save_figure
-    from search.plots import plot_front
+    from search.commands.results import write_results
     from search.terminal.tables import print_findings
-    from search.verification.export import choose
-    from search.verification.export import export as export_choice
 
     console = make_console(going_on=True)
     failed = [trial for trial in run.records() if trial.state == "failed"]
@@ -190,19 +186,13 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         make_report(run)
         click.echo("dipsearch: no trial is complete", err=True)
         raise SystemExit(1)
-    rows = front_and_candidates(run)
     if as_json:
-        echo_json(rows)
+        echo_json(front_and_candidates(run))
     else:
         print_findings(run, console.print)
-    write_rows(rows, run.folder / "pareto.csv")
-    # The figure comes last: if it fails, the schedule is written already.
-    best = export_choice(run, choose(run, "knee"))
-    save_figure(plot_front(run), run.folder / "front.png")
+    best, *others = write_results(run)
     here = runs_dir_flag(runs_dir)
-    console.print(
-        f"written: {best}, {run.folder / 'pareto.csv'}, {run.folder / 'front.png'}", markup=False
-    )
+    console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
     size = f" --size {run.experiment.size}" if run.experiment.size else ""
     following = [
         f"dipsearch verify {run.name}{here}",

@@ -397,6 +397,11 @@ class Experiment(_Model):
                     raise ValueError(f"{key} has {found} in {value!r}: rename the file or folder")
         return self
 
+    def __repr__(self) -> str:
+        """Return one line; `yaml` has all keys."""
+        trials, candidates = self.search.trials, len(self.candidates)
+        return f"<Experiment {self.name!r}: {trials} trials and {candidates} candidates>"
+
     def yaml(self) -> str:
         """Return the text of a file that `load_experiment` reads back as an equal experiment."""
         return yaml_text(self.model_dump(mode="json"))

@@ -19,7 +19,7 @@ from search.experiment.model import Experiment
 from search.experiment.names import RUN_NAME_WORDS
 
 
-def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
+def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experiment:
     """Read and validate an experiment file.
 
     Args:
@@ -34,6 +34,7 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
         InputError: if the file cannot be read, or if a key or value is wrong. The message names
             the file and the key.
     """
+    path = Path(path)
     content = read_yaml(path)
     _make_paths_absolute(content, path.parent)
     _rename_keys(content)

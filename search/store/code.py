@@ -99,6 +99,8 @@ def content_of(node: Any) -> Any:
 
 def _computes_nothing(node: Any) -> bool:
     """Return whether a list item is a docstring, a text for users or an uncovered import."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name == "__repr__"
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     if isinstance(node, ast.keyword):

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dipstage.documents.schedule_file import Measure, OutputMeasures
 from dipstage.schedules import Schedule
 from dipstage.stopping import Output
+from dipstage.terminal.numbers import at
 from search.experiment.objectives import Score
 from search.store.attributes import TrialAttributes, replicates
 from search.store.replicate import Replicate, versions_of
@@ -72,6 +73,13 @@ class Trial:
             started=trial.datetime_start,
             ended=trial.datetime_complete,
         )
+
+    def __repr__(self) -> str:
+        """Return one line with the objectives; those of a raced trial are predicted."""
+        values = self.values or self.estimate
+        score = f", {'~ ' * (self.values is None)}{at(*values)}" if values else ""
+        name = f" ({self.candidate})" if self.candidate else ""
+        return f"<Trial {self.number}{name}: {self.state}{score}>"
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from dipstage.documents.records import to_plain
 from dipstage.outcome import Scores, Stop
 from dipstage.stopping import OUTPUTS, Output
+from dipstage.terminal.numbers import at
 from search.experiment.objectives import Objective, Score
 
 
@@ -67,6 +68,12 @@ class Replicate:
     smoothed: ReplicateScores
     host: str
     versions: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """Return one line with the maximum of the raw output."""
+        raw = self.raw
+        best = at(raw.max_psnr_gt_db, raw.steps_to_max, censored=bool(raw.censored))
+        return f"<Replicate: {best}, {self.stop.value} after {self.iterations} iterations>"
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Replicate:
