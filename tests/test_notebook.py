@@ -71,13 +71,18 @@ def check(notebook: Any) -> None:
     page = of("\nrun")["text/html"]
     assert "<b>first</b>: 13/13 trials" in page
     assert "not verified" in page
-    assert page.count("(knee)") == 1
+    assert "best " in page
+    assert page.count("<table>") == 1
     assert "sharp-linear" in of("round(3)")["text/html"]
-    assert re.search(r"\d\d\.\d\d dB at \d+", of('steps_to_max:.0f}")')["text/plain"])
+    assert re.search(
+        r"<Trial \d+.*: complete, \d\d\.\d\d dB at (≥ )?\d+>", of(".front()")["text/plain"]
+    )
+    assert "astronaut" in of("head(4).round(2)")["text/html"]
     for call in ("plot_front()", '"sharp-linear")', '"log10")', "plot_importance()", "\nfigure"):
         assert len(of(call)["image/png"]) > 10_000, call
     assert "mean over 2 replicates" in of("\nfigure")["text/plain"]
-    assert of("schedule.stages])")["text/plain"].startswith("[(0.")
+    schedule = of("schedule.stages])")["text/plain"]
+    assert re.match(r"<Trial .*> <Schedule of \d+ stages, .*>\n\[\(", schedule)
     assert " dB at " in of('outcome.raw.steps_to_max}")')["text/plain"]
 
 

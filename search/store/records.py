@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.documents.schedule_file import Measure, OutputMeasures
 from dipstage.schedules import Schedule
-from dipstage.stopping import Output
+from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.numbers import at
 from search.experiment.objectives import Score
 from search.store.attributes import TrialAttributes, replicates
@@ -77,7 +77,13 @@ class Trial:
     def __repr__(self) -> str:
         """Return one line with the objectives; those of a raced trial are predicted."""
         values = self.values or self.estimate
-        score = f", {'~ ' * (self.values is None)}{at(*values)}" if values else ""
+        cut = any(
+            self.censored(output)
+            for output in OUTPUTS
+            if values and self.measure(output, "max_psnr_gt_db").mean == values[0]
+        )
+        predicted = "~ " * (self.values is None)
+        score = f", {predicted}{at(*values, censored=cut)}" if values else ""
         name = f" ({self.candidate})" if self.candidate else ""
         return f"<Trial {self.number}{name}: {self.state}{score}>"
 

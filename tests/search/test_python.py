@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import KEYS, experiment, new_run, play
+from fake_runs import KEYS, experiment, new_run, play, trial
 
 import search
 from dipstage import InputError, ScheduleFile, load_picture, parse_preset, save_schedule
@@ -80,6 +80,8 @@ def test_objects_are_shown_in_a_line(played: Run) -> None:
     trials = played.records()
     assert repr(trials[0]) == "<Trial 0 (baseline): complete, 25.00 dB at 20>"
     assert repr(trials[4]) == "<Trial 4: failed>"
+    cut = trial(7, 25.0, 20, censored=True)
+    assert repr(cut) == "<Trial 7: complete, 25.00 dB at ≥ 20>"
     replicate = trials[0].replicates["chelsea-seed0"]
     assert repr(replicate) == "<Replicate: 25.00 dB at 20, budget after 30 iterations>"
     assert repr(played.experiment) == "<Experiment 'tiny': 4 trials and 2 candidates>"

@@ -22,6 +22,7 @@ from playwright.sync_api import (
 )
 from reported_runs import play_with_files, record
 
+from dipstage.documents.schedule_file import read_schedule_file
 from search import Run
 from search.execution.ledger import Ledger
 
@@ -434,3 +435,26 @@ def test_hostile_names_and_reasons_are_text(runs: Path, tmp_path: Path, show: An
     expect(page.locator("#parameters")).to_contain_text("</script><script>document.title = 1")
     expect(page.locator("#picture option").first).to_have_text(f"{name}, seed 0")
     assert "{{7*7}}" in str(page.locator(".standings").first.text_content())
+
+
+def test_what_repeats_the_trial_that_is_shown_can_be_saved_and_copied(
+    finished: Path, tmp_path: Path, show: Any
+) -> None:
+    opened = show(finished)
+    page = opened.page
+    opened.drawn()
+    page.locator("#trial").select_option("3")
+    page.locator("#repeat > summary").click()
+    lines = str(page.locator("#repeat-lines").text_content()).splitlines()
+    assert len(lines) == 4
+    command = "dipstage run skimage:camera --schedule tiny-trial-3.yaml --size 16 --seed 1"
+    assert any(line.startswith(command) for line in lines)
+    with page.expect_download() as saved:
+        page.locator("#repeat-file").click()
+    assert saved.value.suggested_filename == "tiny-trial-3.yaml"
+    saved.value.save_as(tmp_path / "saved.yaml")
+    assert read_schedule_file(tmp_path / "saved.yaml").provenance is not None
+    assert (tmp_path / "saved.yaml").read_text() == page.locator("#repeat-text").text_content()
+    with page.expect_download() as best:
+        page.locator(".advice .save a").click()
+    assert best.value.suggested_filename == "tiny-trial-2.yaml"
