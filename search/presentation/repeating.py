@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,22 +42,35 @@ class Repeat:
         return len(self.text) + sum(map(len, self.lines.values()))
 
 
-def repeat(run: RunRecord, trial: Trial, verification: Verification | None = None) -> Repeat | None:
-    """Return what repeats a trial; None if it has finished no replicate.
+class Repeater:
+    """Makes what repeats the trials of a run; it reads the run's attributes once."""
 
-    The lines name all that a schedule file leaves open: picture, size, seed, the oracle, and
-    threads and device, on which sums depend.
-    """
-    if trial.schedule is None or not trial.replicates:
-        return None
-    name = file_name(run, trial)
-    pictures = picture_arguments(run)
-    lines = {
-        key: f"dipstage run {pictures.get(ReplicateKey.parse(key).picture, 'PICTURE')} "
-        + shlex.join(["--schedule", name, *_options(run, key), *_device(replicate.device)])
-        for key, replicate in trial.replicates.items()
-    }
-    return Repeat(name, compact_text(schedule_file(run, trial, verification)), lines)
+    def __init__(self, run: RunRecord, verification: Verification | None = None) -> None:
+        """Read what all trials share.
+
+        Args:
+            run: Run of the trials.
+            verification: Verification of the run, whose results the schedule files hold.
+        """
+        self._run, self._verification = run, verification
+        self._pictures, self._options = picture_arguments(run), _options(run)
+
+    def of(self, trial: Trial) -> Repeat | None:
+        """Return what repeats a trial; None if it has finished no replicate.
+
+        The lines name all that a schedule file leaves open: picture, size, seed, the oracle, and
+        threads and device, on which sums depend.
+        """
+        if trial.schedule is None or not trial.replicates:
+            return None
+        name, lines = file_name(self._run, trial), {}
+        for key, replicate in trial.replicates.items():
+            parsed = ReplicateKey.parse(key)
+            options = [*self._options, "--seed", str(parsed.seed), *_device(replicate.device)]
+            picture = self._pictures.get(parsed.picture, "PICTURE")
+            lines[key] = f"dipstage run {picture} {shlex.join(['--schedule', name, *options])}"
+        content = schedule_file(self._run, trial, self._verification)
+        return Repeat(name, compact_text(content), lines)
 
 
 def repeats(
@@ -72,8 +85,9 @@ def repeats(
         room: Available size in characters.
     """
     found: dict[int, Repeat] = {}
+    repeater = Repeater(run, verification)
     for trial in trials:
-        made = repeat(run, trial, verification)
+        made = repeater.of(trial)
         if made is not None:
             room -= made.size
             if room < 0:
@@ -149,18 +163,16 @@ def shown_path(path: Path) -> str | None:
     return None
 
 
-def _options(run: RunRecord, key: str) -> Iterator[str]:
+def _options(run: RunRecord) -> list[str]:
+    """Return the options that all replicates of a run share."""
     experiment = run.experiment
-    if experiment.size:
-        yield from ("--size", str(experiment.size))
-    yield from ("--seed", str(ReplicateKey.parse(key).seed))
+    options = ["--size", str(experiment.size)] if experiment.size else []
     oracle = experiment.trainer.oracle_stop
     if oracle:
-        yield from ("--oracle-stop", "both" if oracle == "both" else experiment.objective.output)
+        options += ["--oracle-stop", "both" if oracle == "both" else experiment.objective.output]
     asked = experiment.resources.cpus_per_trial
     cores = run.attributes.cores or (None if asked == "auto" else asked)
-    if cores:
-        yield from ("--threads", str(cores))
+    return options + (["--threads", str(cores)] if cores else [])
 
 
 def _device(device: str) -> tuple[str, str]:

@@ -45,11 +45,11 @@ def write_report(
         before = page.lacks(path.read_text("utf-8", "replace"))
     if before is not None and before < made.lacks:
         raise InputError(
-            f"{path} shows more than a report could now, so it is kept. It would lack "
-            f"{'; '.join(made.missing)}. Name pictures with --images, or another file with --output"
+            f"{path} shows more than a report could now, so it is kept; --output writes another "
+            f"file. Missing are: {'. '.join(made.missing)}"
         )
     write_asked(path, made.text)
     if tell is not None:
         for sentence in made.missing:
-            tell(f"not shown: {sentence}; pictures can be named with --images")
+            tell(f"not shown: {sentence}")
     return path

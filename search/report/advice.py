@@ -13,9 +13,9 @@ from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
 from search.presentation.repeating import (
     Repeat,
+    Repeater,
     file_name,
     first_picture,
-    repeat,
     run_argument,
 )
 from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
@@ -95,9 +95,9 @@ def advise(
     rows.sort(key=lambda row: row.number != trial.number)
     plain = verification.plain if verification and word not in HOLDS else None
     if plain is not None and verification is not None:
-        saved, what = repeat(verification.held_out, plain), "trains plain DIP as it was tuned"
+        saved, what = Repeater(verification.held_out).of(plain), "trains plain DIP as it was tuned"
     else:
-        saved, what = repeat(run, trial, verification), f"trains with {trial.name}"
+        saved, what = Repeater(run, verification).of(trial), f"trains with {trial.name}"
         commands.append(_export(run, trial))
     if saved is not None:
         line = f"dipstage run {first_picture(run)} --schedule {shlex.quote(saved.name)}"

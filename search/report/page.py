@@ -131,14 +131,17 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     return Page(text, missing, lack)
 
 
-def _missing(run: RunRecord, curves: list[str], truths: dict[str, str], *, bare: bool) -> list[str]:
+def _missing(
+    run: RunRecord, curves: list[str], truths: list[tuple[str, str, str]], *, bare: bool
+) -> list[str]:
     """Return sentences on what a page cannot show; `bare`: there is no output of any trial."""
-    reasons: dict[str, list[str]] = {}
-    for what, reason in truths.items():
-        reasons.setdefault(reason, []).append(what)
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for name, label, reason in truths:
+        grouped.setdefault((name, reason), []).append(label)
     found = [
-        f"ground truth and observation of {'; '.join(what)}, because {reason}"
-        for reason, what in reasons.items()
+        f"ground truth and observation of {_some(labels)} in {name}, because {reason}; name "
+        "pictures that are elsewhere with --images"
+        for (name, reason), labels in grouped.items()
     ]
     if curves:
         found.append(f"curves of {_some(curves)}, because they are not in {run.folder / 'curves'}")

@@ -52,13 +52,13 @@ class Gallery:
     """Pictures as plain data, notes on those that are left out, and why ground truths are missing.
 
     Args:
-        missing: Reason for each ground truth that is not shown, by run and label. It may name
-            folders, so it is not for the page.
+        missing: Run, label and reason of each ground truth that is not shown. Reasons may name
+            folders, so they are not for the page.
     """
 
     groups: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
+    missing: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def has_outputs(self) -> bool:
@@ -177,7 +177,7 @@ def _groups(source: Source, gallery: Gallery, images: Sequence[str]) -> list[dic
                 f"{label} is not the picture that it was when the run began, so its ground truth "
                 "and observation are not shown."
             )
-            gallery.missing[f"{run.name}, {label}"] = f"{picture.name} has changed"
+            gallery.missing.append((run.name, label, f"{picture.name} has changed"))
         groups.append(group)
     return groups
 
@@ -199,7 +199,7 @@ def _loaded(run: RunRecord, gallery: Gallery, images: Sequence[str]) -> dict[str
         )
         for label in labels.values():
             if label not in found:
-                gallery.missing[f"{run.name}, {label}"] = str(error)
+                gallery.missing.append((run.name, label, str(error)))
         return found
 
 

@@ -150,11 +150,13 @@ def schedule_file(
             trial=trial.number,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=trial.versions,
-            origin=next(
-                (c.origin for c in run.attributes.candidates if c.name == trial.candidate), None
-            ),
+            origin=_origin(run, trial.candidate) if trial.candidate else None,
         ),
     )
+
+
+def _origin(run: RunRecord, candidate: str) -> str | None:
+    return next((c.origin for c in run.attributes.candidates if c.name == candidate), None)
 
 
 def _verified(verification: Verification, trial: Trial) -> Verified | None:
