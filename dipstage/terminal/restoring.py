@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
-    from rich.table import Table
     from torch import Tensor
 
     from dipstage.photographs import Photograph
     from dipstage.restoring import Plan, Restored, StopName, Task
+    from dipstage.terminal.fitted import FittedTable
 
 _ASKED_ABOVE_S = 300
 _PREVIEW_EVERY = 50
@@ -444,7 +444,7 @@ def _compared(
     return rows
 
 
-def _comparison(compared: list[dict[str, Any]]) -> Table:
+def _comparison(compared: list[dict[str, Any]]) -> FittedTable:
     """Return the table of times, and of PSNR if there is a ground truth."""
     rows = [
         [

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import echo_json, json_option, make_console, table
+from dipstage.terminal.console import (
+    echo_json,
+    json_option,
+    make_console,
+    table,
+    wide_option,
+)
+from dipstage.terminal.numbers import db
 from search.commands.shared import runs_dir_option, storage_option
 
 if TYPE_CHECKING:
@@ -17,8 +24,13 @@ if TYPE_CHECKING:
     from search.store.removal import Remains
 
 
+_DROP = (7, 6, 4, 5)
+"""Columns that a narrow terminal does without."""
+
+
 @click.command("list")
 @json_option
+@wide_option
 @storage_option
 @runs_dir_option
 def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
@@ -37,7 +49,9 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
         click.echo(f"no runs in {runs_dir}: start one with dipsearch launch quickstart")
     else:
         columns = ["run", "state", "trials", "best (dB)", "front", "verdict", "changed", "size"]
-        shown = table(columns, [_cells(row) for row in rows], str(runs_dir), left=(0, 1, 5))
+        shown = table(
+            columns, [_cells(row) for row in rows], str(runs_dir), left=(0, 1, 5), drop=_DROP
+        )
         make_console().print(shown)
         for row in rows:
             if row.problem is not None:
@@ -50,7 +64,7 @@ def _cells(row: RunRow) -> list[str]:
         row.name,
         row.state,
         "" if row.trials is None else f"{row.trials}/{row.wanted}",
-        "" if best is None else f"{best:.2f}",
+        "" if best is None else db(best),
         "" if row.front is None else str(row.front),
         row.verdict or "",
         (row.changed or "")[:16].replace("T", " "),
