@@ -18,11 +18,13 @@ import numpy as np
 from dipstage.errors import InputError
 from dipstage.images import Picture, png
 from dipstage.stopping import Output
+from search.experiment.prepare import load_pictures, loaded_task
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
+    from dipstage.tasks.problem import Task
     from search.verification.result import Verification
 
 SIDE = 256
@@ -135,6 +137,7 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
     seed = experiment.seeds[0]
     digests = run.attributes.pictures
     loaded = _loaded(run, gallery)
+    task = loaded_task(experiment) if loaded else experiment.task
     groups = []
     for label in loaded or digests:
         group: dict[str, Any] = {
@@ -144,7 +147,7 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
         }  # fmt: skip
         picture = loaded.get(label)
         if picture is not None and digests.get(label, picture.digest) == picture.digest:
-            truth, noisy, psnr = _observed(picture, experiment.task.sigma_255, seed)
+            truth, noisy, psnr = _observed(picture, task, seed)
             group["truth"] = {"src": _url(png(truth))}
             group["observation"] = {"src": _url(png(noisy)), "psnr": psnr}
         elif picture is not None:
@@ -157,8 +160,6 @@ def _groups(source: Source, gallery: Gallery) -> list[dict[str, Any]]:
 
 
 def _loaded(run: RunRecord, gallery: Gallery) -> dict[str, Picture]:
-    from search.experiment.prepare import load_pictures
-
     try:
         return load_pictures(run.experiment)
     except InputError:
@@ -169,12 +170,12 @@ def _loaded(run: RunRecord, gallery: Gallery) -> dict[str, Picture]:
         return {}
 
 
-def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:
+def _observed(picture: Picture, task: Task, seed: int) -> tuple[Any, Any, float | None]:
     """Return ground truth and observation, cut to the shown part, and the PSNR_GT."""
     from dipstage.randomness import Streams
-    from dipstage.trainer import observe
 
-    noisy = observe(picture.tensor(), sigma_255, Streams(picture.digest, seed))[0].numpy()
+    problem = task.observe(picture.tensor(), Streams(picture.digest, seed))
+    noisy = problem.picture[0].numpy()
     error = float(np.mean((noisy.astype(np.float64) - picture.pixels) ** 2))
     psnr = -10 * math.log10(error) if error > 0 else None  # JSON has no infinity.
     return _centre(picture.pixels), _centre(noisy), psnr

@@ -15,6 +15,7 @@ from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
+from dipstage.tasks.denoise import Denoise
 from search.execution.trainable import (
     ScheduleTrial,
     Setting,
@@ -32,7 +33,7 @@ def _setting(name: str, **changes: Any) -> Setting:
     setting = Setting(
         pictures={name: load_picture(f"skimage:{name}", size=16, multiple=2)},
         seeds=(7, 1),
-        sigma_255=25,
+        task=Denoise(sigma_255=25),
         trainer=TrainerSettings(iterations=12, width=4, scales=1, input_depth=4),
         objective=Objective(output="raw"),
         cpus=1,
