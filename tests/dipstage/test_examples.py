@@ -73,9 +73,14 @@ def test_a_meshgrid_is_the_coordinates_of_the_pixels() -> None:
 
 @pytest.mark.parametrize("name", ["inpainting-kate", "inpainting-vase", "inpainting-library"])
 def test_a_narrow_example_learns_to_fill_holes(name: str) -> None:
-    small = {"width": 8, "scales": 2, "skip_channels": min(EXAMPLES[name].skip_channels, 8)}
-    first = 4 if EXAMPLES[name].first_width else 0
-    settings = replace(EXAMPLES[name], **small, first_width=first, precision="fp32")
+    settings = replace(
+        EXAMPLES[name],
+        width=8,
+        scales=2,
+        skip_channels=min(EXAMPLES[name].skip_channels, 8),
+        first_width=min(EXAMPLES[name].first_width, 4),
+        precision="fp32",
+    )
     picture = load_picture("skimage:chelsea", size=32, multiple=4)
     truth, streams = picture.tensor(), Streams(picture.digest, 0)
     problem = Inpaint(missing=0.5).observe(truth, streams)
