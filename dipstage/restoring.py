@@ -333,7 +333,9 @@ def planned(
         if task == "denoise" and sigma_255 and not measured:
             settings = replace(settings, input_noise_std=input_noise_std(sigma_255))
     settings = replace(settings, oracle_stop=False, **(network or {}))
-    settings = replace(settings, skip_channels=min(settings.skip_channels, settings.width))
+    if network:
+        # A narrow network needs no wide skip connections, such as those of inpainting-kate.
+        settings = replace(settings, skip_channels=min(settings.skip_channels, settings.width))
     multiple = max(settings.multiple // scale, 1)
     evidence = ""
     if found := chosen.published:
