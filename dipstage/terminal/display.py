@@ -120,6 +120,7 @@ def outcome_table(outcome: Outcome) -> Table:
             "final PSNR_GT (dB)",
         ],
         rows,
+        title=f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB",
     )
 
 

@@ -98,6 +98,8 @@ def test_run_trains_what_the_library_trains(tmp_path: Path) -> None:
     problem = Inpaint(missing=0.6).observe(truth, streams)
     outcome = fit(problem, truth, Schedule.plain(20), settings, streams)
     assert (tmp_path / "o/curves.csv").read_text() == outcome.trace.csv()
+    own = f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB"
+    assert own in " ".join(result.output.split())
     assert (tmp_path / "o/observation.png").read_bytes() == png(problem.picture[0].numpy())
 
 
