@@ -89,14 +89,8 @@ class Peer:
 
 def _network(settings: TrainerSettings, channels: int, checkout: Path | None) -> nn.Module:
     if checkout is None:
-        return SkipNetwork(
-            output_channels=channels,
-            width=settings.width,
-            scales=settings.scales,
-            skip_channels=settings.skip_channels,
-            input_depth=settings.input_depth,
-            generator=torch.Generator().manual_seed(0),
-        )
+        generator = torch.Generator().manual_seed(0)
+        return SkipNetwork(settings, output_channels=channels, generator=generator)
     sys.path.insert(0, str(checkout))
     try:
         skip: Any = importlib.import_module("models.skip").skip

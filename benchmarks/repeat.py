@@ -23,7 +23,7 @@ from dipstage.images import Picture
 from dipstage.stopping import Output
 from search.execution.trainable import Setting, train_replicates
 from search.experiment.model import Experiment
-from search.experiment.prepare import load_pictures
+from search.experiment.prepare import load_pictures, loaded_task
 from search.experiment.reading import load_experiment
 from search.presentation.published import REPLICATES, HeldOut, Published
 from search.store.replicate import ReplicateKey
@@ -124,7 +124,7 @@ def repeat(
     setting = Setting(
         pictures,
         tuple(experiment.seeds),
-        experiment.task.sigma_255,
+        loaded_task(experiment),
         experiment.trainer,
         experiment.objective,
         1,

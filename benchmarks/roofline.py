@@ -78,7 +78,7 @@ def ceilings() -> dict[str, float]:
 def counted(size: int, settings: TrainerSettings) -> tuple[int, int]:
     """Count the FLOP and bytes of one forward and backward pass."""
     generator = torch.Generator().manual_seed(0)
-    network = SkipNetwork(width=settings.width, scales=settings.scales, generator=generator)
+    network = SkipNetwork(settings, generator=generator)
     cpu = torch.device("cpu")
     weights = Weights(network, choose(settings, cpu, size, size), cpu)
     x = torch.zeros(1, 32, size, size)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dipstage.arithmetic import BF16_PAYS
 from dipstage.network import SkipNetwork
+from dipstage.settings import TrainerSettings
 
 WIDTHS = (32, 64, 128)
 SIDES = (4, 8, 16, 32, 64, 128)
@@ -29,7 +30,8 @@ LARGEST = 8192
 def scale_of(width: int, side: int, dtype: torch.dtype) -> tuple[torch.nn.Module, Tensor]:
     """Return a scale without deeper ones, and an input for it."""
     generator = torch.Generator().manual_seed(0)
-    network = SkipNetwork(width=width, scales=1, input_depth=width, generator=generator)
+    settings = TrainerSettings(width=width, scales=1, input_depth=width)
+    network = SkipNetwork(settings, generator=generator)
     x = torch.randn((1, width, side, side), generator=generator)
     body = network.body.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return body, x.to(dtype, memory_format=torch.channels_last).requires_grad_()

@@ -136,7 +136,7 @@ def main() -> None:
         {
             "hardware": given.hardware,
             "size": experiment.size,
-            "sigma_255": experiment.task.sigma_255,
+            "sigma_255": experiment.task.noise_255,
             "pictures": len(run.attributes.pictures),
             "rows": rows,
         },

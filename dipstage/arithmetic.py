@@ -65,7 +65,7 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
         bf16_scales = settings.scales
     elif settings.precision == "auto" and device.type == "cpu" and _multiplies_bf16():
         side = math.sqrt(height * width)
-        gains = [settings.width * side / 2**i >= BF16_PAYS for i in range(settings.scales)]
+        gains = [width * side / 2**i >= BF16_PAYS for i, width in enumerate(settings.widths)]
         bf16_scales = sum(gains)
     tf32 = settings.precision == "tf32"
     if tf32 and device.type == "cpu":

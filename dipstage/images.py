@@ -207,6 +207,18 @@ def load_picture(name: str | Path, *, size: int | None = None, multiple: int = 3
             pixels are refused before they are decoded.
     """
     name = str(name)
+    pixels, source = load_pixels(name)
+    pixels, notices = fitted(name, pixels, size, multiple)
+    channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
+    return Picture(name, channels_first, source.notices + notices, source)
+
+
+def load_pixels(name: str) -> tuple[Pixels, Source]:
+    """Read a picture as it is: see `load_picture`.
+
+    Returns:
+        (H, W, C) in [0, 1], and what the file holds.
+    """
     if (found := forbidden_in(name)) is not None:
         raise InputError(f"picture {name!r} has {found} in its name: rename it")
     if name.startswith("skimage:"):
@@ -218,7 +230,27 @@ def load_picture(name: str | Path, *, size: int | None = None, multiple: int = 3
             raise InputError(f"picture {name!r} does not exist: check that its variables are set")
         page, bits = options.get("page"), options.get("bits")
         pixels, source = decode(name, Path(path), page=page, bits=bits)
-    notices = source.notices
+    return pixels, source
+
+
+def fitted(
+    name: str, pixels: Pixels, size: int | None, multiple: int
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Crop and resize a picture: see `load_picture`.
+
+    Args:
+        name: The picture's name, for errors and notices.
+        pixels: (H, W, C) in [0, 1].
+        size: See `load_picture`.
+        multiple: See `load_picture`.
+
+    Returns:
+        (height, width, C), and notices of what was cropped.
+
+    Raises:
+        InputError: The picture does not fit `size` and `multiple`.
+    """
+    notices: tuple[str, ...] = ()
     height, width = pixels.shape[:2]
     if size is None:
         sides = height - height % multiple, width - width % multiple
@@ -247,8 +279,7 @@ def load_picture(name: str | Path, *, size: int | None = None, multiple: int = 3
             f"picture {name!r} would be {pixels.shape[1]} × {pixels.shape[0]}: SSIM needs sides of "
             f"at least {SSIM_WINDOW}"
         )
-    channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
-    return Picture(name, channels_first, notices, source)
+    return pixels, notices
 
 
 def _skimage_path(name: str) -> Path:

@@ -30,8 +30,10 @@ def estimated_bytes(settings: TrainerSettings, height: int, width: int) -> int:
         height: Of the picture, in pixels.
         width: Of the picture, in pixels.
     """
-    activations = 4 * height * width * (20 * settings.width + 256)
-    weights = 20 * 28 * settings.scales * settings.width**2
+    skips = max(settings.skip_channels - 4, 0)
+    finest = settings.widths[0]
+    activations = 4 * height * width * (20 * finest + 12 * skips + 256)
+    weights = 20 * sum(w * (28 * w + 9 * skips) for w in settings.widths)
     return 100_000_000 + activations + weights
 
 

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from dipstage.settings import TrainerSettings
+
 
 class _BatchNorm(nn.Module):
     """Batch norm with the statistics of the batch, also for channels of a single pixel."""
@@ -114,15 +116,21 @@ class _Scale(nn.Module):
     """One scale: a skip branch, and a branch that goes down, through the next scale, and up."""
 
     def __init__(
-        self, inputs: int, width: int, skip_channels: int, upsampling: str, deeper: _Scale | None
+        self, settings: TrainerSettings, inputs: int, width: int, deeper: _Scale | None
     ) -> None:
         super().__init__()
-        self.upsampling = upsampling
+        skip_channels, kernel = settings.skip_channels, settings.down_kernel
+        self.upsampling, self.width = settings.upsampling, width
         self.skip = _Block(inputs, skip_channels, 1) if skip_channels else None
-        self.down = nn.Sequential(_Block(inputs, width, 3, stride=2), _Block(width, width, 3))
+        self.down = nn.Sequential(
+            _Block(inputs, width, kernel, stride=2), _Block(width, width, kernel)
+        )
         self.deeper = deeper
-        self.norm = _BatchNorm(skip_channels + width)
-        self.up = nn.Sequential(_Block(skip_channels + width, width, 3), _Block(width, width, 1))
+        merged = skip_channels + (width if deeper is None else deeper.width)
+        self.norm = _BatchNorm(merged)
+        self.up = nn.Sequential(_Block(merged, width, 3))
+        if settings.pointwise:
+            self.up.append(_Block(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.down(x)
@@ -156,34 +164,28 @@ class SkipNetwork(nn.Module):
     convolutions: Kaiming uniform with a = sqrt(5).
 
     Args:
+        settings: Widths, scales, skip connections, filters and interpolation.
         output_channels: Channels of the picture.
-        width: Channels at every scale.
-        scales: How often the picture is halved, at least 1.
-        skip_channels: Channels of each skip connection; 0 for none.
-        input_depth: Channels of the input.
-        upsampling: Interpolation between scales, `bilinear` or `nearest`.
         generator: Source of the initial weights.
     """
 
     def __init__(
         self,
+        settings: TrainerSettings,
         *,
         output_channels: int = 3,
-        width: int = 128,
-        scales: int = 5,
-        skip_channels: int = 4,
-        input_depth: int = 32,
-        upsampling: str = "bilinear",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        widths = settings.widths
         body: _Scale | None = None
-        for depth in reversed(range(scales)):
-            inputs = width if depth else input_depth
-            body = _Scale(inputs, width, skip_channels, upsampling, body)
+        for inputs, width in zip(
+            reversed((settings.input_depth, *widths[:-1])), reversed(widths), strict=True
+        ):
+            body = _Scale(settings, inputs, width, body)
         assert body is not None
         self.body = body
-        self.head = _conv(width, output_channels, 1)
+        self.head = _conv(widths[0], output_channels, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 _initialise(module, generator)
@@ -200,6 +202,20 @@ class SkipNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class. The head always computes in fp32."""
         return torch.sigmoid(self.head(self.body(x).float()))
+
+
+def fixed_input(settings: TrainerSettings, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return the input that is fixed during a run.
+
+    Args:
+        settings: `input`: noise is uniform in [0, 0.1), and a meshgrid is x and y from 0 to 1.
+        shape: (1, input_depth, H, W).
+        generator: Source of the noise.
+    """
+    if settings.input == "noise":
+        return 0.1 * torch.rand(shape, generator=generator)
+    y, x = (torch.linspace(0, 1, side) for side in shape[2:])
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -220,11 +221,17 @@ class Outcome:
             "device": self.device,
             "precision": self.precision,
             "compiled": self.compiled,
+            "observation_psnr_gt_db": _finite(self.observation_psnr_gt_db),
             "raw": asdict(self.raw) if self.raw else None,
             "smoothed": asdict(self.smoothed) if self.smoothed else None,
             "selected": self.selected
             and {name: getattr(self.selected, name) for name in _OF_SELECTED},
         }
+
+
+def _finite(value: float) -> float | None:
+    """Return a number as JSON can hold it."""
+    return value if math.isfinite(value) else None
 
 
 def trailing_mean(curve: NDArray[np.floating[Any]], window: int) -> NDArray[np.floating[Any]]:

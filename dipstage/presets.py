@@ -8,7 +8,7 @@ which is the default here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -104,6 +104,9 @@ class Log10(_Staged):
         return from_staircase(np.rint(np.log10(values)), self.noise)
 
 
+MEASURED_ON: dict[str, Any] = {"kind": "denoise", "sigma_255": 25.0, "clip": True}
+"""The task on which the report measured the staged presets, as in experiment files."""
+
 AnyPreset: TypeAlias = Baseline | Uniform | SharpLinear | Log10
 
 PRESETS: dict[str, type[AnyPreset]] = {
@@ -112,6 +115,15 @@ PRESETS: dict[str, type[AnyPreset]] = {
     "sharp-linear": SharpLinear,
     "log10": Log10,
 }
+
+
+def measured_on(text: str) -> dict[str, Any] | None:
+    """Return the task on which a preset was measured; None for plain DIP, which is for any task.
+
+    Args:
+        text: A preset, with or without parameters.
+    """
+    return None if PRESETS[text.partition(":")[0]] is Baseline else MEASURED_ON
 
 
 def is_preset(text: str) -> bool:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from dipstage.documents.published import ENDPOINTS, Published, is_published, published
 from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
 from dipstage.errors import InputError, WorkError
+from dipstage.examples import EXAMPLES
 from dipstage.outcome import Outcome, Stop
-from dipstage.presets import PRESETS, is_preset, parse_preset
+from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import SSIM_WINDOW, TrainerSettings
@@ -27,13 +28,20 @@ from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
+from dipstage.tasks.registry import in_words
 from dipstage.tasks.super_resolve import FACTORS, SuperResolution
 from dipstage.trainer import Job, Progress, fit, fit_together
 
-Task: TypeAlias = Literal["denoise", "inpaint", "super-resolve"]
-TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super-resolve")
+Task: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
+TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super_resolve")
 StopName: TypeAlias = Literal["emv", "wmv", "none"]
 STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
+_EXAMPLE_OF: dict[Task, str] = {
+    "denoise": "denoising",
+    "inpaint": "inpainting-kate",
+    "super_resolve": "super-resolution",
+}
+"""Official examples whose networks are used where neither settings nor a schedule file say more."""
 Each: TypeAlias = Callable[[int, torch.Tensor], bool]
 
 
@@ -43,7 +51,7 @@ class Restored:
 
     Args:
         picture: float32 in [0, 1], of the array's shape and `factor` times larger for
-            `super-resolve`: the smoothed output, averaged over the runs.
+            `super_resolve`: the smoothed output, averaged over the runs.
         raw: The raw output in its place.
         stop: Why the first run ended.
         why: The same as a sentence, which also says if the rule found nothing.
@@ -101,19 +109,19 @@ def restore(
 
     Args:
         array: (H, W) or (H, W, C) with C of 1 or 3: floats in [0, 1], uint8 or uint16.
-        task: `denoise`, `inpaint` with a `mask`, or `super-resolve` with a `factor`.
+        task: `denoise`, `inpaint` with a `mask`, or `super_resolve` with a `factor`.
         sigma_255: Standard deviation of the noise on the 0 to 255 scale. None estimates it for
             `denoise`. For `inpaint`, None keeps the known pixels as they are, and they are
-            restored as well if it is given. `super-resolve` takes none.
+            restored as well if it is given. `super_resolve` takes none.
         mask: (H, W) for `inpaint`: true or not 0 where a pixel is known.
-        factor: 2 or 4 for `super-resolve`.
+        factor: 2 or 4 for `super_resolve`.
         schedule: `auto` (see `chosen_schedule`), a preset, `fast` or `best`, the path of a schedule
             file, or a schedule.
         stop: `emv` or `wmv`: the variance of which the minimum is the answer (see
             `VarianceMinimum`). `none` trains over the whole budget and returns the last output.
         iterations: The budget; None for the schedule's own, else 2000.
         settings: The network and how it is trained; None for those with which the schedule was
-            measured, else the defaults.
+            measured, else those of the official example for the task.
         runs: Networks that are trained, whose outputs are averaged: side by side on a GPU, one
             after the other on a CPU.
         seed: Seed of the first run; the others have those that follow.
@@ -321,10 +329,13 @@ def planned(
     chosen = chosen_schedule(schedule, task, sides, sigma_255, iterations)
     measured = chosen.file.measured if chosen.file else None
     if settings is None:
-        settings = measured.trainer if measured else TrainerSettings()
+        settings = measured.trainer if measured else EXAMPLES[_EXAMPLE_OF[task]]
         if task == "denoise" and sigma_255 and not measured:
             settings = replace(settings, input_noise_std=input_noise_std(sigma_255))
     settings = replace(settings, oracle_stop=False, **(network or {}))
+    if network:
+        # A narrow network needs no wide skip connections, such as those of inpainting-kate.
+        settings = replace(settings, skip_channels=min(settings.skip_channels, settings.width))
     multiple = max(settings.multiple // scale, 1)
     evidence = ""
     if found := chosen.published:
@@ -332,6 +343,9 @@ def planned(
         noise = sigma_255 or 0.0
         beyond = found.beyond(sides[1], sides[0], noise, network_is, chosen.schedule)
         evidence = found.evidence + (f"; {beyond}" if beyond else "")
+    on = chosen.measured_on
+    if on and on["kind"] != task:
+        evidence = f"{evidence or chosen.name}, measured on another task ({in_words(on)})"
     problem = _problem(pixels, task, mask, factor, multiple)
     known = None
     if mask is not None and sigma_255 is None:
@@ -350,16 +364,16 @@ def _check_task(
         raise InputError(f"sigma must be above 0 and at most 1000, got {sigma_255:g}")
     if task == "inpaint" and mask is None:
         raise InputError("task inpaint needs a mask: white marks known pixels, black missing ones")
-    if task == "super-resolve" and factor is None:
-        raise InputError("task super-resolve needs a factor: 2 or 4")
+    if task == "super_resolve" and factor is None:
+        raise InputError("task super_resolve needs a factor: 2 or 4")
     if task != "inpaint" and mask is not None:
         raise InputError(f"task {task} takes no mask: choose task inpaint")
-    if task != "super-resolve" and factor is not None:
-        raise InputError(f"task {task} takes no factor: choose task super-resolve")
+    if task != "super_resolve" and factor is not None:
+        raise InputError(f"task {task} takes no factor: choose task super_resolve")
     if factor is not None and factor not in FACTORS:
         raise InputError(f"factor must be 2 or 4, got {factor}")
-    if task == "super-resolve" and sigma_255 is not None:
-        raise InputError("task super-resolve takes no sigma: restore the noise first")
+    if task == "super_resolve" and sigma_255 is not None:
+        raise InputError("task super_resolve takes no sigma: restore the noise first")
 
 
 def _problem(
@@ -456,6 +470,13 @@ class Chosen:
     name: str
     file: ScheduleFile | None = None
     published: Published | None = None
+
+    @property
+    def measured_on(self) -> dict[str, Any] | None:
+        """The task on which it was measured, as plain data; None if that is unknown."""
+        if self.file is not None:
+            return self.file.measured.of_task if self.file.measured else None
+        return measured_on(self.name) if is_preset(self.name) else None
 
 
 def chosen_schedule(

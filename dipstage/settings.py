@@ -48,7 +48,8 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class TrainerSettings:
-    """The network and how it is trained; the defaults are the DIP denoising recipe's.
+    """The network and how it is trained; the defaults are the DIP denoising recipe's. In a file,
+    `example: NAME` takes those of another [official example](tasks.md#networks) instead.
 
     Raises:
         InputError: A value lies outside its limits; the message names the field and the value.
@@ -57,6 +58,13 @@ class TrainerSettings:
     iterations: int = _setting(2000, _AT_LEAST_1, MAX_ITERATIONS, help="The budget of a run.")
     width: int = _setting(
         128, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the skip network at every scale."
+    )
+    first_width: int = _setting(
+        0,
+        _NOT_NEGATIVE,
+        MAX_CHANNELS,
+        help="Channels at the finest scale, which double from scale to scale up to `width`; 0 for "
+        "`width` at every scale.",
     )
     scales: int = _setting(
         5,
@@ -70,8 +78,16 @@ class TrainerSettings:
     upsampling: Literal["bilinear", "nearest"] = _setting(
         "bilinear", help="Interpolation between scales. The official inpainting uses `nearest`."
     )
+    down_kernel: Literal[3, 5] = _setting(3, help="Side of the filters on the way down.")
+    pointwise: bool = _setting(
+        True, help="Whether a 1 × 1 convolution follows the 3 × 3 one of each scale on the way up."
+    )
+    input: Literal["noise", "meshgrid"] = _setting(
+        "noise",
+        help="The network's fixed input: uniform noise, or the two coordinates of a pixel.",
+    )
     input_depth: int = _setting(
-        32, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the network's fixed random input."
+        32, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the network's input; 2 for a meshgrid."
     )
     learning_rate: float = _setting(0.01, _IN_0_1, help="Learning rate of Adam.")
     input_noise_std: float = _setting(
@@ -131,6 +147,8 @@ class TrainerSettings:
                 raise InputError(f"{each.name} must be at most {most:,}, got {value:,}")
             if holds and not (math.isfinite(value) and holds(value)):
                 raise InputError(f"{each.name} must be {each.metadata['rule']}, got {value}")
+        if self.input == "meshgrid" and self.input_depth != 2:
+            raise InputError(f"input meshgrid needs input_depth 2, got {self.input_depth}")
 
     def stopping(self, output: Output) -> StoppingRule:
         """Return the stopping rule that `oracle_stop` and `patience` ask for.
@@ -146,6 +164,12 @@ class TrainerSettings:
         if self.oracle_stop:
             return OraclePeak(output, self.patience)
         return FullBudget(self.patience)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each scale, from fine to coarse."""
+        first = self.first_width or self.width
+        return tuple(min(first * 2**scale, self.width) for scale in range(self.scales))
 
     @property
     def multiple(self) -> int:

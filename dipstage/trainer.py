@@ -18,11 +18,11 @@ from dipstage.arithmetic import CompiledNetwork, Weights, choose
 from dipstage.cuda_graphs import Replayed
 from dipstage.errors import InputError
 from dipstage.metrics import mse, psnr_db, ssim
-from dipstage.network import SkipNetwork
+from dipstage.network import SkipNetwork, fixed_input
 from dipstage.outcome import Outcome, Selected, Stop, Trace, score
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
-from dipstage.settings import SSIM_WINDOW, TrainerSettings
+from dipstage.settings import TrainerSettings
 from dipstage.stage_targets import Targets
 from dipstage.stopping import (
     OUTPUTS,
@@ -33,7 +33,7 @@ from dipstage.stopping import (
     VarianceMinimum,
 )
 from dipstage.tasks.denoise import Denoising, with_gaussian_noise
-from dipstage.tasks.problem import Problem
+from dipstage.tasks.problem import Problem, check_problem
 from dipstage.variance import EMV_WEIGHT, WINDOW, AtMinimum, MovingVariance, WindowedVariance
 
 BLOCK = 10
@@ -218,7 +218,7 @@ class _Run:
         observed = job.observation
         problem = Denoising(observed) if isinstance(observed, Tensor) else observed
         picture, truth = problem.picture, job.ground_truth
-        _check_shapes(problem, picture, truth, settings)
+        check_problem(problem, truth, settings)
         self.observation_psnr_gt_db = float("nan")
         if truth is not None:
             self.observation_psnr_gt_db = float(psnr_db(mse(picture, truth)))
@@ -266,13 +266,7 @@ class _Run:
         self.truth = None if truth is None else truth.to(device)
         self.problem, self.observation = problem, problem.observation
         network = SkipNetwork(
-            output_channels=channels,
-            width=settings.width,
-            scales=settings.scales,
-            skip_channels=settings.skip_channels,
-            input_depth=settings.input_depth,
-            upsampling=settings.upsampling,
-            generator=streams.generator(Stream.WEIGHTS),
+            settings, output_channels=channels, generator=streams.generator(Stream.WEIGHTS)
         )
         self.compiled = None
         shape = torch.Size([1, settings.input_depth, height, width])
@@ -288,7 +282,7 @@ class _Run:
         self.optimiser = torch.optim.Adam(
             [self.weights], lr=rate, fused=True, capturable=self.stream is not None
         )
-        self.input = (0.1 * torch.rand(shape, generator=streams.generator(Stream.INPUT))).to(device)
+        self.input = fixed_input(settings, shape, streams.generator(Stream.INPUT)).to(device)
         self.input_noise = torch.empty_like(self.input)
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
 
@@ -536,29 +530,6 @@ def _table(schedule: Schedule, settings: TrainerSettings, rates: Sequence[float]
         in_last = seen if iteration >= schedule.ramp else 0
         rows.append([rate, past, 1 - past, 1 if seen == 1 else EMV_WEIGHT, seen, in_last])
     return torch.tensor(rows, dtype=torch.float32)
-
-
-def _check_shapes(
-    problem: Problem, picture: Tensor, truth: Tensor | None, settings: TrainerSettings
-) -> None:
-    measured, multiple = tuple(problem.observation.shape), 2**settings.scales
-    if len(measured) != 4 or measured[0] != 1:
-        raise InputError(f"observation must have the shape (1, C, H, W), got {measured}")
-    shape = tuple(picture.shape)
-    if truth is not None and tuple(truth.shape) != shape:
-        raise InputError(
-            f"ground_truth must have the observation's shape {shape}, got {tuple(truth.shape)}"
-        )
-    if any(side % multiple or side < SSIM_WINDOW for side in shape[2:]):
-        raise InputError(
-            f"sides must be multiples of {multiple} (2 ** scales) and at least {SSIM_WINDOW}, "
-            f"got {shape[2]} × {shape[3]}"
-        )
-    if any(side < SSIM_WINDOW for side in measured[2:]):
-        raise InputError(
-            f"the observation is {measured[2]} × {measured[3]}: SSIM needs sides of at least "
-            f"{SSIM_WINDOW}"
-        )
 
 
 def _device_name(device: torch.device) -> str:

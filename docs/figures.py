@@ -1,7 +1,8 @@
-"""The figures of docs/staged-dip.md, made by the product: `python docs/figures.py`.
+"""The figures of staged-dip.md and tasks.md, made by the product: `python docs/figures.py`.
 
 Schedules and targets come from dipstage's own functions, curves and pictures from two runs of
-`dipstage run`, some 30 s of two CPU cores. The same machine gives the same bytes each time.
+`dipstage run` and three of `fit`, some 60 s of two CPU cores. The same machine gives the same bytes
+each time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +27,25 @@ from dipstage import (
     PowerSplit,
     Schedule,
     Streams,
+    fit,
     load_picture,
     observe,
     parse_preset,
 )
+from dipstage.examples import EXAMPLES
 from dipstage.noise import noised
 from dipstage.presets import PRESETS
 from dipstage.randomness import Stream
+from dipstage.tasks.denoise import Denoise
+from dipstage.tasks.inpaint import Inpaint
+from dipstage.tasks.super_resolve import SuperResolve
 from dipstage.terminal.palette import BLUE, FAINT, GREEN, VERMILLION
 from dipstage.terminal.plots import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from dipstage.tasks.problem import Task
 
 IMAGES = Path(__file__).parent / "images"
 PICTURE, SIGMA_255, STAGED = "skimage:chelsea", 25.0, "sharp-linear"
@@ -213,6 +222,30 @@ def restored(plain: Path, staged: Path) -> Figure:
     return figure
 
 
+def tasks() -> Figure:
+    """What is measured in each task, and the smoothed output of plain DIP at its maximum."""
+    posed: dict[str, tuple[Task, str]] = {
+        "Poisson noise, peak 30": (Denoise(peak=30.0), "denoising"),
+        "half of the pixels missing": (Inpaint(missing=0.5), "inpainting-kate"),
+        "super-resolution, factor 4": (SuperResolve(factor=4), "super-resolution"),
+    }
+    picture = load_picture(PICTURE, size=64, multiple=16)
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    figure = Figure(figsize=(6, 6.4), layout="constrained")
+    panels = figure.subplots(3, 3)
+    for row, (words, (task, example)) in zip(panels, posed.items(), strict=True):
+        network = replace(EXAMPLES[example], width=32, scales=4)
+        settings = replace(network, skip_channels=min(network.skip_channels, 32))
+        problem = task.observe(truth, streams)
+        outcome = fit(problem, truth, Schedule.plain(500), settings, streams)
+        assert outcome.smoothed is not None
+        own, best = outcome.observation_psnr_gt_db, outcome.smoothed.max_psnr_gt_db
+        show(row[0], picture.pixels, "ground truth")
+        show(row[1], problem.picture[0].numpy(), f"{words}\n{own:.2f} dB")
+        show(row[2], outcome.best_smoothed, f"restored\n{best:.2f} dB")
+    return figure
+
+
 def main() -> None:
     """Write all of them."""
     torch.set_num_threads(1)
@@ -227,6 +260,7 @@ def main() -> None:
             "early-peak": early_peak(plain),
             "plain-and-staged": plain_and_staged(plain, staged),
             "restored": restored(plain, staged),
+            "tasks": tasks(),
         }
         for name, figure in figures.items():
             save_figure(figure, IMAGES / f"{name}.png")

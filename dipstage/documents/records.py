@@ -46,11 +46,13 @@ def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:
 
 def choices(kind: Any) -> list[str]:
     """Return the values of a Literal as they stand in files."""
-    return [str(word).lower() if isinstance(word, bool) else word for word in get_args(kind)]
+    return [word if isinstance(word, str) else str(word).lower() for word in get_args(kind)]
 
 
 def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
     if origin in (Union, types.UnionType):
         members = [member for member in arguments if member is not types.NoneType]
         if value is None and len(members) < len(arguments):

@@ -51,7 +51,9 @@ class OutputMeasures:
 class Measured:
     """Scores of the search, and what they were measured on; `output` is the one optimised.
 
-    tolerance_db: steps_to_tolerance is the first iteration within this of the maximum.
+    sigma_255: noise of the observations. task: the task as it stands in experiment files; None is
+    Gaussian denoising, as files that lack it mean. tolerance_db: steps_to_tolerance is the first
+    iteration within this of the maximum.
     """
 
     images: list[str]
@@ -63,6 +65,12 @@ class Measured:
     smoothed: OutputMeasures
     size: int | None = None
     tolerance_db: float = 0.0
+    task: dict[str, Any] | None = None
+
+    @property
+    def of_task(self) -> dict[str, Any]:
+        """The task as plain data."""
+        return self.task or {"kind": "denoise", "sigma_255": self.sigma_255, "clip": True}
 
 
 @dataclass(frozen=True, slots=True)

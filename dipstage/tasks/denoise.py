@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from dipstage.errors import InputError
 
@@ -40,40 +40,61 @@ class Denoising:
 
 @dataclass(frozen=True, slots=True)
 class Denoise:
-    """A picture with noise.
+    """A picture with Gaussian noise, or with Poisson noise if `peak` is given.
 
     Args:
-        noise: `gaussian` adds noise of one standard deviation; `poisson` counts photons.
-        sigma_255: Standard deviation of Gaussian noise on the 0 to 255 scale, from 0 to 1000.
-        peak: Mean count of a white pixel under Poisson noise, above 0: the fewer, the noisier.
+        sigma_255: Standard deviation of Gaussian noise on the 0 to 255 scale, from 0 to 1000; 25
+            without a peak.
+        peak: Mean count of photons of a white pixel, above 0: the fewer, the noisier.
         clip: Cut the observation to [0, 1].
 
     Raises:
-        InputError: A value is outside its range.
+        InputError: A value is outside its range, or both kinds of noise are asked for.
     """
 
     kind: ClassVar[str] = "denoise"
-    noise: Literal["gaussian", "poisson"] = "gaussian"
-    sigma_255: float = 25.0
-    peak: float = 30.0
-    clip: bool = True
+    sigma_255: float | None = field(
+        default=None,
+        metadata={
+            "help": "Standard deviation of Gaussian noise, on the scale from 0 to 255; 25 unless "
+            "`peak` is given.",
+            "rule": "0 to 1,000",
+        },
+    )
+    peak: float | None = field(
+        default=None,
+        metadata={
+            "help": "Poisson noise instead: the mean count of photons of a white pixel. The fewer, "
+            "the noisier.",
+            "rule": "above 0",
+        },
+    )
+    clip: bool = field(default=True, metadata={"help": "Clip the observation to [0, 1]."})
 
     def __post_init__(self) -> None:
-        if self.noise not in ("gaussian", "poisson"):
-            raise InputError(f"noise must be gaussian or poisson, got {self.noise!r}")
-        check_sigma(self.sigma_255)
+        if self.peak is None:
+            if self.sigma_255 is None:
+                object.__setattr__(self, "sigma_255", 25.0)
+            else:
+                check_sigma(self.sigma_255)
+            return
+        if self.sigma_255 is not None:
+            raise InputError("sigma_255 is Gaussian noise and peak Poisson noise: give one of them")
         if not (math.isfinite(self.peak) and self.peak > 0):
             raise InputError(f"peak must be a finite number above 0, got {self.peak}")
 
     @property
     def noise_255(self) -> float:
         """See `Task.noise_255`. Of Poisson noise it is that of a pixel half way to white."""
-        return self.sigma_255 if self.noise == "gaussian" else 255 * math.sqrt(0.5 / self.peak)
+        if self.peak is not None:
+            return 255 * math.sqrt(0.5 / self.peak)
+        assert self.sigma_255 is not None
+        return self.sigma_255
 
     def observe(self, truth: Tensor, streams: Streams) -> Denoising:
         """See `Task.observe`."""
-        if self.noise == "gaussian":
-            noisy = with_gaussian_noise(truth, self.sigma_255, streams)
+        if self.peak is None:
+            noisy = with_gaussian_noise(truth, self.noise_255, streams)
         else:
             import torch
 

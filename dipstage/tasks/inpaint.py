@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
@@ -63,24 +66,91 @@ class Inpainting:
 
 @dataclass(frozen=True, slots=True)
 class Inpaint:
-    """A picture of which a random share of the pixels is missing.
+    """A picture of which pixels are missing: a random share, or those that a mask hides.
 
     Args:
         missing: Share of missing pixels, in (0, 1); all channels of a pixel are missing together.
+            It is 0.5 without a mask.
+        mask: Picture file: white where a pixel is known, black where it is missing.
         sigma_255: Gaussian noise of the known pixels on the 0 to 255 scale, from 0 to 1000.
 
     Raises:
-        InputError: A value is outside its range.
+        InputError: A value is outside its range, or both a share and a mask are given.
     """
 
     kind: ClassVar[str] = "inpaint"
-    missing: float = 0.5
-    sigma_255: float = 0.0
+    files: ClassVar[tuple[str, ...]] = ("mask",)
+    missing: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of missing pixels, which are drawn anew for each picture and seed; 0.5 "
+            "unless `mask` is given.",
+            "rule": "between 0 and 1",
+        },
+    )
+    mask: str | None = field(
+        default=None,
+        metadata={
+            "help": "Picture file that shows which pixels are missing, black, and which are known, "
+            "white. It is cropped and resized as the pictures are."
+        },
+    )
+    sigma_255: float = field(
+        default=0.0,
+        metadata={
+            "help": "Standard deviation of Gaussian noise of the known pixels, on the scale from 0 "
+            "to 255.",
+            "rule": "0 to 1,000",
+        },
+    )
 
     def __post_init__(self) -> None:
-        if not 0 < self.missing < 1:
-            raise InputError(f"missing must be a share in (0, 1), got {self.missing}")
         check_sigma(self.sigma_255)
+        if self.mask is not None:
+            if self.missing is not None:
+                raise InputError("missing and mask exclude each other: give one of them")
+            return
+        if self.missing is None:
+            object.__setattr__(self, "missing", 0.5)
+        elif not 0 < self.missing < 1:
+            raise InputError(f"missing must be a share in (0, 1), got {self.missing}")
+
+    @property
+    def noise_255(self) -> float:
+        """See `Task.noise_255`."""
+        return self.sigma_255
+
+    def loaded(self, size: int | None, multiple: int) -> Inpaint | MaskedInpaint:
+        """See `ReadsFiles.loaded`."""
+        if self.mask is None:
+            return self
+        return MaskedInpaint(known_pixels(self.mask, size, multiple), self.sigma_255)
+
+    def observe(self, truth: Tensor, streams: Streams) -> Inpainting:
+        """See `Task.observe`. A mask must have the size of the ground truth: see `loaded`."""
+        import torch
+
+        from dipstage.randomness import Stream
+
+        if self.missing is None:
+            return self.loaded(None, 1).observe(truth, streams)
+        generator = streams.generator(Stream.MASK)
+        drawn = torch.rand((1, 1, *truth.shape[-2:]), generator=generator)
+        return _masked(truth, (drawn >= self.missing).float(), self.sigma_255, streams)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedInpaint:
+    """`Inpaint` with a mask that was read, so that it can be sent to other machines.
+
+    Args:
+        known: (H, W) float32: 1 where a pixel is known, 0 where it is missing.
+        sigma_255: See `Inpaint`.
+    """
+
+    kind: ClassVar[str] = "inpaint"
+    known: NDArray[np.float32]
+    sigma_255: float = 0.0
 
     @property
     def noise_255(self) -> float:
@@ -91,10 +161,35 @@ class Inpaint:
         """See `Task.observe`."""
         import torch
 
-        from dipstage.randomness import Stream
+        mask = torch.from_numpy(self.known)[None, None]
+        if mask.shape[2:] != truth.shape[2:]:
+            return Inpainting(truth, mask)  # Raises the error that names both sizes.
+        return _masked(truth, mask, self.sigma_255, streams)
 
-        generator = streams.generator(Stream.MASK)
-        drawn = torch.rand((1, 1, *truth.shape[-2:]), generator=generator)
-        mask = (drawn >= self.missing).float()
-        noisy = with_gaussian_noise(truth, self.sigma_255, streams).clamp(0, 1)
-        return Inpainting(noisy * mask, mask)
+
+def known_pixels(name: str, size: int | None, multiple: int) -> NDArray[np.float32]:
+    """Read a mask, cropped and resized as `load_picture` does it with pictures.
+
+    Args:
+        name: Picture file; pixels brighter than middle grey are known.
+        size: See `load_picture`.
+        multiple: See `load_picture`.
+
+    Returns:
+        (H, W) float32: 1 where a pixel is known. One that was shrunk from known and missing pixels
+        is missing.
+
+    Raises:
+        InputError: The file cannot be read, or is smaller than `size`.
+    """
+    from dipstage.images import fitted, load_pixels
+
+    pixels, _ = load_pixels(name)
+    white = (pixels.mean(axis=2, keepdims=True) >= 0.5).astype(np.float32)
+    whole, _ = fitted(name, white, size, multiple)
+    return (whole[..., 0] > 0.999).astype(np.float32)
+
+
+def _masked(truth: Tensor, mask: Tensor, sigma_255: float, streams: Streams) -> Inpainting:
+    noisy = with_gaussian_noise(truth, sigma_255, streams).clamp(0, 1)
+    return Inpainting(noisy * mask, mask)

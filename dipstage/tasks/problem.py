@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from dipstage.errors import InputError
+from dipstage.settings import SSIM_WINDOW, TrainerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -70,3 +73,52 @@ class Task(Protocol):
             InputError: The picture does not suit the task.
         """
         ...
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A task some of whose values name files.
+
+    files: Names of the fields that hold a path or None.
+    """
+
+    files: ClassVar[tuple[str, ...]]
+
+    def loaded(self, size: int | None, multiple: int) -> Task:
+        """Return a task that needs its files no more, so that workers anywhere can use it.
+
+        Args:
+            size: Side to which pictures are cropped and resized; None if they are only cropped.
+            multiple: Number of which the sides of pictures are a multiple.
+
+        Raises:
+            InputError: A file cannot be read or does not suit the pictures.
+        """
+        ...
+
+
+def check_problem(problem: Problem, truth: Tensor | None, settings: TrainerSettings) -> None:
+    """Raise InputError unless a network can be trained on a problem, and its outputs scored.
+
+    Args:
+        problem: What was measured.
+        truth: (1, C, H, W), or None if there is none.
+        settings: The network.
+    """
+    measured, shape = tuple(problem.observation.shape), tuple(problem.picture.shape)
+    if len(measured) != 4 or measured[0] != 1:
+        raise InputError(f"observation must have the shape (1, C, H, W), got {measured}")
+    if truth is not None and tuple(truth.shape) != shape:
+        raise InputError(
+            f"ground_truth must have the observation's shape {shape}, got {tuple(truth.shape)}"
+        )
+    if any(side % settings.multiple or side < SSIM_WINDOW for side in shape[2:]):
+        raise InputError(
+            f"sides must be multiples of {settings.multiple} (2 ** scales) and at least "
+            f"{SSIM_WINDOW}, got {shape[2]} × {shape[3]}"
+        )
+    if any(side < SSIM_WINDOW for side in measured[2:]):
+        raise InputError(
+            f"the observation is {measured[2]} × {measured[3]}: SSIM needs sides of at least "
+            f"{SSIM_WINDOW}"
+        )

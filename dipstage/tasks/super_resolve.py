@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -68,8 +68,21 @@ class SuperResolve:
     """
 
     kind: ClassVar[str] = "super_resolve"
-    factor: int = 4
-    sigma_255: float = 0.0
+    factor: int = field(
+        default=4,
+        metadata={
+            "help": "How many times smaller the sides of the observation are.",
+            "rule": "2 or 4",
+        },
+    )
+    sigma_255: float = field(
+        default=0.0,
+        metadata={
+            "help": "Standard deviation of Gaussian noise of the observation, on the scale from 0 "
+            "to 255.",
+            "rule": "0 to 1,000",
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dipstage.errors import InputError, WorkError
+from dipstage.terminal.asked import (
+    file_of,
+    notice_of_task,
+    published_for,
+    schedule_of,
+    task_asked,
+)
 from dipstage.terminal.console import Commands, echo_json, json_option, make_console, table
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.restoring import restore
@@ -21,11 +28,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dipstage.documents.published import Published
-    from dipstage.documents.schedule_file import ScheduleFile
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
     from dipstage.settings import EmaRestart, TrainerSettings
     from dipstage.stopping import Output
+    from dipstage.tasks.problem import Task
 
 
 _FILES = (
@@ -64,10 +71,17 @@ def _expanded(
     "at the size and noise that are nearest.",
 )
 @click.option(
+    "--task",
+    "task_name",
+    metavar="KIND[:KEY=VALUE,…]",
+    help="What is measured of IMAGE: denoise, inpaint:missing=0.8, inpaint:mask=FILE, "
+    "super_resolve:factor=2, or the task of an installed package [default: the schedule file's, "
+    "else denoise].",
+)
+@click.option(
     "--sigma",
     type=float,
-    help="Noise of the observation, on the 0 … 255 scale [default: the schedule file's; 25 for "
-    "presets, fast and best].",
+    help="Noise of the observation, on the 0 … 255 scale [default: the task's; 25 for denoise].",
 )
 @click.option(
     "--iterations",
@@ -85,6 +99,12 @@ def _expanded(
     default=0,
     show_default=True,
     help="Seed of the observation, the weights and all noise.",
+)
+@click.option(
+    "--example",
+    metavar="NAME",
+    help="Official example whose network is taken, such as inpainting-kate [default: the schedule "
+    "file's network, else denoising].",
 )
 @click.option(
     "--width", type=int, help="Channels of the network [default: the schedule file's, else 128]."
@@ -144,10 +164,12 @@ def _expanded(
 def run(
     image: str,
     schedule_name: str,
+    task_name: str | None,
     sigma: float | None,
     iterations: int | None,
     size: int | None,
     seed: int,
+    example: str | None,
     width: int | None,
     scales: int | None,
     learning_rate: float | None,
@@ -163,49 +185,53 @@ def run(
     """Train one network on a noised copy of IMAGE and score it against IMAGE.
 
     IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
-    After Ctrl-C, what there is so far is written and marked as interrupted.
+    With --task, it is measured in another way. After Ctrl-C, what there is so far is written and
+    marked as interrupted.
     """
+    from dipstage.examples import example as official
     from dipstage.settings import TrainerSettings
 
     if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
         raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
-    found = _published(schedule_name, image, size, sigma)
-    if found and sigma is None:
-        sigma = 25.0
-    schedule, file = _load(schedule_name, iterations, sigma, found)
+    found = published_for(schedule_name, image, size, sigma)
+    file = found.file if found else file_of(schedule_name)
+    measured = file.measured if file else None
+    task = task_asked(task_name, sigma, None if found else measured)
+    schedule = schedule_of(schedule_name, file, iterations, task.noise_255)
     if learning_rate is not None:
         recipe = replace(schedule.recipe, learning_rate=learning_rate, ramp_learning_rate=None)
         schedule = replace(schedule, recipe=recipe)
     if ema_restart is not None:
         schedule = replace(schedule, recipe=replace(schedule.recipe, ema_restart=ema_restart))
-    measured = file.measured if file else None
     given: dict[str, Any] = {
         "width": width,
         "scales": scales,
         "patience": patience,
     }
+    settings = measured.trainer if measured else TrainerSettings()
     settings = replace(
-        schedule.recipe.applied_to(measured.trainer if measured else TrainerSettings()),
+        schedule.recipe.applied_to(official(example) if example else settings),
         iterations=schedule.iterations,
         oracle_stop="both" if oracle_stop == "both" else oracle_stop is not None,
         **{key: value for key, value in given.items() if value is not None},
     )
-    if sigma is None:
-        sigma = measured.sigma_255 if measured else 25.0
     console = make_console(going_on=True)
     if found:
         console.print(f"{schedule_name}: {found.evidence}", markup=False)
     if measured:
         console.print(
             f"trainer of {schedule_name}, unless told otherwise: width {settings.width}, "
-            f"scales {settings.scales}, learning rate {settings.learning_rate:g}, sigma {sigma:g}",
+            f"scales {settings.scales}, learning rate {settings.learning_rate:g}, "
+            f"sigma {task.noise_255:g}",
             markup=False,
         )
+    if notice := notice_of_task(schedule_name, file, task):
+        console.print(f"notice: {notice}", markup=False)
     outcome, folder = _train(
         console,
         image,
         size,
-        sigma,
+        task,
         seed,
         schedule,
         settings,
@@ -234,7 +260,7 @@ def _train(
     console: Console,
     image: str,
     size: int | None,
-    sigma: float,
+    task: Task,
     seed: int,
     schedule: Schedule,
     settings: TrainerSettings,
@@ -255,7 +281,7 @@ def _train(
     height, width = picture.pixels.shape[1:]
     if found:
         network = settings.width, settings.scales
-        if notice := found.beyond(width, height, sigma, network, schedule):
+        if notice := found.beyond(width, height, task.noise_255, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
     refuse_too_large(settings, height, width, device)
     folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
@@ -266,14 +292,15 @@ def _train(
     from dipstage.memory import is_out_of_memory
     from dipstage.randomness import Streams
     from dipstage.stopping import OUTPUTS
+    from dipstage.tasks.registry import loaded
     from dipstage.terminal.display import ProgressBar, outcome_table
     from dipstage.terminal.plots import plot_curves, save_figure
-    from dipstage.trainer import fit, observe
+    from dipstage.trainer import fit
 
     truth = picture.tensor()
     use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
-    observation = observe(truth, sigma, streams)
+    problem = loaded(task, size, settings.multiple).observe(truth, streams)
     kept = _snapshot_folder(folder) if snapshots else folder
 
     def keep(iteration: int, pictures: Tensor) -> None:
@@ -288,7 +315,7 @@ def _train(
     try:
         with ProgressBar(console, schedule.iterations) as bar, deferred() as interrupted:
             outcome = fit(
-                observation,
+                problem,
                 truth,
                 schedule,
                 settings,
@@ -305,7 +332,7 @@ def _train(
 
     write_asked(folder / "curves.csv", outcome.trace.csv())
     write_asked(folder / "ground_truth.png", png(picture.pixels))
-    write_asked(folder / "observation.png", png(observation[0].numpy()))
+    write_asked(folder / "observation.png", png(problem.picture[0].numpy()))
     derived = [folder / name for name in _FILES[3:]]
     if not outcome.iterations:
         # Files of an earlier run would be mistaken for this run's.
@@ -342,42 +369,6 @@ def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:
         for output in OUTPUTS
     }
     return {**{name: getattr(outcome, name) for name in names}, **scores, "folder": str(folder)}
-
-
-def _published(name: str, image: str, size: int | None, sigma: float | None) -> Published | None:
-    """Return the published schedule for a picture; None for a preset or a file."""
-    from dipstage.documents.published import is_published, published
-
-    if not is_published(name):
-        return None
-    if size is None:
-        from dipstage.images import load_picture
-
-        size = round(math.sqrt(math.prod(load_picture(image, multiple=1).pixels.shape[1:])))
-    return published(name, size, 25.0 if sigma is None else sigma)
-
-
-def _load(
-    name: str, iterations: int | None, sigma: float | None = None, found: Published | None = None
-) -> tuple[Schedule, ScheduleFile | None]:
-    """Return the schedule for the budget and noise, and the file that it comes from, if any."""
-    if found:
-        return found.schedule(iterations, sigma), found.file
-    from dipstage.presets import PRESETS, is_preset, parse_preset
-    from dipstage.settings import TrainerSettings
-
-    if is_preset(name):
-        budget = TrainerSettings().iterations if iterations is None else iterations
-        return parse_preset(name).schedule(budget), None
-    path = Path(name)
-    if not path.suffix and not path.exists():
-        raise InputError(
-            f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
-        )
-    from dipstage.documents.schedule_file import read_schedule_file
-
-    content = read_schedule_file(path)
-    return content.rescaled(iterations, sigma), content
 
 
 def _label(schedule_name: str) -> str:
@@ -507,7 +498,10 @@ def schedules(
         if size is None:
             raise InputError(f"{name} is chosen by the size of the picture: give --size")
         found = published(name, size, 25.0 if sigma is None else sigma)
-    loaded = {each: _load(each, iterations, sigma, found)[0] for each in names}
+    loaded = {
+        each: schedule_of(each, found.file if found else file_of(each), iterations, sigma)
+        for each in names
+    }
     if as_json:
         content = [
             {

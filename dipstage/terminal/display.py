@@ -123,6 +123,7 @@ def outcome_table(outcome: Outcome) -> FittedTable:
             "final PSNR_GT (dB)",
         ],
         rows,
+        title=f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB",
     )
 
 

@@ -53,7 +53,7 @@ _FILE = click.Path(path_type=Path)
 @click.argument("photo")
 @click.option(
     "--task",
-    type=click.Choice(["denoise", "inpaint", "super-resolve"]),
+    type=click.Choice(["denoise", "inpaint", "super_resolve"]),
     default="denoise",
     show_default=True,
     help="What is wrong with PHOTO: noise, missing pixels (--mask), or too few (--factor).",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
+from dipstage.tasks.registry import plain_task
 from search.analysis import pareto
 from search.experiment.objectives import Score
 from search.store.run import RunRecord
@@ -21,10 +22,11 @@ QUARTILES = (0.25, 0.5, 0.75)
 def reference_point(experiment: Experiment) -> Score:
     """Return the reference point of the hypervolume, the same for every search of one task.
 
-    Its PSNR is that of the observation itself, 20 log10(255 / sigma_255) dB without clipping. Its
-    steps are the whole budget: it stands for doing nothing and taking all the time for it.
+    Its PSNR is that of the observation itself, 20 log10(255 / sigma_255) dB without clipping, and
+    0 dB for other tasks than denoising. Its steps are the whole budget: it stands for doing nothing
+    and taking all the time for it.
     """
-    sigma = experiment.task.sigma_255
+    sigma = experiment.task.noise_255 if experiment.task.kind == "denoise" else 0.0
     psnr = 20 * math.log10(255 / sigma) if sigma > 0 else 0.0
     return Score(psnr, float(experiment.trainer.iterations))
 
@@ -119,7 +121,7 @@ def _task(run: RunRecord) -> dict[str, Any]:
     return {
         # Listed before the pictures: another size changes their digests, too.
         "size": experiment.size,
-        "task": experiment.task.model_dump(),
+        "task": plain_task(experiment.task),
         "pictures": sorted(
             f"{label} ({digest[:8]})" for label, digest in run.attributes.pictures.items()
         ),

@@ -11,6 +11,16 @@ from search.experiment.objectives import Objective
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey
 
+_OF_REPLICATE = (
+    "stop",
+    "iterations",
+    "resets",
+    "wall_s",
+    "device",
+    "precision",
+    "observation_psnr_gt_db",
+)
+
 
 def row(trial: Trial, objective: Objective) -> dict[str, Any]:
     """Return one trial as a flat row; steps are iterations.
@@ -55,8 +65,7 @@ def replicate_rows(trial: Trial) -> Iterator[dict[str, Any]]:
         for output in OUTPUTS:
             scores = to_plain(replicate.scores(output), {})
             cells.update({f"{output}_{name}": value for name, value in scores.items()})
-        names = ("stop", "iterations", "resets", "wall_s", "device", "precision")
-        yield cells | {name: getattr(replicate, name) for name in names}
+        yield cells | {name: getattr(replicate, name) for name in _OF_REPLICATE}
 
 
 def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:

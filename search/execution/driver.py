@@ -14,11 +14,12 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
+from dipstage.tasks.registry import file_digests, task_files
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment, Resources
-from search.experiment.prepare import load_candidates, load_pictures
+from search.experiment.prepare import load_candidates, load_pictures, loaded_task
 from search.store.attributes import write
 from search.store.changes import adopt_changes, record_changes
 from search.store.lease import Lease, leased
@@ -235,15 +236,29 @@ def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
 def _setting(run: RunRecord, experiment: Experiment) -> Setting:
     from search.execution.trainable import Setting
 
+    refuse_changed_files(run, experiment)
+
     return Setting(
         pictures=unchanged_pictures(run, experiment),
         seeds=tuple(experiment.seeds),
-        sigma_255=experiment.task.sigma_255,
+        task=loaded_task(experiment),
         trainer=experiment.trainer,
         objective=experiment.objective,
         cpus=1,  # This and the device are chosen once the cluster is known.
         device="cpu",
     )
+
+
+def refuse_changed_files(run: RunRecord, experiment: Experiment) -> None:
+    """Raise InputError if a file that the task reads has changed since the run began."""
+    for key, digest in file_digests(experiment.task).items():
+        before = run.attributes.files.get(key, digest)
+        if before != digest:
+            raise InputError(
+                f"task.{key} {task_files(experiment.task)[key]!r} is not what it was when run "
+                f"{run.name!r} began (SHA-256 {before[:12]}… → {digest[:12]}…): restore it, or "
+                "launch a new run"
+            )
 
 
 def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Picture]:

@@ -180,7 +180,7 @@ class Ledger:
         experiment = self._experiment
         assert experiment.space is not None
         trial = self._searched.ask()
-        point = suggest(trial, experiment.space, experiment.task.sigma_255)
+        point = suggest(trial, experiment.space, experiment.task.noise_255)
         schedule = point.family.schedule(experiment.trainer.iterations, point.recipe)
         sampled = self._searched.content(trial)
         work = self._dispatchable(schedule, TrialAttributes(), sampled)

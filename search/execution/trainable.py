@@ -20,7 +20,8 @@ from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
-from dipstage.trainer import Job, fit_together, observe
+from dipstage.tasks.problem import Task
+from dipstage.trainer import Job, fit_together
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate, ReplicateKey
 from search.store.versions import versions
@@ -38,7 +39,7 @@ class Setting:
 
     pictures: Mapping[str, Picture]
     seeds: tuple[int, ...]
-    sigma_255: float
+    task: Task
     trainer: TrainerSettings
     objective: Objective
     cpus: int
@@ -76,8 +77,8 @@ def train_replicates(
         replicate = setting.replicates[key]
         picture = setting.pictures[replicate.picture]
         truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
-        observation = observe(truth, setting.sigma_255, streams)
-        jobs.append(Job(observation, truth, schedule, trainer, streams, stopping))
+        problem = setting.task.observe(truth, streams)
+        jobs.append(Job(problem, truth, schedule, trainer, streams, stopping))
     return fit_together(jobs, device=setting.device)
 
 

@@ -19,12 +19,15 @@ from pydantic import (
 
 from dipstage.documents.plain_yaml import forbidden_in, yaml_text
 from dipstage.documents.records import from_plain
+from dipstage.examples import settings_of
 from dipstage.noise import MAX_SIGMA_255
 from dipstage.recipe import Draw, TargetKind
 from dipstage.schedules import MAX_STAGES
 from dipstage.settings import TrainerSettings
+from dipstage.tasks.denoise import Denoise
 from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
+from search.experiment.task import AnyTask
 
 MAX_ENTRIES = 1000
 """Maximum number of pictures, and of candidates."""
@@ -39,7 +42,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _trainer(value: Any) -> TrainerSettings:
-    return value if isinstance(value, TrainerSettings) else from_plain(TrainerSettings, value, {})
+    return value if isinstance(value, TrainerSettings) else settings_of(value)
 
 
 def _objective(value: Any) -> Objective:
@@ -128,7 +131,7 @@ class TotalNoiseSpace(_Model):
     max_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
     """Total noise of the first stage."""
     min_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
-    """Total noise of the last noised stage. The range must begin above `task.sigma_255` and end
+    """Total noise of the last noised stage. The range must begin above the task's own noise and end
     below that of `max_sigma_255`."""
     rho: Annotated[FloatRange, AfterValidator(Within(above=0))] = FloatRange(low=1.0, high=1.0)
     """Spacing of the levels between both: 1 spaces them evenly, more puts more stages at low noise
@@ -213,15 +216,6 @@ class Space(_Model):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} names a choice twice: {', '.join(names)}")
         return self
-
-
-class Task(_Model):
-    """The restoration task."""
-
-    kind: Literal["denoise"] = "denoise"
-    """Kind of task. `denoise` adds Gaussian noise to the ground truth and clips it to [0, 1]."""
-    sigma_255: Annotated[Finite, Field(ge=0, le=1000)] = 25.0
-    """Standard deviation of the noise in the observation, on the scale from 0 to 255."""
 
 
 class Search(_Model):
@@ -343,7 +337,8 @@ class Experiment(_Model):
     to the folder of the experiment file; `~` and `$VARIABLE` are expanded. `#page=N` behind a name
     takes one page or frame, and `#bits=N` states how many bits the values have: see
     [pictures](files.md#pictures)."""
-    task: Task = Task()
+    task: AnyTask = Denoise()
+    """An [installed package](tasks.md#your-own-task) can add kinds."""
     size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
     """Side length in pixels to which each picture is resized after a square centre crop. `null`
     keeps the size of a picture, except that its sides are cropped to multiples of 2 to the power of
@@ -379,10 +374,10 @@ class Experiment(_Model):
             )
         total = self.space.noise.total if self.space else None
         if total is not None:
-            sigma, low, high = self.task.sigma_255, total.min_sigma_255, total.max_sigma_255
+            sigma, low, high = self.task.noise_255, total.min_sigma_255, total.max_sigma_255
             if low.low <= sigma or low.high >= high.low:
                 raise ValueError(
-                    "space.noise.total must rise from task.sigma_255 over min_sigma_255 to "
+                    "space.noise.total must rise from the task's noise over min_sigma_255 to "
                     f"max_sigma_255, got {sigma:g}, {low.low:g} to {low.high:g}, "
                     f"{high.low:g} to {high.high:g}"
                 )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from dipstage.documents.published import is_published, published
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
-from dipstage.presets import is_preset, parse_preset
+from dipstage.presets import is_preset, measured_on, parse_preset
+from dipstage.tasks.denoise import Denoise
+from dipstage.tasks.problem import Task
+from dipstage.tasks.registry import loaded, used_elsewhere
 from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_ENTRIES, Experiment
 
@@ -19,7 +24,11 @@ MAX_REPLICATES = 100_000
 
 
 def load_pictures(experiment: Experiment) -> dict[str, Picture]:
-    """Load the pictures, keyed by unique label, in the order of the experiment."""
+    """Load the pictures, keyed by unique label, in the order of the experiment.
+
+    Raises:
+        InputError: A picture cannot be read, or does not suit the task.
+    """
     names = expand(experiment.images)
     replicates = len(names) * len(experiment.seeds)
     if len(names) > MAX_ENTRIES or replicates > MAX_REPLICATES:
@@ -47,6 +56,7 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
             raise InputError(f"images: two pictures would have the label {label}: rename a file")
         taken.add(_folded(label))
         labelled[label] = picture
+    _check_task(experiment, pictures)
     return labelled
 
 
@@ -55,31 +65,65 @@ def _folded(label: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
 
 
+def loaded_task(experiment: Experiment) -> Task:
+    """Return the task of an experiment without any files that it would have to read.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    try:
+        return loaded(experiment.task, experiment.size, experiment.trainer.multiple)
+    except InputError as error:
+        raise InputError(f"task: {error}") from None
+
+
+def _check_task(experiment: Experiment, pictures: Iterable[Picture]) -> None:
+    """Raise InputError unless the task can be posed with all pictures. Noise always can."""
+    if isinstance(experiment.task, Denoise):
+        return
+    from dipstage.randomness import Streams
+    from dipstage.tasks.problem import check_problem
+
+    task = loaded_task(experiment)
+    for picture in pictures:
+        truth = picture.tensor()
+        try:
+            problem = task.observe(truth, Streams(picture.digest, experiment.seeds[0]))
+            check_problem(problem, truth, experiment.trainer)
+        except InputError as error:
+            raise InputError(f"task on {picture.name}: {error}") from None
+
+
+def _elsewhere(measured: dict[str, Any] | None, task: Task) -> str:
+    return used_elsewhere(measured, task) if measured else ""
+
+
 def load_candidates(experiment: Experiment) -> list[Candidate]:
     """Load the candidates, with their schedules rescaled to the experiment's budget and noise."""
-    budget, sigma_255 = experiment.trainer.iterations, experiment.task.sigma_255
+    budget, sigma_255 = experiment.trainer.iterations, experiment.task.noise_255
     candidates = []
     for entry in experiment.candidates:
         if is_preset(entry):
             try:
-                candidates.append(Candidate(entry, parse_preset(entry).schedule(budget)))
+                schedule = parse_preset(entry).schedule(budget)
             except InputError as error:
                 raise InputError(f"candidates: {entry}: {error}") from None
+            origin = _elsewhere(measured_on(entry), experiment.task) or None
+            candidates.append(Candidate(entry, schedule, origin=origin))
             continue
         if is_published(entry):
             if experiment.size is None:
                 raise InputError(f"candidates: {entry} is chosen by the size of pictures: set size")
-            found = published(entry, experiment.size, sigma_255)
-            origin = found.file.origin(budget, sigma_255)
-            schedule = found.schedule(budget, sigma_255)
-            candidates.append(Candidate(entry, schedule, origin=origin))
-            continue
-        if not Path(entry).is_absolute():
-            # Not a path, so a mistyped preset: the preset parser's error lists those that exist.
-            parse_preset(entry)
-        file = read_schedule_file(Path(entry))
-        schedule, origin = file.rescaled(budget, sigma_255), file.origin(budget, sigma_255)
-        candidates.append(Candidate(Path(entry).stem, schedule, origin=origin))
+            name, file = entry, published(entry, experiment.size, sigma_255).file
+        else:
+            if not Path(entry).is_absolute():
+                # A mistyped preset: the preset parser's error lists those that exist.
+                parse_preset(entry)
+            name, file = Path(entry).stem, read_schedule_file(Path(entry))
+        origin = file.origin(budget, sigma_255)
+        words = _elsewhere(file.measured.of_task if file.measured else None, experiment.task)
+        origin = "; ".join(filter(None, [origin, words]))
+        candidates.append(Candidate(name, file.rescaled(budget, sigma_255), origin=origin))
     for candidate in candidates:
         if candidate.name.startswith(("trial ", "plain ")):
             raise InputError(

@@ -15,6 +15,7 @@ from dipstage.errors import InputError
 from dipstage.images import expand_path
 from dipstage.presets import is_preset
 from dipstage.renamed import warn_former_name
+from dipstage.tasks.registry import task_kind
 from search.experiment.model import Experiment
 from search.experiment.names import RUN_NAME_WORDS
 
@@ -37,12 +38,14 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
     path = Path(path)
     content = read_yaml(path)
     _make_paths_absolute(content, path.parent)
+    _make_task_absolute(content, path.parent)
     _rename_keys(content)
     for override in overrides:
         key, value = _parse_override(override)
         patch = {key: value}
         _make_paths_absolute(patch, Path())
         _set_key(content, _current_key(key), patch[key])
+        _make_task_absolute(content, Path())
         _rename_keys(content)
     return validate(content, str(path))
 
@@ -157,6 +160,20 @@ def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> No
     address = content.get(key)
     if isinstance(address, str) and address and ":" not in address and address != "databricks":
         content[key] = str((folder / address).absolute())
+
+
+def _make_task_absolute(content: dict[str, Any], folder: Path) -> None:
+    """Make the paths of the task's files absolute."""
+    task = content.get("task")
+    if not isinstance(task, dict) or not isinstance(kind := task.get("kind"), str):
+        return
+    try:
+        keys = getattr(task_kind(kind), "files", ())
+    except InputError:
+        return  # Validation says what is wrong.
+    for key in keys:
+        if isinstance(name := task.get(key), str) and not name.startswith("skimage:"):
+            task[key] = _absolute(name, folder)
 
 
 def _is_name(key: str, entry: str) -> bool:

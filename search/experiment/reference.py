@@ -25,6 +25,9 @@ from pydantic_core import PydanticUndefined
 
 from dipstage.documents.records import choices
 from dipstage.documents.whole_files import write_whole
+from dipstage.tasks.denoise import Denoise
+from dipstage.tasks.problem import Task
+from dipstage.tasks.registry import OWN
 from search.experiment.model import Experiment, FloatRange, IntRange, Within
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
@@ -96,12 +99,29 @@ def groups(kind: type = Experiment, name: str = "") -> Iterator[Group]:
 
     ValueError if a key or a group has no description.
     """
+    if kind is Task:
+        yield from _tasks(name)
+        return
     found = list(_fields(kind))
     keys = tuple(_key(name, each) for each in found)
     yield Group(name, _meaning_of(kind, name), keys)
     for each in found:
         if (inner := _group(each.kind)) is not None:
             yield from groups(inner, _join(name, each.name))
+
+
+def _tasks(name: str) -> Iterator[Group]:
+    """Yield the group of the task's kind, then one with the keys of each kind."""
+    kinds = " or ".join(f"`{kind}`" for kind in OWN)
+    meaning = "Kind of task, which decides what the other keys are."
+    yield Group(
+        name,
+        _meaning_of(Task, name),
+        (Key(f"{name}.kind", kinds, f"`{Denoise.kind}`", meaning),),
+    )
+    for kind, task in OWN.items():
+        keys = tuple(_key(name, each) for each in _fields(task))
+        yield Group(f"{name}: {kind}", _meaning_of(task, kind), keys)
 
 
 def page() -> str:
@@ -163,7 +183,9 @@ def _group(kind: Any) -> type | None:
         if (
             isinstance(member, type)
             and member not in _RANGES
-            and (dataclasses.is_dataclass(member) or issubclass(member, BaseModel))
+            and (
+                member is Task or dataclasses.is_dataclass(member) or issubclass(member, BaseModel)
+            )
         ):
             return member
     return None

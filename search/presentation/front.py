@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 from dipstage.stopping import Output
 from dipstage.terminal import numbers
@@ -95,6 +96,17 @@ def names_on(members: list[Trial]) -> list[tuple[str, list[Trial]]]:
         ("highest PSNR", members[-1:]),
         ("fewest steps", members[:1]),
     ]
+
+
+def observation_psnr_gt_db(trials: Iterable[Trial]) -> float | None:
+    """Return the mean PSNR_GT of the observations; None if it is infinite or was not recorded."""
+    own = {
+        key: replicate.observation_psnr_gt_db
+        for trial in trials
+        for key, replicate in trial.replicates.items()
+    }
+    known = [value for value in own.values() if value is not None]
+    return fmean(known) if known else None
 
 
 def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str:

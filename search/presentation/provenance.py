@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dipstage.tasks.registry import in_words, plain_task, without_folders
 from search.analysis.status import Status, duration
 from search.store.records import Trial
 from search.store.replicate import versions_of
@@ -50,7 +51,7 @@ def facts(
     found = [
         (
             "pictures",
-            f"{_some(pictures)} ({size}, sigma {experiment.task.sigma_255:g}/255)",
+            f"{_some(pictures)} ({size}; {in_words(plain_task(experiment.task))})",
         ),
         ("seeds", _some([str(seed) for seed in experiment.seeds])),
     ]
@@ -128,6 +129,7 @@ def provenance(
     shared = experiment.model_copy(
         update={
             "images": names(experiment.images),
+            "task": without_folders(experiment.task),
             "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
             # Addresses and projects of loggers are private too.
             "logging": Logging(tensorboard=experiment.logging.tensorboard),

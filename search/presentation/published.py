@@ -67,7 +67,7 @@ class Record:
 
     Args:
         run: Name of the run.
-        task: Kind of task.
+        task: Kind of task, with its values unless it is Gaussian denoising.
         sigma_255: Noise of the observations.
         size: Side of the pictures; None where each has its own.
         plan: The plan of the verification, with names instead of paths of pictures.

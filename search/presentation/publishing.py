@@ -16,6 +16,8 @@ from dipstage.documents.records import to_plain
 from dipstage.documents.whole_files import write_asked
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
+from dipstage.tasks.problem import Task
+from dipstage.tasks.registry import in_words, plain_task, without_folders
 from search.analysis.common_target import judged_curve, times_to_target
 from search.analysis.status import status_of
 from search.analysis.trial_rows import replicate_rows
@@ -133,8 +135,8 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
     found |= {"network": network} | _held_out_facts(held_out) | more
     record = Record(
         run=run.name,
-        task=experiment.task.kind,
-        sigma_255=experiment.task.sigma_255,
+        task=_named(experiment.task),
+        sigma_255=experiment.task.noise_255,
         size=experiment.size,
         plan=replace(verification.plan, images=names(verification.plan.images)),
         schedules=[_held_out(verification, trial) for trial in held_out],
@@ -149,6 +151,13 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
     write_asked(folder / "experiment.yaml", origin.experiment)
     write_asked(folder / RECORD, yaml_text(to_plain(record, {})))
     return Published.open(folder)
+
+
+def _named(task: Task) -> str:
+    """Return the kind of Gaussian denoising, whose noise stands beside it, and others in words."""
+    plain = plain_task(without_folders(task))
+    gaussian = plain.keys() == {"kind", "sigma_255", "clip"} and plain["clip"]
+    return task.kind if gaussian else in_words(plain)
 
 
 def _held_out_facts(trials: Sequence[Trial]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import expand, split_options
 from dipstage.presets import is_preset
+from dipstage.tasks.registry import task_files, with_files
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
 
@@ -91,7 +92,17 @@ def pack_search(experiment: Experiment, folder: Path) -> None:
         else _copy_alone(entry, folder, f"candidates/{i:03d}")
         for i, entry in enumerate(experiment.candidates)
     ]
-    there = experiment.model_copy(update={"images": images, "candidates": candidates})
+    files = {
+        key: _copy_alone(name, folder, f"task/{key}")
+        for key, name in task_files(experiment.task).items()
+    }
+    there = experiment.model_copy(
+        update={
+            "images": images,
+            "candidates": candidates,
+            "task": with_files(experiment.task, files),
+        }
+    )
     write_whole(folder / EXPERIMENT, there.yaml())
     pack_code(folder)
 

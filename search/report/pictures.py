@@ -19,11 +19,13 @@ from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture, png
 from dipstage.stopping import Output
 from dipstage.terminal.numbers import at, db
+from search.experiment.prepare import load_pictures, loaded_task
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
+    from dipstage.tasks.problem import Task
     from search.verification.result import Verification
 
 SIDE = 256
@@ -157,6 +159,7 @@ def _groups(source: Source, gallery: Gallery, images: Sequence[str]) -> list[dic
     seed = experiment.seeds[0]
     digests = run.attributes.pictures
     loaded = _loaded(run, gallery, images)
+    task = loaded_task(experiment) if loaded else experiment.task
     groups = []
     for label in dict.fromkeys([*digests, *loaded]):
         group: dict[str, Any] = {
@@ -166,7 +169,7 @@ def _groups(source: Source, gallery: Gallery, images: Sequence[str]) -> list[dic
         }  # fmt: skip
         picture = loaded.get(label)
         if picture is not None and digests.get(label, picture.digest) == picture.digest:
-            truth, noisy, psnr = _observed(picture, experiment.task.sigma_255, seed)
+            truth, noisy, psnr = _observed(picture, task, seed)
             group["truth"] = {"src": _url(png(truth))}
             group["observation"] = {
                 "src": _url(png(noisy)),
@@ -184,8 +187,6 @@ def _groups(source: Source, gallery: Gallery, images: Sequence[str]) -> list[dic
 
 def _loaded(run: RunRecord, gallery: Gallery, images: Sequence[str]) -> dict[str, Picture]:
     """Return the pictures of a run by label: from where its experiment says, else of `images`."""
-    from search.experiment.prepare import load_pictures
-
     labels = {digest: label for label, digest in run.attributes.pictures.items()}
     found = {labels[p.digest]: p for p in _named(run, images) if p.digest in labels}
     if labels and len(found) == len(labels):
@@ -211,12 +212,12 @@ def _named(run: RunRecord, images: Sequence[str]) -> list[Picture]:
     ]
 
 
-def _observed(picture: Picture, sigma_255: float, seed: int) -> tuple[Any, Any, float | None]:
+def _observed(picture: Picture, task: Task, seed: int) -> tuple[Any, Any, float | None]:
     """Return ground truth and observation, cut to the shown part, and the PSNR_GT."""
     from dipstage.randomness import Streams
-    from dipstage.trainer import observe
 
-    noisy = observe(picture.tensor(), sigma_255, Streams(picture.digest, seed))[0].numpy()
+    problem = task.observe(picture.tensor(), Streams(picture.digest, seed))
+    noisy = problem.picture[0].numpy()
     error = float(np.mean((noisy.astype(np.float64) - picture.pixels) ** 2))
     psnr = -10 * math.log10(error) if error > 0 else None  # JSON has no infinity.
     return _centre(picture.pixels), _centre(noisy), psnr

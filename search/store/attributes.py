@@ -43,6 +43,7 @@ class StudyAttributes:
         experiment: The frozen experiment.
         code: Versions of the code at the start of the run.
         pictures: SHA-256 of each picture by its label.
+        files: SHA-256 of each file that the task reads, by its key.
         trials: Requested number of sampled trials.
         cores: Resolved value of `cpus_per_trial: auto`, on which floating-point sums depend.
         concurrent: Number of trials that run at the same time.
@@ -54,6 +55,7 @@ class StudyAttributes:
     experiment: dict[str, Any] | None = None
     code: Mapping[str, str] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     trials: int = 0
     objective: Objective = field(default_factory=Objective)
     candidates: Sequence[Candidate] = ()

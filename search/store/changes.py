@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
+from dipstage.tasks.registry import task_files, task_of, with_files
 from search.store.attributes import Accepted, write
 from search.store.versions import NUMBERS_DEPEND_ON, code_digest, versions
 
@@ -45,7 +46,8 @@ def adopt_changes(
 
     Args:
         run: The run to resume.
-        given: The experiment file again, if its pictures have moved; only its images are used.
+        given: The experiment file again, if its pictures have moved; only its images and the files
+            of its task are used.
         accept: Whether to adopt changes of resources, racing, sampling, logging and code.
         resources: The hardware to continue on; None for that of the experiment.
 
@@ -60,12 +62,15 @@ def adopt_changes(
     if recorded is None:
         return now, []
     if given is not None:
-        now = now.model_copy(update={"images": given.images})
+        task = with_files(now.task, task_files(given.task)) if task_files(now.task) else now.task
+        now = now.model_copy(update={"images": given.images, "task": task})
     if resources is not None:
         now = now.model_copy(update={"resources": resources})
     # Validated again: an older version recorded fewer keys.
     before = validate(recorded, str(path)).model_dump(mode="json")
-    changes = [*_experiment_changes(before, now.model_dump(mode="json")), *_code_changes(run)]
+    by_content = ["images", *(f"task.{key}" for key in task_files(now.task))]
+    changes = _experiment_changes(before, now.model_dump(mode="json"), by_content)
+    changes += _code_changes(run)
     refused = [change for change in changes if not change.acceptable]
     if refused:
         raise InputError(
@@ -86,12 +91,14 @@ def _listed(changes: list[Change]) -> str:
     return "; ".join(words) + more
 
 
-def _experiment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+def _experiment_changes(
+    before: dict[str, Any], now: dict[str, Any], by_content: list[str]
+) -> list[Change]:
     old, new = _flat(before), _flat(now)
     changes = []
     for key in dict.fromkeys([*old, *new]):
-        if key == "images":
-            continue  # Compared by content.
+        if key in by_content:
+            continue
         was, is_now = old.get(key), new.get(key)
         if key == "candidates":
             was, is_now = _names(was), _names(is_now)
@@ -118,7 +125,10 @@ def record_changes(run: RunRecord, now: Experiment, changes: list[Change]) -> No
     """Record the adopted changes, in the study first because it is the source of truth."""
     attributes = run.attributes
     recorded = attributes.experiment
-    if recorded is None or (not changes and now.images == recorded["images"]):
+    moved = recorded is not None and (
+        now.images != recorded["images"] or task_files(now.task) != _files_in(recorded)
+    )
+    if recorded is None or not (changes or moved):
         return
     if changes:
         date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -130,6 +140,10 @@ def record_changes(run: RunRecord, now: Experiment, changes: list[Change]) -> No
         )
     write(run.study, experiment=now.model_dump(mode="json"))
     write_whole(run.folder / "experiment.yaml", now.yaml())
+
+
+def _files_in(recorded: dict[str, Any]) -> dict[str, str]:
+    return task_files(task_of(recorded["task"]))
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:

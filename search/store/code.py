@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOTS = ("trainer", "images", "presets", "controls")
-"""Modules from which imports are followed: training, its pictures and the named schedules."""
+ROOTS = ("trainer", "images", "presets", "controls", "tasks.inpaint", "tasks.super_resolve")
+"""Modules from which imports are followed: training, its pictures, named schedules and tasks."""
 NO_NUMBERS = ("documents", "terminal", "errors", "renamed", "interrupts", "garbage")
 """Packages and modules that training imports only for input, output and error messages."""
 _TEXTS = ("help", "rule", "words")

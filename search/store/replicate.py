@@ -54,6 +54,8 @@ class Replicate:
         precision: Precision of training; None in studies of versions that did not record it.
         compiled: Whether the model was compiled; None in studies of versions that did not record
             it.
+        observation_psnr_gt_db: PSNR of the observation itself, up-sampled where it is smaller than
+            the picture; None if it is infinite, and in studies of versions that did not record it.
     """
 
     stop: Stop
@@ -64,6 +66,7 @@ class Replicate:
     device: str
     precision: str | None = None
     compiled: bool | None = None
+    observation_psnr_gt_db: float | None = None
     raw: ReplicateScores
     smoothed: ReplicateScores
     host: str

@@ -143,7 +143,7 @@ class RunRecord:
         experiment = self.experiment
         if trial.candidate is not None or experiment.space is None:
             return None
-        return decode(trial.params, experiment.space, experiment.task.sigma_255)
+        return decode(trial.params, experiment.space, experiment.task.noise_255)
 
     def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
         """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).

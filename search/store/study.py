@@ -16,6 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 
 from dipstage.errors import InputError
+from dipstage.tasks.registry import file_digests
 from search.store import optuna_internals
 from search.store.attributes import StudyAttributes, write
 from search.store.storage import PatientStorage
@@ -62,6 +63,7 @@ def create_study(
         experiment=experiment.model_dump(mode="json"),
         code={**versions(), "dipstage": code_digest()},
         pictures=digests,
+        files=file_digests(experiment.task),
         trials=experiment.search.trials,
         objective=experiment.objective,
         candidates=candidates,

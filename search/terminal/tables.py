@@ -11,7 +11,7 @@ from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import table
 from dipstage.terminal.fitted import bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
-from search.presentation.front import Cells, front_rows
+from search.presentation.front import Cells, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
 from search.presentation.words import spread
 from search.store.records import Trial
@@ -33,7 +33,8 @@ _COLUMNS = [
 def front_table(run: RunRecord) -> FittedTable:
     """Return the front, fewest steps first, and the candidates that are not on it."""
     objective = run.objective
-    shown = front_rows(run.records(), objective)
+    records = run.records()
+    shown, observed = front_rows(records, objective), observation_psnr_gt_db(records)
     members = [row for row in shown if row.on_front]
     behind = len(shown) - len(members)
     rows = [
@@ -54,6 +55,7 @@ def front_table(run: RunRecord) -> FittedTable:
         f"{run.name}: front of {len(members)}"
         + (f", then {behind} candidate{'s' * (behind > 1)} behind it" if behind else "")
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
+        + ("" if observed is None else f"; the observations have {db(observed)} dB")
     )
     columns = [_COLUMNS[0], objective.steps_words, *_COLUMNS[1:]]
     return table(columns, rows, title, left=(0, 6), flow=(6,), drop=(3, 5, 4, 6))

@@ -18,6 +18,7 @@ from dipstage.documents.schedule_file import (
 )
 from dipstage.errors import InputError
 from dipstage.presets import is_preset
+from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import pick
 from search.store.paths import verification_path
 
@@ -136,7 +137,8 @@ def schedule_file(
         measured=Measured(
             images=_names(experiment.images),
             size=experiment.size,
-            sigma_255=experiment.task.sigma_255,
+            sigma_255=experiment.task.noise_255,
+            task=plain_task(without_folders(experiment.task)),
             seeds=experiment.seeds,
             trainer=trainer,
             output=experiment.objective.output,

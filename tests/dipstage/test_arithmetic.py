@@ -60,7 +60,10 @@ def test_bf16_trains_as_fp32_does() -> None:
 def test_gradients_of_the_views_are_the_network_s(precision: str, rounding: float) -> None:
     """Against the same network without views, laid out as PyTorch does."""
     plain, viewed = (
-        SkipNetwork(width=6, scales=2, input_depth=4, generator=torch.Generator().manual_seed(3))
+        SkipNetwork(
+            TrainerSettings(width=6, scales=2, input_depth=4),
+            generator=torch.Generator().manual_seed(3),
+        )
         for _ in range(2)
     )
     x = torch.rand(1, 4, 64, 64, generator=torch.Generator().manual_seed(4))
@@ -88,7 +91,9 @@ def test_gradients_of_the_views_are_the_network_s(precision: str, rounding: floa
 
 
 def test_bf16_keeps_updates_that_are_too_small_for_it() -> None:
-    network = SkipNetwork(width=4, scales=1, input_depth=2, generator=torch.Generator())
+    network = SkipNetwork(
+        TrainerSettings(width=4, scales=1, input_depth=2), generator=torch.Generator()
+    )
     weights = Weights(network, _chosen(replace(SETTINGS, precision="bf16", scales=1)), CPU)
     assert weights.flat.dtype is torch.float32
     before = weights.flat.detach().clone()
@@ -141,7 +146,9 @@ def test_scales_of_one_network_compute_in_formats_of_their_own(
 
 @pytest.mark.parametrize("bf16_scales", [0, 1, 2])
 def test_every_weight_is_a_view_of_the_flat_parameter(bf16_scales: int) -> None:
-    network = SkipNetwork(width=4, scales=2, input_depth=2, generator=torch.Generator())
+    network = SkipNetwork(
+        TrainerSettings(width=4, scales=2, input_depth=2), generator=torch.Generator()
+    )
     before = [parameter.detach().clone() for parameter in network.parameters()]
     weights = Weights(network, Arithmetic(bf16_scales, 2, False), CPU)
     assert weights.flat.numel() == sum(parameter.numel() for parameter in before)

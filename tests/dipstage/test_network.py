@@ -7,6 +7,7 @@ import torch
 
 from dipstage.metrics import psnr_db
 from dipstage.network import SkipNetwork
+from dipstage.settings import TrainerSettings
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -20,7 +21,7 @@ def parameter_count(network: torch.nn.Module) -> int:
 
 
 def test_the_default_network_has_the_recipe_s_number_of_parameters() -> None:
-    assert parameter_count(SkipNetwork(generator=generator())) == 2_217_831
+    assert parameter_count(SkipNetwork(TrainerSettings(), generator=generator())) == 2_217_831
 
 
 @pytest.mark.parametrize("scales", [1, 3, 5])
@@ -29,7 +30,9 @@ def test_any_side_that_is_a_multiple_of_2_to_the_scales_trains(
     scales: int, sides: tuple[int, int]
 ) -> None:
     height, width = (side * 2**scales for side in sides)
-    network = SkipNetwork(width=6, scales=scales, input_depth=5, generator=generator())
+    network = SkipNetwork(
+        TrainerSettings(width=6, scales=scales, input_depth=5), generator=generator()
+    )
     output = network(torch.rand((1, 5, height, width), generator=generator()))
     assert output.shape == (1, 3, height, width)
     output.square().mean().backward()
@@ -44,7 +47,9 @@ def test_any_side_that_is_a_multiple_of_2_to_the_scales_trains(
         ("width", 7),
         ("skip_channels", 2),
         ("input_depth", 9),
-        ("output_channels", 1),
+        ("first_width", 3),
+        ("down_kernel", 5),
+        ("pointwise", False),
         ("skip_channels", 0),
     ],
 )
@@ -54,12 +59,13 @@ def test_every_option_changes_the_network(option: str, value: int) -> None:
         "scales": 2,
         "skip_channels": 4,
         "input_depth": 5,
-        option: value,
     }
-    network = SkipNetwork(**options, generator=generator())
-    plain = SkipNetwork(width=6, scales=2, skip_channels=4, input_depth=5, generator=generator())
-    output = network(torch.rand((1, options["input_depth"], 16, 16), generator=generator()))
-    assert output.shape == (1, options.get("output_channels", 3), 16, 16)
+    changed = TrainerSettings(**{**options, option: value})
+    network, plain = (
+        SkipNetwork(each, generator=generator()) for each in (changed, TrainerSettings(**options))
+    )
+    output = network(torch.rand((1, changed.input_depth, 16, 16), generator=generator()))
+    assert output.shape == (1, 3, 16, 16)
     assert parameter_count(network) != parameter_count(plain)
 
 
@@ -69,7 +75,9 @@ def test_weights_come_from_the_generator_and_the_global_one_is_left_alone() -> N
         torch.cat(
             [
                 p.flatten()
-                for p in SkipNetwork(width=8, scales=2, generator=generator(seed)).parameters()
+                for p in SkipNetwork(
+                    TrainerSettings(width=8, scales=2), generator=generator(seed)
+                ).parameters()
             ]
         )
         for seed in (0, 0, 1)
@@ -80,7 +88,7 @@ def test_weights_come_from_the_generator_and_the_global_one_is_left_alone() -> N
 
 
 def test_weights_have_the_spread_of_pytorch_s_own_convolutions() -> None:
-    network = SkipNetwork(generator=generator())
+    network = SkipNetwork(TrainerSettings(), generator=generator())
     convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
     for conv in (c for c in convolutions if c.weight.numel() > 1000):
         own = torch.nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size[0])
@@ -90,7 +98,7 @@ def test_weights_have_the_spread_of_pytorch_s_own_convolutions() -> None:
 
 
 def test_the_network_can_fit_a_picture() -> None:
-    network = SkipNetwork(width=16, scales=2, input_depth=8, generator=generator())
+    network = SkipNetwork(TrainerSettings(width=16, scales=2, input_depth=8), generator=generator())
     fixed = torch.rand((1, 8, 32, 32), generator=generator())
     target = torch.rand((1, 3, 32, 32), generator=generator(1)).cumsum(-1) / 32
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -106,11 +114,7 @@ def test_nearest_upsampling_repeats_pixels() -> None:
     """One scale with weights that pass a channel through shows the interpolation itself."""
     both = [
         SkipNetwork(
-            width=4,
-            scales=1,
-            skip_channels=0,
-            input_depth=3,
-            upsampling=kind,
+            TrainerSettings(width=4, scales=1, skip_channels=0, input_depth=3, upsampling=kind),
             generator=generator(),
         )
         for kind in ("nearest", "bilinear")

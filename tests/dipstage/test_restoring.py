@@ -83,7 +83,7 @@ def test_known_pixels_stay_unless_they_are_noisy() -> None:
 @pytest.mark.parametrize("factor", [2, 4])
 def test_super_resolution_multiplies_the_sides(factor: int) -> None:
     small = NOISY[:13, :11]
-    restored = restore(small, task="super-resolve", factor=factor, **SMALL)
+    restored = restore(small, task="super_resolve", factor=factor, **SMALL)
     assert restored.picture.shape == (13 * factor, 11 * factor, 3)
 
 
@@ -135,17 +135,17 @@ def test_the_reason_says_when_the_rule_found_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"task": "deblur"}, "task must be one of denoise, inpaint, super-resolve, got 'deblur'"),
+        ({"task": "deblur"}, "task must be one of denoise, inpaint, super_resolve, got 'deblur'"),
         ({"stop": "oracle"}, "stop must be one of emv, wmv, none, got 'oracle'"),
         ({"sigma_255": 0}, "sigma must be above 0 and at most 1000, got 0"),
         ({"sigma_255": -3.0}, "sigma must be above 0 and at most 1000, got -3"),
         ({"sigma_255": float("nan")}, "sigma must be above 0"),
         ({"task": "inpaint"}, "task inpaint needs a mask"),
         ({"mask": MASK}, "task denoise takes no mask"),
-        ({"task": "super-resolve"}, "task super-resolve needs a factor: 2 or 4"),
-        ({"task": "super-resolve", "factor": 3}, "factor must be 2 or 4, got 3"),
+        ({"task": "super_resolve"}, "task super_resolve needs a factor: 2 or 4"),
+        ({"task": "super_resolve", "factor": 3}, "factor must be 2 or 4, got 3"),
         ({"factor": 2}, "task denoise takes no factor"),
-        ({"task": "super-resolve", "factor": 2, "sigma_255": 5}, "takes no sigma"),
+        ({"task": "super_resolve", "factor": 2, "sigma_255": 5}, "takes no sigma"),
         ({"task": "inpaint", "mask": MASK[:-1]}, "mask is 41 × 29 and the picture 41 × 30"),
         ({"task": "inpaint", "mask": MASK | True}, "the mask hides nothing"),
         ({"task": "inpaint", "mask": MASK & False}, "the mask hides everything"),

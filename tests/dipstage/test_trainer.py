@@ -99,9 +99,7 @@ def test_the_loop_is_the_recipe() -> None:
     observation = observe(truth, 25, streams)
     schedule = Schedule((Stage(0.3, 4), Stage(1.0, 6)))
     ours = fit(observation, truth, schedule, SETTINGS, streams).trace
-    network = SkipNetwork(
-        width=8, scales=2, input_depth=8, generator=streams.generator(Stream.WEIGHTS)
-    )
+    network = SkipNetwork(SETTINGS, generator=streams.generator(Stream.WEIGHTS))
     # Laid out as the trainer does: rounding grows fast under Adam.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)

@@ -26,7 +26,7 @@ PICTURE = load_picture("skimage:chelsea", size=64, multiple=4)
 TRUTH, STREAMS = PICTURE.tensor(), Streams(PICTURE.digest, 0)
 TASKS: list[Task] = [
     Denoise(),
-    Denoise(noise="poisson", peak=20.0),
+    Denoise(peak=20.0),
     Inpaint(missing=0.5, sigma_255=5.0),
     SuperResolve(factor=2),
     SuperResolve(factor=4, sigma_255=3.0),
@@ -55,11 +55,11 @@ def test_gaussian_denoising_is_the_observation_of_version_0_1() -> None:
 
 def test_poisson_noise_has_the_variance_of_counts() -> None:
     grey = torch.full((1, 1, 300, 300), 0.5)
-    noisy = Denoise(noise="poisson", peak=40.0, clip=False).observe(grey, STREAMS).observation
+    noisy = Denoise(peak=40.0, clip=False).observe(grey, STREAMS).observation
     assert float(noisy.mean()) == pytest.approx(0.5, rel=0.01)
     assert float(noisy.var()) == pytest.approx(0.5 / 40, rel=0.03)
     std_255 = 255 * float(noisy.std())
-    assert Denoise(noise="poisson", peak=40.0).noise_255 == pytest.approx(std_255, rel=0.02)
+    assert Denoise(peak=40.0).noise_255 == pytest.approx(std_255, rel=0.02)
     counts = 40 * noisy
     assert torch.allclose(counts, counts.round(), atol=1e-4)
 
@@ -141,9 +141,10 @@ def test_missing_pixels_have_no_part_in_the_loss() -> None:
     [
         (lambda: Denoise(sigma_255=-1), "sigma_255 must be from 0 to 1000, got -1"),
         (lambda: Denoise(sigma_255=float("nan")), "sigma_255 must be from 0 to 1000, got nan"),
-        (lambda: Denoise(noise="salt"), "noise must be gaussian or poisson, got 'salt'"),  # type: ignore[arg-type]
+        (lambda: Denoise(sigma_255=5, peak=5), "Gaussian noise and peak Poisson noise: give one"),
         (lambda: Denoise(peak=0), "peak must be a finite number above 0, got 0"),
         (lambda: Inpaint(missing=1.0), r"missing must be a share in \(0, 1\), got 1.0"),
+        (lambda: Inpaint(missing=0.5, mask="m.png"), "missing and mask exclude each other"),
         (lambda: Inpaint(sigma_255=2000), "sigma_255 must be from 0 to 1000, got 2000"),
         (lambda: SuperResolve(factor=3), "factor must be 2 or 4, got 3"),
         (

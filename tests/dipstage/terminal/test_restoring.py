@@ -113,7 +113,7 @@ def test_every_output_is_written_and_they_differ(folder: Path) -> None:
         ["--seed", "1"], ["--runs", "2"], ["--iterations", "25"], ["--width", "5"],
         ["--scales", "3"], ["--size", "20"],
         ["--task", "inpaint", "--mask", "mask.png"],
-        ["--task", "super-resolve", "--factor", "2"],
+        ["--task", "super_resolve", "--factor", "2"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -168,8 +168,8 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--task", "inpaint", "--mask", "white.png"], "the mask hides nothing"),
         (["photo.png", "--task", "inpaint", "--mask", "black.png"], "the mask hides everything"),
         (["photo.png", "--mask", "mask.png"], "task denoise takes no mask"),
-        (["photo.png", "--task", "super-resolve", "--factor", "3"], "factor must be 2 or 4, got 3"),
-        (["photo.png", "--task", "super-resolve"], "needs a factor"),
+        (["photo.png", "--task", "super_resolve", "--factor", "3"], "factor must be 2 or 4, got 3"),
+        (["photo.png", "--task", "super_resolve"], "needs a factor"),
         (["photo.png", "--output", "o.gif"], "--output o.gif must end in .png"),
         (["photo.png", "--output-raw", "o"], "--output-raw o must end in .png"),
         (["photo.png", "--output", "no/o.png"], "the folder no does not exist"),
@@ -180,7 +180,7 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
         (["photo.png", "--device", "tpu"], "--device 'tpu' cannot be used"),
         (["photo.png", "--truth", "small.png"], "--truth is 9 × 7 with 1 channels"),
-        (["photo.png", "--compare", "--task", "super-resolve", "--factor", "2"], "--compare knows"),
+        (["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"], "--compare knows"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
 )

@@ -15,14 +15,20 @@ from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
+from dipstage.tasks.denoise import Denoise
+from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
+from dipstage.tasks.problem import Task
+from dipstage.tasks.super_resolve import SuperResolve
 from search.execution.trainable import (
     ScheduleTrial,
     Setting,
     keep_picture,
     pack_curves,
+    summarise,
     train_replicates,
 )
 from search.experiment.objectives import Objective
+from search.store.replicate import Replicate
 
 pytestmark = pytest.mark.ray
 
@@ -32,7 +38,7 @@ def _setting(name: str, **changes: Any) -> Setting:
     setting = Setting(
         pictures={name: load_picture(f"skimage:{name}", size=16, multiple=2)},
         seeds=(7, 1),
-        sigma_255=25,
+        task=Denoise(sigma_255=25),
         trainer=TrainerSettings(iterations=12, width=4, scales=1, input_depth=4),
         objective=Objective(output="raw"),
         cpus=1,
@@ -84,3 +90,32 @@ def test_replicates_trained_together_are_reported_one_by_one(
     else:
         assert second["failure"] == "ValueError on chelsea-seed1: no"
         assert groups == [["chelsea-seed7", "chelsea-seed1"], ["chelsea-seed7"], ["chelsea-seed1"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "low", "high"),
+    [
+        (Denoise(peak=10.0), 10, 20),
+        (Inpaint(missing=0.5), 5, 14),
+        (MaskedInpaint(np.tri(16, dtype=np.float32)), 5, 14),
+        (SuperResolve(factor=2), 18, 40),
+        (Denoise(sigma_255=0.0), None, None),
+    ],
+    ids=str,
+)
+def test_a_replicate_of_any_task_holds_the_observation_s_own_psnr(
+    task: Task, low: float | None, high: float | None
+) -> None:
+    setting = _setting("chelsea", task=task)
+    if isinstance(task, SuperResolve):
+        picture = load_picture("skimage:chelsea", size=32, multiple=2)
+        setting = replace(setting, pictures={"chelsea": picture})
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    replicate = summarise(outcome, setting.objective)
+    own = replicate.observation_psnr_gt_db
+    assert Replicate.from_plain(replicate.to_plain()) == replicate
+    if low is None or high is None:
+        assert own is None, "JSON has no infinity"
+        return
+    assert own is not None
+    assert low < own < high

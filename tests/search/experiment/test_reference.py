@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from dipstage.errors import InputError
 from dipstage.settings import TrainerSettings
-from search.experiment.model import Experiment, Task
+from search.experiment.model import Experiment
 from search.experiment.reading import validate
 from search.experiment.reference import groups, page
 
@@ -39,8 +39,14 @@ def test_every_key_that_an_experiment_is_frozen_with_is_on_the_page() -> None:
     told = {key.name for group in groups() for key in group.keys}
     level = {"low": 30.0, "high": 40.0}
     total = {"total": {"max_sigma_255": {"low": 50.0, "high": 99.0}, "min_sigma_255": level}}
+    tasks = [
+        {"kind": "denoise", "peak": 20.0},
+        {"kind": "inpaint", "missing": 0.3},
+        {"kind": "inpaint", "mask": "m.png"},
+        {"kind": "super_resolve"},
+    ]
     by_total = experiment(space={**CONTENT["space"], "noise": total})
-    frozen = (experiment(), by_total)
+    frozen = (experiment(), by_total, *(experiment(task=task) for task in tasks))
     assert {key for each in frozen for key in keys_of(each.model_dump(mode="json"))} == told
 
 
@@ -53,7 +59,7 @@ def test_every_key_has_a_meaning_values_and_a_default() -> None:
 
 
 def test_a_key_without_a_meaning_is_refused() -> None:
-    class Bare(Task):
+    class Bare(BaseModel):
         gain: float = 1.0
 
     class Silent(BaseModel):

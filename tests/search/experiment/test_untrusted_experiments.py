@@ -92,7 +92,7 @@ ABSURD: list[tuple[dict[str, Any], str]] = [
     ({"size": 10**9}, "size: "),
     ({"seeds": [*range(10_001)]}, "seeds: "),
     ({"seeds": [2**63]}, "seeds.0: "),
-    ({"task": {"sigma_255": 1e300}}, "task.sigma_255: "),
+    ({"task": {"sigma_255": 1e300}}, "task: sigma_255 "),
     ({"images": ["a.png"] * 1001}, "images: "),
     ({"images": ["a\nb.png"]}, "images has a control character"),
     ({"candidates": ["\ud800.yaml"]}, "candidates has half a character"),

@@ -41,7 +41,7 @@ def trained(run: Run) -> dict[tuple[int, str], Outcome]:
             truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
             settings = replace(tiny.trainer, warmup=work.warmup or tiny.trainer.warmup)
             made = fit(
-                observe(truth, tiny.task.sigma_255, streams), truth, work.schedule, settings,
+                observe(truth, tiny.task.noise_255, streams), truth, work.schedule, settings,
                 streams, stopping=settings.stopping(tiny.objective.output),
             )  # fmt: skip
             ledger.record(work.number, key, summarise(made, tiny.objective))

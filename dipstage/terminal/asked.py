@@ -1,0 +1,108 @@
+"""The schedule, the task and the network that options ask for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    from dipstage.documents.published import Published
+    from dipstage.documents.schedule_file import Measured, ScheduleFile
+    from dipstage.schedules import Schedule
+    from dipstage.tasks.problem import Task
+
+
+def published_for(name: str, image: str, size: int | None, sigma: float | None) -> Published | None:
+    """Return the published schedule for a picture; None for a preset or a file."""
+    from dipstage.documents.published import is_published, published
+
+    if not is_published(name):
+        return None
+    if size is None:
+        from dipstage.images import load_picture
+
+        size = round(math.sqrt(math.prod(load_picture(image, multiple=1).pixels.shape[1:])))
+    return published(name, size, 25.0 if sigma is None else sigma)
+
+
+def file_of(name: str) -> ScheduleFile | None:
+    """Return the schedule file of a name; None for a preset."""
+    from dipstage.presets import PRESETS, is_preset
+
+    if is_preset(name):
+        return None
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
+        )
+    from dipstage.documents.schedule_file import read_schedule_file
+
+    return read_schedule_file(path)
+
+
+def schedule_of(
+    name: str, file: ScheduleFile | None, iterations: int | None, sigma_255: float | None
+) -> Schedule:
+    """Return the schedule of a file for the budget and noise, or that of a preset.
+
+    Args:
+        name: The preset, if there is no file.
+        file: The file.
+        iterations: The budget; None for the file's, and 2000 for a preset.
+        sigma_255: Noise of the observation; None for the file's.
+    """
+    if file is not None:
+        return file.rescaled(iterations, sigma_255)
+    from dipstage.presets import parse_preset
+    from dipstage.settings import TrainerSettings
+
+    budget = TrainerSettings().iterations if iterations is None else iterations
+    return parse_preset(name).schedule(budget)
+
+
+def task_asked(text: str | None, sigma: float | None, measured: Measured | None) -> Task:
+    """Return the task of `--task` and `--sigma`.
+
+    Args:
+        text: Value of `--task`; None for the task that the schedule file was measured on, or else
+            Gaussian denoising.
+        sigma: Value of `--sigma`; None for the task's own noise.
+        measured: What the schedule file says.
+
+    Raises:
+        InputError: A value is wrong, or the file's task reads files that only its run had.
+    """
+    from dipstage.tasks.registry import parse_task, task_files, task_of
+
+    if text is not None or measured is None:
+        task = parse_task(text or "denoise")
+    else:
+        task = task_of(measured.of_task)
+        for key, name in task_files(task).items():
+            raise InputError(
+                f"the schedule was measured with {key} {name}: give --task {task.kind}:{key}=FILE"
+            )
+    if sigma is None:
+        return task
+    if not hasattr(task, "sigma_255"):
+        raise InputError(f"--sigma: the task {task.kind} has no sigma_255")
+    changed: Task = replace(task, sigma_255=sigma)  # type: ignore[type-var]
+    return changed
+
+
+def notice_of_task(name: str, file: ScheduleFile | None, task: Task) -> str:
+    """Return a notice if a schedule was measured on another task; empty otherwise."""
+    from dipstage.presets import measured_on
+    from dipstage.tasks.registry import used_elsewhere
+
+    if file is None:
+        measured = measured_on(name)
+    else:
+        measured = file.measured.of_task if file.measured else None
+    words = used_elsewhere(measured, task) if measured else ""
+    return words and f"{name} was {words}"
