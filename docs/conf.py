@@ -82,8 +82,17 @@ def _help_of_fields(
             lines.append(f"{each.name}: {help_text.replace('`', '``')}")
 
 
+def _show_example(app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Show the example in a command's help as a block of shell."""
+    if lines:
+        title, *examples = (line.removeprefix("| ").strip() for line in lines if line)
+        shown = [f"   {example}" for example in examples]
+        lines[:] = [title, "", ".. code-block:: sh", "", *shown, ""]
+
+
 def setup(app: Sphinx) -> None:
     """Register the event handlers; Sphinx calls this."""
+    app.connect("sphinx-click-process-epilog", _show_example)
     app.connect("source-read", _link_to_pages)
     app.connect("include-read", _link_from_included)
     app.connect("source-read", _list_the_rest)
