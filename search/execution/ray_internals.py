@@ -84,6 +84,39 @@ def end_workers(tune_controller: Any) -> None:
     tune_controller._actor_manager.cleanup()
 
 
+_HEARTBEATS = "dipsearch-heartbeats"
+"""Namespace in the key-value store of a cluster, which costs no process and works on all nodes."""
+
+
+def send_heartbeat(trial: str, beat: str) -> None:
+    """Store the last heartbeat of a trial; without Ray, do nothing."""
+    from ray.experimental.internal_kv import _internal_kv_initialized, _internal_kv_put
+
+    if _internal_kv_initialized():
+        _internal_kv_put(trial, beat, namespace=_HEARTBEATS)
+
+
+def heartbeat(trial: str) -> str:
+    """Return the last heartbeat of a trial; empty if there is none."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return (_internal_kv_get(trial, namespace=_HEARTBEATS) or b"").decode()
+
+
+def forget_heartbeat(trial: str) -> None:
+    """Remove the last heartbeat of a trial."""
+    from ray.experimental.internal_kv import _internal_kv_del
+
+    _internal_kv_del(trial, namespace=_HEARTBEATS)
+
+
+def end_worker(trial: Any) -> None:
+    """End the worker of one of Tune's trials at once, which Tune then takes for dead."""
+    import ray
+
+    ray.kill(trial.temporary_state.ray_actor)
+
+
 def job_client(address: str, connect_s: float, answer_s: float, transfer_s: float) -> Any:
     """Return Ray's client of its Jobs API, which alone would wait for minutes without an answer."""
     from ray.job_submission import JobSubmissionClient
