@@ -158,7 +158,7 @@ def test_raced_trials_are_told_as_such_and_are_not_on_the_front(tmp_path: Path) 
 def test_a_candidate_is_never_raced(tmp_path: Path) -> None:
     run = racing_run(tmp_path)
     drive(run)
-    poor = Candidate("poor", Schedule((Stage(1.0, 30),)))
+    poor = Candidate("poor", Schedule((Stage(0.5, 29), Stage(1.0, 1))))
     write(run.study, candidates=[*run.attributes.candidates, poor])
     ledger = Ledger(run.study, run.experiment, KEYS)
     work = ledger.next()
