@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,6 +83,19 @@ def job_config(folders: list[str]) -> Any:
 def end_workers(tune_controller: Any) -> None:
     """End the workers of Tune's controller at once."""
     tune_controller._actor_manager.cleanup()
+
+
+def sockets_fit(folder: str) -> bool:
+    """Return whether the sockets of a Ray that keeps its files in a folder have names that fit."""
+    longest = f"{folder}/session_2026-01-01_00-00-00_000000_{2**22}/sockets/plasma_store"
+    return len(os.fsencode(longest)) < (104 if sys.platform == "darwin" else 108)
+
+
+def default_folder() -> str:
+    """Return the folder in which Ray keeps its files unless it is told otherwise."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    return str(get_default_ray_temp_dir())
 
 
 _HEARTBEATS = "dipsearch-heartbeats"
