@@ -1,10 +1,15 @@
 """Every command with consoles of every encoding, and with output that nobody reads."""
 
 import io
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from played_verification import searched, verified
 
@@ -34,6 +39,7 @@ COMMANDS = {
     "schedules": (dipstage, ["schedules"]),
     "one schedule": (dipstage, ["schedules", "log10"]),
     "schedules --json": (dipstage, ["schedules", "--json"]),
+    "check": (dipstage, ["check", "skimage:camera"]),
     "run": (
         dipstage,
         [
@@ -45,6 +51,32 @@ COMMANDS = {
 GOING_ON = {"resume": "report.html", "verify": "verification.csv", "run": "größe/curves.png"}
 """Commands that train: what they write although their output is no longer read."""
 ENCODINGS = ["ascii", "latin-1", "cp437", "utf-16", "shift_jis", "cp037"]
+
+
+def _filled(parameter: click.Parameter) -> list[str]:
+    """Something that a command takes for a required parameter, and that it cannot do."""
+    value = "größe"
+    if isinstance(parameter.type, click.Choice):
+        value = str(parameter.type.choices[0])
+    elif parameter.name == "address":
+        value = "http://127.0.0.1:1"
+    return [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
+
+
+def _lines() -> Iterator[tuple[click.Group, list[str]]]:
+    """Every command of both programs: its help, a wrong option, and what it cannot do."""
+    for main in (dipsearch, dipstage):
+        for name, command in main.commands.items():
+            needs = [part for p in command.params if p.required for part in _filled(p)]
+            yield from ((main, [name, *line]) for line in (["--help"], ["--größe"], needs) if line)
+
+
+def _title(main: click.Group, line: list[str]) -> str:
+    program = "dipstage" if main is dipstage else "dipsearch"
+    return " ".join([program, *line])
+
+
+EVERY = {_title(main, line): (main, line) for main, line in _lines()}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +98,7 @@ def end_of(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, stdout: io.TextIOWrapper
 ) -> tuple[object, str]:
     """Run a command with this stdout; return its exit code and what it says on stderr."""
-    main, arguments = COMMANDS[name]
+    main, arguments = {**COMMANDS, **EVERY}[name]
     runs_dir = run.folder.parent
     filled = [a.format(run=run.name, runs_dir=runs_dir, folder=folder) for a in arguments]
     if RUN in arguments or "größe" in arguments:
@@ -124,3 +156,80 @@ def test_a_console_that_is_full_is_one_sentence(
     assert code in (0, 1, 2)
     assert "Traceback" not in said
     stdout.close()
+
+
+STREAMS = ["ascii", "closed", "full"]
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("name", EVERY)
+def test_no_command_ends_with_a_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    """Whatever the commands are: those of a later version are tested, too."""
+    monkeypatch.chdir(tmp_path)
+    buffer: Any = io.BytesIO()
+    if kind == "closed":
+        reader, writer = os.pipe()
+        os.close(reader)
+        buffer = os.fdopen(writer, "wb")
+    elif kind == "full":
+        if not Path("/dev/full").exists():
+            pytest.skip("there is no device that is always full")
+        buffer = open("/dev/full", "wb")  # noqa: SIM115
+    stdout = io.TextIOWrapper(buffer, encoding="ascii")
+    code, said = end_of(run, tmp_path, monkeypatch, name, stdout)
+    assert "Traceback" not in said
+    if kind == "ascii" or not name.endswith("--help"):
+        assert code == (0 if name.endswith("--help") else 2)
+    assert not list(tmp_path.iterdir())
+    stdout.close()
+
+
+ALL_AT_ONCE = """
+import json, os, sys, traceback
+from dipstage.terminal.cli import main as dipstage
+from search.cli import main as dipsearch
+programs, wrong = {"dipstage": dipstage, "dipsearch": dipsearch}, []
+for program, line in json.load(sys.stdin):
+    try:
+        programs[program]([os.fsdecode(part.encode()) for part in line])
+    except SystemExit as end:
+        if end.code not in (0, 2):
+            wrong.append([program, line, end.code])
+    except BaseException:
+        wrong.append([program, line, traceback.format_exc()])
+print(json.dumps(wrong), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "POSIX", "PYTHONIOENCODING": "latin-1:strict"},
+    ],
+    ids=str,
+)
+def test_no_locale_ends_a_command_with_a_traceback(
+    run: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """In a process of its own, because the encoding of file names is fixed when it starts."""
+    known = {
+        name: line for name, line in COMMANDS.items() if name not in GOING_ON and "help" not in name
+    }
+    lines = []
+    for main, line in [*known.values(), *EVERY.values()]:
+        program = "dipstage" if main is dipstage else "dipsearch"
+        filled = [a.format(run=run.name, runs_dir=run.folder.parent, folder=tmp_path) for a in line]
+        own = ["--runs-dir", str(run.folder.parent)] if RUN in line else []
+        lines.append((program, filled + own))
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_AT_ONCE], input=json.dumps(lines), cwd=tmp_path,
+        capture_output=True, encoding="latin-1", check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+    )  # fmt: skip
+    assert json.loads(done.stderr.splitlines()[-1]) == []
+    assert len(done.stdout) > 10_000

@@ -267,9 +267,11 @@ class _Files:
         for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
             photo.check_format(path, option)
             refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]])
-            if not path.parent.is_dir():
-                raise InputError(f"{option} {path}: the folder {path.parent} does not exist")
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            # The target of a link is written.
+            folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+            if not folder.is_dir():
+                raise InputError(f"{option} {path}: the folder {folder} does not exist")
+            if not os.access(path if path.exists() else folder, os.W_OK):
                 raise InputError(f"{option} {path} cannot be written: choose another folder")
         everything = [*paths.values(), *compared.values()]
         if len({os.path.realpath(path) for path in everything}) < len(everything):

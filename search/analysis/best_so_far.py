@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dipstage.documents.schedule_file import Measure
 from dipstage.errors import InputError
 from dipstage.stopping import Output
+from search.store.records import distinct
 
 Curve: TypeAlias = NDArray[np.floating[Any]]
 
@@ -60,9 +61,7 @@ def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:
     if not 1 <= budget <= whole:
         raise InputError(f"--budget must be from 1 to the search's {whole}, got {budget}")
     ranked = []
-    for trial in run.records():
-        if trial.values is None:
-            continue
+    for trial in distinct(run.records()):
         curves = psnr_gt_curves(run, trial, run.objective.output)
         values = [best_by(curve, budget) for curve in curves]
         spread = stdev(values) if len(values) > 1 else None

@@ -188,7 +188,8 @@ def _shares(trials: Sequence[Trial], costs: _Costs, work: Workload) -> list[floa
     shares = []
     for trial in _last(sampled):
         iterations = _iterations(trial, work)
-        spent_s = sum(costs.replicate_s(key, iterations) for key in trial.replicates)
+        trained = [key for key in trial.replicates if key not in trial.taken]
+        spent_s = sum(costs.replicate_s(key, iterations) for key in trained)
         if trial.state == "failed":  # Its last replicate did not finish.
             spent_s = max(spent_s, _took_s(trial, work) or 0.0)
         shares.append(min(1.0, spent_s / costs.trial_s(iterations)))
@@ -224,7 +225,7 @@ def _overhead_s(ended: Sequence[Trial], work: Workload) -> float:
 
     The median is robust to the first trial of each worker, which includes the worker's start.
     """
-    took = [(_took_s(t, work), t.wall_s) for t in ended if t.state != "failed"]
+    took = [(_took_s(t, work), t.wall_s) for t in ended if t.state != "failed" and not t.taken]
     beside = [seconds - wall_s for seconds, wall_s in took if seconds is not None]
     return max(0.0, median(beside)) if beside else 0.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dipstage.errors import InputError
 from search.analysis import pareto
 from search.experiment.objectives import Score
-from search.store.records import Trial
+from search.store.records import Trial, distinct
 from search.store.run import RunRecord
 
 
@@ -46,8 +46,11 @@ def knee_of(members: list[Trial]) -> Trial | None:
 
 
 def front_of(trials: list[Trial]) -> list[Trial]:
-    """Return the complete trials that no other dominates, in order of increasing steps."""
-    complete = [trial for trial in trials if trial.values is not None]
+    """Return the complete trials that no other dominates, in order of increasing steps.
+
+    Of trials of equal schedules, only the first can be a member.
+    """
+    complete = distinct(trials)
     return [complete[i] for i in pareto.front([trial.score for trial in complete])]
 
 

@@ -35,6 +35,7 @@ def row(trial: Trial, objective: Objective) -> dict[str, Any]:
         "max_psnr_gt_db": psnr,
         objective.steps_key: steps,
         "replicates": len(trial.replicates),
+        "same_as": trial.same_as,
         "stages": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,
         "learning_rate": trial.learning_rate,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import site
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 # Before Ray, whose environment it sets.
-from search.execution.ray_internals import in_own_groups, job_config, on_loopback  # isort: skip
+from search.execution.ray_internals import (  # isort: skip
+    default_folder,
+    in_own_groups,
+    job_config,
+    on_loopback,
+    sockets_fit,
+)
 
 import ray
 
@@ -21,7 +29,9 @@ from search.store.storage import ADDRESS_VARIABLE
 
 
 @contextmanager
-def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
+def ray_cluster(
+    address: str | None, cpus: int | None = None, note: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
     """Provide a Ray cluster within the block: a new local one, or the one at `address`.
 
     If this process is connected already, its connection is used and left open.
@@ -29,9 +39,11 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     Args:
         address: Address of a running cluster; None starts a local one.
         cpus: Cores of a local cluster; by default all cores of the machine.
+        note: Takes a notice if a local cluster cannot keep its files where Ray would.
 
     Raises:
-        InputError: If no cluster answers at `address`.
+        InputError: If no cluster answers at `address`, or no folder has a name that is short enough
+            for the sockets of a local one.
         WorkError: If Ray does not start on this machine in time.
     """
     for name in ("ray", "ray.tune"):
@@ -41,6 +53,16 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         return
     if address is not None:
         _check_listening(address)
+        with _connected(address, cpus, None):
+            yield
+        return
+    with _folder(note) as folder, _connected(None, cpus, folder):
+        yield
+
+
+@contextmanager
+def _connected(address: str | None, cpus: int | None, folder: str | None) -> Iterator[None]:
+    """Connect to a cluster, or start one that keeps its files in a folder; None for Ray's own."""
     try:
         with ExitStack() as stack:
             stack.enter_context(_without_secrets())
@@ -54,6 +76,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 job_config=job_config([] if address else _code_here()),
+                _temp_dir=folder,
                 runtime_env=_code_to_ship() if address else None,
             )
     except SystemExit:  # Raised by the SIGTERM handler that Ray installs while it starts.
@@ -65,13 +88,6 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         raise InputError(
             f"--address {address}: no Ray cluster answers there ({reason}); one with token "
             "authentication needs RAY_AUTH_MODE=token"
-        ) from None
-    except OSError as error:
-        if "AF_UNIX" not in str(error):
-            raise
-        raise InputError(
-            "the folder of temporary files has too long a name for Ray's sockets: set RAY_TMPDIR "
-            "to a short one, such as /tmp"
         ) from None
     except Exception as error:
         if type(error) is not Exception:  # Ray has no class of its own for a node that is late.
@@ -99,6 +115,33 @@ def _code_here() -> list[str]:
     folders = (*site.getsitepackages(), site.getusersitepackages())
     installed = {Path(folder).resolve() for folder in folders}
     return [] if _HERE.resolve() in installed else [str(_HERE)]
+
+
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+@contextmanager
+def _folder(note: Callable[[str], None]) -> Iterator[str | None]:
+    """Yield a folder of a short name for a local cluster, or None if Ray's own is short enough."""
+    if sockets_fit(default_folder()):
+        yield None
+        return
+    for parent in _SHORT:
+        try:
+            folder = tempfile.mkdtemp(prefix="ray-", dir=parent)
+            break
+        except OSError:
+            continue
+    else:
+        raise InputError(
+            "the folder of temporary files has too long a name for Ray's sockets: set RAY_TMPDIR "
+            "to a short one, such as /tmp"
+        )
+    try:
+        note(f"{default_folder()} is too long a name for Ray's sockets: {folder} is used instead")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _code_to_ship() -> dict[str, Any]:

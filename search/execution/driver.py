@@ -64,21 +64,29 @@ def launch(
         if candidate.origin is not None:
             view.note(f"{candidate.name}: {candidate.origin}")
 
-    replicates = len(pictures) * len(experiment.seeds)
-    if experiment.racing.enabled and experiment.racing.min_replicates > replicates:
-        view.note(
-            f"racing.min_replicates is {experiment.racing.min_replicates} and a trial has "
-            f"{replicates} replicates: no trial is stopped early"
-        )
+    racing = racing_notice(experiment, len(pictures) * len(experiment.seeds))
+    if racing is not None:
+        view.note(racing)
 
     from search.execution.cluster import ray_cluster
     from search.execution.resources import resources_of
 
-    with terminable(), ray_cluster(address), terminable():
+    with terminable(), ray_cluster(address, note=view.note), terminable():
         resources_of(experiment, can_grow=address is not None)
         create(experiment, folder, storage, digests, candidates)
         run = RunRecord.open(experiment.name, runs_dir, storage)
         return drive(run, address=address, view=view)
+
+
+def racing_notice(experiment: Experiment, replicates: int) -> str | None:
+    """Return a notice if racing is on but can stop no trial of so many replicates."""
+    racing = experiment.racing
+    if not racing.enabled or not experiment.search.trials or racing.min_replicates < replicates:
+        return None
+    return (
+        f"racing.min_replicates is {racing.min_replicates} and a trial has {replicates} "
+        f"replicate{'s' * (replicates > 1)}: no trial is stopped early"
+    )
 
 
 def create(
@@ -202,7 +210,7 @@ def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, v
         from search.execution.tuning import tune_trials
 
         # Twice, because Ray installs its own signal handler when it starts.
-        with terminable(), ray_cluster(address), terminable():
+        with terminable(), ray_cluster(address, note=view.note), terminable():
             tune_trials(run, ledger, setting, view, lease, can_grow=address is not None)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from search.store.attributes import (
     write_to_trial,
 )
 from search.store.optuna_internals import id_of_study, id_of_trial
+from search.store.records import Trial
 from search.store.replicate import Replicate
 from search.store.study import storage_of
 
@@ -69,11 +70,13 @@ class Work:
 class _Open:
     """What the ledger remembers of a trial that has not ended.
 
-    scores, wall_s: of its finished replicates. estimate: of a trial that is to be stopped.
+    same_as: the first trial of its schedule, if that is another. scores: of its finished
+    replicates. wall_s: of those that it trained. estimate: of a trial that is to be stopped.
     """
 
     trial_id: int
     is_candidate: bool
+    same_as: int | None = None
     scores: dict[str, Score] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     estimate: Score | None = None
@@ -97,18 +100,20 @@ class Ledger:
         self._alone: deque[Work] = deque()
         self._running: dict[int, Work] = {}
         self._open: dict[int, _Open] = {}
-        # Scores by replicate of complete trials, for others to race against.
-        self._complete: list[dict[str, Score]] = []
+        # Numbers of all trials by what they train, and trials that wait for one of their schedule.
+        self._alike: defaultdict[Hashable, list[int]] = defaultdict(list)
+        self._waiting: defaultdict[int, list[Work]] = defaultdict(list)
+        # Scores by replicate of complete trials, for others to race against: one of each schedule.
+        self._complete: dict[int, dict[str, Score]] = {}
         # Of the trials that ended under this driver, why they failed; None for those that did not.
         self._endings: deque[str | None] = deque(maxlen=WINDOW)
         self._adopt()
         trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
         known = [TrialAttributes.of(trial) for trial in trials]
-        self._complete = [
-            self._score_all(trial)
-            for trial, each in zip(trials, known, strict=True)
-            if trial.state is TrialState.COMPLETE and each.raced is None
-        ]
+        for trial, each in zip(trials, known, strict=True):
+            if trial.state is TrialState.COMPLETE and each.raced is None:
+                first = trial.number if each.same_as is None else each.same_as
+                self._complete.setdefault(first, self._score_all(trial))
         named = {each.candidate for each in known}
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
@@ -116,6 +121,11 @@ class Ledger:
 
     def _adopt(self) -> None:
         """Take up what a dead driver left RUNNING."""
+        for trial in self._study.get_trials(deepcopy=False):
+            attributes = TrialAttributes.of(trial)
+            if attributes.schedule is not None:
+                identity = self._identity(attributes.schedule, attributes.warmup)
+                self._alike[identity].append(trial.number)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             attributes = TrialAttributes.of(trial)
             taken = self._open[trial.number] = self._taken_up(trial, attributes)
@@ -132,15 +142,16 @@ class Ledger:
             if taken.deaths >= MAX_DEATHS:
                 self._give_up(trial.number, MAX_DEATHS, attributes.death or "")
                 continue
-            if not self._finish_if_all_done(trial.number):
-                self._put_back(self._running.pop(trial.number))
+            self._share(self._running.pop(trial.number))
 
     def _taken_up(self, trial: FrozenTrial, attributes: TrialAttributes) -> _Open:
+        others = attributes.taken or {}
         return _Open(
             id_of_trial(trial),
             attributes.candidate is not None,
+            attributes.same_as,
             self._score_all(trial),
-            {key: replicate.wall_s for key, replicate in replicates(trial).items()},
+            {k: r.wall_s for k, r in replicates(trial).items() if k not in others},
             attributes.raced.estimate if attributes.raced else None,
             attributes.deaths or 0,
         )
@@ -148,24 +159,70 @@ class Ledger:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do and nothing is under way."""
-        waiting = self._queue or self._candidates or self._to_sample or self._alone
-        return not (waiting or self._running)
+        left = self._queue or self._candidates or self._to_sample or self._alone
+        return not (left or self._waiting or self._running)
 
     def next(self) -> Work | None:
         """A trial to run: one taken up again, a candidate, or a sampled one; None to wait."""
-        if self._queue:
-            work = self._queue.popleft()
-        elif self._candidates:
-            work = self._new_candidate(self._candidates.popleft())
-        elif self._to_sample:
-            work = self._sample()
-            self._to_sample -= 1
-        elif self._alone:
-            work = self._alone.popleft()
-        else:
+        while not self._queue and (self._candidates or self._to_sample):
+            if self._candidates:
+                work = self._new_candidate(self._candidates.popleft())
+            else:
+                work = self._sample()
+                self._to_sample -= 1
+            self._share(work)
+        if not (self._queue or self._alone):
             return None
+        work = (self._queue or self._alone).popleft()
         self._running[work.number] = work
         return work
+
+    def _identity(self, schedule: Schedule, warmup: int | None) -> Hashable:
+        """All that differs between the trainings of two trials."""
+        trainer = self._experiment.trainer
+        warmup = trainer.warmup if warmup is None else warmup
+        return schedule.stages, schedule.recipe.completed(trainer), warmup
+
+    def _share(self, work: Work) -> None:
+        """Give a trial what earlier ones of its schedule trained, and queue what is left to train.
+
+        It waits for those that have not ended, so that nothing is trained twice at a time.
+        """
+        number, taken = work.number, self._open[work.number]
+        alike = self._alike[self._identity(work.schedule, work.warmup)]
+        earlier = [other for other in alike if other < number]
+        if under_way := [other for other in earlier if other in self._open]:
+            self._waiting[under_way[0]].append(work)
+            return
+        if earlier:
+            taken.same_as = earlier[0]
+            work = self._take_over(work, earlier)
+        if self._finish_if_all_done(number):
+            return
+        if work.done and self.race(number):
+            self.finish(number, None)
+            return
+        self._put_back(work)
+
+    def _take_over(self, work: Work, earlier: list[int]) -> Work:
+        """Write the replicates of earlier trials to one of their schedule, and say so in it."""
+        number, taken = work.number, self._open[work.number]
+        trials = self._study.get_trials(deepcopy=False)
+        found = {
+            key: (trial.trained_by(key), replicate)
+            for trial in (Trial.of(trials[other]) for other in earlier)
+            for key, replicate in trial.replicates.items()
+            if key in self._keys and key not in work.done
+        }
+        # First whose they are: a driver may die before they are all written.
+        sources = {key: source for key, (source, _) in found.items()}
+        known = Trial.of(trials[number]).taken
+        marks = TrialAttributes(same_as=earlier[0], taken={**known, **sources})
+        self._set(number, marks.to_plain())
+        for key, (_, replicate) in found.items():
+            self._set(number, replicate_attribute(key, replicate))
+            taken.scores[key] = replicate.score(self._objective)
+        return replace(work, done=(*work.done, *found))
 
     def _put_back(self, work: Work) -> None:
         (self._alone if work.alone else self._queue).append(work)
@@ -197,8 +254,13 @@ class Ledger:
         if schedule.recipe.learning_rate is None:
             rate = self._experiment.trainer.learning_rate
             schedule = replace(schedule, recipe=replace(schedule.recipe, learning_rate=rate))
-        held = TrialAttributes.of_schedule(schedule)
-        attributes = replace(held, candidate=attributes.candidate, warmup=attributes.warmup)
+        alike = self._alike[self._identity(schedule, attributes.warmup)]
+        attributes = replace(
+            TrialAttributes.of_schedule(schedule),
+            candidate=attributes.candidate,
+            warmup=attributes.warmup,
+            same_as=alike[0] if alike else None,
+        )
         template = create_trial(
             state=TrialState.RUNNING,
             params=sampled.params if sampled else {},
@@ -207,7 +269,9 @@ class Ledger:
             user_attrs=attributes.to_plain(),
         )
         created = self._storage.add_trial(id_of_study(self._study), template)
-        self._open[created.number] = _Open(id_of_trial(created), attributes.candidate is not None)
+        opened = _Open(id_of_trial(created), attributes.candidate is not None, attributes.same_as)
+        self._open[created.number] = opened
+        alike.append(created.number)
         return Work(created.number, schedule, attributes.warmup)
 
     def record(self, number: int, key: str, replicate: Replicate) -> None:
@@ -229,7 +293,7 @@ class Ledger:
             return False
         raced = race(
             taken.scores,
-            self._complete,
+            [*self._complete.values()],
             self._keys,
             racing.confidence,
             racing.min_replicates,
@@ -292,11 +356,12 @@ class Ledger:
         self._fail(number, f"its worker died {deaths} times{last}")
 
     def _finish_if_all_done(self, number: int) -> bool:
-        scores = self._open[number].scores
-        if set(self._keys) - set(scores):
+        taken = self._open[number]
+        if set(self._keys) - set(taken.scores):
             return False
-        self._tell(number, mean_score(scores[key] for key in self._keys))
-        self._complete.append(scores)
+        first = number if taken.same_as is None else taken.same_as
+        self._complete.setdefault(first, taken.scores)
+        self._tell(number, mean_score(taken.scores[key] for key in self._keys))
         return True
 
     def _tell(self, number: int, score: Score) -> None:
@@ -318,6 +383,8 @@ class Ledger:
         self._searched.tell(number, state, values)
         self._running.pop(number, None)
         del self._open[number]
+        for work in self._waiting.pop(number, ()):
+            self._share(work)
 
     def _score_all(self, trial: FrozenTrial) -> dict[str, Score]:
         return {key: each.score(self._objective) for key, each in replicates(trial).items()}

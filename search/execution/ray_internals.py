@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,6 +83,52 @@ def job_config(folders: list[str]) -> Any:
 def end_workers(tune_controller: Any) -> None:
     """End the workers of Tune's controller at once."""
     tune_controller._actor_manager.cleanup()
+
+
+def sockets_fit(folder: str) -> bool:
+    """Return whether the sockets of a Ray that keeps its files in a folder have names that fit."""
+    longest = f"{folder}/session_2026-01-01_00-00-00_000000_{2**22}/sockets/plasma_store"
+    return len(os.fsencode(longest)) < (104 if sys.platform == "darwin" else 108)
+
+
+def default_folder() -> str:
+    """Return the folder in which Ray keeps its files unless it is told otherwise."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    return str(get_default_ray_temp_dir())
+
+
+_HEARTBEATS = "dipsearch-heartbeats"
+"""Namespace in the key-value store of a cluster, which costs no process and works on all nodes."""
+
+
+def send_heartbeat(trial: str, beat: str) -> None:
+    """Store the last heartbeat of a trial; without Ray, do nothing."""
+    from ray.experimental.internal_kv import _internal_kv_initialized, _internal_kv_put
+
+    if _internal_kv_initialized():
+        _internal_kv_put(trial, beat, namespace=_HEARTBEATS)
+
+
+def heartbeat(trial: str) -> str:
+    """Return the last heartbeat of a trial; empty if there is none."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return (_internal_kv_get(trial, namespace=_HEARTBEATS) or b"").decode()
+
+
+def forget_heartbeat(trial: str) -> None:
+    """Remove the last heartbeat of a trial."""
+    from ray.experimental.internal_kv import _internal_kv_del
+
+    _internal_kv_del(trial, namespace=_HEARTBEATS)
+
+
+def end_worker(trial: Any) -> None:
+    """End the worker of one of Tune's trials at once, which Tune then takes for dead."""
+    import ray
+
+    ray.kill(trial.temporary_state.ray_actor)
 
 
 def job_client(address: str, connect_s: float, answer_s: float, transfer_s: float) -> Any:

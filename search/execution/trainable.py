@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+
+# Before Ray, whose environment it sets.
+from search.execution.ray_internals import send_heartbeat  # isort: skip
 
 import numpy as np
 import torch
@@ -22,6 +26,7 @@ from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
 from dipstage.tasks.problem import Task
 from dipstage.trainer import Job, fit_together
+from search.execution.heartbeats import Pulse
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate, ReplicateKey
 from search.store.versions import versions
@@ -62,12 +67,16 @@ class Setting:
 
 
 def train_replicates(
-    setting: Setting, keys: Sequence[str], schedule: Schedule, warmup: int | None
+    setting: Setting,
+    keys: Sequence[str],
+    schedule: Schedule,
+    warmup: int | None,
+    each_block: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Replicates side by side. Their randomness depends on picture and seed alone, so trials are
     paired.
 
-    warmup: None for the trainer's own.
+    warmup: None for the trainer's own. each_block: called after each block of iterations.
     """
     warmup = setting.trainer.warmup if warmup is None else warmup
     trainer = replace(setting.trainer, warmup=warmup)
@@ -78,7 +87,8 @@ def train_replicates(
         picture = setting.pictures[replicate.picture]
         truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
         problem = setting.task.observe(truth, streams)
-        jobs.append(Job(problem, truth, schedule, trainer, streams, stopping))
+        job = Job(problem, truth, schedule, trainer, streams, stopping, lambda _: each_block())
+        jobs.append(job)
     return fit_together(jobs, device=setting.device)
 
 
@@ -138,6 +148,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         self._left = [key for key in self._setting.replicates if key not in work["done"]]
         self._trained: dict[str, Outcome] = {}
         self._together = self._setting.together
+        self._pulse = Pulse(partial(send_heartbeat, work.get("id", "")))
 
     def _outcome(self, key: str) -> Outcome:
         """The outcome of the next replicate, which may have been trained together with others."""
@@ -156,10 +167,18 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         return self._trained.pop(key)
 
     def _train(self, keys: list[str]) -> list[Outcome]:
-        return train_replicates(self._setting, keys, self._schedule, self._warmup)
+        block = self._pulse.block
+        return train_replicates(self._setting, keys, self._schedule, self._warmup, block)
 
     def step(self) -> dict[str, Any]:
         """Report the next replicate."""
+        self._pulse.rest()
+        try:
+            return self._step()
+        finally:
+            self._pulse.rest()
+
+    def _step(self) -> dict[str, Any]:
         key = self._left.pop(0)
         try:
             outcome = self._outcome(key)

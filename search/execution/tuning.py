@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before Ray, whose environment it sets.
-from search.execution.ray_internals import end_workers  # isort: skip
+from search.execution.ray_internals import (  # isort: skip
+    end_worker,
+    end_workers,
+    forget_heartbeat,
+    heartbeat,
+)
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -23,6 +28,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
+from search.execution.heartbeats import LOOK_S, Heartbeats
 from search.execution.loggers import Logger, logged
 from search.execution.resources import (
     Shares,
@@ -110,6 +116,7 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
                 "warmup": work.warmup,
                 "done": list(work.done),
                 "alone": work.alone,
+                "id": trial_id,
             }
         }
 
@@ -201,7 +208,9 @@ class Racer(Unpickled, FIFOScheduler):  # type: ignore[misc]
 
 
 class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
-    """Callback that updates the view twice a second and reports dead workers to the searcher."""
+    """Callback that updates the view twice a second, ends workers that hang, and reports dead
+    workers to the searcher.
+    """
 
     def __init__(
         self,
@@ -213,6 +222,11 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
     ) -> None:
         self._run, self._searcher, self._view, self._next = run, searcher, view, 0.0
         self._lease, self._loggers = lease, loggers
+        wanted = run.experiment.resources.heartbeat_timeout
+        self._heartbeats = Heartbeats(None if wanted == "auto" else wanted)
+        self._next_look = 0.0
+        self._watched: dict[str, Any] = {}
+        self._hung: dict[str, str] = {}
 
     @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -224,10 +238,33 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
             for logger in self._loggers:
                 logger.report_failure(self._view)
             self._next = time.monotonic() + 0.5
+        if time.monotonic() >= self._next_look:
+            self._end_hung()
+            self._next_look = time.monotonic() + LOOK_S
+
+    def _end_hung(self) -> None:
+        beats = {trial_id: heartbeat(trial_id) for trial_id in self._watched}
+        for trial_id, silent_s in self._heartbeats.look(beats).items():
+            number = self._searcher.number_of(trial_id)
+            reason = f"no heartbeat for {silent_s:.0f} s"
+            self._view.note(f"trial {number}: {reason}, so its worker is ended as one that hangs")
+            self._hung[trial_id] = reason
+            end_worker(self._watched.pop(trial_id))
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Expect heartbeats of a trial from now on."""
+        self._watched[trial.trial_id] = trial
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Expect no more heartbeats of a trial."""
+        self._watched.pop(trial.trial_id, None)
+        forget_heartbeat(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a dead worker: a training that fails is an ordinary result."""
-        self._searcher.worker_died(trial.trial_id, _last_line(trial.error_file))
+        self.on_trial_complete(iteration, trials, trial)
+        hung = self._hung.pop(trial.trial_id, None)
+        self._searcher.worker_died(trial.trial_id, hung or _last_line(trial.error_file))
 
 
 def _last_line(path: str | None) -> str:

@@ -269,6 +269,10 @@ class Resources(_Model):
     """Number of a trial's replicates that its worker trains side by side, with the same results.
     A GPU gains by it, a CPU does not. `auto` is 16 on a GPU in runs without racing, and otherwise
     1, so that racing can end a trial between two replicates."""
+    heartbeat_timeout: Literal["auto"] | Annotated[Finite, Field(ge=5, le=1e6)] = "auto"
+    """Seconds without a finished block of ten iterations after which a worker is ended, and counts
+    as dead. `auto` is 20 times the slowest block, at least 60, and 1800 for the first two blocks of
+    a replicate, which include compilation. A number holds for all blocks."""
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Resources:

@@ -123,5 +123,8 @@ def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str
         words += [f"dominates {', '.join(partly)} in one, equal in the other"] if partly else []
         return ", ".join(words)
     above = [m for m in members if dominates(m.score, trial.score)]
+    if not above:
+        same = [m.name for m in members if m.first_alike == trial.first_alike]
+        return f"same schedule as {', '.join(same)}"
     in_both = "in both " * all(strictly_dominates(m.score, trial.score) for m in above)
     return f"dominated {in_both}by {', '.join(m.name for m in above)}"

@@ -108,6 +108,8 @@ class TrialAttributes:
     Args:
         learning_rate: Learning rate of the last stage, which version 0.1 knew alone.
         recipe: The rest of the schedule's recipe.
+        same_as: Number of the first trial of the same schedule.
+        taken: Number of the trial that trained each replicate which this trial took over, by key.
         alone: Reason for which the trial needs a GPU or a machine for itself.
         death: Reason for which its last worker died.
         deaths: Number of its workers that died.
@@ -121,6 +123,8 @@ class TrialAttributes:
     learning_rate: float | None = None
     stages: Sequence[Sequence[float]] | None = None
     recipe: Mapping[str, Any] | None = None
+    same_as: int | None = None
+    taken: Mapping[str, int] | None = None
     alone: str | None = None
     death: str | None = None
     deaths: int | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
@@ -35,6 +36,8 @@ class Trial:
         candidate: Name of the candidate; None for a sampled trial.
         values: Both objectives of a complete trial; otherwise None.
         estimate: Objectives of a raced trial, as predicted when it was stopped; otherwise None.
+        same_as: Number of the first trial of the same schedule; None if this is the first.
+        taken: Number of the trial that trained each replicate which this trial took over, by key.
     """
 
     number: int
@@ -50,6 +53,8 @@ class Trial:
     failure: str | None
     started: datetime | None
     ended: datetime | None
+    same_as: int | None = None
+    taken: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> Trial:
@@ -72,6 +77,8 @@ class Trial:
             failure=attributes.failure if trial.state is TrialState.FAIL else None,
             started=trial.datetime_start,
             ended=trial.datetime_complete,
+            same_as=attributes.same_as,
+            taken=attributes.taken or {},
         )
 
     def __repr__(self) -> str:
@@ -147,5 +154,24 @@ class Trial:
 
     @property
     def wall_s(self) -> float:
-        """Total training time of the finished replicates, in seconds."""
-        return sum(float(replicate.wall_s) for replicate in self.replicates.values())
+        """Total training time of the replicates that this trial trained, in seconds."""
+        own = (each for key, each in self.replicates.items() if key not in self.taken)
+        return sum(float(replicate.wall_s) for replicate in own)
+
+    @property
+    def first_alike(self) -> int:
+        """Number of the first trial of the same schedule, which may be this one."""
+        return self.number if self.same_as is None else self.same_as
+
+    def trained_by(self, key: str) -> int:
+        """Return the number of the trial that trained a replicate, whose files bear it."""
+        return self.taken.get(key, self.number)
+
+
+def distinct(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the complete trials, of equal schedules only the first."""
+    first: dict[int, Trial] = {}
+    for trial in trials:
+        if trial.values is not None:
+            first.setdefault(trial.first_alike, trial)
+    return list(first.values())

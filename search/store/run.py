@@ -151,7 +151,7 @@ class RunRecord:
         Raises:
             InputError: If the file is missing or holds no curves.
         """
-        path = curve_path(self.folder, trial.number, key)
+        path = curve_path(self.folder, trial.trained_by(key), key)
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -169,7 +169,7 @@ class RunRecord:
         Raises:
             InputError: If the file cannot be read or holds no PNG.
         """
-        path = picture_path(self.folder, trial.number, key)
+        path = picture_path(self.folder, trial.trained_by(key), key)
         if not path_exists(path):
             return None
         try:

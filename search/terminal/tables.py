@@ -142,8 +142,9 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
 def trials_table(run: RunRecord) -> FittedTable:
     """Return every trial as a row."""
     objective = run.objective
-    rows = []
+    rows, names = [], {trial.number: trial.name for trial in run.records()}
     for trial in run.records():
+        same = [] if trial.same_as is None else [f"same schedule as {names[trial.same_as]}"]
         cells = Cells.of(trial, objective.output, objective.steps_key)
         has_scores = trial.state in ("complete", "raced")
         rows.append(
@@ -155,7 +156,7 @@ def trials_table(run: RunRecord) -> FittedTable:
                 cells.stages,
                 cells.ramp,
                 f"{trial.wall_s:.0f}",
-                trial.failure or _words(trial),
+                trial.failure or ", ".join(same + _words(trial)),
             ]
         )
     columns = [
@@ -174,7 +175,7 @@ def trials_table(run: RunRecord) -> FittedTable:
     )
 
 
-def _words(trial: Trial) -> str:
+def _words(trial: Trial) -> list[str]:
     """Return the parameters in short; weights are only counted."""
     weights = sum(name.startswith("weight_") for name in trial.params)
     parts = [
@@ -182,7 +183,7 @@ def _words(trial: Trial) -> str:
         for name, value in trial.params.items()
         if not name.startswith("weight_") and name not in ("stages", "ramp")
     ]
-    return ", ".join(parts + ([f"{weights} weights"] if weights else []))
+    return parts + ([f"{weights} weights"] if weights else [])
 
 
 def print_findings(run: RunRecord, print_: Callable[..., None]) -> None:

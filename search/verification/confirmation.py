@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from search.analysis.pareto import front
 from search.experiment.candidate import Candidate
-from search.store.records import Trial
+from search.store.records import Trial, distinct
 from search.store.run import RunRecord
 from search.verification.parts import CONFIRMATION, has_ended, part
 from search.verification.rules import Endpoint
@@ -26,7 +26,7 @@ def best_schedules(trials: list[Trial], top: int) -> list[Trial]:
 
     A last front that does not fit whole gives those of the highest PSNR_GT.
     """
-    left = [t for t in trials if t.values is not None and not t.is_plain and t.candidate is None]
+    left = [t for t in distinct(trials) if not t.is_plain and t.candidate is None]
     chosen: list[Trial] = []
     while left and len(chosen) < top:
         members = [left[i] for i in front([trial.score for trial in left])]

@@ -173,6 +173,8 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--output", "o.gif"], "--output o.gif must end in .png"),
         (["photo.png", "--output-raw", "o"], "--output-raw o must end in .png"),
         (["photo.png", "--output", "no/o.png"], "the folder no does not exist"),
+        (["photo.png", "--output", "link.png"], "no does not exist"),
+        (["photo.png", "--preview", "link.png"], "no does not exist"),
         (["photo.png", "--output", "photo.png"], "photo.png would be overwritten"),
         (["photo.png", "--output", "notes.png"], "notes.png exists and is not a PNG"),
         (["photo.png", "--output", "o.png", "--preview", "o.png"], "must be different files"),
@@ -195,6 +197,7 @@ def test_a_bad_request_gets_one_sentence_and_writes_nothing(
     ):
         Path(name).write_bytes(imagecodecs.png_encode(values))
     Path("notes.png").write_text("no picture")
+    Path("link.png").symlink_to("no/o.png")
     before = names(folder)
     result = typed(*arguments)
     assert result.exit_code == 2

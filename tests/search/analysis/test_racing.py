@@ -16,6 +16,7 @@ from search.analysis.pareto import dominates
 from search.analysis.racing import MIN_COMPLETE, race
 from search.analysis.status import sentence, status_of
 from search.cli import main
+from search.execution.driver import racing_notice
 from search.execution.ledger import Ledger, Work
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Score
@@ -158,7 +159,7 @@ def test_raced_trials_are_told_as_such_and_are_not_on_the_front(tmp_path: Path) 
 def test_a_candidate_is_never_raced(tmp_path: Path) -> None:
     run = racing_run(tmp_path)
     drive(run)
-    poor = Candidate("poor", Schedule((Stage(1.0, 30),)))
+    poor = Candidate("poor", Schedule((Stage(0.5, 29), Stage(1.0, 1))))
     write(run.study, candidates=[*run.attributes.candidates, poor])
     ledger = Ledger(run.study, run.experiment, KEYS)
     work = ledger.next()
@@ -172,6 +173,25 @@ def test_racing_switched_off_is_the_plain_search(tmp_path: Path) -> None:
     run = racing_run(tmp_path, enabled=False)
     drive(run)
     assert [trial.state for trial in run.records()] == ["complete"] * 13
+
+
+@pytest.mark.parametrize(
+    ("racing", "trials", "replicates", "said"),
+    [
+        ({"min_replicates": 2}, 4, 3, None),
+        ({"min_replicates": 3}, 4, 3, "racing.min_replicates is 3 and a trial has 3 replicates"),
+        ({"min_replicates": 9}, 4, 3, "racing.min_replicates is 9 and a trial has 3 replicates"),
+        ({}, 4, 1, "racing.min_replicates is 2 and a trial has 1 replicate:"),
+        ({"min_replicates": 9, "enabled": False}, 4, 3, None),
+        ({"min_replicates": 9}, 0, 3, None),
+    ],
+)
+def test_racing_that_can_stop_nothing_is_noted(
+    racing: dict[str, object], trials: int, replicates: int, said: str | None
+) -> None:
+    notice = racing_notice(experiment(racing=racing, search={"trials": trials}), replicates)
+    assert (notice or "").startswith(said or "")
+    assert (notice is None) == (said is None)
 
 
 def test_a_driver_that_dies_after_the_verdict_leaves_a_raced_trial(tmp_path: Path) -> None:

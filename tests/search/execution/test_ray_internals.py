@@ -15,6 +15,7 @@ from ray.air._internal.mlflow import _MLflowLoggerUtil
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.job_submission import JobSubmissionClient
 from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
 
 pytestmark = pytest.mark.ray
 ADAPTER = Path(__file__).parents[3] / "search" / "execution" / "ray_internals.py"
@@ -45,6 +46,10 @@ def test_ray_still_has_the_private_attributes() -> None:
     assert "ConsolePopen(" in text(services.start_ray_process), (
         f"Ray {ray.__version__} starts its processes in another way: search/execution/"
         "ray_internals.py puts them into process groups of their own"
+    )
+    assert "self.temporary_state.ray_actor = " in text(Trial.set_ray_actor), (
+        f"Ray {ray.__version__} keeps the workers of trials elsewhere: "
+        "search/execution/ray_internals.py ends those that hang"
     )
     for name in ("ENABLE_RAY_CLUSTER", "ENABLE_RAY_CLUSTERS_ENV_VAR"):
         assert hasattr(ray_constants, name), (

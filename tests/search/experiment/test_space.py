@@ -13,10 +13,11 @@ from search.experiment.space import Point, decode, suggest
 
 
 def space(**changes: Any) -> Space:
-    """The tiny experiment's space with some keys replaced."""
+    """The tiny experiment's space, with plain DIP in it, and with some keys replaced."""
     full = experiment().space
     assert full is not None
-    return Space.model_validate({**full.model_dump(), **changes})
+    plain = {"stages": {"low": 1, "high": 6}}
+    return Space.model_validate({**full.model_dump(), **plain, **changes})
 
 
 def sample(searched: Space, n: int = 300) -> list[tuple[dict[str, Any], Point]]:
