@@ -86,12 +86,14 @@ def _expanded(
 @click.option(
     "--iterations",
     type=int,
-    help="Budget [default: the schedule file's, else 2000]. The ramp of a schedule file is kept.",
+    help="Budget [default: the schedule file's, else 2000]. The last stage of a schedule file "
+    "becomes longer or shorter, and the stages before it are kept.",
 )
 @click.option(
     "--size",
     type=int,
-    help="Centre crop and resize to this side [default: keep, cropped to the network's multiple].",
+    help="Centre crop and resize to this side [default: the picture's own size, "
+    "cropped so that the network can halve it].",
 )
 @click.option(
     "--seed",
@@ -131,14 +133,14 @@ def _expanded(
 @click.option(
     "--patience",
     type=int,
-    help="Iterations without a rise; also the distance from the end within which a maximum counts "
-    "as censored [default: the schedule file's, else 150].",
+    help="Iterations that --oracle-stop waits for a rise. A maximum that is closer than this to the "
+    "end of the run counts as censored [default: the schedule file's, else 150].",
 )
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
-    "Results are bit-identical for the same number.",
+    "Results are bit-identical for the same number of threads.",
 )
 @click.option(
     "--device",
@@ -185,8 +187,8 @@ def run(
     """Train one network on a noised copy of IMAGE and score it against IMAGE.
 
     IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
-    With --task, it is measured in another way. After Ctrl-C, what there is so far is written and
-    marked as interrupted.
+    --task chooses another measurement than noise. After Ctrl-C, the curves and pictures so far are
+    written and marked as interrupted.
     """
     from dipstage.examples import example as official
     from dipstage.settings import TrainerSettings

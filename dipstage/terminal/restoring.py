@@ -63,8 +63,8 @@ _FILE = click.Path(path_type=Path)
     type=_Sigma(),
     default="auto",
     show_default=True,
-    help="Standard deviation of the noise, on the 0 … 255 scale. auto estimates it for denoise; "
-    "for inpaint, it keeps the known pixels as they are.",
+    help="Standard deviation of the noise, on the 0 … 255 scale. auto estimates it for denoise. For "
+    "inpaint, auto leaves the known pixels unchanged, and a number restores them as well.",
 )
 @click.option("--mask", metavar="FILE", help="White where a pixel is known, black where missing.")
 @click.option("--factor", type=int, help="How many times larger the sides become: 2 or 4.")
@@ -74,15 +74,16 @@ _FILE = click.Path(path_type=Path)
     default="auto",
     show_default=True,
     metavar="auto|PRESET|fast|best|FILE",
-    help="auto takes the published schedule for the nearest size and noise, or else baseline.",
+    help="For denoise, auto takes the published schedule best, else fast, for the nearest size and "
+    "noise. Without one, and for other tasks, it takes baseline, plain DIP.",
 )
 @click.option(
     "--stop",
     type=click.Choice(["emv", "wmv", "none"]),
     default="emv",
     show_default=True,
-    help="Stop at the minimum of the outputs' variance: exponentially weighted or over a window "
-    "of 100 outputs. none trains over the whole budget.",
+    help="Stop at the minimum of the outputs' variance: emv weights outputs exponentially, wmv takes "
+    "the last 100. none trains over the whole budget.",
 )
 @click.option(
     "--iterations",
@@ -120,9 +121,11 @@ _FILE = click.Path(path_type=Path)
     "--preview",
     type=_FILE,
     metavar="FILE",
-    help=f"Write the smoothed output of the moment here, every {_PREVIEW_EVERY} iterations.",
+    help=f"Write the current smoothed output to FILE every {_PREVIEW_EVERY} iterations.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask before more than five minutes of work.")
+@click.option(
+    "--yes", is_flag=True, help="Start without asking, even if it takes more than five minutes."
+)
 @click.option(
     "--compare",
     is_flag=True,
@@ -159,7 +162,7 @@ def restore(
     truth: str | None,
     as_json: bool,
 ) -> None:
-    """Restore PHOTO, of which there is no clean original.
+    """Restore PHOTO without a clean original.
 
     PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
     Ctrl-C, the best output so far is written.

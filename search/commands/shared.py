@@ -50,7 +50,8 @@ storage_option = click.option(
     envvar="DIPSEARCH_STORAGE",
     metavar="URL",
     help="Database of the study, such as postgresql://USER@HOST/NAME [default: SQLite in the run's "
-    "folder]. Give an address with a password in the environment, as DIPSEARCH_STORAGE.",
+    "folder]. If the address contains a password, set it in the environment "
+    "variable DIPSEARCH_STORAGE instead.",
 )
 
 address_option = click.option(

@@ -42,27 +42,29 @@ N = TypeVar("N", int, float)
 @click.option(
     "--fast",
     metavar="SCHEDULE",
-    help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate, or "
-    "knee, psnr or steps [default: as confirmed, else the front's knee].",
+    help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate's name, "
+    "or the front's knee, highest PSNR (psnr) or fewest steps (steps) [default: what dipsearch "
+    "confirm chose, else the knee].",
 )
 @click.option(
     "--best",
     metavar="SCHEDULE",
-    help="Schedule that is claimed to have a higher maximum PSNR_GT than plain DIP [default: as "
-    "confirmed, else the front's highest PSNR].",
+    help="Schedule that is claimed to have a higher maximum PSNR_GT than plain DIP [default: what "
+    "dipsearch confirm chose, else the schedule of the front with the highest PSNR].",
 )
 @click.option(
     "--claims",
     type=int,
     metavar="N",
     help="Number of claims that the correction counts, with those of other verifications that are "
-    "published together [default: those of this run].",
+    "published together [default: those of this run, earlier verifications included].",
 )
 @click.option(
     "--alpha",
     type=float,
     metavar="P",
-    help="Significance level. Give a part of 0.05 if more looks are planned [default: 0.05].",
+    help="Significance level. If you plan to verify again with more pictures, give each time a share "
+    "of 0.05 [default: 0.05].",
 )
 @click.option(
     "--baseline-iterations",
@@ -81,7 +83,8 @@ N = TypeVar("N", int, float)
     type=int,
     metavar="N",
     help="Number of recipes that plain DIP is tuned over, with different learning rates, input "
-    "noise and averaging [default and minimum: a quarter of the search's schedules].",
+    "noise and averaging [default and minimum: a quarter of the search's schedules, and one for "
+    "each learning rate].",
 )
 @click.option(
     "--smallest-db",
@@ -98,8 +101,8 @@ N = TypeVar("N", int, float)
 @click.option(
     "--controls",
     is_flag=True,
-    help="Also train each claimed schedule with its stages reversed, shuffled, and with targets of "
-    "reduced contrast and no noise.",
+    help="Also train each claimed schedule with its stages reversed, with its stages shuffled, and "
+    "with targets of reduced contrast in place of noise.",
 )
 @click.option(
     "--allow-seen",
@@ -109,7 +112,8 @@ N = TypeVar("N", int, float)
 @click.option(
     "--restart",
     is_flag=True,
-    help="Discard the existing verification, and begin one on other pictures.",
+    help="Discard the existing verification and begin one on other pictures. The claims of the "
+    "discarded one still count in the correction.",
 )
 @resources_option
 @accept_changes_option
@@ -140,8 +144,9 @@ def verify(
 ) -> None:
     """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
 
-    What is claimed is declared before anything is trained. dipsearch verify RUN continues an
-    interrupted verification, and shows the results of a finished one again.
+    It is claimed that one schedule is faster (--fast) and one has a higher PSNR_GT (--best). Both
+    claims are recorded before anything is trained. dipsearch verify RUN continues an interrupted
+    verification, and shows the results of a finished one again.
     """
     from search.store.paths import verification_path
     from search.terminal.verification_tables import print_verification
@@ -228,8 +233,8 @@ def confirm(
 ) -> None:
     """Choose what to verify: train the best schedules of RUN again on other pictures.
 
-    The scores that selected them are optimistic. dipsearch verify takes the schedule that is
-    fastest, and the one with the highest maximum PSNR_GT, on these pictures.
+    The scores that selected them are optimistic. Of the schedules that are not worse than plain DIP
+    on these pictures, dipsearch verify takes the fastest and the one with the highest PSNR_GT.
     """
     from search.terminal.verification_tables import print_confirmation
     from search.verification.confirmation import Confirmation
