@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dipstage.errors import WorkError
 from dipstage.schedules import Schedule
 from search.analysis.racing import race
+from search.execution.budget import Budget
 from search.execution.sampler import SAMPLERS, SearchedTrials
 from search.experiment.objectives import Score, mean_score
 from search.store.attributes import (
@@ -74,6 +76,7 @@ class _Open:
 
     trial_id: int
     is_candidate: bool
+    is_plain: bool
     scores: dict[str, Score] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     estimate: Score | None = None
@@ -83,10 +86,20 @@ class _Open:
 class Ledger:
     """Hands out trials and writes down what comes back. One driver has one ledger."""
 
-    def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
+    ended: str | None = None
+    """Why the search ends before its last trial, in words; None if it does not."""
+
+    def __init__(
+        self,
+        study: Study,
+        experiment: Experiment,
+        keys: list[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`keys` name the replicates that make a trial complete."""
         self._study, self._experiment, self._keys = study, experiment, keys
         attributes = StudyAttributes.of(study)
+        self.budget = Budget(attributes, experiment, clock)
         self._objective, self._storage = attributes.objective, storage_of(study)
         trials = study.get_trials(deepcopy=False)
         seed = experiment.search.seed + len(trials)
@@ -101,6 +114,9 @@ class Ledger:
         self._complete: list[dict[str, Score]] = []
         # Of the trials that ended under this driver, why they failed; None for those that did not.
         self._endings: deque[str | None] = deque(maxlen=WINDOW)
+        # Of plain DIP, and of the sampled trials in the order of their ends: see `Budget.spent`.
+        self._plain: Score | None = None
+        self._sampled: list[Score | None] = []
         self._adopt()
         trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
         known = [TrialAttributes.of(trial) for trial in trials]
@@ -113,6 +129,8 @@ class Ledger:
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
         self._to_sample = max(0, attributes.trials - sampled)
+        self._plain, self._sampled = _scores(trials, known)
+        self._end_if_spent()
 
     def _adopt(self) -> None:
         """Take up what a dead driver left RUNNING."""
@@ -139,6 +157,7 @@ class Ledger:
         return _Open(
             id_of_trial(trial),
             attributes.candidate is not None,
+            attributes.schedule is not None and attributes.schedule.is_plain,
             self._score_all(trial),
             {key: replicate.wall_s for key, replicate in replicates(trial).items()},
             attributes.raced.estimate if attributes.raced else None,
@@ -151,8 +170,16 @@ class Ledger:
         waiting = self._queue or self._candidates or self._to_sample or self._alone
         return not (waiting or self._running)
 
+    @property
+    def trainings_left(self) -> int:
+        """Number of replicates to train, if no trial is raced or fails."""
+        begun = [*self._queue, *self._alone, *self._running.values()]
+        trials = len(begun) + len(self._candidates) + self._to_sample
+        return trials * len(self._keys) - sum(len(work.done) for work in begun)
+
     def next(self) -> Work | None:
         """A trial to run: one taken up again, a candidate, or a sampled one; None to wait."""
+        self._end_if_spent()
         if self._queue:
             work = self._queue.popleft()
         elif self._candidates:
@@ -166,6 +193,15 @@ class Ledger:
             return None
         self._running[work.number] = work
         return work
+
+    def _end_if_spent(self) -> None:
+        """Begin no further trial once the budget is spent."""
+        if not (self._candidates or self._to_sample):
+            return
+        self.ended = self.budget.spent(self._sampled, self._plain)
+        if self.ended is not None:
+            self._candidates.clear()
+            self._to_sample = 0
 
     def _put_back(self, work: Work) -> None:
         (self._alone if work.alone else self._queue).append(work)
@@ -207,7 +243,9 @@ class Ledger:
             user_attrs=attributes.to_plain(),
         )
         created = self._storage.add_trial(id_of_study(self._study), template)
-        self._open[created.number] = _Open(id_of_trial(created), attributes.candidate is not None)
+        self._open[created.number] = _Open(
+            id_of_trial(created), attributes.candidate is not None, schedule.is_plain
+        )
         return Work(created.number, schedule, attributes.warmup)
 
     def record(self, number: int, key: str, replicate: Replicate) -> None:
@@ -314,8 +352,13 @@ class Ledger:
     def _end(
         self, number: int, state: TrialState, last: TrialAttributes, values: Score | None = None
     ) -> None:
-        self._storage.end_trial(self._open[number].trial_id, state, values, last.to_plain())
+        taken = self._open[number]
+        self._storage.end_trial(taken.trial_id, state, values, last.to_plain())
         self._searched.tell(number, state, values)
+        if not taken.is_candidate:
+            self._sampled.append(None if taken.estimate else values)
+        elif taken.is_plain:
+            self._plain = values
         self._running.pop(number, None)
         del self._open[number]
 
@@ -324,3 +367,19 @@ class Ledger:
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
         write_to_trial(self._storage, self._open[number].trial_id, attributes)
+
+
+def _scores(
+    trials: Iterable[FrozenTrial], known: Iterable[TrialAttributes]
+) -> tuple[Score | None, list[Score | None]]:
+    """Return the score of plain DIP, and those of the sampled trials in the order of their ends."""
+    plain, sampled = None, []
+    for trial, attributes in zip(trials, known, strict=True):
+        if trial.datetime_complete is None:
+            continue
+        values = Score(*trial.values) if trial.values and attributes.raced is None else None
+        if attributes.candidate is None:
+            sampled.append((trial.datetime_complete, trial.number, values))
+        elif attributes.schedule is not None and attributes.schedule.is_plain:
+            plain = values
+    return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]

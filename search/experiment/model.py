@@ -32,6 +32,7 @@ MAX_SEEDS = 10_000
 MAX_SIDE = 10_000
 """Maximum side length of a picture, in pixels."""
 MAX_TRIALS = 1_000_000
+MAX_HOURS = 100_000
 MAX_SAMPLER_SEED = 2**31 - 1
 """Samplers take a 32-bit seed, and a resumed run adds its number of trials to this one."""
 
@@ -224,12 +225,26 @@ class Task(_Model):
     """Standard deviation of the noise in the observation, on the scale from 0 to 255."""
 
 
+class Until(_Model):
+    """Rules that end a search before `search.trials`."""
+
+    no_gain: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
+    """End the search once so many sampled trials have ended in a row without a schedule that is
+    better than plain DIP in both objectives and that no earlier one dominates, which is without
+    any growth of the hypervolume above plain DIP. Without plain DIP among the candidates, the
+    observation's own PSNR and the budget stand for it."""
+
+
 class Search(_Model):
-    """Number of sampled schedules, and the sampler that proposes them."""
+    """Number of sampled schedules, what ends the search, and the sampler that proposes them."""
 
     trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] = 24
     """Number of schedules to sample, not counting the candidates. With 0, only the candidates are
     compared."""
+    hours: Annotated[Finite, Field(gt=0, le=MAX_HOURS)] | None = None
+    """Hours by the clock after which no further trial begins; those under way are finished. The
+    time that drivers of the run were active is counted, the time between them is not."""
+    until: Until | None = None
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     """The Optuna sampler that proposes schedules."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0

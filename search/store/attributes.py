@@ -44,6 +44,11 @@ class StudyAttributes:
         code: Versions of the code at the start of the run.
         pictures: SHA-256 of each picture by its label.
         trials: Requested number of sampled trials.
+        hours: Hours that drivers may be active before no further trial begins; None for no limit.
+        driven_s: Seconds that drivers were active so far, written every few seconds.
+        ended: Why the search ended before its last trial, in words; None if it did not.
+        gain_from: Number of sampled trials that had ended when a search was reopened. Earlier ones
+            do not count for `search.until.no_gain`.
         cores: Resolved value of `cpus_per_trial: auto`, on which floating-point sums depend.
         concurrent: Number of trials that run at the same time.
         driven_since: Start time of the last driver.
@@ -55,6 +60,10 @@ class StudyAttributes:
     code: Mapping[str, str] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
     trials: int = 0
+    hours: float | None = None
+    driven_s: float = 0.0
+    ended: str | None = None
+    gain_from: int = 0
     objective: Objective = field(default_factory=Objective)
     candidates: Sequence[Candidate] = ()
     accepted: Sequence[Accepted] = ()

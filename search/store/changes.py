@@ -97,8 +97,10 @@ def _experiment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[Cha
             was, is_now = _names(was), _names(is_now)
         if was == is_now:
             continue
-        if key == "search.trials":
-            raise InputError(f"{key} was {was}, now {is_now}: ask for more by --trials {is_now}")
+        if key in ("search.trials", "search.hours"):
+            option = key.removeprefix("search.")
+            more = "" if is_now is None else f" {is_now}"
+            raise InputError(f"{key} was {was}, now {is_now}: ask for more by --{option}{more}")
         acceptable = key.startswith(_ACCEPTABLE)
         changes.append(Change(key, _word(was), _word(is_now), acceptable))
     return changes

@@ -63,6 +63,7 @@ def create_study(
         code={**versions(), "dipstage": code_digest()},
         pictures=digests,
         trials=experiment.search.trials,
+        hours=experiment.search.hours,
         objective=experiment.objective,
         candidates=candidates,
     )

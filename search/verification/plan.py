@@ -255,7 +255,9 @@ def comparison(run: RunRecord, name: str, **changes: object) -> Experiment:
             "name": f"{run.name}.{name}",
             "space": None,
             "candidates": ["plain DIP"],
-            "search": experiment.search.model_copy(update={"trials": 0}),
+            "search": experiment.search.model_copy(
+                update={"trials": 0, "hours": None, "until": None}
+            ),
             **changes,
         }
     )

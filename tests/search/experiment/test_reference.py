@@ -39,7 +39,8 @@ def test_every_key_that_an_experiment_is_frozen_with_is_on_the_page() -> None:
     told = {key.name for group in groups() for key in group.keys}
     level = {"low": 30.0, "high": 40.0}
     total = {"total": {"max_sigma_255": {"low": 50.0, "high": 99.0}, "min_sigma_255": level}}
-    by_total = experiment(space={**CONTENT["space"], "noise": total})
+    until = {**CONTENT["search"], "until": {"no_gain": 9}}
+    by_total = experiment(space={**CONTENT["space"], "noise": total}, search=until)
     frozen = (experiment(), by_total)
     assert {key for each in frozen for key in keys_of(each.model_dump(mode="json"))} == told
 
