@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import optuna
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.store.attributes import is_candidate, without_attributes
 from search.store.optuna_internals import content_of
 
+
+def startup(trials: int) -> int:
+    """Return Optuna's ten random trials, or a third of a search that is shorter than thirty."""
+    return max(4, min(10, trials // 3))
+
+
+def _qmc(seed: int, trials: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # Parameters that only some schedules have are drawn at random, which is no fault.
+        return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+
+
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    # Optuna's ten random trials, or a third of a search that is shorter than thirty.
-    "tpe": lambda seed, trials: TPESampler(
-        seed=seed, n_startup_trials=max(4, min(10, trials // 3))
+    "tpe": lambda seed, trials: TPESampler(seed=seed, n_startup_trials=startup(trials)),
+    "gp": lambda seed, trials: GPSampler(
+        seed=seed, n_startup_trials=startup(trials), warn_independent_sampling=False
     ),
-    "random": lambda seed, trials: RandomSampler(seed=seed),
     "nsga2": lambda seed, trials: NSGAIISampler(seed=seed),
+    "qmc": _qmc,
+    "random": lambda seed, trials: RandomSampler(seed=seed),
 }
 """Functions that make a sampler from a seed and the number of requested trials, by name."""
 

@@ -245,8 +245,10 @@ class Search(_Model):
     """Hours by the clock after which no further trial begins; those under way are finished. The
     time that drivers of the run were active is counted, the time between them is not."""
     until: Until | None = None
-    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    """The Optuna sampler that proposes schedules."""
+    sampler: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
+    """The Optuna sampler that proposes schedules. `tpe` needs some 10 ms for a schedule, `gp` (a
+    Gaussian process) seconds; `qmc` covers the space evenly and, like `random`, learns nothing.
+    `gp` and `qmc` draw parameters that only some schedules have at random."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
     """Seed of the sampler. Searches that differ only in this seed are repetitions of each other."""
     max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
