@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,12 +15,13 @@ from dipstage.errors import InputError
 from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
 from search.analysis.censoring import cuts_off
+from search.execution.learning import learn
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, Experiment, Resources
 from search.experiment.prepare import load_candidates, load_pictures
-from search.store.attributes import write
+from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
 from search.store.lease import Lease, leased
 from search.store.paths import brief, is_remote, run_folder, runs_path
@@ -53,6 +54,7 @@ def launch(
     experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
+    learned = learn(experiment, candidates, runs_dir, storage)
     refuse_missing_loggers(experiment, folder)
     digests = {label: picture.digest for label, picture in pictures.items()}
 
@@ -63,6 +65,9 @@ def launch(
     for candidate in candidates:
         if candidate.origin is not None:
             view.note(f"{candidate.name}: {candidate.origin}")
+    for each in learned:
+        if each.points:
+            view.note(f"the sampler learns from {len(each.points)} trials of {each.run}")
 
     if (warning := cuts_off(experiment.trainer)) is not None:
         view.note(warning)
@@ -78,7 +83,7 @@ def launch(
 
     with terminable(), ray_cluster(address), terminable():
         resources_of(experiment, can_grow=address is not None)
-        create(experiment, folder, storage, digests, candidates)
+        create(experiment, folder, storage, digests, candidates, learned=learned)
         run = RunRecord.open(experiment.name, runs_dir, storage)
         return drive(run, address=address, view=view)
 
@@ -90,6 +95,7 @@ def create(
     digests: dict[str, str],
     candidates: list[Candidate],
     name: str | None = None,
+    learned: Sequence[Learned] = (),
 ) -> None:
     """Create a new run: both its folder and its study, or neither.
 
@@ -100,6 +106,7 @@ def create(
         digests: SHA-256 of each picture by its label.
         candidates: Candidates of the experiment.
         name: Name of the study; by default the experiment's name.
+        learned: Trials of other runs that its sampler learns from.
 
     Raises:
         InputError: If the folder cannot be written, or if the storage has a study of this name.
@@ -108,7 +115,7 @@ def create(
 
     def make_study(storage: PatientStorage) -> None:
         clear_leftover(storage, name)
-        create_study(storage, experiment, digests, candidates, name)
+        create_study(storage, experiment, digests, candidates, name, learned)
 
     try:
         if address is None:

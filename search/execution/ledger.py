@@ -16,7 +16,7 @@ from dipstage.errors import WorkError
 from dipstage.schedules import Schedule
 from search.analysis.racing import race
 from search.execution.budget import Budget
-from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.execution.sampler import SAMPLERS, SearchedTrials, learned_trials
 from search.experiment.objectives import Score, mean_score
 from search.store.attributes import (
     StudyAttributes,
@@ -104,7 +104,12 @@ class Ledger:
         trials = study.get_trials(deepcopy=False)
         seed = experiment.search.seed + len(trials)
         sampler = SAMPLERS[experiment.search.sampler](seed, attributes.trials)
-        self._searched = SearchedTrials(sampler, study, trials)
+        plain = (each.name for each in attributes.candidates if each.schedule.is_plain)
+        self._plain_name = next(plain, None)
+        # Of plain DIP, and of the sampled trials in the order of their ends: see `Budget.spent`.
+        self._plain, self._sampled = _scores(trials, self._plain_name)
+        learned = learned_trials(attributes.learned, experiment)
+        self._searched = SearchedTrials(sampler, study, trials, learned, self._plain)
         self._queue: deque[Work] = deque()
         # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
         self._alone: deque[Work] = deque()
@@ -114,9 +119,6 @@ class Ledger:
         self._complete: list[dict[str, Score]] = []
         # Of the trials that ended under this driver, why they failed; None for those that did not.
         self._endings: deque[str | None] = deque(maxlen=WINDOW)
-        # Of plain DIP, and of the sampled trials in the order of their ends: see `Budget.spent`.
-        self._plain: Score | None = None
-        self._sampled: list[Score | None] = []
         self._adopt()
         trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
         known = [TrialAttributes.of(trial) for trial in trials]
@@ -129,7 +131,6 @@ class Ledger:
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
         self._to_sample = max(0, attributes.trials - sampled)
-        self._plain, self._sampled = _scores(trials, known)
         self._end_if_spent()
 
     def _adopt(self) -> None:
@@ -157,7 +158,7 @@ class Ledger:
         return _Open(
             id_of_trial(trial),
             attributes.candidate is not None,
-            attributes.schedule is not None and attributes.schedule.is_plain,
+            attributes.candidate is not None and attributes.candidate == self._plain_name,
             self._score_all(trial),
             {key: replicate.wall_s for key, replicate in replicates(trial).items()},
             attributes.raced.estimate if attributes.raced else None,
@@ -243,9 +244,7 @@ class Ledger:
             user_attrs=attributes.to_plain(),
         )
         created = self._storage.add_trial(id_of_study(self._study), template)
-        self._open[created.number] = _Open(
-            id_of_trial(created), attributes.candidate is not None, schedule.is_plain
-        )
+        self._open[created.number] = self._taken_up(created, attributes)
         return Work(created.number, schedule, attributes.warmup)
 
     def record(self, number: int, key: str, replicate: Replicate) -> None:
@@ -357,8 +356,9 @@ class Ledger:
         self._searched.tell(number, state, values)
         if not taken.is_candidate:
             self._sampled.append(None if taken.estimate else values)
-        elif taken.is_plain:
+        elif taken.is_plain and values is not None:
             self._plain = values
+            self._searched.plain_ended(values)
         self._running.pop(number, None)
         del self._open[number]
 
@@ -370,16 +370,17 @@ class Ledger:
 
 
 def _scores(
-    trials: Iterable[FrozenTrial], known: Iterable[TrialAttributes]
+    trials: Iterable[FrozenTrial], plain_name: str | None
 ) -> tuple[Score | None, list[Score | None]]:
     """Return the score of plain DIP, and those of the sampled trials in the order of their ends."""
     plain, sampled = None, []
-    for trial, attributes in zip(trials, known, strict=True):
-        if trial.datetime_complete is None:
+    for trial in trials:
+        if trial.datetime_complete is None or is_interrupted(trial):
             continue
+        attributes = TrialAttributes.of(trial)
         values = Score(*trial.values) if trial.values and attributes.raced is None else None
         if attributes.candidate is None:
             sampled.append((trial.datetime_complete, trial.number, values))
-        elif attributes.schedule is not None and attributes.schedule.is_plain:
+        elif attributes.candidate == plain_name:
             plain = values
     return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -249,11 +250,25 @@ class Search(_Model):
     """The Optuna sampler that proposes schedules. `tpe` needs some 10 ms for a schedule, `gp` (a
     Gaussian process) seconds; `qmc` covers the space evenly and, like `random`, learns nothing.
     `gp` and `qmc` draw parameters that only some schedules have at random."""
+    learn_from: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
+    """Runs whose trials the sampler learns from, `tpe` or `gp`: names of runs in the same folder,
+    or paths of run folders. They must have the same task and objective and search the same
+    parameters; trials outside the present ranges are left out. Their scores are taken relative to
+    plain DIP, which must be a candidate of each run. Their pictures and seeds count as seen."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
     """Seed of the sampler. Searches that differ only in this seed are repetitions of each other."""
     max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
     """Maximum fraction of failed trials among the last ten that ended. The search ends when more
     have failed."""
+
+    @model_validator(mode="after")
+    def _check_learning(self) -> Search:
+        if self.learn_from and (self.sampler not in ("tpe", "gp") or not self.trials):
+            raise ValueError(
+                "learn_from needs the sampler tpe or gp, and trials above 0: got "
+                f"{self.sampler} and {self.trials}"
+            )
+        return self
 
 
 class Racing(_Model):
@@ -403,13 +418,13 @@ class Experiment(_Model):
                     f"max_sigma_255, got {sigma:g}, {low.low:g} to {low.high:g}, "
                     f"{high.low:g} to {high.high:g}"
                 )
-        for key in ("images", "seeds", "candidates"):
-            values = getattr(self, key)
+        for key in ("images", "seeds", "candidates", "search.learn_from"):
+            values = attrgetter(key)(self)
             if len(set(values)) < len(values):
                 twice = next(value for value, n in Counter(values).items() if n > 1)
                 raise ValueError(f"{key} holds an entry twice: {twice!r}")
-        for key in ("images", "candidates"):
-            for value in getattr(self, key):
+        for key in ("images", "candidates", "search.learn_from"):
+            for value in attrgetter(key)(self):
                 if (found := forbidden_in(value)) is not None:
                     raise ValueError(f"{key} has {found} in {value!r}: rename the file or folder")
         return self

@@ -101,7 +101,8 @@ def _experiment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[Cha
             option = key.removeprefix("search.")
             more = "" if is_now is None else f" {is_now}"
             raise InputError(f"{key} was {was}, now {is_now}: ask for more by --{option}{more}")
-        acceptable = key.startswith(_ACCEPTABLE)
+        # The trials of those runs were copied when this one began.
+        acceptable = key.startswith(_ACCEPTABLE) and key != "search.learn_from"
         changes.append(Change(key, _word(was), _word(is_now), acceptable))
     return changes
 

@@ -8,6 +8,7 @@ same numbers and keeps their finished replicates.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from optuna.study import Study
 
 from dipstage.errors import InputError
 from search.store import optuna_internals
-from search.store.attributes import StudyAttributes, write
+from search.store.attributes import Learned, StudyAttributes, write
 from search.store.storage import PatientStorage
 from search.store.versions import code_digest, versions
 
@@ -32,6 +33,7 @@ def create_study(
     digests: dict[str, str],
     candidates: list[Candidate],
     name: str | None = None,
+    learned: Sequence[Learned] = (),
 ) -> None:
     """Create the study and store in it everything that a resume needs.
 
@@ -41,6 +43,7 @@ def create_study(
         digests: SHA-256 of each picture by its label.
         candidates: Candidates of the experiment.
         name: Name of the study; by default the experiment's name.
+        learned: Trials of other runs that its sampler learns from.
 
     Raises:
         InputError: If the storage already has a study of this name.
@@ -66,6 +69,7 @@ def create_study(
         hours=experiment.search.hours,
         objective=experiment.objective,
         candidates=candidates,
+        learned=learned,
     )
 
 
