@@ -1,21 +1,20 @@
-r"""Compare how soon samplers find good schedules, by searches on a surrogate of recorded searches.
+r"""Compare how soon samplers find good schedules, by searches on a surrogate of a recorded search.
 
-Claim: the hypervolume after each trial, and the number of trials that each sampler needs to reach
-the hypervolume of random search after 100 trials; mean and 95 % interval over repetitions.
+Claim: the hypervolume above plain DIP's own point after each trial, and the number of trials that
+each sampler needs to reach the hypervolume of random search after its last; mean and 95 % interval
+over repetitions.
 
-    python benchmarks/sampler.py --output benchmarks/sampler.json
-    python benchmarks/sampler.py --samplers GP --trials 40 --repetitions 8
-    python benchmarks/sampler.py --samplers NSGA-II --noise 0
+    python benchmarks/sampler.py record denoise-64 --runs-dir runs
+    python benchmarks/sampler.py replay
 
-The truth is a regression (benchmarks/surrogate.py) on the schedules and scores of the tables that
-racing is judged by; its cross-validated error is printed.
+`record` keeps the sampled trials of a finished search. The truth of a replay is a regression on
+them (benchmarks/surrogate.py); its cross-validated error is printed.
 
 A replay is a search by `search.experiment.space.suggest` and
-`search.execution.sampler.SearchedTrials`, with candidates first, as the ledger hands them out, and
-two trials at a time. Noisy scores are reported to the sampler: means of as many replicates as were
-recorded. Hypervolumes are computed from true means, either of all trials (`found`), or only of the
-trials on the front of the reported scores (`shown`). Candidates, which are the same for all
-samplers, are left out. Repetition i has sampler seed i, and its noise is drawn with that seed.
+`search.execution.sampler.SearchedTrials`, two trials at a time and without racing. Noisy scores are
+reported to the sampler: means of as many replicates as were recorded. Hypervolumes are computed
+from true means, either of all trials (`found`), or only of the trials on the front of the reported
+scores (`shown`). Repetition i has sampler seed i, and its noise is drawn with that seed.
 """
 
 from __future__ import annotations
@@ -23,135 +22,113 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import math
-import platform
-import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import scipy
+from machine import machine, write
 from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
-from racing import REFERENCE
-from surrogate import HERE, Truth, cross_validate, recorded
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.trial import TrialState
+from surrogate import HERE, RECORDED, Recorded, Truth, cross_validate
 
-from dipstage.presets import parse_preset
+from search import Run
 from search.analysis import pareto
-from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.execution.sampler import SAMPLERS, SearchedTrials, startup
 from search.experiment.model import Experiment
 from search.experiment.objectives import Score
 from search.experiment.reading import load_experiment
 from search.experiment.space import suggest
 
 CONCURRENT = 2
-GOAL = 40
 Made = Callable[[int, int], BaseSampler]
 
-
-def tpe(startup: int | None = None, **options: Any) -> Made:
-    """Return TPE with other settings. startup: n_startup_trials; by default that of a search."""
-    return lambda seed, trials: TPESampler(
-        seed=seed,
-        n_startup_trials=max(4, min(10, trials // 3)) if startup is None else startup,
-        **options,
-    )
-
-
-class InterleavedTPE(TPESampler):
-    """TPE for trials with an even number, random sampling for the others."""
-
-    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, dist: Any) -> Any:
-        """See `BaseSampler`."""
-        if trial.number % 2:
-            # Optuna 5.0: the generator of TPE's own first trials.
-            return self._random_sampler.sample_independent(study, trial, name, dist)
-        return super().sample_independent(study, trial, name, dist)
-
-
 VARIANTS: dict[str, Made] = {
-    "random": SAMPLERS["random"],
-    "default": SAMPLERS["tpe"],
-    "TPE, multivariate": tpe(multivariate=True),
-    "TPE, multivariate, grouped": tpe(multivariate=True, group=True),
-    "TPE, no constant liar": tpe(multivariate=False, constant_liar=False),
-    "TPE, 20 at random first": tpe(20, multivariate=False),
-    "TPE, 40 at random first": tpe(40, multivariate=False),
-    "TPE, 4 points to choose from": tpe(multivariate=False, n_ei_candidates=4),
-    "TPE, a quarter is good": tpe(multivariate=False, gamma=lambda n: math.ceil(n / 4)),
-    "TPE, every second at random": lambda seed, trials: InterleavedTPE(
-        seed=seed, multivariate=False
+    **SAMPLERS,
+    "tpe, multivariate": lambda seed, trials: TPESampler(
+        seed=seed, n_startup_trials=startup(trials), multivariate=True
     ),
-    "NSGA-II": SAMPLERS["nsga2"],
-    "NSGA-II, population 20": lambda seed, trials: NSGAIISampler(seed=seed, population_size=20),
-    "GP": lambda seed, trials: GPSampler(seed=seed),
+    "nsga2, population 20": lambda seed, trials: NSGAIISampler(seed=seed, population_size=20),
 }
+SLOW = {"gp": (30, 10)}
+"""Trials and repetitions of samplers whose suggestions take seconds."""
+
+
+def record(name: str, runs_dir: Path) -> None:
+    """Write the sampled trials of a finished run beside this script."""
+    run = Run.open(name, runs_dir)
+    records = [trial for trial in run.records() if trial.state in ("complete", "raced")]
+    [plain] = [trial for trial in records if trial.candidate and trial.is_plain]
+    trials = [
+        {
+            "params": trial.params,
+            "final": list(trial.values or trial.estimate or ()),
+            "replicates": [list(each.score(run.objective)) for each in trial.replicates.values()]
+            if trial.values
+            else None,
+        }
+        for trial in records
+        if trial.candidate is None
+    ]
+    space = {
+        name: json.loads(optuna.distributions.distribution_to_json(each))
+        for trial in run.study.get_trials(deepcopy=False)
+        for name, each in trial.distributions.items()
+    }
+    head = {"run": name, "plain": list(plain.score), "space": space}
+    lines = ",\n".join(json.dumps(trial) for trial in trials)
+    text = json.dumps(head, indent=1).removesuffix("\n}")
+    RECORDED.write_text(f'{text},\n "trials": [\n{lines}\n ]\n}}\n')
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One search: hypervolumes (dB · iterations) after each trial, and seconds for each ask.
+    """One search: hypervolumes (dB · iterations) after each trial.
 
     found: from the true means of all trials. shown: from those on the front of observed scores.
     """
 
     shown: list[float]
     found: list[float]
-    ask_s: float
 
 
-def replay(
-    truth: Truth, experiment: Experiment, made: Made, seed: int, trials: int, noise: float = 1.0
-) -> Replay:
-    """Replay one search. noise: a factor for the noise of the recorded replicates."""
+def replay(truth: Truth, experiment: Experiment, made: Made, seed: int, trials: int) -> Replay:
+    """Replay one search."""
     assert experiment.space is not None
     study = optuna.create_study(directions=["maximize", "minimize"])
     searched = SearchedTrials(made(seed, trials), study, [])
     generator = np.random.default_rng([seed, 1])
-    budget = experiment.trainer.iterations
-    waiting = [parse_preset(name).schedule(budget) for name in experiment.candidates]
-    under_way: list[tuple[float, int, bool, Score, Score]] = []
+    budget, patience = experiment.trainer.iterations, experiment.trainer.patience
+    under_way: list[tuple[float, int, Score, Score]] = []
     observed: list[Score] = []
     means: list[Score] = []
-    done = Replay([], [], 0.0)
-    clock = asking_s = 0.0
-    number = asked = 0
+    done = Replay([], [])
+    clock, number = 0.0, 0
     while len(means) < trials:
-        while len(under_way) < CONCURRENT and (waiting or asked < trials):
-            is_candidate = bool(waiting)
-            if is_candidate:
-                schedule = waiting.pop(0)
-            else:
-                started = time.perf_counter()
-                trial = searched.ask()
-                schedule = suggest(trial, experiment.space, 25.0).family.schedule(budget)
-                asking_s += time.perf_counter() - started
-                searched.enter(trial, number)
-                asked += 1
-            mean = truth.mean(schedule)
-            told = truth.observed(mean, generator, noise)
-            ends = clock + min(budget, mean.steps_to_max + experiment.trainer.patience)
-            heapq.heappush(under_way, (ends, number, is_candidate, mean, told))
+        while len(under_way) < CONCURRENT and number < trials:
+            trial = searched.ask()
+            suggest(trial, experiment.space, experiment.task.noise_255)
+            searched.enter(trial, number)
+            mean = truth.mean(trial.params)
+            told = truth.observed(mean, generator)
+            ends = clock + min(budget, mean.steps_to_max + patience)
+            heapq.heappush(under_way, (ends, number, mean, told))
             number += 1
-        clock, ended, is_candidate, mean, told = heapq.heappop(under_way)
+        clock, ended, mean, told = heapq.heappop(under_way)
         searched.tell(ended, TrialState.COMPLETE, told)
-        if is_candidate:
-            continue
         means.append(mean)
         observed.append(told)
         front = [means[i] for i in pareto.front(observed)]
-        done.shown.append(pareto.hypervolume(front, REFERENCE))
-        done.found.append(pareto.hypervolume(means, REFERENCE))
-    return replace(done, ask_s=asking_s / trials)
+        done.shown.append(pareto.hypervolume(front, truth.table.plain))
+        done.found.append(pareto.hypervolume(means, truth.table.plain))
+    return done
 
 
 @dataclass(frozen=True)
@@ -171,14 +148,6 @@ class Interval:
         half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5) if n > 1 else float("nan")
         mean = float(values.mean())
         return cls(mean, mean - half, mean + half)
-
-    def text(self) -> str:
-        """The interval as text."""
-        return f"{self.mean:.1f} ± {self.high - self.mean:.1f}"
-
-    def less(self, level: float) -> str:
-        """Return the difference from a known level as text."""
-        return Interval(self.mean - level, self.low - level, self.high - level).text()
 
 
 def reaches(curves: NDArray[np.float64], level: float) -> tuple[int | None, int | None, int | None]:
@@ -201,125 +170,83 @@ def reaches(curves: NDArray[np.float64], level: float) -> tuple[int | None, int 
     return whole[0], whole[1], whole[2]
 
 
-def machine() -> dict[str, str]:
-    """Return the hardware and the versions."""
-    versions = {m.__name__: m.__version__ for m in (optuna, np, scipy)}
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        )
-        if Path("/proc/cpuinfo").exists()
-        else iter(()),
-        platform.machine(),
-    )
-    return {"hardware": cpu, "python": platform.python_version(), **versions}
+def summary(curves: dict[str, Any], default: NDArray[np.float64], level: float) -> dict[str, Any]:
+    """Summarise one sampler: intervals by number of trials.
 
+    curves: of all repetitions. default: those of the default sampler. level: hypervolume of random
+    search after its last trial.
+    """
+    found, shown = (np.array(curves[each]) for each in ("found", "shown"))
+    repetitions, trials = found.shape
 
-def run(given: argparse.Namespace, experiment: Experiment) -> int:
-    """Replay all variants, print the table and write it."""
-    assert experiment.space is not None
-    table = recorded(experiment.space, experiment.trainer.iterations)
-    where = machine()
-    print(" ".join(f"{key}={value}" for key, value in where.items()))
-    validations = {name: cross_validate(table, j) for j, name in enumerate(Score._fields)}
-    for name, validation in validations.items():
-        print(
-            f"surrogate of {name}, {len(table.finals)} schedules, 10 folds: off by "
-            f"{validation.rmse:.3g} (R² {validation.r2:.3f}); noise of what it is held against: "
-            f"{validation.noise:.3g}"
-        )
-    truth = Truth.of(table)
-    trials, seeds = given.trials, range(given.repetitions)
-    replays: dict[str, list[Replay]] = {}
-    for name in given.samplers:
-        made = VARIANTS[name]
-        replays[name] = [replay(truth, experiment, made, s, trials, given.noise) for s in seeds]
-        print(
-            f"{name}: {statistics.fmean(r.ask_s for r in replays[name]):.4f} s an ask", flush=True
-        )
-    random = np.array([each.found for each in replays["random"]])
-    default = np.array([each.found for each in replays["default"]])
-    level = float(random[:, -1].mean())
-    goal = min(GOAL, trials)
-    print(
-        f"\nrandom search has {level:.1f} dB · iterations after {trials} trials, n = "
-        f"{given.repetitions}, noise × {given.noise:g}; hypervolumes are differences from that\n\n"
-        f"| sampler | after {goal // 2} | after {goal} | after {trials} | less the default's, "
-        f"after {goal} | ... after {trials} | front shown, after {trials} | has random's last "
-        "after | an ask |\n|---|---|---|---|---|---|---|---|---|"
-    )
-    rows = []
-    for name, each in replays.items():
-        row = summary(name, each, default, level, goal)
-        rows.append(row)
-        after, low, high = (n or f"> {trials}" for n in row["reaches_random_after"])
-        cells = [
-            name,
-            *(Interval(**row["found"][n]).less(level) for n in (goal // 2, goal, trials)),
-            *(Interval(**row["less_default"][n]).text() for n in (goal, trials)),
-            Interval(**row["shown"][trials]).less(level),
-            f"{after} ({low} to {high})",
-            f"{1000 * row['ask_s']:.0f} ms",
-        ]
-        print(f"| {' | '.join(cells)} |")
-    if given.output:
-        head = {
-            "machine": where, "trials": trials, "repetitions": given.repetitions,
-            "seeds": list(seeds), "noise": given.noise, "concurrent": CONCURRENT,
-            "reference": list(REFERENCE), "random_at_last": level,
-            "surrogate": {name: asdict(each) for name, each in validations.items()},
-        }  # fmt: skip
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        text = json.dumps(head, indent=1).removesuffix("\n}")
-        given.output.write_text(f'{text},\n "samplers": [\n{lines}\n ]\n}}\n')
-        print(f"written to {given.output}")
-    return 0
-
-
-def summary(
-    name: str, replays: list[Replay], default: NDArray[np.float64], level: float, goal: int
-) -> dict[str, Any]:
-    """Summarise one sampler: intervals by number of trials, and the curves of all repetitions."""
-    found = np.array([each.found for each in replays])
-    shown = np.array([each.shown for each in replays])
-    trials = found.shape[1]
-    counts = sorted({*range(5, trials + 1, 5), goal // 2, goal, trials})
-
-    def intervals(curves: NDArray[np.float64]) -> dict[int, dict[str, float]]:
-        return {n: asdict(Interval.of(curves[:, n - 1])) for n in counts}
+    def intervals(values: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+        return {str(n): asdict(Interval.of(values[:, n - 1])) for n in range(10, trials + 1, 10)}
 
     return {
-        "sampler": name,
+        "repetitions": repetitions,
         "found": intervals(found),
         "shown": intervals(shown),
-        "less_default": intervals(found - default),
+        "less_default": intervals(found - default[:repetitions, :trials]),
         "reaches_random_after": reaches(found, level),
-        "ask_s": statistics.fmean(each.ask_s for each in replays),
-        "found_curves": found.round(1).tolist(),
-        "shown_curves": shown.round(1).tolist(),
     }
 
 
+def compare(given: argparse.Namespace) -> None:
+    """Replay samplers, and write their summaries together with those that the file has."""
+    experiment = load_experiment(HERE.parent / "experiments" / "denoise-64.yaml")
+    table = Recorded.read()
+    validations = {name: cross_validate(table, j) for j, name in enumerate(Score._fields)}
+    content: dict[str, Any] = {
+        "machine": machine(scipy=scipy.__version__), "run": table.run,
+        "schedules": len(table.finals), "concurrent": CONCURRENT, "plain": list(table.plain),
+        "surrogate": {name: asdict(each) for name, each in validations.items()},
+    }  # fmt: skip
+    curves: dict[str, Any] = {}
+    if given.output.exists():
+        curves = json.loads(given.output.read_text())["curves"]
+    truth = Truth.of(table)
+    for name in given.samplers:
+        most, repetitions = SLOW.get(name, (given.trials, given.repetitions))
+        trials = min(most, given.trials)
+        replays = [
+            replay(truth, experiment, VARIANTS[name], seed, trials)
+            for seed in range(min(repetitions, given.repetitions))
+        ]
+        curves[name] = {
+            "found": [[round(area, 2) for area in each.found] for each in replays],
+            "shown": [[round(area, 2) for area in each.shown] for each in replays],
+        }
+        print(f"{name}: {np.mean(curves[name]['found'], axis=0)[[9, -1]]}", flush=True)
+        if "random" in curves and "tpe" in curves:
+            default = np.array(curves["tpe"]["found"])
+            level = float(np.array(curves["random"]["found"])[:, -1].mean())
+            samplers = {each: summary(curves[each], default, level) for each in curves}
+            content |= {"random_at_last": level, "samplers": samplers}
+        write({**content, "curves": curves}, given.output)
+
+
 def main() -> int:
-    """Replay searches."""
+    """Record a search, or replay searches."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--repetitions", type=int, default=40)
-    parser.add_argument("--noise", type=float, default=1.0, help="times that of the tables")
-    parser.add_argument(
-        "--samplers", nargs="+", choices=list(VARIANTS), metavar="NAME",
-        default=[name for name in VARIANTS if name != "GP"],
-        help="all but GP, whose suggestions take seconds",
-    )  # fmt: skip
-    parser.add_argument("--output", type=Path)
+    commands = parser.add_subparsers(dest="command", required=True)
+    recorder = commands.add_parser("record")
+    recorder.add_argument("name")
+    recorder.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    replayer = commands.add_parser("replay")
+    replayer.add_argument("--trials", type=int, default=60)
+    replayer.add_argument("--repetitions", type=int, default=12)
+    replayer.add_argument(
+        "--samplers", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME"
+    )
+    replayer.add_argument("--output", type=Path, default=HERE / "sampler.json")
     given = parser.parse_args()
+    if given.command == "record":
+        record(given.name, given.runs_dir)
+        return 0
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
-    experiment = load_experiment(HERE.parent / "experiments" / "racing-table.yaml")
-    given.samplers = list(dict.fromkeys(["random", "default", *given.samplers]))
-    return run(given, experiment)
+    compare(given)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,30 +1,28 @@
-"""A surrogate of the objectives over the whole space, fitted to the tables of the racing benchmark.
+"""A surrogate of the objectives over a search space, fitted to the trials of a recorded search.
 
-It has a Gaussian process for each objective (Matérn 5/2, one length scale for each feature, a
-nugget). The features describe the schedule, not its parameters, so that schedules with the same
-targets and durations are equal. The fit is by maximum likelihood with a weak prior on length
-scales.
+It has a Gaussian process for each objective (Matérn 5/2, one length scale for each parameter, a
+nugget), on the parameters scaled to [0, 1], logarithmic where they are sampled so. The fit is by
+maximum likelihood with a weak prior on length scales.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from racing import load
+from optuna.distributions import BaseDistribution, json_to_distribution
 from scipy.optimize import minimize
 
-from dipstage.schedules import Schedule
-from search.experiment.model import Space
-from search.experiment.objectives import Score, mean_score
-from search.experiment.space import decode
+from search.experiment.objectives import Score
 
 HERE = Path(__file__).parent
-TABLES = ("racing-table-random", "racing-table")
-SCHEDULES = HERE / "racing-schedules.json"
+RECORDED = HERE / "sampler-trials.json"
 Array = NDArray[np.float64]
 _LOG_LENGTH = 1.0
 """Mean of the prior on the logarithm of a length scale; `_LENGTH_SPREAD` is its spread."""
@@ -33,17 +31,44 @@ _LENGTH_SPREAD = 3.0
 
 @dataclass(frozen=True)
 class Recorded:
-    """All sampled trials of the tables, each schedule once.
+    """The sampled trials of a search without conditional or categorical parameters.
 
-    features: (N, F). finals: (N, 2), max_psnr_gt_db and steps_to_max, means over replicates.
-    deviations: (N, R, 2), of replicates from the sum of the effects of trial and replicate, scaled
-    to the variance of a single replicate. sampled_by: (N,), the table of each schedule.
+    space: distributions of the parameters. features: (N, F). finals: (N, 2), both objectives; of
+    raced trials their estimates. deviations: (M, R, 2), of the replicates of complete trials from
+    the sum of the effects of trial and replicate, scaled to the variance of a single replicate.
+    plain: plain DIP's own point.
     """
 
+    run: str
+    space: dict[str, BaseDistribution]
     features: Array
     finals: Array
     deviations: Array
-    sampled_by: NDArray[np.str_]
+    plain: Score
+
+    @classmethod
+    def read(cls) -> Recorded:
+        """Return what `sampler.py record` wrote."""
+        content = json.loads(RECORDED.read_text())
+        space = {
+            name: json_to_distribution(json.dumps(each)) for name, each in content["space"].items()
+        }
+        trials = content["trials"]
+        scores = np.array([each["replicates"] for each in trials if each["replicates"]])
+        residual = (
+            scores
+            - scores.mean(axis=1, keepdims=True)
+            - scores.mean(axis=0, keepdims=True)
+            + scores.mean(axis=(0, 1))
+        ) * np.sqrt(scores.shape[1] / (scores.shape[1] - 1))
+        return cls(
+            content["run"],
+            space,
+            np.array([features(each["params"], space) for each in trials]),
+            np.array([each["final"] for each in trials]),
+            residual,
+            Score(*content["plain"]),
+        )
 
     @property
     def noise(self) -> Array:
@@ -52,54 +77,16 @@ class Recorded:
         return np.asarray(np.sqrt((self.deviations**2).mean(axis=(0, 1)) / replicates))
 
 
-def features(schedule: Schedule) -> Array:
-    """Return the features of a schedule, (F,): duration, amount and timing of noise in its targets.
+def features(params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> Array:
+    """Return the parameters scaled to [0, 1], in the order of the space, (F,)."""
 
-    Durations are logarithms; amounts are sqrt(1 - alpha_bar), the fraction of noise in the target.
-    """
-    shares = np.array([np.sqrt(1 - stage.alpha_bar) for stage in schedule.stages])
-    counts = np.array([stage.iterations for stage in schedule.stages])
-    course = np.repeat(shares, counts)
-    at = [course[round(part * len(course))] for part in (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2)]
-    return np.array(
-        [
-            np.log1p(schedule.ramp),
-            np.log(len(counts)),
-            np.log(counts[0]),
-            np.log(counts[-1]),
-            course.sum() / len(course) ** 0.5,
-            shares[0],
-            shares[-2] if len(shares) > 1 else 0.0,
-            *at,
-        ]
-    )
+    def scaled(name: str, distribution: Any) -> float:
+        low, high, value = distribution.low, distribution.high, params[name]
+        if distribution.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return float((value - low) / (high - low))
 
-
-def recorded(space: Space, iterations: int) -> Recorded:
-    """Return the tables with the schedules that they were recorded with."""
-    points = json.loads(SCHEDULES.read_text())
-    rows: list[tuple[str, Array, Array, Array]] = []
-    seen: set[Schedule] = set()
-    for name in TABLES:
-        table = load(HERE / f"{name}.csv")
-        scores = np.array([[each[key] for key in table.keys] for each in table.scores])
-        residual = (
-            scores
-            - scores.mean(axis=1, keepdims=True)
-            - scores.mean(axis=0, keepdims=True)
-            + scores.mean(axis=(0, 1))
-        ) * np.sqrt(len(table.keys) / (len(table.keys) - 1))
-        for number, params in points[name].items():
-            schedule = decode(params, space, 25.0).family.schedule(iterations)
-            if schedule in seen:  # Both samplers start with the same random trials.
-                continue
-            seen.add(schedule)
-            final = np.array(mean_score(table.scores[int(number)].values()))
-            rows.append((name, features(schedule), final, residual[int(number)]))
-    names, columns, finals, deviations = zip(*rows, strict=True)
-    return Recorded(
-        np.array(columns), np.array(finals), np.array(deviations), np.array(names, dtype=np.str_)
-    )
+    return np.array([scaled(*each) for each in space.items()])
 
 
 @dataclass(frozen=True)
@@ -183,30 +170,27 @@ class Truth:
 
     psnr_db: Process
     steps: Process
-    deviations: Array
+    table: Recorded
 
     @classmethod
     def of(cls, table: Recorded) -> Truth:
         """Fit a process to each objective."""
         psnr, steps = (Process.fit(table.features, table.finals[:, j]) for j in range(2))
-        return cls(psnr, steps, table.deviations)
+        return cls(psnr, steps, table)
 
-    def mean(self, schedule: Schedule) -> Score:
+    def mean(self, params: Mapping[str, Any]) -> Score:
         """Return the mean over infinitely many replicates."""
-        row = features(schedule)[None]
+        row = features(params, self.table.space)[None]
         return Score(float(self.psnr_db(row)[0]), float(self.steps(row)[0]))
 
-    def observed(self, mean: Score, generator: np.random.Generator, noise: float = 1.0) -> Score:
-        """Return a noisy mean over as many replicates as were recorded, with resampled deviations.
-
-        noise: a factor for the deviations.
-        """
-        trials, replicates = self.deviations.shape[:2]
-        drawn = self.deviations[
+    def observed(self, mean: Score, generator: np.random.Generator) -> Score:
+        """Return a mean over as many replicates as were recorded, with resampled deviations."""
+        trials, replicates = self.table.deviations.shape[:2]
+        drawn = self.table.deviations[
             generator.integers(trials, size=replicates),
             generator.integers(replicates, size=replicates),
         ]
-        return Score(*(float(value) for value in mean + noise * drawn.mean(axis=0)))
+        return Score(*(float(value) for value in mean + drawn.mean(axis=0)))
 
 
 @dataclass(frozen=True)
@@ -216,7 +200,6 @@ class CrossValidation:
     rmse: float
     r2: float
     noise: float
-    rmse_by_table: dict[str, float]
 
 
 def cross_validate(table: Recorded, objective: int, folds: int = 10) -> CrossValidation:
@@ -229,13 +212,8 @@ def cross_validate(table: Recorded, objective: int, folds: int = 10) -> CrossVal
         left = np.setdiff1d(order, out)
         process = Process.fit(table.features[left], values[left])
         errors[out] = process(table.features[out]) - values[out]
-
-    def rmse(which: NDArray[np.bool_]) -> float:
-        return float(np.sqrt(np.mean(errors[which] ** 2)))
-
     return CrossValidation(
-        rmse=rmse(np.ones(len(values), dtype=bool)),
+        rmse=float(np.sqrt(np.mean(errors**2))),
         r2=float(1 - np.mean(errors**2) / values.var()),
         noise=float(table.noise[objective]),
-        rmse_by_table={name: rmse(table.sampled_by == name) for name in TABLES},
     )

@@ -303,6 +303,24 @@ def verdicts(content: Content, output: str) -> list[str]:
     return [said, "", *table(["truth", *(f"{p} × {s}" for p, s in sizes)], lines)]
 
 
+def samplers(content: Content) -> list[str]:
+    """Hypervolume above plain DIP that each sampler reaches in replays of a recorded search."""
+
+    def cell(intervals: Content, n: int) -> str:
+        each = intervals.get(str(n))
+        return f"{each['mean']:.1f} ± {each['high'] - each['mean']:.1f}" if each else "—"
+
+    rows = [
+        [name, str(row["repetitions"]), *(cell(row["found"], n) for n in (10, 20, 30, 60)),
+         cell(row["less_default"], max(map(int, row["less_default"]))),
+         "{} ({} to {})".format(*(n or f"> {len(row['found'])}0"
+                                  for n in row["reaches_random_after"]))]
+        for name, row in content["samplers"].items()
+    ]  # fmt: skip
+    columns = ["sampler", "searches", "10 trials", "20", "30", "60", "less `tpe`'s at the end"]
+    return table([*columns, "has `random`'s last after"], rows)
+
+
 def report(content: Content) -> list[str]:
     """Times of opening a report of 500 trials."""
     rows = [[f"{content['bytes'] / 1e6:.2f} MB",
@@ -332,6 +350,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "verdicts-smoothed": ("verdict", lambda content: verdicts(content, "smoothed")),
     "verdicts-raw": ("verdict", lambda content: verdicts(content, "raw")),
     "report": ("report", report),
+    "samplers": ("sampler", samplers),
 }
 """For each mark on the page: the name of the JSON file, and the function that makes the table."""
 
@@ -347,18 +366,9 @@ def made(name: str) -> str:
     part = name.removeprefix("gpu-")
     if part != name and not content.get(part):
         return "Not measured."
-    known = (
-        "device",
-        "hardware",
-        "cores",
-        "python",
-        "torch",
-        "cuda",
-        "cudnn",
-        "ray",
-        "optuna",
-        "peer",
-    )
+    known = [
+        "device", "hardware", "cores", "python", "torch", "cuda", "cudnn", "ray", "optuna", "peer",
+    ]  # fmt: skip
     said = ", ".join(
         str(content[key]) if key in ("device", "hardware") else f"{key} {content[key]}"
         for key in known

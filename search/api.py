@@ -298,6 +298,7 @@ def resume(
     name: str,
     *,
     trials: int | None = None,
+    hours: float | None = None,
     runs_dir: Path | str | None = None,
     storage: str | None = None,
     address: str | None = None,
@@ -310,6 +311,7 @@ def resume(
     Args:
         name: the run's name, or a path to its folder.
         trials: the total number of sampled trials; by default the number last asked for.
+        hours: the total of `search.hours`; by default those last asked for.
         runs_dir: the folder that holds all runs, or an address on object storage; by default the
             one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.
@@ -332,8 +334,8 @@ def resume(
 
     def start(shown: View) -> RunRecord:
         return driver.drive(
-            RunRecord.open(name, runs_dir, storage), trials=trials, address=address, view=shown,
-            given=experiment, accept_changes=accept_changes,
+            RunRecord.open(name, runs_dir, storage), trials=trials, hours=hours, address=address,
+            view=shown, given=experiment, accept_changes=accept_changes,
         )  # fmt: skip
 
     return _concluded(start, view)

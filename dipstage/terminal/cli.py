@@ -133,8 +133,8 @@ def _expanded(
 @click.option(
     "--patience",
     type=int,
-    help="Iterations that --oracle-stop waits for a rise. A maximum that is closer than this to the "
-    "end of the run counts as censored [default: the schedule file's, else 150].",
+    help="Iterations that --oracle-stop waits for a rise. A maximum that is closer than this to "
+    "the end of the run counts as censored [default: the schedule file's, else 150].",
 )
 @click.option(
     "--threads",

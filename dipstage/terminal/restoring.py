@@ -63,8 +63,8 @@ _FILE = click.Path(path_type=Path)
     type=_Sigma(),
     default="auto",
     show_default=True,
-    help="Standard deviation of the noise, on the 0 … 255 scale. auto estimates it for denoise. For "
-    "inpaint, auto leaves the known pixels unchanged, and a number restores them as well.",
+    help="Standard deviation of the noise, on the 0 … 255 scale. auto estimates it for denoise. "
+    "For inpaint, auto leaves the known pixels unchanged, and a number restores them as well.",
 )
 @click.option("--mask", metavar="FILE", help="White where a pixel is known, black where missing.")
 @click.option("--factor", type=int, help="How many times larger the sides become: 2 or 4.")
@@ -82,8 +82,8 @@ _FILE = click.Path(path_type=Path)
     type=click.Choice(["emv", "wmv", "none"]),
     default="emv",
     show_default=True,
-    help="Stop at the minimum of the outputs' variance: emv weights outputs exponentially, wmv takes "
-    "the last 100. none trains over the whole budget.",
+    help="Stop at the minimum of the outputs' variance: emv weights outputs exponentially, wmv "
+    "takes the last 100. none trains over the whole budget.",
 )
 @click.option(
     "--iterations",

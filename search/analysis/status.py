@@ -8,6 +8,7 @@ from datetime import datetime
 from dipstage.terminal.numbers import at
 from search.analysis.forecast import Workload, forecast
 from search.analysis.front import front_of
+from search.store.attributes import StudyAttributes
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -17,12 +18,14 @@ class Status:
     """Status of a search in numbers. All counts of trials include candidates.
 
     Args:
+        wanted: Number of trials that are asked for; if the search ended early, those that ended.
         replicates_saved: Number of replicates that racing made unnecessary.
         front: Number of trials on the front.
         best_censored: Whether the end of training may have cut off a maximum of the best trial.
         trials_per_hour: Present rate of trials; None if it is unknown.
         seconds_left: Remaining time; None if no replicate has ended or no trial runs (see
             `search.analysis.forecast`).
+        ended: Why the search ended before its last trial; None if it did not.
     """
 
     wanted: int
@@ -38,6 +41,7 @@ class Status:
     best_censored: bool
     trials_per_hour: float | None
     seconds_left: float | None
+    ended: str | None = None
 
     @property
     def done(self) -> int:
@@ -62,9 +66,10 @@ def status_of(
     }
     front = front_of(trials)
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
-    work = Workload.of(run.attributes)
-    wanted = work.sampled + len(work.candidates)
+    attributes = run.attributes
+    work = Workload.of(attributes)
     done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
+    wanted = work.sampled + len(work.candidates) if attributes.ended is None else done
     whole = max((len(t.replicates) for t in by_state["complete"]), default=0)
     # Optuna stores trials' times in local time without a time zone.
     ahead = forecast(trials, work, now or datetime.now())
@@ -74,15 +79,23 @@ def status_of(
         raced=len(by_state["raced"]),
         replicates_saved=sum(whole - len(t.replicates) for t in by_state["raced"]),
         failed=len(by_state["failed"]),
-        running=len(by_state["running"]),
+        running=len(by_state["running"]) if attributes.ended is None else 0,
         front=len(front),
         best=best.name if best else None,
         best_max_psnr_gt_db=best.score.max_psnr_gt_db if best else None,
         best_steps_to_max=best.score.steps_to_max if best else None,
         best_censored=bool(best and best.censored(run.objective.output)),
         trials_per_hour=ahead.trials_per_hour,
-        seconds_left=0.0 if done >= wanted else ahead.seconds_left,
+        seconds_left=0.0 if done >= wanted else _seconds_left(ahead.seconds_left, attributes),
+        ended=attributes.ended,
     )
+
+
+def _seconds_left(forecast_s: float | None, attributes: StudyAttributes) -> float | None:
+    """Return the remaining time, which `search.hours` may cut short."""
+    if forecast_s is None or attributes.hours is None:
+        return forecast_s
+    return min(forecast_s, max(0.0, 3600 * attributes.hours - attributes.driven_s))
 
 
 def sentence(status: Status) -> str:
@@ -97,6 +110,8 @@ def counts(status: Status) -> list[str]:
         parts.append(f"{status.raced} raced ({status.replicates_saved} replicates saved)")
     if status.failed:
         parts.append(f"{status.failed} failed")
+    if status.ended is not None:
+        parts.append(f"ended early because {status.ended}")
     return parts
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
+from dipstage.errors import InputError
 from dipstage.interrupts import terminable
 from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from search.commands.reporting import make_report
@@ -36,6 +37,7 @@ T = TypeVar("T")
 @experiment_options
 @click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option("--hours", type=float, help="Hours after which no further trial begins.")
 @wide_option
 @address_option
 @json_option
@@ -45,6 +47,7 @@ def launch(
     experiment: Path,
     name: str | None,
     trials: int | None,
+    hours: float | None,
     concurrent: int | None,
     seed: int | None,
     overrides: tuple[str, ...],
@@ -64,6 +67,7 @@ def launch(
     flags = {
         "name": json.dumps(name) if name is not None else None,
         "search.trials": trials,
+        "search.hours": hours,
         "resources.concurrent": concurrent,
         "search.seed": seed,
     }
@@ -81,6 +85,14 @@ def launch(
 @click.command()
 @click.option("--trials", type=int, help="Total number of sampled trials to continue to.")
 @click.option(
+    "--hours", type=float, help="Total hours of search after which no further trial begins."
+)
+@click.option(
+    "--finish",
+    is_flag=True,
+    help="Train nothing more: end the search early and write its front, schedule and report.",
+)
+@click.option(
     "--experiment",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -94,6 +106,8 @@ def launch(
 def resume(
     name: str,
     trials: int | None,
+    hours: float | None,
+    finish: bool,
     experiment: Path | None,
     accept_changes: bool,
     address: str | None,
@@ -101,11 +115,21 @@ def resume(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Continue RUN after an interruption, or with more trials than first asked for."""
+    """Continue RUN after an interruption, or with more trials or hours than first asked for."""
     from search.experiment.reading import load_experiment
     from search.store.paths import find_run
 
     folder = find_run(name, runs_dir)
+    if finish:
+        if trials is not None or hours is not None or experiment is not None:
+            raise InputError("--finish trains nothing: leave out --trials, --hours, --experiment")
+        from search.execution.driver import conclude
+        from search.store.run import RunRecord
+
+        run = RunRecord.at(folder, folder.name, storage)
+        conclude(run)
+        _show_results(run, folder.parent, as_json)
+        return
     given = None if experiment is None else load_experiment(experiment)
 
     def start(view: View) -> RunRecord:
@@ -113,8 +137,8 @@ def resume(
         from search.store.run import RunRecord
 
         return drive(
-            RunRecord.at(folder, folder.name, storage), trials=trials, address=address, view=view,
-            given=given, accept_changes=accept_changes,
+            RunRecord.at(folder, folder.name, storage), trials=trials, hours=hours,
+            address=address, view=view, given=given, accept_changes=accept_changes,
         )  # fmt: skip
 
     _run_search(start, folder.name, folder.parent, as_json, storage)
@@ -167,6 +191,8 @@ def exit_interrupted(
         there = runs_dir_flag(runs_dir)
         click.echo(f"interrupted; continue with: dipsearch {command} {name}{there}", err=True)
         _show_state(name, runs_dir, storage)
+        if command == "resume":
+            click.echo(f"or end it here with: dipsearch resume {name}{there} --finish", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
     raise SystemExit(130)
@@ -190,6 +216,8 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         echo_json(front_and_candidates(run))
     else:
         print_findings(run, console.print)
+        if (ended := run.attributes.ended) is not None:
+            console.print(f"the search ended early because {ended}", markup=False)
     best, *others = write_results(run)
     here = runs_dir_flag(runs_dir)
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
@@ -202,7 +230,16 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         f"{shlex.quote(str(best))}{size}",
     ]
     if run.experiment.space is not None:
-        more = 2 * max(run.trials_wanted, 1)
-        following.append(f"dipsearch resume {run.name}{here} --trials {more}")
+        following.append(f"dipsearch resume {run.name}{here} {_more(run)}")
     console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
     make_report(run)
+
+
+def _more(run: RunRecord) -> str:
+    """Return the option that continues a search that has ended."""
+    attributes = run.attributes
+    if attributes.ended is None:
+        return f"--trials {2 * max(attributes.trials, 1)}"
+    if attributes.hours is not None and attributes.driven_s >= 3600 * attributes.hours:
+        return f"--hours {2 * attributes.hours:g}"
+    return f"--trials {attributes.trials}"

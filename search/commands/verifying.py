@@ -42,8 +42,8 @@ N = TypeVar("N", int, float)
 @click.option(
     "--fast",
     metavar="SCHEDULE",
-    help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate's name, "
-    "or the front's knee, highest PSNR (psnr) or fewest steps (steps) [default: what dipsearch "
+    help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate's "
+    "name, or the front's knee, highest PSNR (psnr) or fewest steps (steps) [default: what dipsearch "
     "confirm chose, else the knee].",
 )
 @click.option(
@@ -63,8 +63,8 @@ N = TypeVar("N", int, float)
     "--alpha",
     type=float,
     metavar="P",
-    help="Significance level. If you plan to verify again with more pictures, give each time a share "
-    "of 0.05 [default: 0.05].",
+    help="Significance level. If you plan to verify again with more pictures, give each time a "
+    "share of 0.05 [default: 0.05].",
 )
 @click.option(
     "--baseline-iterations",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,12 +15,14 @@ from dipstage.errors import InputError
 from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
 from dipstage.tasks.registry import file_digests, task_files
+from search.analysis.censoring import cuts_off
+from search.execution.learning import learn
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
-from search.experiment.model import Experiment, Resources
+from search.experiment.model import MAX_HOURS, Experiment, Resources
 from search.experiment.prepare import load_candidates, load_pictures, loaded_task
-from search.store.attributes import write
+from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
 from search.store.lease import Lease, leased
 from search.store.paths import brief, is_remote, run_folder, runs_path
@@ -53,6 +55,7 @@ def launch(
     experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
+    learned = learn(experiment, candidates, runs_dir, storage)
     refuse_missing_loggers(experiment, folder)
     digests = {label: picture.digest for label, picture in pictures.items()}
 
@@ -63,7 +66,12 @@ def launch(
     for candidate in candidates:
         if candidate.origin is not None:
             view.note(f"{candidate.name}: {candidate.origin}")
+    for each in learned:
+        if each.points:
+            view.note(f"the sampler learns from {len(each.points)} trials of {each.run}")
 
+    if (warning := cuts_off(experiment.trainer)) is not None:
+        view.note(warning)
     racing = racing_notice(experiment, len(pictures) * len(experiment.seeds))
     if racing is not None:
         view.note(racing)
@@ -73,7 +81,7 @@ def launch(
 
     with terminable(), ray_cluster(address, note=view.note), terminable():
         resources_of(experiment, can_grow=address is not None)
-        create(experiment, folder, storage, digests, candidates)
+        create(experiment, folder, storage, digests, candidates, learned=learned)
         run = RunRecord.open(experiment.name, runs_dir, storage)
         return drive(run, address=address, view=view)
 
@@ -96,6 +104,7 @@ def create(
     digests: dict[str, str],
     candidates: list[Candidate],
     name: str | None = None,
+    learned: Sequence[Learned] = (),
 ) -> None:
     """Create a new run: both its folder and its study, or neither.
 
@@ -106,6 +115,7 @@ def create(
         digests: SHA-256 of each picture by its label.
         candidates: Candidates of the experiment.
         name: Name of the study; by default the experiment's name.
+        learned: Trials of other runs that its sampler learns from.
 
     Raises:
         InputError: If the folder cannot be written, or if the storage has a study of this name.
@@ -114,7 +124,7 @@ def create(
 
     def make_study(storage: PatientStorage) -> None:
         clear_leftover(storage, name)
-        create_study(storage, experiment, digests, candidates, name)
+        create_study(storage, experiment, digests, candidates, name, learned)
 
     try:
         if address is None:
@@ -164,6 +174,7 @@ def drive(
     run: RunRecord,
     *,
     trials: int | None = None,
+    hours: float | None = None,
     address: str | None,
     view: View | None = None,
     given: Experiment | None = None,
@@ -175,6 +186,7 @@ def drive(
     Args:
         run: The run to drive.
         trials: Total number of sampled trials; by default the number last asked for.
+        hours: Total of `search.hours`; by default those last asked for.
         address: Address of a running Ray cluster; None starts a local one.
         view: Display of the progress; by default nothing is shown.
         given: The experiment with new paths, if its pictures have moved.
@@ -189,18 +201,46 @@ def drive(
     view = view or Quiet()
     with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes, resources=resources)
+        asked = trials is not None or hours is not None
         trials = run.trials_wanted if trials is None else trials
         _refuse_fewer(run, trials)
+        _refuse_no_hours(hours)
         setting = _setting(run, experiment)
         refuse_missing_loggers(experiment, run.folder)
         record_changes(run, experiment, changes)
         run = run.reread()
         write(run.study, trials=trials)
+        if hours is not None:
+            write(run.study, hours=hours)
+        if asked and run.attributes.ended is not None:
+            ended = sum(t.ended is not None and t.candidate is None for t in run.records())
+            write(run.study, ended=None, gain_from=ended)
         if not run.attributes.made:
             write(run.study, made=True)
-        _work(run, lease, setting, address, view)
+        if run.attributes.ended is None:
+            _work(run, lease, setting, address, view)
         view.end(run)
         return run
+
+
+def conclude(run: RunRecord) -> None:
+    """End a search before its last trial, without training; see `dipsearch resume --finish`.
+
+    A trial that was under way keeps its finished replicates, and goes on if the search does.
+
+    Raises:
+        InputError: If another driver holds the run, or if no trial is complete.
+    """
+    with leased(run.storage, run.study.study_name, f"run {run.name!r}"):
+        records = run.records()
+        if not any(trial.state == "complete" for trial in records):
+            raise InputError(
+                f"run {run.name!r} has no complete trial, so there is nothing to conclude: "
+                f"continue it with dipsearch resume {run.name}"
+            )
+        ended = sum(trial.state != "running" for trial in records)
+        if run.attributes.ended is None and ended < run.trials_wanted + run.candidates_wanted:
+            write(run.study, ended="--finish was asked for")
 
 
 def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, view: View) -> None:
@@ -212,6 +252,14 @@ def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, v
         # Twice, because Ray installs its own signal handler when it starts.
         with terminable(), ray_cluster(address, note=view.note), terminable():
             tune_trials(run, ledger, setting, view, lease, can_grow=address is not None)
+    if ledger.ended is not None:
+        write(run.study, ended=ledger.ended)
+    write(run.study, driven_s=ledger.budget.driven_s)
+
+
+def _refuse_no_hours(hours: float | None) -> None:
+    if hours is not None and not 0 < hours <= MAX_HOURS:
+        raise InputError(f"--hours must be above 0 and at most {MAX_HOURS:,}, got {hours:g}")
 
 
 def _refuse_fewer(run: RunRecord, trials: int) -> None:

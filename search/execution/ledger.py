@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict, deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dipstage.errors import WorkError
 from dipstage.schedules import Schedule
 from search.analysis.racing import race
-from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.execution.budget import Budget
+from search.execution.sampler import SAMPLERS, SearchedTrials, learned_trials
 from search.experiment.objectives import Score, mean_score
 from search.store.attributes import (
     StudyAttributes,
@@ -76,6 +78,7 @@ class _Open:
 
     trial_id: int
     is_candidate: bool
+    is_plain: bool
     same_as: int | None = None
     scores: dict[str, Score] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
@@ -86,15 +89,30 @@ class _Open:
 class Ledger:
     """Hands out trials and writes down what comes back. One driver has one ledger."""
 
-    def __init__(self, study: Study, experiment: Experiment, keys: list[str]) -> None:
+    ended: str | None = None
+    """Why the search ends before its last trial, in words; None if it does not."""
+
+    def __init__(
+        self,
+        study: Study,
+        experiment: Experiment,
+        keys: list[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`keys` name the replicates that make a trial complete."""
         self._study, self._experiment, self._keys = study, experiment, keys
         attributes = StudyAttributes.of(study)
+        self.budget = Budget(attributes, experiment, clock)
         self._objective, self._storage = attributes.objective, storage_of(study)
         trials = study.get_trials(deepcopy=False)
         seed = experiment.search.seed + len(trials)
         sampler = SAMPLERS[experiment.search.sampler](seed, attributes.trials)
-        self._searched = SearchedTrials(sampler, study, trials)
+        plain = (each.name for each in attributes.candidates if each.schedule.is_plain)
+        self._plain_name = next(plain, None)
+        # Of plain DIP, and of the sampled trials in the order of their ends: see `Budget.spent`.
+        self._plain, self._sampled = _scores(trials, self._plain_name)
+        learned = learned_trials(attributes.learned, experiment)
+        self._searched = SearchedTrials(sampler, study, trials, learned, self._plain)
         self._queue: deque[Work] = deque()
         # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
         self._alone: deque[Work] = deque()
@@ -118,6 +136,7 @@ class Ledger:
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
         self._to_sample = max(0, attributes.trials - sampled)
+        self._end_if_spent()
 
     def _adopt(self) -> None:
         """Take up what a dead driver left RUNNING."""
@@ -149,6 +168,7 @@ class Ledger:
         return _Open(
             id_of_trial(trial),
             attributes.candidate is not None,
+            attributes.candidate is not None and attributes.candidate == self._plain_name,
             attributes.same_as,
             self._score_all(trial),
             {k: r.wall_s for k, r in replicates(trial).items() if k not in others},
@@ -162,14 +182,24 @@ class Ledger:
         left = self._queue or self._candidates or self._to_sample or self._alone
         return not (left or self._waiting or self._running)
 
+    @property
+    def trainings_left(self) -> int:
+        """Number of replicates to train, if no trial is raced or fails."""
+        begun = [*self._queue, *self._alone, *self._running.values()]
+        trials = len(begun) + len(self._candidates) + self._to_sample
+        return trials * len(self._keys) - sum(len(work.done) for work in begun)
+
     def next(self) -> Work | None:
         """A trial to run: one taken up again, a candidate, or a sampled one; None to wait."""
         while not self._queue and (self._candidates or self._to_sample):
+            self._end_if_spent()
             if self._candidates:
                 work = self._new_candidate(self._candidates.popleft())
-            else:
+            elif self._to_sample:
                 work = self._sample()
                 self._to_sample -= 1
+            else:
+                break
             self._share(work)
         if not (self._queue or self._alone):
             return None
@@ -224,6 +254,15 @@ class Ledger:
             taken.scores[key] = replicate.score(self._objective)
         return replace(work, done=(*work.done, *found))
 
+    def _end_if_spent(self) -> None:
+        """Begin no further trial once the budget is spent."""
+        if not (self._candidates or self._to_sample):
+            return
+        self.ended = self.budget.spent(self._sampled, self._plain)
+        if self.ended is not None:
+            self._candidates.clear()
+            self._to_sample = 0
+
     def _put_back(self, work: Work) -> None:
         (self._alone if work.alone else self._queue).append(work)
 
@@ -269,8 +308,7 @@ class Ledger:
             user_attrs=attributes.to_plain(),
         )
         created = self._storage.add_trial(id_of_study(self._study), template)
-        opened = _Open(id_of_trial(created), attributes.candidate is not None, attributes.same_as)
-        self._open[created.number] = opened
+        self._open[created.number] = self._taken_up(created, attributes)
         alike.append(created.number)
         return Work(created.number, schedule, attributes.warmup)
 
@@ -379,8 +417,14 @@ class Ledger:
     def _end(
         self, number: int, state: TrialState, last: TrialAttributes, values: Score | None = None
     ) -> None:
-        self._storage.end_trial(self._open[number].trial_id, state, values, last.to_plain())
+        taken = self._open[number]
+        self._storage.end_trial(taken.trial_id, state, values, last.to_plain())
         self._searched.tell(number, state, values)
+        if not taken.is_candidate:
+            self._sampled.append(None if taken.estimate else values)
+        elif taken.is_plain and values is not None:
+            self._plain = values
+            self._searched.plain_ended(values)
         self._running.pop(number, None)
         del self._open[number]
         for work in self._waiting.pop(number, ()):
@@ -391,3 +435,20 @@ class Ledger:
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
         write_to_trial(self._storage, self._open[number].trial_id, attributes)
+
+
+def _scores(
+    trials: Iterable[FrozenTrial], plain_name: str | None
+) -> tuple[Score | None, list[Score | None]]:
+    """Return the score of plain DIP, and those of the sampled trials in the order of their ends."""
+    plain, sampled = None, []
+    for trial in trials:
+        if trial.datetime_complete is None or is_interrupted(trial):
+            continue
+        attributes = TrialAttributes.of(trial)
+        values = Score(*trial.values) if trial.values and attributes.raced is None else None
+        if attributes.candidate is None:
+            sampled.append((trial.datetime_complete, trial.number, values))
+        elif attributes.candidate == plain_name:
+            plain = values
+    return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]

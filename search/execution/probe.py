@@ -1,4 +1,4 @@
-"""Measure for a few seconds, before a search begins, how many trials one GPU should hold."""
+"""Measure for a few seconds, before a search begins, its speed and how many trials fit a GPU."""
 
 from __future__ import annotations
 
@@ -157,3 +157,27 @@ def packing(speed_of: Callable[[int], float | None], most: int) -> tuple[int, st
             break
         best, fastest = 2 * best, faster
     return best, ", ".join(seen)
+
+
+def seconds_per_iteration(
+    device: str, threads: int, picture: Picture, settings: TrainerSettings
+) -> float:
+    """Return the duration of an iteration on a device, measured for about a second."""
+    import torch
+
+    from dipstage.presets import parse_preset
+    from dipstage.randomness import Streams
+    from dipstage.trainer import fit, observe
+
+    torch.set_num_threads(threads)
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    observation = observe(truth, 25, streams)
+    iterations, took = 2, 0.0
+    # The first training also loads libraries and is not counted.
+    while took < 1.0:
+        iterations *= 2
+        schedule = parse_preset("baseline").schedule(iterations)
+        began = time.perf_counter()
+        fit(observation, truth, schedule, settings, streams, device=device)
+        took = time.perf_counter() - began if iterations > 4 else 0.0
+    return took / iterations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 # Before Ray: it sets Ray's environment.
@@ -183,6 +184,31 @@ def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> 
         ray.cancel(answer, force=True)
         return 1, f"1 to a GPU: how many fit best could not be measured ({brief(error)})"
     return best, f"{best} to a GPU (iterations a second by trials on it: {seen})"
+
+
+_MEASUREMENT_S = 60.0
+"""Timeout of the measurement of a training, including the start of a worker."""
+
+
+def measured_training_s(setting: Setting, shares: Shares) -> float | None:
+    """Return the seconds of a whole training, averaged over the pictures.
+
+    They are measured for about a second; None if no machine is free, or nothing can be trained.
+    """
+    from search.execution.probe import seconds_per_iteration
+
+    pixels = [picture.pixels.size for picture in setting.pictures.values()]
+    largest = max(setting.pictures.values(), key=lambda picture: picture.pixels.size)
+    cpus, gpus = shares.trial["cpu"], shares.trial["gpu"]
+    measure = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(seconds_per_iteration)
+    answer = measure.remote(setting.device, setting.cpus, largest, setting.trainer)
+    try:
+        found: float = ray.get(answer, timeout=_MEASUREMENT_S)
+    except ray.exceptions.RayError:
+        # The trials will say why.
+        ray.cancel(answer, force=True)
+        return None
+    return found * setting.trainer.iterations * fmean(pixels) / max(pixels)
 
 
 def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:

@@ -28,6 +28,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
+from search.analysis.censoring import cut_off
+from search.execution.cost import cost_words
 from search.execution.heartbeats import LOOK_S, Heartbeats
 from search.execution.loggers import Logger, logged
 from search.execution.resources import (
@@ -95,6 +97,11 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
         super().__init__()
         self._run, self._ledger, self._lease = run, ledger, lease
         self._numbers: dict[str, int] = {}
+
+    @property
+    def driven_s(self) -> float:
+        """Seconds that drivers of the run were active."""
+        return self._ledger.budget.driven_s
 
     def number_of(self, trial_id: str) -> int:
         """Return the study's number of a trial that Tune is running."""
@@ -207,6 +214,10 @@ class Racer(Unpickled, FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if raced else TrialScheduler.CONTINUE)
 
 
+_EVERY_S = 10.0
+"""Seconds between two records of the time that drivers were active: what a death may lose."""
+
+
 class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
     """Callback that updates the view twice a second, ends workers that hang, and reports dead
     workers to the searcher.
@@ -227,6 +238,7 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
         self._next_look = 0.0
         self._watched: dict[str, Any] = {}
         self._hung: dict[str, str] = {}
+        self._written, self._warned = time.monotonic(), False
 
     @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -235,6 +247,9 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
         self._lease.check()
         if time.monotonic() >= self._next:
             self._view.update(self._run)
+            if not self._warned and (warning := cut_off(self._run, self._run.records())):
+                self._warned = True
+                self._view.note(warning)
             for logger in self._loggers:
                 logger.report_failure(self._view)
             self._next = time.monotonic() + 0.5
@@ -259,6 +274,9 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
         """Expect no more heartbeats of a trial."""
         self._watched.pop(trial.trial_id, None)
         forget_heartbeat(trial.trial_id)
+        if time.monotonic() >= self._written + _EVERY_S:
+            self._written = time.monotonic()
+            write(self._run.study, driven_s=self._searcher.driven_s)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a dead worker: a training that fails is an ordinary result."""
@@ -324,6 +342,8 @@ def tune_trials(
     )
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     write(run.study, concurrent=shares.concurrent, driven_since=now)
+    if trainable is None:
+        view.note(cost_words(run, ledger, setting, shares))
     searcher = StudySearcher(run, ledger, lease)
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,6 +36,7 @@ MAX_SEEDS = 10_000
 MAX_SIDE = 10_000
 """Maximum side length of a picture, in pixels."""
 MAX_TRIALS = 1_000_000
+MAX_HOURS = 100_000
 MAX_SAMPLER_SEED = 2**31 - 1
 """Samplers take a 32-bit seed, and a resumed run adds its number of trials to this one."""
 
@@ -218,19 +220,49 @@ class Space(_Model):
         return self
 
 
+class Until(_Model):
+    """Rules that end a search before `search.trials`."""
+
+    no_gain: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
+    """End the search once so many sampled trials have ended in a row without a schedule that is
+    better than plain DIP in both objectives and that no earlier one dominates, which is without
+    any growth of the hypervolume above plain DIP. Without plain DIP among the candidates, the
+    observation's own PSNR and the budget stand for it."""
+
+
 class Search(_Model):
-    """Number of sampled schedules, and the sampler that proposes them."""
+    """Number of sampled schedules, what ends the search, and the sampler that proposes them."""
 
     trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] = 24
     """Number of schedules to sample, not counting the candidates. With 0, only the candidates are
     compared."""
-    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    """The Optuna sampler that proposes schedules."""
+    hours: Annotated[Finite, Field(gt=0, le=MAX_HOURS)] | None = None
+    """Hours by the clock after which no further trial begins; those under way are finished. The
+    time that drivers of the run were active is counted, the time between them is not."""
+    until: Until | None = None
+    sampler: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
+    """The Optuna sampler that proposes schedules. `tpe` needs some 10 ms for a schedule, `gp` (a
+    Gaussian process) seconds; `qmc` covers the space evenly and, like `random`, learns nothing.
+    `gp` and `qmc` draw parameters that only some schedules have at random."""
+    learn_from: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
+    """Runs whose trials the sampler learns from, `tpe` or `gp`: names of runs in the same folder,
+    or paths of run folders. They must have the same task and objective and search the same
+    parameters; trials outside the present ranges are left out. Their scores are taken relative to
+    plain DIP, which must be a candidate of each run. Their pictures and seeds count as seen."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
     """Seed of the sampler. Searches that differ only in this seed are repetitions of each other."""
     max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
     """Maximum fraction of failed trials among the last ten that ended. The search ends when more
     have failed."""
+
+    @model_validator(mode="after")
+    def _check_learning(self) -> Search:
+        if self.learn_from and (self.sampler not in ("tpe", "gp") or not self.trials):
+            raise ValueError(
+                "learn_from needs the sampler tpe or gp, and trials above 0: got "
+                f"{self.sampler} and {self.trials}"
+            )
+        return self
 
 
 class Racing(_Model):
@@ -385,13 +417,13 @@ class Experiment(_Model):
                     f"max_sigma_255, got {sigma:g}, {low.low:g} to {low.high:g}, "
                     f"{high.low:g} to {high.high:g}"
                 )
-        for key in ("images", "seeds", "candidates"):
-            values = getattr(self, key)
+        for key in ("images", "seeds", "candidates", "search.learn_from"):
+            values = attrgetter(key)(self)
             if len(set(values)) < len(values):
                 twice = next(value for value, n in Counter(values).items() if n > 1)
                 raise ValueError(f"{key} holds an entry twice: {twice!r}")
-        for key in ("images", "candidates"):
-            for value in getattr(self, key):
+        for key in ("images", "candidates", "search.learn_from"):
+            for value in attrgetter(key)(self):
                 if (found := forbidden_in(value)) is not None:
                     raise ValueError(f"{key} has {found} in {value!r}: rename the file or folder")
         return self

@@ -127,6 +127,9 @@ def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
                 else _absolute(entry, folder)
                 for entry in entries
             ]
+    _make_runs_absolute(content, "search.learn_from", folder)
+    if isinstance(search := content.get("search"), dict):
+        _make_runs_absolute(search, "learn_from", folder)
     _make_mlflow_absolute(content, "logging.mlflow", folder)
     if isinstance(logging := content.get("logging"), dict):
         _make_mlflow_absolute(logging, "mlflow", folder)
@@ -153,6 +156,18 @@ def _join_presets(content: dict[str, Any]) -> None:
         else:
             joined.append(entry)
     content["candidates"] = joined
+
+
+def _make_runs_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
+    """Make paths of run folders absolute; names of runs and addresses are left alone."""
+    entries = content.get(key)
+    if isinstance(entries, list):
+        content[key] = [
+            _absolute(entry, folder)
+            if isinstance(entry, str) and "/" in entry and "://" not in entry
+            else entry
+            for entry in entries
+        ]
 
 
 def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:

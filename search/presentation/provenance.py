@@ -151,6 +151,11 @@ def provenance(
         ("written", datetime.now().astimezone().isoformat(timespec="minutes")),
         *_times(records),
         ("sampler", f"{experiment.search.sampler}, seed {experiment.search.seed}"),
+        *(
+            ("learned from", f"{len(each.points)} trials of {each.run}")
+            for each in attributes.learned
+            if each.points
+        ),
         ("replicate seeds", ", ".join(map(str, experiment.seeds))),
         ("versions, driver", _versions({k: str(v) for k, v in code.items()})),
         ("versions, workers", _versions(workers)),

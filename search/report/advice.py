@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dipstage.terminal.numbers import DB, RATIO, STEPS, db, fixed, steps
+from search.analysis.censoring import REMEDY, cut_off
 from search.analysis.front import front_of, pick
 from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
@@ -68,7 +69,7 @@ def advise(
 ) -> Advice:
     """Return the advice that the run's records support."""
     unfinished = status.done < status.wanted
-    state = [_state(status, driver)] if unfinished else []
+    state = [_state(status, driver)] if unfinished or status.ended else []
     commands: list[tuple[str, str]] = []
     if unfinished and not driver:
         commands.append((f"dipsearch resume {run_argument(run)}", "continues the search"))
@@ -82,6 +83,9 @@ def advise(
         name = "Plain DIP" if trial.is_plain else _capital(trial.name)
         headline = f"{name} looks best{' so far' * unfinished}, but that is not verified"
         sure = [*state, *_unverified(run, trial, records)]
+        if (cut := cut_off(run, records)) is not None:
+            headline = f"No maximum lies within the budget: {REMEDY}"
+            sure.insert(0, f"{cut[:1].upper()}{cut[1:]}.")
         commands.append(
             (
                 f"dipsearch verify {run_argument(run)}",
@@ -114,6 +118,8 @@ def _export(run: RunRecord, trial: Trial) -> tuple[str, str]:
 def _state(status: Status, driver: bool) -> str:
     if driver:
         return f"The search is running: {sentence(status)}."
+    if status.ended is not None:
+        return f"The search ended early because {status.ended}."
     return (
         f"The search is not finished and is not running: {status.done} of {status.wanted} trials "
         "have ended."

@@ -34,6 +34,26 @@ class Accepted:
     changes: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a search learns from an earlier run.
+
+    Args:
+        run: Name of that run.
+        images: Its pictures as its experiment names them.
+        pictures: SHA-256 of its pictures.
+        seeds: Seeds of its replicates.
+        points: Parameters of each trial, and its objectives minus those of that run's plain DIP;
+            none of a run that the earlier one had learned from itself.
+    """
+
+    run: str
+    images: Sequence[str]
+    pictures: Sequence[str]
+    seeds: Sequence[int]
+    points: Sequence[Sequence[Any]] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyAttributes:
     """Attributes of a study that describe its run.
@@ -45,6 +65,12 @@ class StudyAttributes:
         pictures: SHA-256 of each picture by its label.
         files: SHA-256 of each file that the task reads, by its key.
         trials: Requested number of sampled trials.
+        hours: Hours that drivers may be active before no further trial begins; None for no limit.
+        driven_s: Seconds that drivers were active so far, written every few seconds.
+        ended: Why the search ended before its last trial, in words; None if it did not.
+        gain_from: Number of sampled trials that had ended when a search was reopened. Earlier ones
+            do not count for `search.until.no_gain`.
+        learned: Trials of other runs that the sampler learns from.
         cores: Resolved value of `cpus_per_trial: auto`, on which floating-point sums depend.
         concurrent: Number of trials that run at the same time.
         driven_since: Start time of the last driver.
@@ -57,6 +83,11 @@ class StudyAttributes:
     pictures: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     trials: int = 0
+    hours: float | None = None
+    driven_s: float = 0.0
+    ended: str | None = None
+    gain_from: int = 0
+    learned: Sequence[Learned] = ()
     objective: Objective = field(default_factory=Objective)
     candidates: Sequence[Candidate] = ()
     accepted: Sequence[Accepted] = ()
@@ -72,6 +103,7 @@ class StudyAttributes:
         if "objective" in found:
             found["objective"] = Objective(**found["objective"])
         found["candidates"] = [Candidate.from_plain(each) for each in found.get("candidates", ())]
+        found["learned"] = [Learned(**each) for each in found.get("learned", ())]
         found["accepted"] = [Accepted(**each) for each in found.get("accepted", ())]
         return cls(**found)
 

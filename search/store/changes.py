@@ -104,9 +104,12 @@ def _experiment_changes(
             was, is_now = _names(was), _names(is_now)
         if was == is_now:
             continue
-        if key == "search.trials":
-            raise InputError(f"{key} was {was}, now {is_now}: ask for more by --trials {is_now}")
-        acceptable = key.startswith(_ACCEPTABLE)
+        if key in ("search.trials", "search.hours"):
+            option = key.removeprefix("search.")
+            more = "" if is_now is None else f" {is_now}"
+            raise InputError(f"{key} was {was}, now {is_now}: ask for more by --{option}{more}")
+        # The trials of those runs were copied when this one began.
+        acceptable = key.startswith(_ACCEPTABLE) and key != "search.learn_from"
         changes.append(Change(key, _word(was), _word(is_now), acceptable))
     return changes
 

@@ -8,6 +8,7 @@ same numbers and keeps their finished replicates.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from optuna.study import Study
 from dipstage.errors import InputError
 from dipstage.tasks.registry import file_digests
 from search.store import optuna_internals
-from search.store.attributes import StudyAttributes, write
+from search.store.attributes import Learned, StudyAttributes, write
 from search.store.storage import PatientStorage
 from search.store.versions import code_digest, versions
 
@@ -33,6 +34,7 @@ def create_study(
     digests: dict[str, str],
     candidates: list[Candidate],
     name: str | None = None,
+    learned: Sequence[Learned] = (),
 ) -> None:
     """Create the study and store in it everything that a resume needs.
 
@@ -42,6 +44,7 @@ def create_study(
         digests: SHA-256 of each picture by its label.
         candidates: Candidates of the experiment.
         name: Name of the study; by default the experiment's name.
+        learned: Trials of other runs that its sampler learns from.
 
     Raises:
         InputError: If the storage already has a study of this name.
@@ -65,8 +68,10 @@ def create_study(
         pictures=digests,
         files=file_digests(experiment.task),
         trials=experiment.search.trials,
+        hours=experiment.search.hours,
         objective=experiment.objective,
         candidates=candidates,
+        learned=learned,
     )
 
 

@@ -11,6 +11,7 @@ from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.console import table
 from dipstage.terminal.fitted import bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
+from search.analysis.censoring import cut_off
 from search.presentation.front import Cells, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
 from search.presentation.words import spread
@@ -187,7 +188,9 @@ def _words(trial: Trial) -> list[str]:
 
 
 def print_findings(run: RunRecord, print_: Callable[..., None]) -> None:
-    """Print all tables that the end of a search shows."""
+    """Print all tables that the end of a search shows, after what limits them."""
+    if (warning := cut_off(run, run.records())) is not None:
+        print_(f"warning: {warning}\n", markup=False)
     if run.trials_wanted:
         print_(front_table(run))
         print_()

@@ -158,7 +158,7 @@ def confirm(
                     f"--images must name at least {PICTURES} pictures that the search has not "
                     f"seen, got {len(images)}"
                 )
-            names, numbers = names_of(images), seeds_of(run.experiment, seeds or SEEDS)
+            names, numbers = names_of(images), seeds_of(run, seeds or SEEDS)
             experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
             pictures = load_pictures(experiment)
             refuse_seen(run, numbers, pictures, allowed=False)

@@ -76,7 +76,7 @@ def new_plan(run: RunRecord, request: Request, former: Plan | None = None) -> Pl
     claims = _claims(run, request)
     return Plan(
         images=held_out_images(run) if request.images is None else names_of(request.images),
-        seeds=seeds_of(experiment, SEEDS if request.seeds is None else request.seeds),
+        seeds=seeds_of(run, SEEDS if request.seeds is None else request.seeds),
         trials=[claim.trial for claim in claims],
         baseline_iterations=baseline,
         learning_rates=list(rates),
@@ -216,7 +216,7 @@ def _refuse_other(run: RunRecord, begun: Plan, request: Request) -> None:
     rates, images, seeds = now.learning_rates, now.images, now.seeds
     asked: dict[str, tuple[object, object]] = {
         "--images": (None if images is None else names_of(images), begun.images),
-        "--seeds": (None if seeds is None else seeds_of(run.experiment, seeds), begun.seeds),
+        "--seeds": (None if seeds is None else seeds_of(run, seeds), begun.seeds),
         "--fast": (now.fast and _trial_of(run, "--fast", now.fast).number, claims.get("time")),
         "--best": (now.best and _trial_of(run, "--best", now.best).number, claims.get("psnr")),
         "--claims": (now.claims, said and said.family),
@@ -255,7 +255,9 @@ def comparison(run: RunRecord, name: str, **changes: object) -> Experiment:
             "name": f"{run.name}.{name}",
             "space": None,
             "candidates": ["plain DIP"],
-            "search": experiment.search.model_copy(update={"trials": 0}),
+            "search": experiment.search.model_copy(
+                update={"trials": 0, "hours": None, "until": None, "learn_from": []}
+            ),
             **changes,
         }
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from dipstage.images import SKIMAGE_PICTURES, Picture, expand
@@ -13,9 +13,6 @@ from search.experiment.prepare import load_pictures
 from search.store.run import RunRecord
 from search.verification.declared import load_plan
 from search.verification.parts import CONFIRMATION, HELD_OUT, has_ended, part
-
-if TYPE_CHECKING:
-    from search.experiment.model import Experiment
 
 PICTURES = 4
 
@@ -28,7 +25,19 @@ def names_of(images: Sequence[str]) -> list[str]:
     ]
 
 
-def seeds_of(experiment: Experiment, seeds: int | Sequence[int]) -> list[int]:
+def _seen_seeds(run: RunRecord) -> set[int]:
+    """Return the seeds of the search and of the runs that it learned from."""
+    return set(run.experiment.seeds).union(*(each.seeds for each in run.attributes.learned))
+
+
+def seen_pictures(run: RunRecord) -> set[str]:
+    """Return SHA-256 of the pictures of the search, of runs that it learned from, and so on."""
+    attributes = run.attributes
+    learned = (each.pictures for each in attributes.learned)
+    return {*attributes.pictures.values(), *used_pictures(run)}.union(*learned)
+
+
+def seeds_of(run: RunRecord, seeds: int | Sequence[int]) -> list[int]:
     """Return the seeds asked for; a number of seeds gives the first that the search left free."""
     if not isinstance(seeds, int):
         if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
@@ -36,7 +45,7 @@ def seeds_of(experiment: Experiment, seeds: int | Sequence[int]) -> list[int]:
         return list(seeds)
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}")
-    first = max(experiment.seeds) + 1
+    first = max(_seen_seeds(run)) + 1
     return list(range(first, first + seeds))
 
 
@@ -44,7 +53,7 @@ def held_out_images(run: RunRecord) -> list[str]:
     """Return unused pictures of scikit-image, with as many channels as those of the search."""
     experiment = run.experiment
     own = load_pictures(experiment)
-    seen = {*run.attributes.pictures.values(), *used_pictures(run)}
+    seen = seen_pictures(run)
     channels = {picture.pixels.shape[0] for picture in own.values()}
     found = []
     for name in SKIMAGE_PICTURES:
@@ -71,10 +80,10 @@ def refuse_seen(
     Raises:
         InputError: Something was seen, and that is not allowed.
     """
-    known = {*run.attributes.pictures.values(), *used_pictures(run)}
+    known = seen_pictures(run)
     names = [picture.name for picture in pictures.values() if picture.digest in known]
     names += _stored_again(run, pictures, known)
-    again = sorted(set(seeds) & set(run.experiment.seeds))
+    again = sorted(set(seeds) & _seen_seeds(run))
     words = [f"pictures {', '.join(names)}"] if names else []
     words += [f"seeds {', '.join(map(str, again))}"] if again else []
     if words and not allowed:
@@ -88,14 +97,19 @@ def refuse_seen(
 def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str]) -> list[str]:
     """Return the pictures that are copies of the search's own, such as a JPEG of a PNG.
 
-    Pictures that may be copies get a notice.
+    The pictures of runs that it learned from are compared, too: at another size they have other
+    digests. Pictures that may be copies get a notice.
     """
     from dipstage.likeness import SAME, SIMILAR, likeness
 
-    try:
-        own = load_pictures(run.experiment).values()
-    except InputError:
-        return []  # The search's pictures have moved, and nothing can be compared with them.
+    own: list[Picture] = []
+    for images in (run.experiment.images, *(each.images for each in run.attributes.learned)):
+        # Where pictures have moved, nothing can be compared with them.
+        with suppress(InputError):
+            others = run.experiment.model_copy(update={"images": list(images)})
+            own += load_pictures(others).values()
+    if not own:
+        return []
     copies = []
     for label, picture in pictures.items():
         if picture.digest in known:

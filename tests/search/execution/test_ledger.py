@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from fake_runs import KEYS, experiment, new_run, outcome, play
+from fake_runs import CONTENT, KEYS, experiment, new_run, outcome, play
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -225,11 +225,12 @@ def suggestions(
     return drawn
 
 
-@pytest.mark.parametrize("kind", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("kind", ["tpe", "nsga2", "qmc", "random"])
 def test_candidates_do_not_change_what_is_sampled(kind: str) -> None:
     samplers: dict[str, Any] = {
         "tpe": lambda: optuna.samplers.TPESampler(seed=1),
         "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=1, population_size=5),
+        "qmc": lambda: SAMPLERS["qmc"](1, 30),
         "random": lambda: optuna.samplers.RandomSampler(seed=1),
     }
     assert suggestions(0, samplers[kind]()) == suggestions(12, samplers[kind]())
@@ -241,7 +242,7 @@ def test_tpe_would_have_been_confused_without_the_filter() -> None:
     assert suggestions(0, optuna.samplers.TPESampler(seed=1)) != unmarked
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc"])
 def test_the_ledger_samples_what_optuna_s_own_ask_and_tell_would(
     tmp_path: Path, sampler: str
 ) -> None:
@@ -258,6 +259,33 @@ def test_the_ledger_samples_what_optuna_s_own_ask_and_tell_would(
         suggest(asked, run.experiment.space, 25.0)
         assert asked.params == trial.params
         study.tell(asked, [20 + 7 * number % 11, 1 + 5 * number % 29])
+
+
+@pytest.mark.long
+def test_the_gaussian_process_repeats_itself_and_goes_on_after_a_resume(tmp_path: Path) -> None:
+    """It also sees what is under way: two trials at a time are not asked for the same point."""
+    space = {**CONTENT["space"], "stages": {"low": 2, "high": 6}, "split": ["power"]}
+    params = []
+    for folder in ("one", "other"):
+        search = {"trials": 6, "seed": 3, "sampler": "gp"}
+        tiny = experiment(search=search, candidates=[], space=space)
+        run = new_run(tmp_path / folder, tiny)
+        first = ledger_of(run)
+        for number in range(4):
+            work = first.next()
+            assert work is not None
+            finish(first, work, 20 + number % 3, 5 + number)
+        under_way = first.next()
+        second = ledger_of(run)
+        again = [second.next(), second.next()]
+        assert again[0] == under_way
+        for work in again:
+            assert work is not None
+            finish(second, work)
+        assert second.finished
+        params.append([trial.params for trial in run.records()])
+    assert params[0] == params[1]
+    assert len({str(point) for point in params[0]}) == 6
 
 
 @pytest.fixture

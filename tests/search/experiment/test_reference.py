@@ -45,7 +45,8 @@ def test_every_key_that_an_experiment_is_frozen_with_is_on_the_page() -> None:
         {"kind": "inpaint", "mask": "m.png"},
         {"kind": "super_resolve"},
     ]
-    by_total = experiment(space={**CONTENT["space"], "noise": total})
+    until = {**CONTENT["search"], "until": {"no_gain": 9}}
+    by_total = experiment(space={**CONTENT["space"], "noise": total}, search=until)
     frozen = (experiment(), by_total, *(experiment(task=task) for task in tasks))
     assert {key for each in frozen for key in keys_of(each.model_dump(mode="json"))} == told
 

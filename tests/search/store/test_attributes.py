@@ -14,6 +14,7 @@ from search.experiment.candidate import Candidate
 from search.experiment.objectives import Objective, Score
 from search.store.attributes import (
     Accepted,
+    Learned,
     Raced,
     StudyAttributes,
     TrialAttributes,
@@ -33,11 +34,14 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
         made=False, experiment={"seeds": [0]}, code={"torch": "2"}, pictures={"a": "0f"}, trials=3,
         objective=Objective("smoothed", 0.1), candidates=[Candidate("x", SCHEDULE, warmup=2)],
         accepted=[Accepted("2026-01-01", ["a 1 → 2"])], cores=1, concurrent=2,
-        driven_since="2026-01-01T00:00:00.000+00:00", logged_as="abc",
+        driven_since="2026-01-01T00:00:00.000+00:00", logged_as="abc", hours=0.5, driven_s=9.5,
+        ended="its 0.5 h were used", gain_from=3,
+        learned=[Learned("x", ["a.png"], ["0f"], [0], [[{"ramp": 5}, [0.5, -3.0]]])],
     )  # fmt: skip
     names = [
         "made", "experiment", "code", "pictures", "trials", "objective", "candidates", "accepted",
-        "cores", "concurrent", "driven_since", "logged_as",
+        "cores", "concurrent", "driven_since", "logged_as", "hours", "driven_s", "ended",
+        "gain_from", "learned",
     ]  # fmt: skip
     write(study, **{name: getattr(known, name) for name in names})
     assert StudyAttributes.of(study) == known
@@ -55,7 +59,7 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
 def test_a_study_that_lacks_attributes_and_has_others_is_read() -> None:
     study = optuna.create_study()
     study.set_user_attr("note", "somebody's")
-    assert StudyAttributes.of(study) == StudyAttributes(candidates=[], accepted=[])
+    assert StudyAttributes.of(study) == StudyAttributes(candidates=[], accepted=[], learned=[])
 
 
 def test_an_unknown_attribute_is_refused_by_its_name() -> None:

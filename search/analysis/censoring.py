@@ -1,0 +1,47 @@
+"""Whether a search's budget is so short that it cut off every maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from dipstage.outcome import Stop
+from search.store.records import Trial
+from search.store.run import RunRecord
+
+if TYPE_CHECKING:
+    from dipstage.settings import TrainerSettings
+
+REMEDY = "raise trainer.iterations"
+
+
+def cut_off(run: RunRecord, trials: Iterable[Trial]) -> str | None:
+    """Return a sentence if the budget cut off the maximum of every training so far.
+
+    A single training says nothing: its maximum may be late by chance.
+
+    Returns:
+        The sentence without its full stop; None if some maximum is not censored.
+    """
+    replicates = [each for trial in trials for each in trial.replicates.values()]
+    output = run.objective.output
+    if len(replicates) < 2 or not all(
+        each.stop is Stop.BUDGET and each.scores(output).censored for each in replicates
+    ):
+        return None
+    settings = run.experiment.trainer
+    return (
+        f"all {len(replicates)} maxima are censored: fewer than trainer.patience "
+        f"({settings.patience}) iterations follow each, so PSNR_GT and steps are lower bounds; "
+        f"{REMEDY} ({settings.iterations})"
+    )
+
+
+def cuts_off(settings: TrainerSettings) -> str | None:
+    """Return a sentence if the settings must censor every maximum; None if they need not."""
+    if settings.patience < settings.iterations:
+        return None
+    return (
+        f"every maximum will be censored: trainer.patience ({settings.patience}) is not below "
+        f"trainer.iterations ({settings.iterations}); {REMEDY}"
+    )

@@ -1,0 +1,72 @@
+"""What ends a search before its last trial: its hours, or a hypervolume that no longer grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from search.analysis.comparison import reference_point
+from search.analysis.pareto import dominates, strictly_dominates
+from search.experiment.model import Experiment
+from search.experiment.objectives import Score
+from search.store.attributes import StudyAttributes
+
+
+class Budget:
+    """Budget of a search, over all of its drivers."""
+
+    def __init__(
+        self, attributes: StudyAttributes, experiment: Experiment, clock: Callable[[], float]
+    ) -> None:
+        """Begin to count the time of this driver.
+
+        Args:
+            attributes: Attributes of the study.
+            experiment: Experiment as it is driven.
+            clock: Returns a monotonic time in seconds.
+        """
+        self._hours, self._before_s = attributes.hours, attributes.driven_s
+        self._until, self._from = experiment.search.until, attributes.gain_from
+        self._clock, self._began = clock, clock()
+        self._otherwise = reference_point(experiment)
+
+    @property
+    def driven_s(self) -> float:
+        """Seconds that drivers of the run were active, this one included."""
+        return self._before_s + self._clock() - self._began
+
+    def spent(self, scores: Sequence[Score | None], plain: Score | None) -> str | None:
+        """Return why no further trial begins, in words; None to go on.
+
+        Args:
+            scores: Scores of the sampled trials in the order of their ends; None for those that
+                are not complete, or that were raced.
+            plain: Score of plain DIP; None if it is not a candidate.
+        """
+        if self._hours is not None and self.driven_s >= 3600 * self._hours:
+            return f"its {self._hours:g} h were used"
+        if self._until is None:
+            return None
+        without = trials_without_gain(scores, plain or self._otherwise)
+        if min(without, len(scores) - self._from) < self._until.no_gain:
+            return None
+        above = "plain DIP" if plain else "the observation"
+        return f"{without} trials in a row did not raise the hypervolume above {above}"
+
+
+def trials_without_gain(scores: Sequence[Score | None], reference: Score) -> int:
+    """Return how many of the last trials did not raise the hypervolume above the reference.
+
+    A score raises it if it is better than the reference in both objectives and neither equal to
+    nor dominated by an earlier one.
+    """
+    without = 0
+    members: list[Score] = []
+    for score in scores:
+        without += 1
+        if score is None or not strictly_dominates(score, reference):
+            continue
+        if any(dominates(member, score) or member == score for member in members):
+            continue
+        members = [member for member in members if not dominates(score, member)] + [score]
+        without = 0
+    return without

@@ -1,0 +1,39 @@
+"""What a search costs in trainings and hours, said before it starts."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from search.analysis.status import duration
+from search.execution.resources import measured_training_s
+
+if TYPE_CHECKING:
+    from search.execution.ledger import Ledger
+    from search.execution.resources import Shares
+    from search.execution.trainable import Setting
+    from search.store.run import RunRecord
+
+
+def cost_words(run: RunRecord, ledger: Ledger, setting: Setting, shares: Shares) -> str:
+    """Return what is left to train, and the hours that it takes on this cluster.
+
+    Args:
+        run: The run.
+        ledger: Its ledger.
+        setting: What every replicate is trained with.
+        shares: How the cluster is shared.
+    """
+    experiment, trainings = run.experiment, ledger.trainings_left
+    iterations = experiment.trainer.iterations
+    words = f"{trainings:,} trainings of at most {iterations:,} iterations"
+    recorded = [each.wall_s for trial in run.records() for each in trial.replicates.values()]
+    at_most = "" if recorded else "at most "
+    seconds = fmean(recorded) if recorded else measured_training_s(setting, shares)
+    if seconds is not None:
+        total_s = trainings * seconds / max(1, shares.concurrent)
+        words += f": {at_most}about {duration(total_s)} with {shares.concurrent} at a time"
+    if at_most and experiment.racing.enabled and experiment.search.trials:
+        words += ", less what racing saves"
+    hours = run.attributes.hours
+    return words + (f"; no trial begins after {hours:g} h of search" if hours else "")

@@ -1,0 +1,127 @@
+"""What a sampler learns from earlier searches: their trials, as differences to plain DIP.
+
+Everything is copied into the new study, so that it goes on alike if the earlier runs are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dipstage.errors import InputError
+from dipstage.tasks.registry import plain_task
+from search.execution.sampler import placed
+from search.experiment.candidate import Candidate
+from search.experiment.model import Experiment
+from search.experiment.space import FORMER
+from search.store.attributes import Learned
+from search.store.run import RunRecord
+
+
+def learn(
+    experiment: Experiment, candidates: Sequence[Candidate], runs_dir: Path, storage: str | None
+) -> list[Learned]:
+    """Return the trials of the runs that `search.learn_from` names.
+
+    Args:
+        experiment: The experiment of the new run.
+        candidates: Its candidates, which must include plain DIP.
+        runs_dir: Folder of runs.
+        storage: Address of a database; None means the one in the environment, or else SQLite.
+
+    Raises:
+        InputError: If a run does not exist, searched for something else or in another space, or if
+            plain DIP is missing in one of the runs.
+    """
+    found: dict[str, Learned] = {}
+    for entry in experiment.search.learn_from:
+        if not any(candidate.schedule.is_plain for candidate in candidates):
+            raise InputError(
+                "search.learn_from needs plain DIP, which scores are compared with: add baseline "
+                "to candidates"
+            )
+        try:
+            run = RunRecord.open(entry, runs_dir, storage)
+            _refuse_other(experiment, run)
+            points = _points(experiment, run)
+        except InputError as error:
+            raise InputError(f"search.learn_from: {error}") from None
+        # What that run learned from is not used again, but its pictures and seeds were seen.
+        for each in run.attributes.learned:
+            found.setdefault(each.run, Learned(each.run, each.images, each.pictures, each.seeds))
+        pictures = sorted(run.attributes.pictures.values())
+        own = run.experiment
+        found[entry] = Learned(run.name, own.images, pictures, own.seeds, points)
+    return list(found.values())
+
+
+def _refuse_other(experiment: Experiment, run: RunRecord) -> None:
+    """Raise InputError unless a run searched for the same, in a space of the same parameters."""
+    other = run.experiment
+    ours = {"task": plain_task(experiment.task), "objective": asdict(experiment.objective)}
+    theirs = {"task": plain_task(other.task), "objective": asdict(run.objective)}
+    for key in ours:
+        if ours[key] != theirs[key]:
+            raise InputError(f"{key} of {run.name!r} is {theirs[key]}, and here {ours[key]}")
+    mine, its = (
+        _searched(each.model_dump(mode="json")["space"], "space") for each in (experiment, other)
+    )
+    differing = [key for key in {**mine, **its} if mine.get(key) != its.get(key)]
+    if differing:
+        key = differing[0]
+        raise InputError(
+            f"the space of {run.name!r} has other parameters than this one: "
+            f"{', '.join(differing)} ({key}: {_word(its.get(key))} there, {_word(mine.get(key))} "
+            "here)"
+        )
+
+
+_SEARCHED = ["searched"]
+"""Stands for a parameter with more than one possible value."""
+
+
+def _searched(value: Any, name: str) -> dict[str, Any]:
+    """Return the fixed value of each parameter by key; `_SEARCHED` if it has several values.
+
+    value: A space, or a part of it, as plain data.
+    """
+    if isinstance(value, dict) and "low" in value:
+        return {name: value["low"] if value["low"] == value["high"] else _SEARCHED}
+    if isinstance(value, dict):
+        inner = [_searched(each, f"{name}.{key}") for key, each in value.items()]
+        return {key: each for group in inner for key, each in group.items()}
+    if isinstance(value, list):
+        return {name: value[0] if len(value) == 1 else _SEARCHED}
+    return {} if value is None else {name: value}
+
+
+def _word(value: Any) -> str:
+    return "searched" if value is _SEARCHED else "absent" if value is None else str(value)
+
+
+_NAMES = {former: name for name, former in FORMER.items()}
+
+
+def _points(experiment: Experiment, run: RunRecord) -> list[tuple[dict[str, Any], list[float]]]:
+    """Return the sampled trials that lie in the space, each as parameters and differences."""
+    records = run.records()
+    plain = next((t for t in records if t.candidate and t.is_plain and t.values), None)
+    if plain is None:
+        raise InputError(f"run {run.name!r} has no complete plain DIP among its candidates")
+    points, outside = [], 0
+    for trial in records:
+        values = trial.values or trial.estimate
+        if trial.candidate is not None or values is None:
+            continue
+        params = {_NAMES.get(name, name): value for name, value in trial.params.items()}
+        if placed(params, experiment) is None:
+            outside += 1
+            continue
+        points.append((params, [a - b for a, b in zip(values, plain.score, strict=True)]))
+    if not points:
+        raise InputError(
+            f"run {run.name!r} has no trial to learn from: {outside} lie outside this space"
+        )
+    return points

@@ -1,0 +1,50 @@
+"""What a search costs is said in trainings and hours."""
+
+from pathlib import Path
+
+import pytest
+from fake_runs import KEYS, experiment, new_run, outcome
+
+from search.execution.ledger import Ledger
+
+pytestmark = pytest.mark.ray
+
+
+def test_the_cost_counts_what_is_left_and_its_hours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.execution import cost
+    from search.execution.resources import Shares
+    from search.execution.trainable import Setting
+
+    search = {"trials": 10, "hours": 0.5}
+    run = new_run(tmp_path, experiment(search=search))
+    settings = run.experiment.trainer
+    setting = Setting(
+        {}, (0, 1), run.experiment.task, settings, run.objective, cpus=1, device="cpu"
+    )
+    shares = Shares({"cpu": 1, "gpu": 0}, {"cpu": 2, "gpu": 0}, concurrent=2, device="cpu")
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    monkeypatch.setattr(cost, "measured_training_s", lambda *_: 150.0)
+    assert cost.cost_words(run, ledger, setting, shares) == (
+        "48 trainings of at most 30 iterations: at most about 1 h 00 min with 2 at a time, less "
+        "what racing saves; no trial begins after 0.5 h of search"
+    )
+    monkeypatch.setattr(cost, "measured_training_s", lambda *_: None)
+    said = cost.cost_words(run, ledger, setting, shares)
+    assert said.startswith("48 trainings of at most 30 iterations, less what racing saves;")
+    # A later driver knows how long trainings take: `outcome` says 2.5 s.
+    work = ledger.next()
+    assert work is not None
+    ledger.record(work.number, KEYS[0], outcome(25, 10))
+    said = cost.cost_words(run, Ledger(run.study, run.experiment, KEYS), setting, shares)
+    assert "47 trainings of at most 30 iterations: about 59 s with 2 at a time" in said
+
+
+def test_the_speed_is_measured_on_a_training() -> None:
+    from dipstage.images import load_picture
+    from search.execution.probe import seconds_per_iteration
+
+    picture = load_picture("skimage:moon", size=16, multiple=2)
+    settings = experiment().trainer
+    assert 0 < seconds_per_iteration("cpu", 1, picture, settings) < 10
