@@ -43,8 +43,8 @@ N = TypeVar("N", int, float)
     "--fast",
     metavar="SCHEDULE",
     help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate's "
-    "name, or the front's knee, highest PSNR (psnr) or fewest steps (steps) [default: what dipsearch "
-    "confirm chose, else the knee].",
+    "name, or the front's knee, highest PSNR (psnr) or fewest steps (steps) [default: what "
+    "dipsearch confirm chose, else the knee].",
 )
 @click.option(
     "--best",
