@@ -23,7 +23,7 @@ import numpy as np
 from machine import write
 from numpy.typing import NDArray
 
-from dipstage.restoring import stopping_rule
+from dipstage.choosing import stopping_rule
 from dipstage.stopping import OUTPUTS, Output, VarianceMinimum
 from search.store.records import Trial
 from search.store.run import RunRecord

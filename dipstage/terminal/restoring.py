@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +12,7 @@ import click
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import echo_json, json_option, make_console, table
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.restored_files import Files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
+    from dipstage.choosing import StopName, Task
     from dipstage.photographs import Photograph
-    from dipstage.restoring import Plan, Restored, StopName, Task
+    from dipstage.restoring import Plan, Restored
     from dipstage.terminal.fitted import FittedTable
 
 _ASKED_ABOVE_S = 300
@@ -175,7 +174,7 @@ def restore(
     given = load_photograph(photo)
     known = load_photograph(mask, "mask") if mask else None
     clean = load_photograph(truth, "ground truth") if truth else None
-    files = _Files.checked(given, task, output, output_raw, preview, compare)
+    files = Files.checked(given, task, output, output_raw, preview, compare)
     files.refuse_inputs(photo, mask, truth, schedule_name)
     _check_sides(given, known, clean, factor)
     small = given.resized(size) if size is not None else given
@@ -210,7 +209,9 @@ def restore(
     )
     methods = {f"dipstage, {plan.schedule_name}": (restored.picture, wall_s)}
     if compare:
-        methods |= _classical(small, plan.sigma_255 or 0.0)
+        from dipstage.classical import classical
+
+        methods |= classical(small, plan.sigma_255 or 0.0)
         for name, path in files.compared.items():
             if name in methods:
                 files.write(path, small.with_sides(methods[name][0]))
@@ -233,73 +234,6 @@ def restore(
         )
     if restored.stop == "interrupted":
         raise KeyboardInterrupt
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """The files that are written, all of which were checked before the training."""
-
-    output: Path
-    raw: Path | None
-    preview: Path | None
-    compared: dict[str, Path]
-
-    @classmethod
-    def checked(
-        cls, photo: Photograph, task: Task, output: Path | None, raw: Path | None,
-        preview: Path | None, compare: bool,
-    ) -> _Files:  # fmt: skip
-        """Name the files; InputError if one cannot be written or cannot hold the photograph."""
-        from dipstage.documents.whole_files import refuse_to_replace
-        from dipstage.images import expand_path, split_options
-        from dipstage.photographs import ENDINGS
-
-        if output is None:
-            path = Path(expand_path(split_options(photo.name)[0]))
-            ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
-            output = path.with_name(f"{path.stem}-restored{ending}")
-        named = {"--output": output, "--output-raw": raw, "--preview": preview}
-        named = {option: path and path.expanduser() for option, path in named.items()}
-        paths = {option: path for option, path in named.items() if path is not None}
-        compared = {}
-        if compare:
-            base = paths["--output"]
-            for name in ("non-local means", "wavelets"):
-                ending = name.replace(" ", "-")
-                compared[name] = base.with_name(f"{base.stem}-{ending}{base.suffix}")
-        for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
-            photo.check_format(path, option)
-            refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]])
-            # The target of a link is written.
-            folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
-            if not folder.is_dir():
-                raise InputError(f"{option} {path}: the folder {folder} does not exist")
-            if not os.access(path if path.exists() else folder, os.W_OK):
-                raise InputError(f"{option} {path} cannot be written: choose another folder")
-        everything = [*paths.values(), *compared.values()]
-        if len({os.path.realpath(path) for path in everything}) < len(everything):
-            raise InputError("--output, --output-raw and --preview must be different files")
-        return cls(paths["--output"], named["--output-raw"], named["--preview"], compared)
-
-    def refuse_inputs(self, *inputs: str | None) -> None:
-        """Raise InputError if an input would be overwritten."""
-        from dipstage.images import expand_path, split_options
-
-        outputs = [self.output, self.raw, self.preview, *self.compared.values()]
-        for given in filter(None, inputs):
-            source = Path(expand_path(split_options(given)[0]))
-            for path in outputs:
-                if path and path.exists() and source.exists() and path.samefile(source):
-                    raise InputError(f"{given} would be overwritten: choose another output")
-
-    def write(self, path: Path, photo: Photograph) -> None:
-        """Write a file whole or not at all."""
-        from dipstage.documents.whole_files import write_asked
-
-        write_asked(path, photo.encoded(path))
-
-
-_KINDS = {"PNG": "a PNG", "JPEG": "a JPEG", "TIFF": "a TIFF", "WEBP": "a WebP"}
 
 
 def _check_sides(
@@ -345,7 +279,7 @@ def _announce(console: Console, plan: Plan, sigma: float | None) -> None:
 
 
 def _train(
-    console: Console, plan: Plan, photo: Photograph, files: _Files, runs: int, seed: int,
+    console: Console, plan: Plan, photo: Photograph, files: Files, runs: int, seed: int,
     threads: int | None, device: str, yes: bool,
 ) -> Restored:  # fmt: skip
     """Estimate, ask and train."""
@@ -401,34 +335,6 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def _classical(photo: Photograph, sigma_255: float) -> dict[str, tuple[NDArray[np.float32], float]]:
-    """Denoise by scikit-image's classical methods; pictures and seconds by name."""
-    import numpy as np
-    from skimage.restoration import denoise_nl_means, denoise_wavelet
-
-    pixels, sigma = photo.pixels, sigma_255 / 255
-    is_colour = pixels.shape[2] == 3
-    results = {}
-    # The settings are those that the documentation of scikit-image recommends for known noise.
-    for name, method, options in (
-        (
-            "non-local means",
-            denoise_nl_means,
-            {"h": 0.6 * sigma, "sigma": sigma, "patch_size": 5, "patch_distance": 6},
-        ),
-        (
-            "wavelets",
-            denoise_wavelet,
-            {"sigma": sigma, "convert2ycbcr": is_colour, "rescale_sigma": True},
-        ),
-    ):
-        started = time.perf_counter()
-        made = method(pixels, channel_axis=-1, **options)
-        clipped = np.clip(made, 0, 1).astype(np.float32)
-        results[name] = clipped.reshape(pixels.shape), time.perf_counter() - started
-    return results
 
 
 def _compared(

@@ -41,7 +41,7 @@ def write_report(
     path = run.folder / NAME if output is None else Path(output)
     made = page.make(run, [str(image) for image in images])
     before = None
-    if made.lacks and path_exists(path):
+    if made.lacks and path_exists(path) and path.is_file():
         before = page.lacks(path.read_text("utf-8", "replace"))
     if before is not None and before < made.lacks:
         raise InputError(

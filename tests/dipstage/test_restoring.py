@@ -13,20 +13,13 @@ import torch
 from published_schedules import publish
 
 import dipstage
-from dipstage import restoring
+from dipstage import choosing
+from dipstage.choosing import chosen_schedule, estimated_sigma_255, input_noise_std, stopping_rule
 from dipstage.documents.published import published
 from dipstage.errors import InputError, WorkError
 from dipstage.images import load_picture
 from dipstage.outcome import Stop
-from dipstage.restoring import (
-    chosen_schedule,
-    estimated_sigma_255,
-    input_noise_std,
-    padded,
-    planned,
-    restore,
-    stopping_rule,
-)
+from dipstage.restoring import padded, planned, restore
 from dipstage.schedules import Schedule, Stage
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import FullBudget, VarianceMinimum
@@ -190,7 +183,7 @@ def test_padding_reflects_and_leaves_room_for_ssim() -> None:
 def test_auto_is_the_best_published_schedule_and_else_plain_dip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(restoring, "_published", lambda *_: None)
+    monkeypatch.setattr(choosing, "_published", lambda *_: None)
     auto = chosen_schedule("auto", "denoise", (64, 64), 25.0, 100)
     assert (auto.name, auto.schedule) == ("baseline", Schedule.plain(100))
 

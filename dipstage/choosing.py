@@ -1,0 +1,131 @@
+"""What `restore` chooses where it is not told: noise, schedule, input noise and stopping rule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dipstage.documents.published import ENDPOINTS, Published, is_published, published
+from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
+from dipstage.errors import InputError
+from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
+from dipstage.schedules import Schedule
+from dipstage.settings import TrainerSettings
+from dipstage.stopping import FullBudget, StoppingRule, VarianceMinimum
+
+Task: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
+TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super_resolve")
+StopName: TypeAlias = Literal["emv", "wmv", "none"]
+STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
+
+
+def estimated_sigma_255(pixels: NDArray[np.float32]) -> float:
+    """Return the standard deviation of Gaussian noise on the 0 to 255 scale.
+
+    By `skimage.restoration.estimate_sigma`: the median of the finest diagonal details of a wavelet
+    transform (Donoho and Johnstone 1994).
+
+    Args:
+        pixels: (H, W, C) in [0, 1]; the mean over the channels is returned, 0 for a flat picture.
+    """
+    from skimage.restoration import estimate_sigma
+
+    if not np.diff(pixels, axis=0).any() and not np.diff(pixels, axis=1).any():
+        return 0.0
+    return float(255 * estimate_sigma(pixels, average_sigmas=True, channel_axis=-1))
+
+
+def input_noise_std(sigma_255: float) -> float:
+    """Return the noise of the network's input that suits a noise: 1/30 at 25 and 1/20 at 50.
+
+    These are the values of the official denoising example; a power of sigma joins them.
+    """
+    return float((sigma_255 / 25) ** math.log2(1.5) / 30)
+
+
+def stopping_rule(name: StopName, iterations: int) -> StoppingRule:
+    """Return the rule of a name for a budget.
+
+    The patience is a tenth of the budget, at least 150 iterations. Of the last stage, a quarter of
+    the budget is ignored, at most 200 iterations.
+    """
+    patience, warmup = max(iterations // 10, 150), min(iterations // 4, 200)
+    return FullBudget(patience) if name == "none" else VarianceMinimum(name, patience, warmup)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A schedule, what it was chosen by, its file, and what was published about it."""
+
+    schedule: Schedule
+    name: str
+    file: ScheduleFile | None = None
+    published: Published | None = None
+
+    @property
+    def measured_on(self) -> dict[str, Any] | None:
+        """The task on which it was measured, as plain data; None if that is unknown."""
+        if self.file is not None:
+            return self.file.measured.of_task if self.file.measured else None
+        return measured_on(self.name) if is_preset(self.name) else None
+
+
+def chosen_schedule(
+    asked: str | Schedule, task: Task, sides: tuple[int, int], sigma_255: float | None,
+    iterations: int | None,
+) -> Chosen:  # fmt: skip
+    """Return the schedule that is asked for; this is the one place that decides what `auto` is.
+
+    For denoising, `auto` is the published schedule with the highest PSNR for the nearest size and
+    noise, `best`; without any, `fast`; and plain DIP, `baseline`, if nothing is published and for
+    other tasks.
+
+    Args:
+        asked: `auto`, a preset, `fast`, `best`, the path of a schedule file, or a schedule.
+        task: The task.
+        sides: Height and width of the restored picture.
+        sigma_255: Noise of the picture, if it is known.
+        iterations: The budget; None for the schedule's own, else 2000.
+
+    Raises:
+        InputError: There is no such schedule, or the budget is too small for it.
+    """
+    if isinstance(asked, Schedule):
+        given = asked if iterations is None else asked.rescaled(iterations)
+        return Chosen(given, "the given schedule")
+    size = max(round(math.sqrt(sides[0] * sides[1])), 1)
+    if asked == "auto":
+        found = _published(size, sigma_255) if task == "denoise" else None
+        if found is None:
+            return chosen_schedule("baseline", task, sides, sigma_255, iterations)
+    elif is_published(asked):
+        found = published(asked, size, sigma_255 or 25.0)
+    else:
+        found = None
+    if found is not None:
+        return Chosen(found.schedule(iterations, sigma_255), found.name, found.file, found)
+    if is_preset(asked):
+        budget = TrainerSettings().iterations if iterations is None else iterations
+        return Chosen(parse_preset(asked).schedule(budget), asked)
+    path = Path(asked)
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"unknown schedule {asked!r}: choose auto, {', '.join((*ENDPOINTS, *PRESETS))}, or a "
+            "schedule file"
+        )
+    content = read_schedule_file(path)
+    return Chosen(content.rescaled(iterations, sigma_255), asked, content)
+
+
+def _published(size: int, sigma_255: float | None) -> Published | None:
+    for kind in ("best", "fast"):
+        try:
+            return published(kind, size, sigma_255 or 25.0)
+        except InputError:
+            continue
+    return None

@@ -1,0 +1,81 @@
+"""The files that `dipstage restore` writes, checked before it trains."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    from dipstage.choosing import Task
+    from dipstage.photographs import Photograph
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that are written, all of which were checked before the training."""
+
+    output: Path
+    raw: Path | None
+    preview: Path | None
+    compared: dict[str, Path]
+
+    @classmethod
+    def checked(
+        cls, photo: Photograph, task: Task, output: Path | None, raw: Path | None,
+        preview: Path | None, compare: bool,
+    ) -> Files:  # fmt: skip
+        """Name the files; InputError if one cannot be written or cannot hold the photograph."""
+        from dipstage.documents.whole_files import refuse_to_replace
+        from dipstage.images import expand_path, split_options
+        from dipstage.photographs import ENDINGS
+
+        if output is None:
+            path = Path(expand_path(split_options(photo.name)[0]))
+            ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
+            output = path.with_name(f"{path.stem}-restored{ending}")
+        named = {"--output": output, "--output-raw": raw, "--preview": preview}
+        named = {option: path and path.expanduser() for option, path in named.items()}
+        paths = {option: path for option, path in named.items() if path is not None}
+        compared = {}
+        if compare:
+            base = paths["--output"]
+            for name in ("non-local means", "wavelets"):
+                ending = name.replace(" ", "-")
+                compared[name] = base.with_name(f"{base.stem}-{ending}{base.suffix}")
+        for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
+            photo.check_format(path, option)
+            refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]])
+            # The target of a link is written.
+            folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+            if not folder.is_dir():
+                raise InputError(f"{option} {path}: the folder {folder} does not exist")
+            if not os.access(path if path.exists() else folder, os.W_OK):
+                raise InputError(f"{option} {path} cannot be written: choose another folder")
+        everything = [*paths.values(), *compared.values()]
+        if len({os.path.realpath(path) for path in everything}) < len(everything):
+            raise InputError("--output, --output-raw and --preview must be different files")
+        return cls(paths["--output"], named["--output-raw"], named["--preview"], compared)
+
+    def refuse_inputs(self, *inputs: str | None) -> None:
+        """Raise InputError if an input would be overwritten."""
+        from dipstage.images import expand_path, split_options
+
+        outputs = [self.output, self.raw, self.preview, *self.compared.values()]
+        for given in filter(None, inputs):
+            source = Path(expand_path(split_options(given)[0]))
+            for path in outputs:
+                if path and path.exists() and source.exists() and path.samefile(source):
+                    raise InputError(f"{given} would be overwritten: choose another output")
+
+    def write(self, path: Path, photo: Photograph) -> None:
+        """Write a file whole or not at all."""
+        from dipstage.documents.whole_files import write_asked
+
+        write_asked(path, photo.encoded(path))
+
+
+_KINDS = {"PNG": "a PNG", "JPEG": "a JPEG", "TIFF": "a TIFF", "WEBP": "a WebP"}
