@@ -213,13 +213,13 @@ def _claimed_words(claim: Claimed) -> str:
 
 
 def _compared(published: Published, each: Comparison, mark: str = "") -> list[str]:
-    (ours, our_s), (theirs, their_s) = published.costs(each)
+    (ours, theirs), seconds = published.costs(each)
     return [
         each.reference + mark,
         _ratio(each),
         interval(each.psnr_db, 2),
         f"{ours:.0f} instead of {theirs:.0f}",
-        f"{our_s:.1f} instead of {their_s:.1f}",
+        "" if seconds is None else f"{seconds[0]:.1f} instead of {seconds[1]:.1f}",
         str(each.verdict),
     ]
 
@@ -266,7 +266,7 @@ def figure(found: Sequence[Published]) -> Plot:
             _strip(time, row, each.log_ratio, colour, claim.endpoint == "time", is_log=True)
             _strip(psnr, row, each.psnr_db, colour, claim.endpoint == "psnr", is_log=False)
         _axes(time, "time ratio (below 1: faster)", 1.0, TIME_MARGIN)
-        _axes(psnr, "dB of max PSNR$_{GT}$ above plain DIP", 0.0, -PSNR_MARGIN_DB)
+        _axes(psnr, "PSNR difference (dB)", 0.0, -PSNR_MARGIN_DB)
         time.set_xscale("log")
         _plain_ticks(time)
         time.set_yticks(range(len(claims)), [_label(claim) for claim, _ in claims])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -207,10 +207,14 @@ class Published:
 
         return min(self.against_references(name), key=left, default=None)
 
-    def costs(self, each: Comparison) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return mean iterations and seconds to the common target, of schedule and reference.
+    def costs(self, each: Comparison) -> tuple[tuple[float, float], tuple[float, float] | None]:
+        """Return mean iterations and mean seconds to the common target.
 
         Seconds are the wall time of whole trainings, divided over their iterations.
+
+        Returns:
+            Iterations of schedule and reference; seconds of both over the pairs of trainings that
+            both ran on the commonest device, None if there are none.
         """
         rows = [
             row
@@ -218,15 +222,21 @@ class Published:
             if (row["part"], row["schedule"], row["reference"], row["output"])
             == (HELD_OUT, each.schedule, each.reference, each.output)
         ]
-        times = [
-            [(float(row[f"{prefix}time"]), float(row[f"{prefix}s_per_iteration"])) for row in rows]
-            for prefix in ("", "reference_")
-        ]
-        ours, theirs = (
-            (fmean(time for time, _ in both), fmean(time * pace for time, pace in both))
-            for both in times
+        prefixes = "", "reference_"
+        ours, theirs = (fmean(float(row[f"{prefix}time"]) for row in rows) for prefix in prefixes)
+        both = [row for row in rows if row["device"] == row["reference_device"]]
+        if not both:
+            return (ours, theirs), None
+        [(device, _)] = Counter(row["device"] for row in both).most_common(1)
+        alike = [row for row in both if row["device"] == device]
+        our_s, their_s = (
+            fmean(
+                float(row[f"{prefix}time"]) * float(row[f"{prefix}s_per_iteration"])
+                for row in alike
+            )
+            for prefix in prefixes
         )
-        return ours, theirs
+        return (ours, theirs), (our_s, their_s)
 
 
 def _comparisons(

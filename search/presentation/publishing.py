@@ -97,6 +97,7 @@ def _paired(both: tuple[Entry, Entry], key: str, objective: Objective) -> Row:
             f"{prefix}censored": int(bool(replicate.scores(output).censored)),
             f"{prefix}time": time,
             f"{prefix}s_per_iteration": round(replicate.wall_s / replicate.iterations, 6),
+            f"{prefix}device": replicate.device,
         }
     return cells
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from dipstage.stopping import OUTPUTS
@@ -31,6 +32,13 @@ def remarks(verification: Verification) -> Iterator[str]:
         ]
         if cut:
             yield f"censored: the end may have cut off these {output} maxima: {'; '.join(cut)}"
+    kinds = Counter(each.device == "cpu" for trial in records for each in trial.replicates.values())
+    if len(kinds) > 1:
+        yield (
+            f"{kinds[True]} of {kinds.total()} trainings ran on a CPU and the others on a GPU: "
+            "pairs across both share picture, observation and initial weights, but not the noise "
+            "of the network's input, and their times in seconds cannot be compared"
+        )
     if verification.plain is None:
         yield "tuned plain DIP finished no replicate: there are no verdicts"
     elif verification.plan.declared is None:

@@ -109,9 +109,11 @@ def test_seconds_are_iterations_times_the_pace_of_the_training(
     published = Published.open(made[1])
     [hardest] = [published.hardest("trial 2")]
     assert hardest is not None
-    (ours, seconds), (theirs, _) = published.costs(hardest)
+    (ours, theirs), seconds = published.costs(hardest)
     assert ours < theirs
-    assert seconds == pytest.approx(ours * 2.5 / 30, rel=1e-4)
+    assert seconds == pytest.approx((ours * 2.5 / 30, theirs * 2.5 / 30), rel=1e-4)
+    elsewhere = [{**row, "reference_device": "cuda"} for row in published.pairs]
+    assert Published(published.record, elsewhere).costs(hardest) == ((ours, theirs), None)
 
 
 def test_nothing_published_names_a_machine_or_a_folder(made: tuple[Verification, Path]) -> None:
