@@ -18,8 +18,8 @@ from racing import load
 from scipy.optimize import minimize
 
 from dipstage.schedules import Schedule
-from search.experiment.model import Space
 from search.experiment.objectives import Score, mean_score
+from search.experiment.searched import Space
 from search.experiment.space import decode
 
 HERE = Path(__file__).parent

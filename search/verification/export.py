@@ -124,7 +124,7 @@ def schedule_file(
     if trial.schedule is None or trial.learning_rate is None or not trial.replicates:
         raise InputError(f"{trial.name} is {trial.state} and has finished no replicate")
     experiment = run.experiment
-    trainer = replace(experiment.trainer, learning_rate=trial.learning_rate)
+    trainer = trial.schedule.recipe.applied_to(experiment.trainer)
     if trial.warmup is not None:
         trainer = replace(trainer, warmup=trial.warmup)
     point = run.point(trial)

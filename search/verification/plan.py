@@ -253,7 +253,8 @@ def comparison(run: RunRecord, name: str, **changes: object) -> Experiment:
     return experiment.model_copy(
         update={
             "name": f"{run.name}.{name}",
-            "space": None,
+            # Pictures must suit the deepest network that was searched.
+            "space": experiment.space if experiment.space and experiment.space.scales else None,
             "candidates": ["plain DIP"],
             "search": experiment.search.model_copy(update={"trials": 0}),
             **changes,

@@ -1,11 +1,12 @@
 """A run as an object: its rows, front, picks, exports, words and pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import KEYS, completed, experiment, new_run, outcome, play
+from fake_runs import CONTENT, KEYS, completed, experiment, new_run, outcome, play
 
-from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.documents.schedule_file import load_schedule, read_schedule_file
 from dipstage.errors import InputError
 from dipstage.terminal.plots import save_figure
 from search import Run
@@ -13,6 +14,7 @@ from search.analysis.front import front_of
 from search.analysis.status import duration, sentence, status_of
 from search.analysis.trial_rows import row
 from search.execution.ledger import Ledger
+from search.experiment.prepare import load_candidates
 from search.plots import plot_front
 from search.presentation.front import relation
 from search.terminal.tables import comparison_table, front_table
@@ -181,3 +183,25 @@ def test_time_left_is_by_training_time_and_not_by_the_clock(tmp_path: Path) -> N
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_searched_settings_are_exported_with_the_schedule(tmp_path: Path) -> None:
+    """A trial's own network is in the file, and plain DIP keeps that of the experiment."""
+    space = {**CONTENT["space"], "width": {"low": 5, "high": 9}, "scales": {"low": 2, "high": 3}}
+    searched = experiment(space=space)
+    assert searched.largest == replace(searched.trainer, width=9, scales=3)
+    run = play(new_run(tmp_path, searched), lambda number: (25.0 + number, 20))
+    trial = run.records()[3]
+    path = run.export("3", tmp_path / "wide.yaml")
+    measured, recipe = read_schedule_file(path).measured, load_schedule(path).recipe
+    assert measured is not None
+    assert (recipe.width, recipe.scales) == (trial.params["width"], trial.params["scales"])
+    assert (measured.trainer.width, measured.trainer.scales) == (recipe.width, recipe.scales)
+    assert recipe.learning_rate == trial.learning_rate == searched.trainer.learning_rate
+    assert run.trials()["param_width"][3] == recipe.width
+    baseline = read_schedule_file(run.export("0", tmp_path / "plain.yaml"))
+    assert baseline.schedule.recipe.width is None
+    assert baseline.measured is not None
+    assert baseline.measured.trainer.width == searched.trainer.width
+    with pytest.raises(InputError, match=r"wide was searched with \d scales, for pictures whose"):
+        load_candidates(experiment(candidates=[str(path)], size=18))
