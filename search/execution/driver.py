@@ -15,6 +15,7 @@ from dipstage.errors import InputError
 from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
 from dipstage.tasks.registry import file_digests, task_files
+from search.execution.custom import installed
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
@@ -41,7 +42,7 @@ def launch(
     view: View | None = None,
 ) -> RunRecord:
     """Start a search and wait for its end; see `search.launch`."""
-    runs_dir = runs_path(runs_dir)
+    view, runs_dir = view or Quiet(), runs_path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
     if (folder / "experiment.yaml").exists():
         raise InputError(
@@ -54,9 +55,14 @@ def launch(
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
     refuse_missing_loggers(experiment, folder)
+    installed(experiment.objective)
+    if experiment.objective.limits and experiment.search.sampler in ("random", "qmc"):
+        view.note(
+            f"the sampler {experiment.search.sampler} does not learn from constraints: they only "
+            "decide which trials are feasible"
+        )
     digests = {label: picture.digest for label, picture in pictures.items()}
 
-    view = view or Quiet()
     for picture in pictures.values():
         for notice in picture.notices:
             view.note(notice)

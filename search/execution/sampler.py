@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -10,7 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.store.attributes import is_candidate, without_attributes
-from search.store.optuna_internals import content_of
+from search.store.optuna_internals import content_of, set_constraints
 
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     # Optuna's ten random trials, or a third of a search that is shorter than thirty.
@@ -32,14 +32,29 @@ class SearchedTrials:
     candidates held the front, the samplers would have nothing to learn from.
     """
 
-    def __init__(self, sampler: BaseSampler, study: Study, trials: Iterable[FrozenTrial]) -> None:
-        """Begin with the sampled ones among the `trials` of a study."""
-        self._memory = optuna.create_study(directions=study.directions, sampler=sampler)
+    def __init__(
+        self,
+        sampler: BaseSampler,
+        study: Study,
+        trials: Iterable[FrozenTrial],
+        *,
+        objectives: int = 2,
+    ) -> None:
+        """Begin with the sampled ones among the `trials` of a study.
+
+        objectives: Number of the study's objectives that are optimised: 1 for the first alone.
+        """
+        self._objectives = objectives
+        directions = study.directions[:objectives]
+        self._memory = optuna.create_study(directions=directions, sampler=sampler)
         self._here: dict[int, int] = {}
         for trial in trials:
             if not is_candidate(trial):
                 self._here[trial.number] = len(self._here)
-                self._memory.add_trial(without_attributes(trial))
+                bare = without_attributes(trial)
+                if bare.state is TrialState.COMPLETE:
+                    bare.values = bare.values[:objectives]
+                self._memory.add_trial(bare)
 
     def ask(self) -> optuna.Trial:
         """Return a new trial to suggest parameters with, which is not yet in the study."""
@@ -53,7 +68,14 @@ class SearchedTrials:
         """Record the number that a trial from `ask` has in the study."""
         self._here[number] = trial.number
 
-    def tell(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+    def tell(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        violations: Mapping[str, float] | None = None,
+    ) -> None:
         """Report how a trial of the study ended. Candidates are ignored."""
         if number in self._here:
-            self._memory.tell(self._here[number], values, state)
+            set_constraints(self._memory, self._here[number], violations or {})
+            self._memory.tell(self._here[number], values and values[: self._objectives], state)

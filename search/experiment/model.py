@@ -204,6 +204,11 @@ class Experiment(Group):
                 f"space.ramp.high must be less than trainer.iterations, {self.trainer.iterations}, "
                 f"got {self.space.ramp.high}"
             )
+        if self.objective.stop != "oracle" and self.trainer.oracle_stop is not False:
+            raise ValueError(
+                f"objective.stop is {self.objective.stop}, which ends a run itself: leave out "
+                "trainer.oracle_stop"
+            )
         total = self.space.noise.total if self.space else None
         if total is not None:
             sigma, low, high = self.task.noise_255, total.min_sigma_255, total.max_sigma_255

@@ -38,6 +38,9 @@ class Trial:
         estimate: Objectives of a raced trial, as predicted when it was stopped; otherwise None.
         same_as: Number of the first trial of the same schedule; None if this is the first.
         taken: Number of the trial that trained each replicate which this trial took over, by key.
+        violations: By how much the trial violates each constraint; not above 0 where it is met. Of
+            a raced trial, as predicted.
+        single: Whether the search optimises the first objective alone.
     """
 
     number: int
@@ -55,10 +58,12 @@ class Trial:
     ended: datetime | None
     same_as: int | None = None
     taken: Mapping[str, int] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
+    single: bool = False
 
     @classmethod
-    def of(cls, trial: FrozenTrial) -> Trial:
-        """Create a record from Optuna's trial."""
+    def of(cls, trial: FrozenTrial, *, single: bool = False) -> Trial:
+        """Create a record from Optuna's trial; for `single`, see the class."""
         attributes = TrialAttributes.of(trial)
         state = _STATES.get(trial.state, "failed")
         if state == "complete" and attributes.raced is not None:
@@ -79,6 +84,8 @@ class Trial:
             ended=trial.datetime_complete,
             same_as=attributes.same_as,
             taken=attributes.taken or {},
+            violations=trial.constraints,
+            single=single,
         )
 
     def __repr__(self) -> str:
@@ -105,19 +112,30 @@ class Trial:
         return self.schedule is not None and self.schedule.is_plain
 
     @property
+    def feasible(self) -> bool:
+        """Whether no constraint is violated."""
+        return all(excess <= 0 for excess in self.violations.values())
+
+    @property
+    def infeasible_words(self) -> str:
+        """The violated constraints in words; empty for a feasible trial."""
+        broken = [name for name, excess in self.violations.items() if excess > 0]
+        return f"infeasible: {', '.join(broken)}" if broken else ""
+
+    @property
     def score(self) -> Score:
-        """Both objectives.
+        """What the trial is compared by: both objectives, or the first with a second of 0.
 
         Raises:
             ValueError: If the trial is not complete.
         """
         if self.values is None:
             raise ValueError(f"{self.name} is not complete")
-        return Score(*self.values)
+        return Score(self.values[0], 0.0 if self.single else self.values[1])
 
     def measure(self, output: Output, key: str) -> Measure:
         """Return the mean and standard deviation of one score over the finished replicates."""
-        values = [float(getattr(r.scores(output), key)) for r in self.replicates.values()]
+        values = [replicate.measure(output, key) for replicate in self.replicates.values()]
         mean = fmean(values)
         if len(values) == 1:
             return Measure(mean, 1, None)
@@ -145,7 +163,7 @@ class Trial:
 
     def censored(self, output: Output) -> int:
         """Return the number of replicates whose maximum may lie beyond the end of training."""
-        return sum(bool(r.scores(output).censored) for r in self.replicates.values())
+        return sum(replicate.censored(output) for replicate in self.replicates.values())
 
     @property
     def versions(self) -> dict[str, str]:
