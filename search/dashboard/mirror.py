@@ -215,7 +215,7 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
 
     A raced trial is shown as pruned. If it were complete, its prediction could be on the front.
     """
-    ours = Trial.of(trial, single=run.objective.single)
+    ours = Trial.of(trial, run.objective)
     # The trial's own fields already hold these cells.
     own = ("trial", "state", run.objective.quality.key, run.objective.cost.key)
     cells = {

@@ -90,11 +90,15 @@ def names_on(members: list[Trial]) -> list[tuple[str, list[Trial]]]:
     Args:
         members: Front, fewest steps first.
     """
-    knee = knee_of(members)
+    if not members:
+        return []
+    knee, objective = knee_of(members), members[0].objective
+    quality, cost = objective.quality.words, objective.cost
+    fewest = "fewest steps" if cost.unit == "iterations" else f"lowest {cost.words}"
     return [
         ("knee", [knee] if knee else []),
-        ("highest PSNR", members[-1:]),
-        ("fewest steps", members[:1]),
+        ("highest PSNR" if objective.metric == "psnr" else f"highest {quality}", members[-1:]),
+        (fewest, members[:1]),
     ]
 
 

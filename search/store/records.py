@@ -13,9 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.documents.schedule_file import Measure, OutputMeasures
 from dipstage.schedules import Schedule
-from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.numbers import at
-from search.experiment.objectives import Score
+from dipstage.stopping import Output
+from search.experiment.objectives import Objective, Score
 from search.store.attributes import TrialAttributes, replicates
 from search.store.replicate import Replicate, versions_of
 
@@ -40,7 +39,7 @@ class Trial:
         taken: Number of the trial that trained each replicate which this trial took over, by key.
         violations: By how much the trial violates each constraint; not above 0 where it is met. Of
             a raced trial, as predicted.
-        single: Whether the search optimises the first objective alone.
+        objective: What the search optimises.
     """
 
     number: int
@@ -59,11 +58,11 @@ class Trial:
     same_as: int | None = None
     taken: Mapping[str, int] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
-    single: bool = False
+    objective: Objective = field(default_factory=Objective)
 
     @classmethod
-    def of(cls, trial: FrozenTrial, *, single: bool = False) -> Trial:
-        """Create a record from Optuna's trial; for `single`, see the class."""
+    def of(cls, trial: FrozenTrial, objective: Objective | None = None) -> Trial:
+        """Create a record from Optuna's trial; for `objective`, see the class."""
         attributes = TrialAttributes.of(trial)
         state = _STATES.get(trial.state, "failed")
         if state == "complete" and attributes.raced is not None:
@@ -85,19 +84,14 @@ class Trial:
             same_as=attributes.same_as,
             taken=attributes.taken or {},
             violations=trial.constraints,
-            single=single,
+            objective=objective or Objective(),
         )
 
     def __repr__(self) -> str:
         """Return one line with the objectives; those of a raced trial are predicted."""
         values = self.values or self.estimate
-        cut = any(
-            self.censored(output)
-            for output in OUTPUTS
-            if values and self.measure(output, "max_psnr_gt_db").mean == values[0]
-        )
-        predicted = "~ " * (self.values is None)
-        score = f", {predicted}{at(*values, censored=cut)}" if values else ""
+        cut, predicted = bool(self.censored(self.objective.output)), "~ " * (self.values is None)
+        score = f", {predicted}{self.objective.at(values, cut)}" if values else ""
         name = f" ({self.candidate})" if self.candidate else ""
         return f"<Trial {self.number}{name}: {self.state}{score}>"
 
@@ -110,6 +104,11 @@ class Trial:
     def is_plain(self) -> bool:
         """Whether the schedule is plain DIP: a single stage that targets the observation."""
         return self.schedule is not None and self.schedule.is_plain
+
+    @property
+    def single(self) -> bool:
+        """Whether the search optimises the first objective alone."""
+        return self.objective.single
 
     @property
     def feasible(self) -> bool:
