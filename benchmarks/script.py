@@ -27,7 +27,7 @@ from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.trainer import observe
-from search.experiment.model import Space
+from search.experiment.searched import Space
 from search.experiment.space import decode, suggest
 
 OBJECTIVES = ["max_psnr_gt_db", "steps_to_max"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,7 +12,9 @@ from dipstage.settings import EmaRestart, TrainerSettings
 
 TargetKind: TypeAlias = Literal["ddpm", "variance-exploding", "contrast"]
 Draw: TypeAlias = Literal["fixed", "fresh"]
-_OF_TRAINER = ("learning_rate", "input_noise_std", "ema", "ema_restart")
+_TRAINING = ("learning_rate", "input_noise_std", "ema", "ema_restart")
+_NETWORK = ("width", "scales", "skip_channels", "input_depth", "warmup")
+_OF_TRAINER = _TRAINING + _NETWORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Recipe:
         ema_restart: When the average starts anew: at each stage, or never.
         average_from: Iteration at which the average starts anew once more, at least 0. It lets
             plain DIP start its average as late as a staged schedule does.
+        width: Channels of the network at every scale.
+        scales: How often the network halves the picture.
+        skip_channels: Channels of the skip connection of each scale.
+        input_depth: Channels of the network's input.
+        warmup: Iterations over which the learning rate rises.
 
     Raises:
         InputError: A value lies outside its range, or two exclude each other.
@@ -49,6 +56,11 @@ class Recipe:
     ema_gamma: float | None = None
     ema_restart: EmaRestart | None = None
     average_from: int | None = None
+    width: int | None = None
+    scales: int | None = None
+    skip_channels: int | None = None
+    input_depth: int | None = None
+    warmup: int | None = None
 
     def __post_init__(self) -> None:
         if self.target not in get_args(TargetKind):
@@ -76,12 +88,21 @@ class Recipe:
         return replace(settings, **{name: own[name] for name in own if own[name] is not None})
 
     def completed(self, settings: TrainerSettings) -> Recipe:
-        """Return the recipe with the values that it leaves to the trainer's settings."""
+        """Return the recipe with the rates, input noise and average that it leaves to the settings.
+
+        The network and the warm-up stay open, so that a schedule is not tied to one network unless
+        it was searched with it.
+        """
         full = self.applied_to(settings)
-        given = {name: getattr(full, name) for name in _OF_TRAINER}
+        given = {name: getattr(full, name) for name in _TRAINING}
         if self.ema_gamma is not None:
             del given["ema"]
         return replace(self, **given)
+
+    def without(self, names: Iterable[str]) -> Recipe:
+        """Return the recipe with some of the trainer's settings left to the trainer."""
+        left: dict[str, Any] = {name: None for name in names if name in _OF_TRAINER}
+        return replace(self, **left)
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any] | None) -> Recipe:

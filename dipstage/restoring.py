@@ -334,11 +334,12 @@ def planned(
         settings = measured.trainer if measured else EXAMPLES[_EXAMPLE_OF[task]]
         if task == "denoise" and sigma_255 and not measured:
             settings = replace(settings, input_noise_std=input_noise_std(sigma_255))
+    trained = replace(chosen.schedule, recipe=chosen.schedule.recipe.without(network or {}))
     settings = replace(settings, oracle_stop=False, **(network or {}))
     if network:
         # A narrow network needs no wide skip connections, such as those of inpainting-kate.
         settings = replace(settings, skip_channels=min(settings.skip_channels, settings.width))
-    multiple = max(settings.multiple // scale, 1)
+    multiple = max(trained.recipe.applied_to(settings).multiple // scale, 1)
     evidence = ""
     if found := chosen.published:
         network_is = settings.width, settings.scales
@@ -353,8 +354,8 @@ def planned(
     if mask is not None and sigma_255 is None:
         known = np.where(np.asarray(mask, bool)[..., None], pixels, np.float32(np.nan))
     return Plan(
-        problem, known, sides, chosen.schedule, chosen.name, evidence, settings,
-        stopping_rule(stop, chosen.schedule.iterations), sigma_255,
+        problem, known, sides, trained, chosen.name, evidence, settings,
+        stopping_rule(stop, trained.iterations), sigma_255,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@ from .analysis.status import Status as Status
 from .api import Run as Run
 from .api import launch as launch
 from .api import resume as resume
+from .execution.custom import CustomObjective as CustomObjective
 from .execution.view import Quiet as Quiet
 from .execution.view import View as View
 from .experiment.model import Experiment as Experiment

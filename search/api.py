@@ -70,11 +70,11 @@ class Run(RunRecord):
         return front_of(self.records())
 
     def pick(self, which: str | int) -> Trial:
-        """Return a trial by its number, or a member of the front by rule.
+        """Return a trial by its number or name, or a member of the front by rule.
 
         Args:
-            which: a trial's number, or the rule: `knee` for the knee of the front, `psnr` for its
-                highest PSNR_GT, `steps` for its fewest steps.
+            which: a trial's number, a candidate's name, or the rule: `knee` for the knee of the
+                front, `psnr` for its highest PSNR_GT, `steps` for its fewest steps.
 
         Returns:
             The trial.
@@ -106,6 +106,24 @@ class Run(RunRecord):
         from search.verification.export import choose, export
 
         return export(self, choose(self, str(pick)), Path(output) if output else None)
+
+    def export_front(self, output: Path | str | None = None) -> list[Path]:
+        """Write the whole front to a folder, one schedule file for each trial.
+
+        Args:
+            output: the folder; `front` in the run's folder by default. An earlier front in it is
+                replaced.
+
+        Returns:
+            The paths of the schedule files, fewest steps first.
+
+        Raises:
+            InputError: if there is no front, or if the folder holds something else or cannot be
+                written.
+        """
+        from search.verification.export import export_front
+
+        return export_front(self, Path(output) if output else None)
 
     def report(self, output: Path | str | None = None, images: Sequence[str | Path] = ()) -> Path:
         """Write the run's report as one HTML file.

@@ -92,7 +92,7 @@ def run_html(run: RunRecord) -> str:
     parts = [f"<div><b>{escape(run.name)}</b>: {escape(about)}</div>"]
     if rows:
         words = f"{objective.output} output, mean ± standard deviation over {n} replicates"
-        columns = ["front", objective.steps_words, "max PSNR_GT (dB)", "stages", "ramp"]
+        columns = ["front", objective.steps_words, objective.quality.label, "stages", "ramp"]
         columns += ["against plain DIP"] * (verification is not None)
         head = "".join(f"<th>{escape(column)}</th>" for column in columns)
         body = "".join(_row(row, verification) for row in rows[:_MOST])

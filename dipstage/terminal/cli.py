@@ -205,17 +205,15 @@ def run(
         schedule = replace(schedule, recipe=recipe)
     if ema_restart is not None:
         schedule = replace(schedule, recipe=replace(schedule.recipe, ema_restart=ema_restart))
-    given: dict[str, Any] = {
-        "width": width,
-        "scales": scales,
-        "patience": patience,
-    }
+    options = {"width": width, "scales": scales, "patience": patience}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    schedule = replace(schedule, recipe=schedule.recipe.without(given))
     settings = measured.trainer if measured else TrainerSettings()
     settings = replace(
         schedule.recipe.applied_to(official(example) if example else settings),
         iterations=schedule.iterations,
         oracle_stop="both" if oracle_stop == "both" else oracle_stop is not None,
-        **{key: value for key, value in given.items() if value is not None},
+        **given,
     )
     console = make_console(going_on=True)
     if found:

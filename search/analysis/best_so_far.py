@@ -51,8 +51,8 @@ def psnr_gt_curves(run: RunRecord, trial: Trial, output: Output) -> list[Curve]:
 def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:
     """Rank the complete trials by the best PSNR_GT that they reach within `budget` iterations.
 
-    The output that the search optimises is judged. The best trial comes first; each comes with the
-    mean and spread over its replicates.
+    Trials that violate a constraint are left out. The output that the search optimises is judged.
+    The best trial comes first; each comes with the mean and spread over its replicates.
 
     Raises:
         InputError: If the budget is longer than the search's, or below 1.
@@ -62,6 +62,8 @@ def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:
         raise InputError(f"--budget must be from 1 to the search's {whole}, got {budget}")
     ranked = []
     for trial in distinct(run.records()):
+        if not trial.feasible:
+            continue
         curves = psnr_gt_curves(run, trial, run.objective.output)
         values = [best_by(curve, budget) for curve in curves]
         spread = stdev(values) if len(values) > 1 else None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dipstage.errors import InputError
 from dipstage.tasks.registry import plain_task
 from search.analysis import pareto
-from search.experiment.objectives import Score
+from search.experiment.objectives import Objective, Score
+from search.store.records import Trial
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
@@ -31,6 +32,26 @@ def reference_point(experiment: Experiment) -> Score:
     return Score(psnr, float(experiment.trainer.iterations))
 
 
+def hypervolume_unit(objective: Objective) -> str:
+    """Return the unit of the hypervolume: that of the first objective if it is the only one."""
+    quality = objective.quality.unit or objective.quality.words
+    return quality if objective.single else f"{quality} · {objective.cost.unit}".rstrip(" ·")
+
+
+def _reference_of(run: RunRecord, trials: Sequence[Trial]) -> Score:
+    """Return the reference point of a run: other objectives begin at the worst of its trials."""
+    objective, reference = run.objective, reference_point(run.experiment)
+    values = [trial.values for trial in trials if trial.values is not None]
+    worst = reference.max_psnr_gt_db
+    if objective.metric != "psnr":
+        worst = min((value[0] for value in values), default=0.0)
+    if objective.single:
+        return Score(worst, 1.0)
+    if objective.cost.unit == "iterations":
+        return Score(worst, reference.steps_to_max)
+    return Score(worst, max((value[1] for value in values), default=0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """State of a search after some of its trials.
@@ -46,14 +67,14 @@ class Moment:
 
 def history(run: RunRecord) -> list[Moment]:
     """Return one moment for each ended trial, in order of their ends; raced trials count."""
-    reference = reference_point(run.experiment)
     ended = [t for t in run.records() if t.state != "running" and t.ended is not None]
+    reference = _reference_of(run, ended)
     moments: list[Moment] = []
     members: list[Score] = []
     seconds = 0.0
     for trial in sorted(ended, key=lambda t: (str(t.ended), t.number)):
         seconds += trial.wall_s
-        if trial.values is not None:
+        if trial.values is not None and trial.feasible:
             scores = [*members, trial.score]
             members = [scores[i] for i in pareto.front(scores)]
         area = pareto.hypervolume(members, reference)
@@ -105,6 +126,12 @@ def check_comparable(runs: Sequence[RunRecord]) -> None:
     if len({run.name for run in runs}) < max(2, len(runs)):
         raise InputError("name at least two runs, each once")
     first = runs[0]
+    objective = first.objective
+    if objective.metric != "psnr" or objective.single or objective.cost.unit != "iterations":
+        raise InputError(
+            f"run {first.name!r} has no hypervolume in dB · iterations to compare: its objective "
+            f"is {objective.metric} against {objective.against}"
+        )
     for other in runs[1:]:
         for key, ours in _task(first).items():
             theirs = _task(other)[key]

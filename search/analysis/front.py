@@ -8,6 +8,9 @@ from search.experiment.objectives import Score
 from search.store.records import Trial, distinct
 from search.store.run import RunRecord
 
+RULES = ("knee", "psnr", "steps")
+"""Rules that pick a member of the front: its knee, its highest PSNR_GT, its fewest steps."""
+
 
 def pick_of(scores: list[Score], which: str) -> int:
     """Return the index of the score that a rule picks from the front.
@@ -28,7 +31,8 @@ def pick_of(scores: list[Score], which: str) -> int:
         case "steps":
             return members[0]
     raise InputError(
-        f"a schedule is picked by knee, psnr, steps or a trial's number, got {which!r}"
+        f"a schedule is picked by {', '.join(RULES)}, a trial's number or a candidate's name, "
+        f"got {which!r}"
     )
 
 
@@ -48,33 +52,50 @@ def knee_of(members: list[Trial]) -> Trial | None:
 def front_of(trials: list[Trial]) -> list[Trial]:
     """Return the complete trials that no other dominates, in order of increasing steps.
 
-    Of trials of equal schedules, only the first can be a member.
+    Trials that violate a constraint are never among them, and dominate none. Of trials of equal
+    schedules, only the first can be a member.
     """
-    complete = distinct(trials)
+    complete = [trial for trial in distinct(trials) if trial.feasible]
     return [complete[i] for i in pareto.front([trial.score for trial in complete])]
 
 
+def nothing_yet(run: RunRecord, trials: list[Trial]) -> InputError:
+    """Return the error that says why a run has no front."""
+    if not any(trial.values is not None for trial in trials):
+        return InputError(f"run {run.name!r} has no complete trial yet")
+    limits = [
+        f"{name} {limit:g}"
+        for name, limit in run.objective.limits.items()
+        if any(trial.violations.get(name, 0) > 0 for trial in trials)
+    ]
+    return InputError(
+        f"run {run.name!r} has no feasible trial yet: all that are complete violate "
+        f"{' or '.join(limits)}"
+    )
+
+
 def pick(run: RunRecord, which: str, records: list[Trial] | None = None) -> Trial:
-    """Return a trial by its number, or a member of the front by rule.
+    """Return a trial by its number or name, or a member of the front by rule.
 
     Args:
         run: Run to pick from.
-        which: Trial's number, or a rule: `knee`, `psnr` (highest PSNR_GT) or `steps` (fewest
-            steps).
+        which: Trial's number, a candidate's name, or a rule: `knee`, `psnr` (highest PSNR_GT) or
+            `steps` (fewest steps).
         records: Trials of the run, if they have just been read.
 
     Raises:
         InputError: If the trial does not exist or is not complete, or if no trial is complete.
     """
     records = run.records() if records is None else records
-    if which.isdecimal():
+    if which not in RULES:
         for trial in records:
-            if trial.number == int(which):
+            if which in (str(trial.number), trial.name):
                 if trial.state != "complete":
-                    raise InputError(f"trial {which} is {trial.state}: pick a complete one")
+                    raise InputError(f"{trial.name} is {trial.state}: pick a complete one")
                 return trial
+    if which.isdecimal():
         raise InputError(f"run {run.name!r} has no trial {which}")
     members = front_of(records)
     if not members:
-        raise InputError(f"run {run.name!r} has no complete trial yet")
+        raise nothing_yet(run, records)
     return members[pick_of([trial.score for trial in members], which)]

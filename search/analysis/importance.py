@@ -83,7 +83,8 @@ def importance_of(run: RunRecord) -> Importance:
         most = max(count for name, count in has.items() if name not in shared)
         return Importance({}, len(sampled), left_out, reason + str(most))
     usable = [trial for trial in sampled if all(name in trial.params for name in shared)]
-    keys = ("max_psnr_gt_db", run.objective.steps_key)
+    objective = run.objective
+    keys = (objective.quality.key, objective.cost.key)[: 1 if objective.single else 2]
     values = {key: _fanova(usable, shared, i) for i, key in enumerate(keys)}
     return Importance(values, len(usable), left_out)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dipstage.terminal.numbers import at
 from search.analysis.forecast import Workload, forecast
 from search.analysis.front import front_of
 from search.store.attributes import StudyAttributes
@@ -21,7 +20,11 @@ class Status:
         wanted: Number of trials that are asked for; if the search ended early, those that ended.
         replicates_saved: Number of replicates that racing made unnecessary.
         front: Number of trials on the front.
+        best_max_psnr_gt_db: First objective of the best trial.
+        best_steps_to_max: Its second objective, or its steps for information.
         best_censored: Whether the end of training may have cut off a maximum of the best trial.
+        best_words: Both objectives of the best trial in words.
+        infeasible: Number of trials that violate a constraint, raced ones by their prediction.
         trials_per_hour: Present rate of trials; None if it is unknown.
         seconds_left: Remaining time; None if no replicate has ended or no trial runs (see
             `search.analysis.forecast`).
@@ -39,6 +42,8 @@ class Status:
     best_max_psnr_gt_db: float | None
     best_steps_to_max: float | None
     best_censored: bool
+    best_words: str
+    infeasible: int
     trials_per_hour: float | None
     seconds_left: float | None
     ended: str | None = None
@@ -68,6 +73,7 @@ def status_of(
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
     attributes = run.attributes
     work = Workload.of(attributes)
+    censored = bool(best and best.censored(run.objective.output))
     done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
     wanted = work.sampled + len(work.candidates) if attributes.ended is None else done
     whole = max((len(t.replicates) for t in by_state["complete"]), default=0)
@@ -82,9 +88,11 @@ def status_of(
         running=len(by_state["running"]) if attributes.ended is None else 0,
         front=len(front),
         best=best.name if best else None,
-        best_max_psnr_gt_db=best.score.max_psnr_gt_db if best else None,
-        best_steps_to_max=best.score.steps_to_max if best else None,
-        best_censored=bool(best and best.censored(run.objective.output)),
+        best_max_psnr_gt_db=best.values[0] if best and best.values else None,
+        best_steps_to_max=best.values[1] if best and best.values else None,
+        best_censored=censored,
+        best_words=run.objective.at(best.values, censored) if best and best.values else "",
+        infeasible=sum(not trial.feasible for trial in trials),
         trials_per_hour=ahead.trials_per_hour,
         seconds_left=0.0 if done >= wanted else _seconds_left(ahead.seconds_left, attributes),
         ended=attributes.ended,
@@ -112,16 +120,16 @@ def counts(status: Status) -> list[str]:
         parts.append(f"{status.failed} failed")
     if status.ended is not None:
         parts.append(f"ended early because {status.ended}")
+    if status.infeasible:
+        parts.append(f"{status.infeasible} infeasible")
     return parts
 
 
 def found(status: Status) -> list[str]:
     """Return the best trial so far and the size of the front, in words."""
-    psnr_db, iterations = status.best_max_psnr_gt_db, status.best_steps_to_max
-    if psnr_db is None or iterations is None:
+    if status.best is None:
         return []
-    best = at(psnr_db, iterations, censored=status.best_censored)
-    return [f"best {best} ({status.best})", f"front of {status.front}"]
+    return [f"best {status.best_words} ({status.best})", f"front of {status.front}"]
 
 
 def pace(status: Status) -> list[str]:

@@ -27,19 +27,21 @@ def row(trial: Trial, objective: Objective) -> dict[str, Any]:
 
     The objectives of a raced trial are the estimates for which it was stopped.
     """
-    psnr, steps = trial.values or trial.estimate or (None, None)
+    quality, cost = trial.values or trial.estimate or (None, None)
     cells: dict[str, Any] = {
         "trial": trial.number,
         "name": trial.name,
         "state": trial.state,
-        "max_psnr_gt_db": psnr,
-        objective.steps_key: steps,
+        objective.quality.key: quality,
+        objective.cost.key: cost,
         "replicates": len(trial.replicates),
         "same_as": trial.same_as,
         "stages": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,
         "learning_rate": trial.learning_rate,
     }
+    if objective.limits:
+        cells["feasible"] = trial.feasible
     cells.update(_score_cells(trial))
     cells.update({f"param_{key}": value for key, value in trial.params.items()})
     cells.update(
@@ -66,7 +68,10 @@ def replicate_rows(trial: Trial) -> Iterator[dict[str, Any]]:
         for output in OUTPUTS:
             scores = to_plain(replicate.scores(output), {})
             cells.update({f"{output}_{name}": value for name, value in scores.items()})
-        yield cells | {name: getattr(replicate, name) for name in _OF_REPLICATE}
+        cells.update({name: getattr(replicate, name) for name in _OF_REPLICATE})
+        for name, value in to_plain(replicate.selected, {}).items() if replicate.selected else ():
+            cells[f"selected_{name}"] = value
+        yield cells | dict(replicate.objectives or {})
 
 
 def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:

@@ -184,11 +184,11 @@ def pareto(
 ) -> None:
     """Show the front and the candidates."""
     from search import plots
-    from search.analysis.front import front_of
+    from search.analysis.front import front_of, nothing_yet
     from search.terminal.tables import print_findings
 
-    if not front_of(run.records()):
-        raise InputError(f"run {run.name!r} has no complete trial yet")
+    if not front_of(records := run.records()):
+        raise nothing_yet(run, records)
     check_suffix(plot_file, "--plot")
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
@@ -284,23 +284,38 @@ def compare(
 @click.command()
 @click.option(
     "--pick",
-    default="knee",
-    show_default=True,
-    metavar="knee|psnr|steps|fast|best|NUMBER",
+    metavar="knee|psnr|steps|fast|best|NUMBER|NAME",
     help="The knee of the front, its highest PSNR, its fewest steps, the schedule that is claimed, "
-    "or will be, to be faster or higher, or a trial's number.",
+    "or will be, to be faster or higher, a trial's number or a candidate's name [default: knee].",
 )
-@file_option("--output", "File to write [default: best.yaml in the run's folder].")
+@click.option(
+    "--all",
+    "into_folder",
+    is_flag=True,
+    is_eager=True,
+    help="Write the whole front to a folder, one file for each trial.",
+)
+@file_option(
+    "--output",
+    "File to write, or with --all the folder [default: best.yaml, or front, in the run's folder].",
+)
 @with_run
-def export(run: RunRecord, pick: str, output_file: Path | None) -> None:
+def export(run: RunRecord, pick: str | None, into_folder: bool, output_file: Path | None) -> None:
     """Write the schedule of a trial to a file that dipstage run can train with.
 
     In a verified run, schedules that were shown to be better than plain DIP are preferred, then
     those that are not worse, then the rest of the front.
     """
-    from search.verification.export import choose
+    from search.verification.export import choose, export_front
     from search.verification.export import export as export_choice
 
-    choice = choose(run, pick)
+    if into_folder:
+        if pick is not None:
+            raise InputError("--all and --pick cannot be combined: --all writes the whole front")
+        written = export_front(run, output_file)
+        count = len(written)
+        click.echo(f"front of {count} written to {written[0].parent}/")
+        return
+    choice = choose(run, pick or "knee")
     path = export_choice(run, choice, output_file)
     echo_written(path, f"{choice.trial.name} written to {path}; {choice.note}")

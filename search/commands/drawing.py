@@ -89,10 +89,10 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
             raise InputError(
                 f"{option} applies to {' and '.join(_FIGURES_OF_OPTION[key])}, not to {figure}"
             )
-    from search.analysis.front import front_of
+    from search.analysis.front import front_of, nothing_yet
 
-    if not front_of(run.records()):
-        raise InputError(f"run {run.name!r} has no complete trial yet")
+    if not front_of(records := run.records()):
+        raise nothing_yet(run, records)
     drawn = _draw(run, figure, style, given)
     write_figure(drawn, output_file)
     echo_written(output_file, f"{output_file} written: {drawn.caption}")

@@ -16,7 +16,6 @@ from dipstage.terminal.console import (
     table,
     wide_option,
 )
-from dipstage.terminal.numbers import db
 from search.commands.shared import runs_dir_option, storage_option
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
     elif not rows:
         click.echo(f"no runs in {runs_dir}: start one with dipsearch launch quickstart")
     else:
-        columns = ["run", "state", "trials", "best (dB)", "front", "verdict", "changed", "size"]
+        columns = ["run", "state", "trials", "best", "front", "verdict", "changed", "size"]
         shown = table(
             columns, [_cells(row) for row in rows], str(runs_dir), left=(0, 1, 5), drop=_DROP
         )
@@ -59,12 +58,11 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
 
 
 def _cells(row: RunRow) -> list[str]:
-    best = row.best_max_psnr_gt_db
     return [
         row.name,
         row.state,
         "" if row.trials is None else f"{row.trials}/{row.wanted}",
-        "" if best is None else db(best),
+        row.best_words or "",
         "" if row.front is None else str(row.front),
         row.verdict or "",
         (row.changed or "")[:16].replace("T", " "),

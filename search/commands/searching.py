@@ -206,11 +206,11 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
     failed = [trial for trial in run.records() if trial.state == "failed"]
     for trial in failed:
         console.print(f"{trial.name} failed: {trial.failure}", markup=False)
-    from search.analysis.front import front_of
+    from search.analysis.front import front_of, nothing_yet
 
-    if not front_of(run.records()):
+    if not front_of(records := run.records()):
         make_report(run)
-        click.echo("dipsearch: no trial is complete", err=True)
+        click.echo(f"dipsearch: {nothing_yet(run, records)}", err=True)
         raise SystemExit(1)
     if as_json:
         echo_json(front_and_candidates(run))
@@ -222,8 +222,7 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
     here = runs_dir_flag(runs_dir)
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
     size = f" --size {run.experiment.size}" if run.experiment.size else ""
-    following = [
-        f"dipsearch verify {run.name}{here}",
+    following = [f"dipsearch verify {run.name}{here}"] * run.objective.is_standard + [
         f"dipsearch pareto {run.name}{here} --plot front.svg",
         f"dipsearch export {run.name}{here} --pick psnr --output mine.yaml",
         f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "

@@ -119,6 +119,8 @@ def _output_file(
 ) -> Path | None:
     if value is None:
         return None
+    if value and context.params.get("into_folder"):
+        return Path(value).expanduser()
     if not value or value == "-" or value.endswith(os.sep):
         hint = "write /dev/stdout for the output" if value == "-" else "add a file's name"
         raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")

@@ -24,6 +24,7 @@ from search.analysis.trial_rows import row
 from search.store.attributes import StudyAttributes
 from search.store.optuna_internals import (
     FrozenStudy,
+    constraints_of,
     id_of_study,
     stand_in_for_study,
     system_attributes,
@@ -214,9 +215,9 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
 
     A raced trial is shown as pruned. If it were complete, its prediction could be on the front.
     """
-    ours = Trial.of(trial)
+    ours = Trial.of(trial, run.objective)
     # The trial's own fields already hold these cells.
-    own = ("trial", "state", "max_psnr_gt_db", run.objective.steps_key)
+    own = ("trial", "state", run.objective.quality.key, run.objective.cost.key)
     cells = {
         key: value
         for key, value in row(ours, run.objective).items()
@@ -233,7 +234,7 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
         params=trial.params,
         distributions=trial.distributions,
         user_attrs=cells,
-        system_attrs={},
+        system_attrs=constraints_of(trial),
         intermediate_values={},
     )
 

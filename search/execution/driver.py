@@ -16,6 +16,7 @@ from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
 from dipstage.tasks.registry import file_digests, task_files
 from search.analysis.censoring import cuts_off
+from search.execution.custom import installed
 from search.execution.learning import learn
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
@@ -43,7 +44,7 @@ def launch(
     view: View | None = None,
 ) -> RunRecord:
     """Start a search and wait for its end; see `search.launch`."""
-    runs_dir = runs_path(runs_dir)
+    view, runs_dir = view or Quiet(), runs_path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
     if (folder / "experiment.yaml").exists():
         raise InputError(
@@ -57,9 +58,14 @@ def launch(
     candidates = load_candidates(experiment)
     learned = learn(experiment, candidates, runs_dir, storage)
     refuse_missing_loggers(experiment, folder)
+    installed(experiment.objective)
+    if experiment.objective.limits and experiment.search.sampler in ("random", "qmc"):
+        view.note(
+            f"the sampler {experiment.search.sampler} does not learn from constraints: they only "
+            "decide which trials are feasible"
+        )
     digests = {label: picture.digest for label, picture in pictures.items()}
 
-    view = view or Quiet()
     for picture in pictures.values():
         for notice in picture.notices:
             view.note(notice)

@@ -6,8 +6,9 @@ import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -17,8 +18,9 @@ from dipstage.schedules import Schedule
 from search.analysis.racing import race
 from search.execution.budget import Budget
 from search.execution.sampler import SAMPLERS, SearchedTrials, learned_trials
-from search.experiment.objectives import Score, mean_score
+from search.experiment.objectives import Score
 from search.store.attributes import (
+    Raced,
     StudyAttributes,
     TrialAttributes,
     is_candidate,
@@ -27,7 +29,7 @@ from search.store.attributes import (
     replicates,
     write_to_trial,
 )
-from search.store.optuna_internals import id_of_study, id_of_trial
+from search.store.optuna_internals import id_of_study, id_of_trial, set_constraints
 from search.store.records import Trial
 from search.store.replicate import Replicate
 from search.store.study import storage_of
@@ -35,6 +37,9 @@ from search.store.study import storage_of
 if TYPE_CHECKING:
     from search.experiment.candidate import Candidate
     from search.experiment.model import Experiment
+
+Row: TypeAlias = tuple[float, ...]
+"""Both objectives, then by how much each constraint is violated: of a replicate or a trial."""
 
 MAX_DEATHS = 3
 WINDOW = 10
@@ -72,7 +77,7 @@ class Work:
 class _Open:
     """What the ledger remembers of a trial that has not ended.
 
-    same_as: the first trial of its schedule, if that is another. scores: of its finished
+    same_as: the first trial of its schedule, if that is another. rows: of its finished
     replicates. wall_s: of those that it trained. estimate: of a trial that is to be stopped.
     """
 
@@ -80,9 +85,9 @@ class _Open:
     is_candidate: bool
     is_plain: bool
     same_as: int | None = None
-    scores: dict[str, Score] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
-    estimate: Score | None = None
+    estimate: Row | None = None
     deaths: int = 0
 
 
@@ -112,7 +117,10 @@ class Ledger:
         # Of plain DIP, and of the sampled trials in the order of their ends: see `Budget.spent`.
         self._plain, self._sampled = _scores(trials, self._plain_name)
         learned = learned_trials(attributes.learned, experiment)
-        self._searched = SearchedTrials(sampler, study, trials, learned, self._plain)
+        self._searched = SearchedTrials(
+            sampler, study, trials, learned, self._plain,
+            objectives=1 if self._objective.single else 2,
+        )  # fmt: skip
         self._queue: deque[Work] = deque()
         # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
         self._alone: deque[Work] = deque()
@@ -121,8 +129,8 @@ class Ledger:
         # Numbers of all trials by what they train, and trials that wait for one of their schedule.
         self._alike: defaultdict[Hashable, list[int]] = defaultdict(list)
         self._waiting: defaultdict[int, list[Work]] = defaultdict(list)
-        # Scores by replicate of complete trials, for others to race against: one of each schedule.
-        self._complete: dict[int, dict[str, Score]] = {}
+        # Rows by replicate of complete trials, for others to race against: one of each schedule.
+        self._complete: dict[int, dict[str, Row]] = {}
         # Of the trials that ended under this driver, why they failed; None for those that did not.
         self._endings: deque[str | None] = deque(maxlen=WINDOW)
         self._adopt()
@@ -131,7 +139,7 @@ class Ledger:
         for trial, each in zip(trials, known, strict=True):
             if trial.state is TrialState.COMPLETE and each.raced is None:
                 first = trial.number if each.same_as is None else each.same_as
-                self._complete.setdefault(first, self._score_all(trial))
+                self._complete.setdefault(first, self._rows_of(trial))
         named = {each.candidate for each in known}
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
@@ -170,9 +178,9 @@ class Ledger:
             attributes.candidate is not None,
             attributes.candidate is not None and attributes.candidate == self._plain_name,
             attributes.same_as,
-            self._score_all(trial),
+            self._rows_of(trial),
             {k: r.wall_s for k, r in replicates(trial).items() if k not in others},
-            attributes.raced.estimate if attributes.raced else None,
+            _predicted(attributes.raced) if attributes.raced else None,
             attributes.deaths or 0,
         )
 
@@ -210,8 +218,9 @@ class Ledger:
     def _identity(self, schedule: Schedule, warmup: int | None) -> Hashable:
         """All that differs between the trainings of two trials."""
         trainer = self._experiment.trainer
-        warmup = trainer.warmup if warmup is None else warmup
-        return schedule.stages, schedule.recipe.completed(trainer), warmup
+        trainer = trainer if warmup is None else replace(trainer, warmup=warmup)
+        rest = schedule.recipe.without(each.name for each in fields(trainer))
+        return schedule.stages, rest, schedule.recipe.applied_to(trainer)
 
     def _share(self, work: Work) -> None:
         """Give a trial what earlier ones of its schedule trained, and queue what is left to train.
@@ -251,7 +260,7 @@ class Ledger:
         self._set(number, marks.to_plain())
         for key, (_, replicate) in found.items():
             self._set(number, replicate_attribute(key, replicate))
-            taken.scores[key] = replicate.score(self._objective)
+            taken.rows[key] = self._row(replicate)
         return replace(work, done=(*work.done, *found))
 
     def _end_if_spent(self) -> None:
@@ -318,7 +327,7 @@ class Ledger:
         work = self._running[number]
         self._running[number] = replace(work, done=(*work.done, key))
         taken = self._open[number]
-        taken.scores[key] = replicate.score(self._objective)
+        taken.rows[key] = self._row(replicate)
         taken.wall_s[key] = replicate.wall_s
 
     def race(self, number: int) -> bool:
@@ -330,16 +339,17 @@ class Ledger:
         if not racing.enabled or taken.is_candidate:
             return False
         raced = race(
-            taken.scores,
+            taken.rows,
             [*self._complete.values()],
             self._keys,
             racing.confidence,
             racing.min_replicates,
+            single=self._objective.single,
         )
         if raced is None:
             return False
         self._set(number, TrialAttributes(raced=raced).to_plain())
-        taken.estimate = raced.estimate
+        taken.estimate = _predicted(raced)
         return True
 
     def out_of_memory(self, number: int, reason: str) -> None:
@@ -395,19 +405,22 @@ class Ledger:
 
     def _finish_if_all_done(self, number: int) -> bool:
         taken = self._open[number]
-        if set(self._keys) - set(taken.scores):
+        if set(self._keys) - set(taken.rows):
             return False
         first = number if taken.same_as is None else taken.same_as
-        self._complete.setdefault(first, taken.scores)
-        self._tell(number, mean_score(taken.scores[key] for key in self._keys))
+        self._complete.setdefault(first, taken.rows)
+        columns = zip(*(taken.rows[key] for key in self._keys), strict=True)
+        self._tell(number, tuple(fmean(column) for column in columns))
         return True
 
-    def _tell(self, number: int, score: Score) -> None:
-        if any(math.isnan(value) for value in score):
+    def _tell(self, number: int, row: Row) -> None:
+        if any(math.isnan(value) for value in row):
             self._fail(number, "an objective is not a number")
             return
-        wall_s = sum(self._open[number].wall_s.values())
-        self._end(number, TrialState.COMPLETE, TrialAttributes(wall_s=wall_s), score)
+        violations = dict(zip(self._objective.limits, row[2:], strict=True))
+        set_constraints(self._study, number, violations)
+        last = TrialAttributes(wall_s=sum(self._open[number].wall_s.values()))
+        self._end(number, TrialState.COMPLETE, last, Score(*row[:2]), violations)
         self._endings.append(None)
 
     def _fail(self, number: int, reason: str) -> None:
@@ -415,13 +428,19 @@ class Ledger:
         self._endings.append(reason)
 
     def _end(
-        self, number: int, state: TrialState, last: TrialAttributes, values: Score | None = None
+        self,
+        number: int,
+        state: TrialState,
+        last: TrialAttributes,
+        values: Score | None = None,
+        violations: Mapping[str, float] | None = None,
     ) -> None:
         taken = self._open[number]
         self._storage.end_trial(taken.trial_id, state, values, last.to_plain())
-        self._searched.tell(number, state, values)
+        self._searched.tell(number, state, values, violations)
         if not taken.is_candidate:
-            self._sampled.append(None if taken.estimate else values)
+            is_gain = taken.estimate is None and not any(v > 0 for v in (violations or {}).values())
+            self._sampled.append(values if is_gain else None)
         elif taken.is_plain and values is not None:
             self._plain = values
             self._searched.plain_ended(values)
@@ -430,8 +449,12 @@ class Ledger:
         for work in self._waiting.pop(number, ()):
             self._share(work)
 
-    def _score_all(self, trial: FrozenTrial) -> dict[str, Score]:
-        return {key: each.score(self._objective) for key, each in replicates(trial).items()}
+    def _rows_of(self, trial: FrozenTrial) -> dict[str, Row]:
+        return {key: self._row(each) for key, each in replicates(trial).items()}
+
+    def _row(self, replicate: Replicate) -> Row:
+        objective = self._objective
+        return (*replicate.score(objective), *replicate.violations(objective).values())
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
         write_to_trial(self._storage, self._open[number].trial_id, attributes)
@@ -452,3 +475,7 @@ def _scores(
         elif attributes.candidate == plain_name:
             plain = values
     return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]
+
+
+def _predicted(raced: Raced) -> Row:
+    return (*raced.estimate, *(raced.violations or ()))

@@ -251,7 +251,7 @@ def _numbers(replicate: Replicate) -> dict[str, Any]:
 def _means(scores: dict[str, Replicate], objective: Objective) -> dict[str, float]:
     """Return the means of both objectives over the replicates so far."""
     mean = mean_score(replicate.score(objective) for replicate in scores.values())
-    return {"max_psnr_gt_db": mean.max_psnr_gt_db, objective.steps_key: mean.steps_to_max}
+    return {objective.quality.key: mean.max_psnr_gt_db, objective.cost.key: mean.steps_to_max}
 
 
 def _points(

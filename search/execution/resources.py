@@ -171,7 +171,7 @@ def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> 
         return 1, "1 to a GPU: there are no more trials, or no more cores, for each"
     picture = max(setting.pictures.values(), key=lambda each: each.pixels.size)
     remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=1)(probe)
-    answer = remote.remote(setting.device, picture, setting.trainer, most)
+    answer = remote.remote(setting.device, picture, experiment.largest, most)
     try:
         best, seen = ray.get(answer, timeout=_PROBE_S)
     except ray.exceptions.RayTaskError as error:

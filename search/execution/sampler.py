@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.experiment.objectives import Score
 from search.experiment.space import suggest
 from search.store.attributes import Learned, is_candidate, without_attributes
-from search.store.optuna_internals import content_of
+from search.store.optuna_internals import content_of, set_constraints
 
 if TYPE_CHECKING:
     from search.experiment.model import Experiment
@@ -71,6 +71,8 @@ class SearchedTrials:
         trials: Iterable[FrozenTrial],
         learned: Sequence[FrozenTrial] = (),
         plain: Score | None = None,
+        *,
+        objectives: int = 2,
     ) -> None:
         """Begin with the sampled ones among the `trials` of a study.
 
@@ -80,8 +82,11 @@ class SearchedTrials:
             trials: Its trials so far.
             learned: Trials of other runs, with differences to plain DIP as their values.
             plain: Score of this study's plain DIP; None if it has not ended.
+            objectives: Number of the study's objectives that are optimised: 1 for the first alone.
         """
-        self._memory = optuna.create_study(directions=study.directions, sampler=sampler)
+        self._objectives = objectives
+        directions = study.directions[:objectives]
+        self._memory = optuna.create_study(directions=directions, sampler=sampler)
         self._here: dict[int, int] = {}
         self._plain, self._is_relative = plain, bool(learned)
         self._waiting: dict[int, Sequence[float]] = {}
@@ -99,6 +104,8 @@ class SearchedTrials:
             self._memory.add_trial(bare)
             self.tell(trial.number, trial.state, trial.values)
         else:
+            if bare.state is TrialState.COMPLETE:
+                bare.values = bare.values[: self._objectives]
             self._memory.add_trial(bare)
 
     def ask(self) -> optuna.Trial:
@@ -113,16 +120,23 @@ class SearchedTrials:
         """Record the number that a trial from `ask` has in the study."""
         self._here[number] = trial.number
 
-    def tell(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+    def tell(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        violations: Mapping[str, float] | None = None,
+    ) -> None:
         """Report how a trial of the study ended. Candidates are ignored."""
         if number not in self._here:
             return
+        set_constraints(self._memory, self._here[number], violations or {})
         if self._is_relative and values is not None:
             if self._plain is None:
                 self._waiting[number] = values
                 return
             values = [value - of_plain for value, of_plain in zip(values, self._plain, strict=True)]
-        self._memory.tell(self._here[number], values, state)
+        self._memory.tell(self._here[number], values and values[: self._objectives], state)
 
     def plain_ended(self, plain: Score) -> None:
         """Report the score of this study's plain DIP."""
@@ -149,8 +163,11 @@ def placed(params: Mapping[str, Any], experiment: Experiment) -> FrozenTrial | N
 
 def learned_trials(learned: Iterable[Learned], experiment: Experiment) -> list[FrozenTrial]:
     """Return the trials of other runs for `SearchedTrials`."""
+    objectives = 1 if experiment.objective.single else 2
     return [
-        optuna.create_trial(params=at.params, distributions=at.distributions, values=list(gains))
+        optuna.create_trial(
+            params=at.params, distributions=at.distributions, values=list(gains)[:objectives]
+        )
         for each in learned
         for params, gains in each.points
         if (at := placed(params, experiment)) is not None

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from ray import tune
 
+from dipstage.choosing import stopping_rule
 from dipstage.images import Picture, png
 from dipstage.memory import is_out_of_memory
 from dipstage.outcome import Outcome, Stop, steps_within, trailing_mean
@@ -26,6 +27,7 @@ from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
 from dipstage.tasks.problem import Task
 from dipstage.trainer import Job, fit_together
+from search.execution.custom import CustomObjective, installed
 from search.execution.heartbeats import Pulse
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate, ReplicateKey
@@ -40,6 +42,7 @@ class Setting:
     """What all trials of a search share; sent to each worker once.
 
     together: Replicates that a worker trains side by side.
+    gpus: Share of a GPU that a trial reserves.
     """
 
     pictures: Mapping[str, Picture]
@@ -50,6 +53,7 @@ class Setting:
     cpus: int
     device: str
     together: int = 1
+    gpus: float = 0.0
 
     @property
     def replicates(self) -> dict[str, ReplicateKey]:
@@ -80,7 +84,12 @@ def train_replicates(
     """
     warmup = setting.trainer.warmup if warmup is None else warmup
     trainer = replace(setting.trainer, warmup=warmup)
-    stopping = trainer.stopping(setting.objective.output)
+    stop = setting.objective.stop
+    stopping = (
+        trainer.stopping(setting.objective.output)
+        if stop == "oracle"
+        else stopping_rule(stop, schedule.iterations)
+    )
     jobs = []
     for key in keys:
         replicate = setting.replicates[key]
@@ -92,16 +101,37 @@ def train_replicates(
     return fit_together(jobs, device=setting.device)
 
 
-def summarise(outcome: Outcome, objective: Objective) -> Replicate:
-    """What the study keeps of a replicate."""
+def summarise(outcome: Outcome, objective: Objective, budget: int, gpus: float) -> Replicate:
+    """What the study keeps of a replicate.
+
+    budget: iterations of the schedule. gpus: share of a GPU that the training had.
+    """
     summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
-    if objective.tolerance_db:
-        for output in OUTPUTS:
-            curve = outcome.trace.psnr_gt_db(output)
-            if output == "raw":
-                curve = trailing_mean(curve, objective.window)
-            summary[output][objective.steps_key] = steps_within(curve, objective.tolerance_db)
-    return Replicate.from_plain(summary)
+    if objective.stop == "oracle":
+        del summary["selected"]
+    if gpus:
+        summary["gpus"] = gpus
+    target = objective.target_psnr_gt_db
+    for output in OUTPUTS:
+        curve = outcome.trace.psnr_gt_db(output)
+        if output == "raw":
+            curve = trailing_mean(curve, objective.window)
+        if objective.tolerance_db:
+            steps = steps_within(curve, objective.tolerance_db)
+            summary[output]["steps_to_tolerance"] = steps
+        if target is not None:
+            reached = np.flatnonzero(curve >= target)
+            summary[output]["steps_to_target"] = int(reached[0]) if len(reached) else budget
+    replicate = Replicate.from_plain(summary)
+    own = {name: _value(name, each, replicate) for name, each in installed(objective).items()}
+    return replace(replicate, objectives=own) if own else replicate
+
+
+def _value(name: str, objective: CustomObjective, replicate: Replicate) -> float:
+    try:
+        return float(objective(replicate))
+    except Exception as error:  # A worker that dies of it would be started again.
+        raise ValueError(f"objective {name}: {type(error).__name__}: {error}") from error
 
 
 def pack_curves(outcome: Outcome) -> bytes:
@@ -112,12 +142,14 @@ def pack_curves(outcome: Outcome) -> bytes:
 
 
 def keep_picture(setting: Setting, key: str, outcome: Outcome) -> list[bytes]:
-    """The output at its maximum as a PNG, of the first seed alone: one picture to look at for each
+    """The output that counts as a PNG, of the first seed alone: one picture to look at for each
     ground truth. In a list, as curves are.
     """
     if setting.replicates[key].seed != setting.seeds[0]:
         return []
-    is_raw = setting.objective.output == "raw"
+    is_raw, selected = setting.objective.output == "raw", outcome.selected
+    if setting.objective.stop != "oracle" and selected is not None:
+        return [png(selected.raw if is_raw else selected.smoothed)]
     return [png(outcome.best_raw if is_raw else outcome.best_smoothed)]
 
 
@@ -154,6 +186,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         """The outcome of the next replicate, which may have been trained together with others."""
         if key not in self._trained:
             keys = [key, *self._left[: self._together - 1]]
+            self._gpus = self._setting.gpus / len(keys)
             try:
                 outcomes = self._train(keys)
             except Exception:
@@ -161,10 +194,14 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                     raise
                 # The failure may be that of another replicate, or there is memory for fewer: the
                 # rest of the trial goes on one by one.
-                self._together, keys = 1, keys[:1]
+                self._together, keys, self._gpus = 1, keys[:1], self._setting.gpus
                 outcomes = self._train(keys)
             self._trained = dict(zip(keys, outcomes, strict=True))
         return self._trained.pop(key)
+
+    def _summary(self, outcome: Outcome) -> Replicate:
+        budget = self._schedule.iterations
+        return summarise(outcome, self._setting.objective, budget, self._gpus)
 
     def _train(self, keys: list[str]) -> list[Outcome]:
         block = self._pulse.block
@@ -182,6 +219,12 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         key = self._left.pop(0)
         try:
             outcome = self._outcome(key)
+            if outcome.stop is Stop.DIVERGED:
+                return {
+                    "done": True,
+                    "failure": f"diverged on {key} after {outcome.iterations} iterations",
+                }
+            summary = self._summary(outcome)
         except Exception as error:
             ran_out = is_out_of_memory(error)
             words = str(error) or ("memory ran out" if ran_out else "it has no message")
@@ -194,15 +237,10 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                 # A GPU that failed once may fail for ever in this process: let the worker die.
                 raise
             return {"done": True, "failure": reason}
-        if outcome.stop is Stop.DIVERGED:
-            return {
-                "done": True,
-                "failure": f"diverged on {key} after {outcome.iterations} iterations",
-            }
         return {
             "done": not self._left,
             "replicate": [key],
-            "outcome": [summarise(outcome, self._setting.objective)],
+            "outcome": [summary],
             "curves": [pack_curves(outcome)],
             "pictures": keep_picture(self._setting, key, outcome),
         }

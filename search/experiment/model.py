@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
@@ -21,13 +17,11 @@ from pydantic import (
 from dipstage.documents.plain_yaml import forbidden_in, yaml_text
 from dipstage.documents.records import from_plain
 from dipstage.examples import settings_of
-from dipstage.noise import MAX_SIGMA_255
-from dipstage.recipe import Draw, TargetKind
-from dipstage.schedules import MAX_STAGES
 from dipstage.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
+from search.experiment.searched import Finite, Group, Space
 from search.experiment.task import AnyTask
 
 MAX_ENTRIES = 1000
@@ -39,8 +33,6 @@ MAX_TRIALS = 1_000_000
 MAX_HOURS = 100_000
 MAX_SAMPLER_SEED = 2**31 - 1
 """Samplers take a 32-bit seed, and a resumed run adds its number of trials to this one."""
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _trainer(value: Any) -> TrainerSettings:
@@ -56,171 +48,7 @@ Trainer = Annotated[TrainerSettings, BeforeValidator(_trainer)]
 Objectives = Annotated[Objective, BeforeValidator(_objective)]
 
 
-class _Model(BaseModel):
-    """A group of keys. The text below a key is its description in docs/experiment-file.md."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """Limits that both ends of a range must respect."""
-
-    above: float | None = None
-    least: float | None = None
-    most: float | None = None
-
-    def __call__(self, bounds: Any) -> Any:
-        """Return the range, or raise ValueError naming the end that is outside the limits."""
-        if bounds is None:
-            return None
-        if self.above is not None and bounds.low <= self.above:
-            raise ValueError(f"must be above {self.above:g}, got low {bounds.low}")
-        if self.least is not None and bounds.low < self.least:
-            raise ValueError(f"must be at least {self.least:g}, got low {bounds.low}")
-        if self.most is not None and bounds.high > self.most:
-            raise ValueError(f"must be at most {self.most:g}, got high {bounds.high}")
-        return bounds
-
-    @property
-    def words(self) -> str:
-        """The limits in words."""
-        rules = {"above": self.above, "at least": self.least, "at most": self.most}
-        return ", ".join(f"{rule} {value:g}" for rule, value in rules.items() if value is not None)
-
-
-class _Bounds(_Model):
-    """A range that includes both of its ends."""
-
-    log: bool = False
-    """Sample uniformly in the logarithm. `low` must then be above 0."""
-
-    @model_validator(mode="after")
-    def _check_order(self) -> _Bounds:
-        low, high = self.low, self.high  # type: ignore[attr-defined]
-        if low > high:
-            raise ValueError(f"low must be at most high, got low {low} > high {high}")
-        if self.log and low <= 0:
-            raise ValueError(f"a log range must begin above 0, got low {low}")
-        return self
-
-
-class IntRange(_Bounds):
-    """A range of whole numbers."""
-
-    low: int
-    """Lower end, included."""
-    high: int
-    """Upper end, included."""
-
-
-class FloatRange(_Bounds):
-    """A range of numbers."""
-
-    low: Finite
-    """Lower end, included."""
-    high: Finite
-    """Upper end, included."""
-
-
-class TotalNoiseSpace(_Model):
-    """Total noise of the targets relative to their signal: the observation's own noise and the
-    added noise together, as a standard deviation on the scale from 0 to 255.
-    """
-
-    max_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
-    """Total noise of the first stage."""
-    min_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
-    """Total noise of the last noised stage. The range must begin above the task's own noise and end
-    below that of `max_sigma_255`."""
-    rho: Annotated[FloatRange, AfterValidator(Within(above=0))] = FloatRange(low=1.0, high=1.0)
-    """Spacing of the levels between both: 1 spaces them evenly, more puts more stages at low noise
-    (arXiv 2206.00364, equation 5)."""
-
-
-class NoiseSpace(_Model):
-    """Noise levels of the stages: either `beta` and `max_level`, evenly spaced in t/T from the
-    maximum level in the first stage down to 0, the observation, in the last; or `total`.
-    """
-
-    beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)] | None = None
-    """Beta schedules of the forward process to choose from."""
-    max_level: Annotated[
-        FloatRange | None,
-        AfterValidator(Within(above=0, most=1)),
-        Field(validation_alias=AliasChoices("max_level", "heaviest")),
-    ] = None
-    """Maximum noise level, as t/T of DDPM's forward process."""
-    total: TotalNoiseSpace | None = None
-    """Levels by the total noise of a target."""
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> NoiseSpace:
-        given = {"beta": self.beta, "max_level": self.max_level}
-        missing = [name for name, value in given.items() if value is None]
-        if self.total is not None and len(missing) < 2:
-            raise ValueError("give either total, or beta and max_level")
-        if self.total is None and missing:
-            raise ValueError(f"{missing[0]} is missing, unless total is given")
-        return self
-
-
-class Space(_Model):
-    """The search space: the parameters of the family that generates schedules."""
-
-    stages: Annotated[IntRange, AfterValidator(Within(least=1, most=MAX_STAGES))]
-    """Number of stages, including the last one, whose target is the observation. 1 is plain DIP."""
-    ramp: Annotated[IntRange, AfterValidator(Within(least=1))]
-    """Number of iterations before the last stage. It must be less than `trainer.iterations`."""
-    split: Annotated[list[Literal["power", "log", "free"]], Field(min_length=1)]
-    """Rules to choose from for dividing the ramp among the n noised stages. `power`: stage k ends
-    at ramp · (k / n)^exponent. `log`: each stage is ten times as long as the one before. `free`: a
-    sampled weight for each stage."""
-    noise: NoiseSpace
-    exponent: Annotated[FloatRange | None, AfterValidator(Within(above=0))] = None
-    """Exponent of the power split. It is required if `split` contains `power`, and must be left out
-    otherwise. Above 1, the noisiest stages are the shortest."""
-    learning_rate: Annotated[FloatRange | None, AfterValidator(Within(above=0, most=1))] = None
-    """Learning rates to search. With `null`, every sampled trial uses `trainer.learning_rate`."""
-    ramp_learning_rate: Annotated[FloatRange | None, AfterValidator(Within(above=0, most=1))] = None
-    """Learning rates to search for all stages but the last. With `null`, they use the learning rate
-    of the last stage."""
-    input_noise_std: Annotated[FloatRange | None, AfterValidator(Within(least=0))] = None
-    """Values of `trainer.input_noise_std` to search."""
-    ema: Annotated[FloatRange | None, AfterValidator(Within(least=0, most=0.9999))] = None
-    """Values of `trainer.ema` to search."""
-    ema_gamma: Annotated[FloatRange | None, AfterValidator(Within(least=0))] = None
-    """Exponents of a power-function average to search, in place of `ema`. Its window grows with the
-    iterations (arXiv 2312.02696, section 3.1)."""
-    targets: Annotated[list[TargetKind], Field(min_length=1)] = ["ddpm"]
-    """Kinds of target to choose from. `ddpm` adds noise and reduces contrast, as DDPM's forward
-    process does; `variance-exploding` only adds noise; `contrast` only reduces contrast."""
-    draws: Annotated[list[Draw], Field(min_length=1)] = ["fixed"]
-    """How the noise of a target is drawn, to choose from: once for the whole stage (`fixed`), or
-    anew in each iteration (`fresh`)."""
-
-    @model_validator(mode="after")
-    def _check_choices(self) -> Space:
-        if self.ema is not None and self.ema_gamma is not None:
-            raise ValueError("ema and ema_gamma are two kinds of average: give one of them")
-        if "variance-exploding" in self.targets and self.noise.total is None:
-            raise ValueError("variance-exploding targets need noise.total, whose noise is finite")
-        if ("power" in self.split) != (self.exponent is not None):
-            raise ValueError("exponent belongs to the power split: give both or neither")
-        for key, names in (
-            ("split", self.split),
-            ("noise.beta", self.noise.beta or []),
-            ("targets", self.targets),
-            ("draws", self.draws),
-        ):
-            if len(set(names)) < len(names):
-                raise ValueError(f"{key} names a choice twice: {', '.join(names)}")
-        return self
-
-
-class Until(_Model):
+class Until(Group):
     """Rules that end a search before `search.trials`."""
 
     no_gain: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
@@ -230,7 +58,7 @@ class Until(_Model):
     observation's own PSNR and the budget stand for it."""
 
 
-class Search(_Model):
+class Search(Group):
     """Number of sampled schedules, what ends the search, and the sampler that proposes them."""
 
     trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] = 24
@@ -265,7 +93,7 @@ class Search(_Model):
         return self
 
 
-class Racing(_Model):
+class Racing(Group):
     """Early stopping of trials that are unlikely to reach the front, before all their replicates
     are trained: see [racing](method.md#racing).
     """
@@ -280,7 +108,7 @@ class Racing(_Model):
     this is at least the number of replicates of a trial."""
 
 
-class Resources(_Model):
+class Resources(Group):
     """Hardware that one trial uses, and the number of trials that run at a time."""
 
     concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
@@ -314,7 +142,7 @@ class Resources(_Model):
         return self
 
 
-class Logging(_Model):
+class Logging(Group):
     """Experiment trackers that a search reports to, in addition to its study.
 
     No address may contain a password or a token; those come from the environment.
@@ -363,7 +191,7 @@ def holds_secret(address: str) -> bool:
     return any(word in key.lower() for key, _ in parse_qsl(parts.query) for word in words)
 
 
-class Experiment(_Model):
+class Experiment(Group):
     """An experiment: a search, or a comparison of the candidates if `search.trials` is 0."""
 
     name: Annotated[str, Field(pattern=RUN_NAME)]
@@ -381,14 +209,14 @@ class Experiment(_Model):
     `trainer.scales`."""
     seeds: Annotated[
         list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MAX_SEEDS)
-    ] = [0]
+    ] = Field(default=[0])
     """Random seeds. A trial trains its schedule once for each picture and seed; such a training run
     is called a replicate."""
     trainer: Trainer = TrainerSettings()
     objective: Objectives = Objective()
     space: Space | None = None
     """Required unless `search.trials` is 0."""
-    candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
+    candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = Field(default=[])
     """Schedules that are evaluated before any is sampled: presets such as
     `sharp-linear:stages=50,x=10`, the published schedules `fast` and `best`, and schedule files.
     File names are relative to the folder of the experiment file."""
@@ -407,6 +235,11 @@ class Experiment(_Model):
             raise ValueError(
                 f"space.ramp.high must be less than trainer.iterations, {self.trainer.iterations}, "
                 f"got {self.space.ramp.high}"
+            )
+        if self.objective.stop != "oracle" and self.trainer.oracle_stop is not False:
+            raise ValueError(
+                f"objective.stop is {self.objective.stop}, which ends a run itself: leave out "
+                "trainer.oracle_stop"
             )
         total = self.space.noise.total if self.space else None
         if total is not None:
@@ -427,6 +260,18 @@ class Experiment(_Model):
                 if (found := forbidden_in(value)) is not None:
                     raise ValueError(f"{key} has {found} in {value!r}: rename the file or folder")
         return self
+
+    @property
+    def largest(self) -> TrainerSettings:
+        """The trainer's settings with the largest network that a trial may have."""
+        names = ("width", "scales", "skip_channels", "input_depth")
+        found = {name: getattr(self.space, name, None) for name in names}
+        largest = {
+            name: max(getattr(self.trainer, name), bounds.high)
+            for name, bounds in found.items()
+            if bounds is not None
+        }
+        return replace(self.trainer, **largest)
 
     def __repr__(self) -> str:
         """Return one line; `yaml` has all keys."""

@@ -37,7 +37,7 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
             f"most {MAX_ENTRIES} pictures, and {MAX_REPLICATES:,} replicates of a trial"
         )
     pictures = [
-        load_picture(name, size=experiment.size, multiple=experiment.trainer.multiple)
+        load_picture(name, size=experiment.size, multiple=experiment.largest.multiple)
         for name in names
     ]
     by_digest: dict[str, Picture] = {}
@@ -72,7 +72,7 @@ def loaded_task(experiment: Experiment) -> Task:
         InputError: A file cannot be read.
     """
     try:
-        return loaded(experiment.task, experiment.size, experiment.trainer.multiple)
+        return loaded(experiment.task, experiment.size, experiment.largest.multiple)
     except InputError as error:
         raise InputError(f"task: {error}") from None
 
@@ -89,7 +89,7 @@ def _check_task(experiment: Experiment, pictures: Iterable[Picture]) -> None:
         truth = picture.tensor()
         try:
             problem = task.observe(truth, Streams(picture.digest, experiment.seeds[0]))
-            check_problem(problem, truth, experiment.trainer)
+            check_problem(problem, truth, experiment.largest)
         except InputError as error:
             raise InputError(f"task on {picture.name}: {error}") from None
 
@@ -125,6 +125,13 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
         origin = "; ".join(filter(None, [origin, words]))
         candidates.append(Candidate(name, file.rescaled(budget, sigma_255), origin=origin))
     for candidate in candidates:
+        scales = candidate.schedule.recipe.scales
+        side = experiment.size or experiment.largest.multiple
+        if scales is not None and side % 2**scales:
+            raise InputError(
+                f"candidates: {candidate.name} was searched with {scales} scales, for pictures "
+                f"whose sides are multiples of {2**scales}: set size to one"
+            )
         if candidate.name.startswith(("trial ", "plain ")):
             raise InputError(
                 f"candidates: the name {candidate.name!r} is reserved for trials: rename the file"

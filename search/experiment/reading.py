@@ -6,9 +6,9 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dipstage.documents.plain_yaml import parse_yaml, read_yaml
 from dipstage.errors import InputError
@@ -99,7 +99,7 @@ def _describe_error(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        message = "unknown key"
+        message = f"unknown key: known are {', '.join(_known_keys(first['loc']))}"
     elif first["type"] == "string_pattern_mismatch":
         message = f"must be {RUN_NAME_WORDS}, got {first['input']!r}"
     elif first["type"] == "missing":
@@ -113,6 +113,16 @@ def _describe_error(error: ValidationError) -> str:
         message += ": write a number, true or false without quotes"
     more = f" (and {len(others)} more)" if others else ""
     return f"{key}: {message}{more}" if key else f"{message}{more}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the group that an unknown key is in."""
+    group: type[BaseModel] = Experiment
+    for part in location[:-1]:
+        kind = group.model_fields[str(part)].annotation
+        members = get_args(kind) or (kind,)
+        group = next(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+    return list(group.model_fields)
 
 
 def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:

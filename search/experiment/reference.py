@@ -28,8 +28,9 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import OWN
-from search.experiment.model import Experiment, FloatRange, IntRange, Within
+from search.experiment.model import Experiment
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
+from search.experiment.searched import FloatRange, IntRange, Within
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
 _LEAST = {"at least 1": 1, "not negative": 0}

@@ -13,7 +13,7 @@ from dipstage.errors import InputError
 from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
 from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
-from search.experiment.model import FloatRange, IntRange, NoiseSpace, Space
+from search.experiment.searched import FloatRange, IntRange, NoiseSpace, Space
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -69,6 +69,11 @@ def _walk(asked: _Asked, space: Space, sigma_255: float) -> Point:
     searched: dict[str, Any] = {
         name: asked.real(name, bounds)
         for name in ("learning_rate", "input_noise_std", "ema", "ema_gamma")
+        if (bounds := getattr(space, name)) is not None
+    }
+    searched |= {
+        name: asked.integer(name, bounds)
+        for name in ("width", "scales", "skip_channels", "input_depth", "warmup")
         if (bounds := getattr(space, name)) is not None
     }
     recipe = Recipe(**searched)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
-from search.analysis.front import front_of, knee_of, pick
+from search.analysis.front import RULES, front_of, knee_of, pick
 from search.store.records import Trial
 from search.store.run import RunRecord
 
 MAX_LINES = 8
 """Maximum number of lines in a figure, unless more are asked for by name."""
-_PICKS = ("knee", "psnr", "steps")
 
 
 def split_names(run: RunRecord, text: str) -> list[str]:
@@ -37,7 +36,7 @@ def choose(
     """
     trials = run.records()
     if not which:
-        knee = [pick(run, "knee")] if any(t.values is not None for t in trials) else []
+        knee = [pick(run, "knee")] if front_of(trials) else []
         candidates = [t for t in trials if t.candidate and usable(t) and t not in knee]
         found = [*knee, *candidates][:MAX_LINES]
     else:
@@ -51,7 +50,7 @@ def choose(
 
 
 def _named(run: RunRecord, trials: list[Trial], name: str) -> Trial:
-    if name in _PICKS:
+    if name in RULES:
         return pick(run, name)
     for trial in trials:
         if name in (str(trial.number), trial.name):

@@ -13,7 +13,7 @@ from search.analysis.front import front_of, knee_of
 from search.experiment.objectives import Score
 from search.plots.labels import label_points
 from search.plots.spread import Errors, Spread, spread_of
-from search.plots.style import SMALL, Plot, Style, drawing, legend_below
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below, math_label
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -39,27 +39,31 @@ def plot_front(
     estimates = [Score(*trial.estimate) for trial in records if trial.estimate is not None]
     raced = [s for s in estimates if from_db is None or s.max_psnr_gt_db >= from_db]
     hidden = len(everything) + len(estimates) - len(trials) - len(raced)
-    spread = spread_of(run, objective.output, errors, ("max_psnr_gt_db", objective.steps_key))
+    keys = (objective.quality.key, objective.cost.key)
+    spread = spread_of(run, objective.output, errors, keys)
     with drawing(style, 0.72 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
         bend = knee_of(members)
-        knee = [] if bend is None else [bend.score]
-        dominated = [t for t in trials if not t.candidate and t not in members]
+        knee = _places([] if bend is None else [bend])
+        infeasible = [t for t in trials if not t.candidate and not t.feasible]
+        dominated = [t for t in trials if not t.candidate and t.feasible and t not in members]
         named = [t for t in trials if t.candidate or t in members]
         _bars(axes, named, run, spread)
-        _draw(axes, raced, dominated, named, _scores(members), knee)
-        axes.set_xlabel(f"{objective.steps_words} (iterations)")
-        axes.set_ylabel("max PSNR$_{GT}$ (dB)")
+        _draw(axes, raced, infeasible, dominated, named, _places(members), knee)
+        axes.set_xlabel(objective.cost.label)
+        axes.set_ylabel(math_label(objective.quality.label))
         axes.margins(0.08)
         axes.set_ylim(bottom=from_db)
         legend_below(figure, axes, columns=2 if style == "paper" else 3)
         n = max((len(t.replicates) for t in everything), default=0)
         bars = f" {spread.words}" if spread.words and n > 1 else ""
         words = f"{objective.output} output, mean{bars} over {n} replicates"
-        below = f"; {hidden} below {from_db:g} dB not shown" if hidden else ""
+        below = f"; {hidden} below {from_db:g} {objective.quality.unit} not shown" if hidden else ""
         figure.explain(f"{run.name}: {words}{below}", f"front of {len(members)}; {words}{below}")
-        places = [(t.score.steps_to_max, t.score.max_psnr_gt_db, _name(t)) for t in named]
-        others = [(s.steps_to_max, s.max_psnr_gt_db) for s in [*_scores(dominated), *raced]]
+        places = [
+            (*_point(place), _name(t)) for t, place in zip(named, _places(named), strict=True)
+        ]
+        others = [_point(place) for place in [*_places([*dominated, *infeasible]), *raced]]
         label_points(figure, axes, places, others, SMALL[style])
     return figure
 
@@ -67,13 +71,14 @@ def plot_front(
 def _draw(
     axes: Axes,
     raced: Sequence[Score],
+    infeasible: Sequence[Trial],
     dominated: Sequence[Trial],
     named: Sequence[Trial],
     members: Sequence[Score],
     knee: Sequence[Score],
 ) -> None:
-    found = _scores([trial for trial in named if not trial.candidate])
-    candidates = _scores([trial for trial in named if trial.candidate])
+    found = _places([trial for trial in named if not trial.candidate])
+    candidates = _places([trial for trial in named if trial.candidate])
     axes.step(
         [score.steps_to_max for score in members],
         [score.max_psnr_gt_db for score in members],
@@ -82,7 +87,8 @@ def _draw(
         zorder=1,
     )
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
-    _points(axes, _scores(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
+    _points(axes, _places(infeasible), "sampled, infeasible", marker="v", mfc="none", color=GREY)
+    _points(axes, _places(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
     _points(axes, found, "sampled, front", marker="o", color=BLUE, mec="black")
     _points(axes, candidates, "candidate", marker="D", color=VERMILLION, mec="black")
     _points(axes, knee, "knee", marker="o", color="black", mfc="none", scale=2)
@@ -92,8 +98,13 @@ def _name(trial: Trial) -> str:
     return trial.candidate or str(trial.number)
 
 
-def _scores(trials: Sequence[Trial]) -> list[Score]:
-    return [trial.score for trial in trials]
+def _places(trials: Sequence[Trial]) -> list[Score]:
+    """Return both objectives, also where the first alone is optimised."""
+    return [Score(*trial.values) for trial in trials if trial.values is not None]
+
+
+def _point(score: Score) -> tuple[float, float]:
+    return score.steps_to_max, score.max_psnr_gt_db
 
 
 def _points(axes: Axes, scores: Sequence[Score], label: str, scale: float = 1, **look: Any) -> None:
@@ -109,12 +120,13 @@ def _points(axes: Axes, scores: Sequence[Score], label: str, scale: float = 1, *
 
 
 def _bars(axes: Axes, trials: Sequence[Trial], run: RunRecord, spread: Spread) -> None:
-    output, steps = run.objective.output, run.objective.steps_key
-    halves = [(spread.of(t, output, steps), spread.of(t, output, "max_psnr_gt_db")) for t in trials]
+    output, steps = run.objective.output, run.objective.cost.key
+    quality, places = run.objective.quality.key, _places(trials)
+    halves = [(spread.of(t, output, steps), spread.of(t, output, quality)) for t in trials]
     if any(half != (0.0, 0.0) for half in halves):
         axes.errorbar(
-            [t.score.steps_to_max for t in trials],
-            [t.score.max_psnr_gt_db for t in trials],
+            [place.steps_to_max for place in places],
+            [place.max_psnr_gt_db for place in places],
             xerr=[across for across, _ in halves],
             yerr=[up for _, up in halves],
             fmt="none",

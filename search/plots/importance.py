@@ -7,7 +7,7 @@ from typing import Any
 from dipstage.errors import InputError
 from dipstage.terminal.palette import BLUE, ORANGE
 from search.analysis.importance import importance_of
-from search.plots.style import SMALL, Plot, Style, drawing, legend_below
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below, math_label
 from search.store.run import RunRecord
 
 _BAR = 0.38
@@ -25,14 +25,14 @@ def plot_importance(run: RunRecord, style: Style = "screen") -> Plot:
     if not totals:
         raise InputError(f"all trials of {run.name} have equal scores: no parameter matters")
     names = sorted(totals, key=lambda name: (totals[name], name))
-    labels = ("max PSNR$_{GT}$", run.objective.steps_words)
+    labels = (math_label(run.objective.quality.words), run.objective.steps_words)
     looks: tuple[Any, ...] = ({"color": BLUE}, {"facecolor": ORANGE, "hatch": "///"})
     width = 7.0 if style == "screen" else 3.4
     high = (0.42 if style == "screen" else 0.3) * len(names) + (1.3 if style == "screen" else 0.8)
     with drawing(style, high / width) as figure:
         axes = figure.subplots()
         for i, (shares, label, look) in enumerate(
-            zip(found.values.values(), labels, looks, strict=True)
+            zip(found.values.values(), labels, looks, strict=False)
         ):
             if not shares:
                 continue

@@ -50,7 +50,7 @@ class Spread:
     def of(self, trial: Trial, output: Output, key: str) -> float:
         """Return half the length of a trial's error bar in one score; 0 if there is no bar."""
         values = [
-            self.adjusted(key, name, float(getattr(replicate.scores(output), key)))
+            self.adjusted(key, name, replicate.measure(output, key))
             for name, replicate in trial.replicates.items()
         ]
         return stdev(values) * self.factor(len(values)) if len(values) > 1 else 0.0
@@ -75,7 +75,7 @@ def spread_of(run: RunRecord, output: Output, kind: Errors, keys: Sequence[str])
     offsets = {}
     for key in keys:
         means = {
-            name: fmean(getattr(t.replicates[name].scores(output), key) for t in complete)
+            name: fmean(t.replicates[name].measure(output, key) for t in complete)
             for name in replicates
         }
         whole = fmean(means.values())

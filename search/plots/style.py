@@ -150,6 +150,11 @@ def drawing(style: Style, height: float) -> Iterator[Plot]:
         yield Plot(style, height)
 
 
+def math_label(words: str) -> str:
+    """Return a label in which matplotlib sets the index GT below the line."""
+    return words.replace("$", r"\$").replace("_GT", "$_{GT}$")
+
+
 def line_styles(run: RunRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Return the colour and dashes of each schedule; they repeat if there are many schedules."""
     candidates = [trial.number for trial in run.records() if trial.candidate]

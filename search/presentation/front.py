@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from dipstage.stopping import Output
-from dipstage.terminal import numbers
-from dipstage.terminal.numbers import DB, SSIM, STEPS, db
+from dipstage.terminal.numbers import SSIM
 from search.analysis.front import front_of, knee_of
 from search.analysis.pareto import dominates, strictly_dominates
 from search.experiment.objectives import Objective
@@ -18,10 +16,10 @@ from search.store.records import Trial
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One trial in words, in one output; a score that the trial lacks is empty.
+    """One trial in words; a score that the trial lacks is empty.
 
-    steps: with `≥` where the end of a run may have cut off a replicate's maximum. steps, psnr_db:
-    with `~` where they are the prediction for a raced trial.
+    steps: the second objective, with `≥` where the end of a run may have cut off a replicate's
+    maximum. psnr_db: the first objective. Both have `~` where they are predicted for a raced trial.
     """
 
     name: str
@@ -32,16 +30,18 @@ class Cells:
     ramp: str
 
     @classmethod
-    def of(cls, trial: Trial, output: Output, steps_key: str) -> Cells:
+    def of(cls, trial: Trial, objective: Objective) -> Cells:
         """Return the cells of a trial, from the replicates that it has finished."""
         steps = psnr = ssim = ""
+        output, quality, cost = objective.output, objective.quality, objective.cost
         if trial.estimate is not None:
             cut = "≥ " if trial.censored(output) else ""
-            steps, psnr = f"~ {cut}{numbers.steps(trial.estimate[1])}", f"~ {db(trial.estimate[0])}"
+            psnr = f"~ {quality.text(trial.estimate[0])}"
+            steps = f"~ {cut}{cost.text(trial.estimate[1])}"
         elif trial.replicates:
             cut = "≥ " if trial.censored(output) else ""
-            steps = cut + spread(trial.measure(output, steps_key), STEPS)
-            psnr = spread(trial.measure(output, "max_psnr_gt_db"), DB)
+            steps = cut + spread(trial.measure(output, cost.key), cost.digits)
+            psnr = spread(trial.measure(output, quality.key), quality.digits)
             ssim = spread(trial.measure(output, "max_ssim_gt"), SSIM)
         stages = str(len(trial.schedule.stages)) if trial.schedule else ""
         ramp = str(trial.schedule.ramp) if trial.schedule else ""
@@ -75,7 +75,7 @@ def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
     return [
         FrontRow(
             trial,
-            Cells.of(trial, objective.output, objective.steps_key),
+            Cells.of(trial, objective),
             on_front=trial in members,
             is_knee=trial is knee,
             relation=relation(trial, trials, members),
@@ -90,11 +90,15 @@ def names_on(members: list[Trial]) -> list[tuple[str, list[Trial]]]:
     Args:
         members: Front, fewest steps first.
     """
-    knee = knee_of(members)
+    if not members:
+        return []
+    knee, objective = knee_of(members), members[0].objective
+    quality, cost = objective.quality.words, objective.cost
+    fewest = "fewest steps" if cost.unit == "iterations" else f"lowest {cost.words}"
     return [
         ("knee", [knee] if knee else []),
-        ("highest PSNR", members[-1:]),
-        ("fewest steps", members[:1]),
+        ("highest PSNR" if objective.metric == "psnr" else f"highest {quality}", members[-1:]),
+        (fewest, members[:1]),
     ]
 
 
@@ -110,13 +114,23 @@ def observation_psnr_gt_db(trials: Iterable[Trial]) -> float | None:
 
 
 def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str:
-    """Say which candidates a member of the front dominates, or which members dominate a trial."""
+    """Say which candidates a member of the front dominates, or which members dominate a trial.
+
+    A trial that violates a constraint is only said to be infeasible.
+    """
+    if not trial.feasible:
+        return trial.infeasible_words
     if trial in members:
         below = [
             other
             for other in trials
-            if other.candidate and other.values is not None and dominates(trial.score, other.score)
+            if other.candidate
+            and other.values is not None
+            and other.feasible
+            and dominates(trial.score, other.score)
         ]
+        if trial.single:
+            return f"better than {', '.join(o.name for o in below)}" if below else ""
         strictly = [o.name for o in below if strictly_dominates(trial.score, o.score)]
         partly = [o.name for o in below if not strictly_dominates(trial.score, o.score)]
         words = [f"dominates {', '.join(strictly)} in both"] if strictly else []
@@ -126,5 +140,7 @@ def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str
     if not above:
         same = [m.name for m in members if m.first_alike == trial.first_alike]
         return f"same schedule as {', '.join(same)}"
+    if trial.single:
+        return f"behind {', '.join(m.name for m in above)}"
     in_both = "in both " * all(strictly_dominates(m.score, trial.score) for m in above)
     return f"dominated {in_both}by {', '.join(m.name for m in above)}"

@@ -65,8 +65,8 @@ def facts(
     counted = ", ".join(f"{n} {word}" for n, word in parts if n)
     found += [
         ("trials", f"{counted or 'none'} of {status.wanted}"),
-        ("objective", f"{experiment.objective.output} output, {experiment.trainer.iterations} "
-                      "iterations each"),
+        ("objective", f"{experiment.objective.words}; {experiment.objective.output} output, "
+                      f"{experiment.trainer.iterations} iterations each"),
         ("training", _hours(records, verification)),
         ("hardware", _hardware(records)),
     ]  # fmt: skip

@@ -32,6 +32,7 @@ class RunRow:
         changed: When a trial began or ended last.
         bytes: Size of the folder, links not followed.
         problem: Why the run is unreadable.
+        best_words: Objectives of the best trial, as this run shows them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RunRow:
     changed: str | None = None
     bytes: int | None = None
     problem: str | None = None
+    best_words: str | None = None
 
 
 def run_rows(runs_dir: Path, address: str | None) -> Iterator[RunRow]:
@@ -94,6 +96,7 @@ def _row(
             name, where, _state(run, status), status.done, status.wanted, status.best,
             status.best_max_psnr_gt_db, status.best_steps_to_max, status.front,
             _verdict(run), _stamp(min(times, default=None)), _stamp(max(times, default=None)), size,
+            best_words=status.best_words,
         )  # fmt: skip
     except (InputError, WorkError) as error:
         return RunRow(name, where, "unreadable", bytes=size, problem=str(error))

@@ -109,7 +109,7 @@ def _verified_row(
     verification: Verification, trial: Trial, reference: str, output: Output,
     comparison: Comparison | None, verdict: str,
 ) -> VerdictRow:  # fmt: skip
-    cells = Cells.of(trial, output, verification.run.objective.steps_key)
+    cells = Cells.of(trial, replace(verification.run.objective.standard, output=output))
     role = verification.role(trial)
     number = verification.source(trial) if role in ("found", "candidate") else None
     return VerdictRow(trial.name, number, role, reference, cells, comparison, verdict)
@@ -177,7 +177,7 @@ def _searched_rows(
             trial.number,
             roles[trial.number],
             reference.name if reference else "",
-            Cells.of(trial, objective.output, objective.steps_key),
+            Cells.of(trial, objective),
             each,
             NOT_VERIFIED if each else "",
         )
@@ -200,6 +200,8 @@ def _roles(records: list[Trial]) -> dict[int | None, str]:
         for trial in trials:
             ends.setdefault(trial.number, []).append(f"front's {name}")
     on_front = {trial.number for trial in members}
+    if members and members[0].single:
+        ends = {members[0].number: ["the best"]}
     roles: dict[int | None, str] = {}
     for trial in records:
         words = ends.get(trial.number, ["on the front"] * (trial.number in on_front))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from dipstage.terminal.numbers import DB, RATIO, STEPS, db, fixed, steps
 from search.analysis.censoring import REMEDY, cut_off
-from search.analysis.front import front_of, pick
+from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
 from search.presentation.repeating import (
@@ -73,9 +73,9 @@ def advise(
     commands: list[tuple[str, str]] = []
     if unfinished and not driver:
         commands.append((f"dipsearch resume {run_argument(run)}", "continues the search"))
-    if not status.complete:
+    if not status.front:
         headline = "There is no schedule to use yet"
-        return Advice(headline, "", None, [*state, *_no_trial(status)], commands)
+        return Advice(headline, "", None, [*state, *_no_trial(run, records, status)], commands)
     choice = choose(run, "knee", records)
     trial = choice.trial
     rows = standings(run, records, verification)
@@ -86,12 +86,9 @@ def advise(
         if (cut := cut_off(run, records)) is not None:
             headline = f"No maximum lies within the budget: {REMEDY}"
             sure.insert(0, f"{cut[:1].upper()}{cut[1:]}.")
-        commands.append(
-            (
-                f"dipsearch verify {run_argument(run)}",
-                "tests it on pictures that the search has not seen",
-            )
-        )
+        tests = "tests it on pictures that the search has not seen"
+        verify = f"dipsearch verify {run_argument(run)}", tests
+        commands += [verify] * run.objective.is_standard
     else:
         headline, sure = _verified(trial, verification)
         sure = state + sure
@@ -126,8 +123,11 @@ def _state(status: Status, driver: bool) -> str:
     )
 
 
-def _no_trial(status: Status) -> Iterator[str]:
-    if status.failed:
+def _no_trial(run: RunRecord, records: list[Trial], status: Status) -> Iterator[str]:
+    if status.complete:
+        words = str(nothing_yet(run, records))
+        yield f"{words[:1].upper()}{words[1:]}."
+    elif status.failed:
         yield f"All {status.failed} trials that ended have failed; the table says why."
     elif not status.done:
         yield "No trial has ended yet."
@@ -278,6 +278,8 @@ def _on(verification: Verification) -> str:
 
 def _place(trial: Trial, records: list[Trial]) -> str:
     """Return what the trial is on the front: its knee, one of its ends, or a member."""
+    if trial.single:
+        return "the best trial"
     for name, members in names_on(front_of(records)):
         if trial in members:
             return f"the front's {name}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dipstage.stopping import Output
-from dipstage.terminal.numbers import SSIM, at, db, fixed
+from dipstage.terminal.numbers import SSIM, db, fixed
 from dipstage.terminal.palette import THEMES
-from search.analysis.comparison import history
+from search.analysis.comparison import history, hypervolume_unit
 from search.analysis.importance import importance_of
 from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
@@ -56,13 +56,21 @@ def gather_data(
     members = [row.trial for row in rows if row.on_front]
     knee = next((row.trial for row in rows if row.is_knee), None)
     relations = {row.trial.number: row.relation for row in rows}
-    spread = spread_of(run, objective.output, "paired", ("max_psnr_gt_db", objective.steps_key))
+    keys = (objective.quality.key, objective.cost.key)
+    spread = spread_of(run, objective.output, "paired", keys)
     content = {
         "run": run.name,
         "colours": list(THEMES["light"]),
         "output": objective.output,
         "steps_key": objective.steps_key,
         "steps_words": objective.steps_words,
+        "steps_label": objective.cost.label,
+        "steps_digits": objective.cost.digits,
+        "quality_key": objective.quality.key,
+        "quality_words": objective.quality.words,
+        "quality_label": objective.quality.label,
+        "quality_unit": objective.quality.unit,
+        "quality_digits": objective.quality.digits,
         "budget": run.experiment.trainer.iterations,
         "replicates": len(run.attributes.pictures) * len(run.experiment.seeds),
         "chosen": advice.number,
@@ -78,7 +86,11 @@ def gather_data(
         "history": {
             "trials": [moment.trials for moment in moments],
             "hours": [_rounded(moment.training_hours, 5) for moment in moments],
-            "hypervolume": [_rounded(moment.hypervolume, 1) for moment in moments],
+            "unit": hypervolume_unit(objective),
+            "hypervolume": [
+                _rounded(moment.hypervolume, 1 if objective.is_standard else 4)
+                for moment in moments
+            ],
         },
         "importance": {"values": decided.values, "note": decided.note},
     }
@@ -100,8 +112,8 @@ def _trial(
         "name": trial.name,
         "state": trial.state,
         "candidate": trial.candidate is not None,
-        "psnr": _rounded(values[0], 3) if values else None,
-        "steps": _rounded(values[1], 1) if values else None,
+        "psnr": _rounded(values[0], objective.quality.digits + 1) if values else None,
+        "steps": _rounded(values[1], objective.cost.digits + 1) if values else None,
         "replicates": len(trial.replicates),
         "stages": _staircase(trial),
         "switches": list(trial.schedule.starts[1:])[:MAX_STAGES] if trial.schedule else [],
@@ -111,6 +123,7 @@ def _trial(
         "params": {k: _rounded(v, 5) for k, v in trial.params.items()},
         "wall_s": _rounded(trial.wall_s, 1),
         "failure": trial.failure,
+        "infeasible": trial.infeasible_words or None,
         "curve": curves.by_trial.get(trial.number),
         "verdict": _verdict(trial, verification),
         "words": _words(trial, objective),
@@ -118,19 +131,23 @@ def _trial(
     if trial.number in relations:
         cells["relation"] = relations[trial.number]
     if trial.replicates:
-        cells |= _measures(trial, objective.output, objective.steps_key)
-        for bar, key in (("psnr_bar", "max_psnr_gt_db"), ("steps_bar", objective.steps_key)):
+        cells |= _measures(trial, objective)
+        for bar, key in (
+            ("psnr_bar", objective.quality.key),
+            ("steps_bar", objective.cost.key),
+        ):
             cells[bar] = _rounded(spread.of(trial, objective.output, key), 3)
     return cells
 
 
-def _measures(trial: Trial, output: Any, steps_key: str) -> dict[str, Any]:
+def _measures(trial: Trial, objective: Objective) -> dict[str, Any]:
     """Return means and spreads over the finished replicates, and the maximum of each."""
-    psnr, steps = trial.measure(output, "max_psnr_gt_db"), trial.measure(output, steps_key)
+    output, quality, cost = objective.output, objective.quality, objective.cost
+    psnr, steps = trial.measure(output, quality.key), trial.measure(output, cost.key)
     other = trial.measure("smoothed" if output == "raw" else "raw", "max_psnr_gt_db")
     return {
-        "psnr_mean": _rounded(psnr.mean, 3),
-        "steps_mean": _rounded(steps.mean, 1),
+        "psnr_mean": _rounded(psnr.mean, quality.digits + 1),
+        "steps_mean": _rounded(steps.mean, cost.digits + 1),
         "ssim": _rounded(trial.measure(output, "max_ssim_gt").mean, 4),
         "other_psnr": _rounded(other.mean, 3),
         "maxima": [
@@ -143,11 +160,11 @@ def _measures(trial: Trial, output: Any, steps_key: str) -> dict[str, Any]:
 
 def _words(trial: Trial, objective: Objective) -> dict[str, str]:
     """Return the numbers that the page shows as text, rounded as everywhere."""
-    cells = Cells.of(trial, objective.output, objective.steps_key)
+    cells = Cells.of(trial, objective)
     other: Output = "smoothed" if objective.output == "raw" else "raw"
     score, has_scores = "", trial.values or trial.estimate
     if has_scores:
-        score = at(*has_scores, censored=bool(trial.censored(objective.output)))
+        score = objective.at(has_scores, bool(trial.censored(objective.output)))
     found = {"psnr": cells.psnr_db, "steps": cells.steps, "wall_s": fixed(trial.wall_s, 0)}
     found["score"] = "~ " * (trial.estimate is not None) + score
     if trial.replicates:
@@ -199,26 +216,32 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
     objective = run.objective
     if members:
         ends = [
-            at(*trial.score, censored=bool(trial.censored(objective.output)))
+            objective.at(trial.values, bool(trial.censored(objective.output)))
             for trial in (members[0], members[-1])
+            if trial.values is not None
         ]
+        unit = " iterations" if objective.cost.unit == "iterations" else ""
         front = (
-            f"Front of {len(members)}: from {ends[0]} iterations ({members[0].name}) to "
+            f"Front of {len(members)}: from {ends[0]}{unit} ({members[0].name}) to "
             f"{ends[1]} ({members[-1].name})."
         )
     else:
-        front = "No trial is complete, so there is no front yet."
+        front = "No trial is complete and feasible, so there is no front yet."
     areas = content["history"]["hypervolume"]
     growth = (
-        f"Hypervolume grew to {areas[-1]:,.0f} dB · iterations in {len(areas)} trials."
+        f"Hypervolume grew to {areas[-1]:,.0f} {content['history']['unit']} in {len(areas)} trials."
         if areas
         else "No trial has ended."
     )
     return {
-        "front": f"{front} Max PSNR_GT over {objective.steps_words}, {objective.output} output; "
-        "the table of all trials holds the same numbers.",
+        "front": f"{front} {_capital(objective.quality.words)} over {objective.steps_words}, "
+        f"{objective.output} output; the table of all trials holds the same numbers.",
         "history": growth,
     }
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _rounded(value: Any, digits: int) -> Any:

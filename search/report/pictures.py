@@ -207,7 +207,7 @@ def _loaded(run: RunRecord, gallery: Gallery, images: Sequence[str]) -> dict[str
 def _named(run: RunRecord, images: Sequence[str]) -> list[Picture]:
     experiment = run.experiment
     return [
-        load_picture(name, size=experiment.size, multiple=experiment.trainer.multiple)
+        load_picture(name, size=experiment.size, multiple=experiment.largest.multiple)
         for name in expand(list(images))
     ]
 

@@ -126,11 +126,14 @@ class Raced:
         estimate: Predicted final score.
         replicates: Number of replicates behind the prediction.
         chance: Probability that the decision is wrong.
+        violations: By how much the predicted score violates each constraint, in their order; None
+            without constraints.
     """
 
     estimate: Score
     replicates: int
     chance: float
+    violations: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ Review this file when Optuna is upgraded. A test reports private names that have
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import Study
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.orm import Session
@@ -117,6 +118,24 @@ def system_attributes(study: Study) -> dict[str, Any]:
 def content_of(trial: Trial, study: Study) -> FrozenTrial:
     """Return the present content of a trial that the study's `ask` created."""
     return study._storage.get_trial(trial._trial_id)
+
+
+def set_constraints(study: Study, number: int, violations: Mapping[str, float]) -> None:
+    """Set the constraints of a trial that has not ended, as `Trial.set_constraint` does.
+
+    violations: By how much each constraint is violated; not above 0 where it is met.
+    """
+    if not violations:
+        return
+    storage: BaseStorage = study._storage
+    identity = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    for name, excess in violations.items():
+        storage.set_trial_system_attr(identity, f"{_CONSTRAINTS_KEY}:{name}", excess)
+
+
+def constraints_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the constraints of a trial as Optuna's own attributes."""
+    return {k: v for k, v in trial.system_attrs.items() if k.startswith(_CONSTRAINTS_KEY)}
 
 
 def stand_in_for_study(storage: Any) -> SimpleNamespace:

@@ -13,9 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.documents.schedule_file import Measure, OutputMeasures
 from dipstage.schedules import Schedule
-from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.numbers import at
-from search.experiment.objectives import Score
+from dipstage.stopping import Output
+from search.experiment.objectives import Objective, Score
 from search.store.attributes import TrialAttributes, replicates
 from search.store.replicate import Replicate, versions_of
 
@@ -38,6 +37,9 @@ class Trial:
         estimate: Objectives of a raced trial, as predicted when it was stopped; otherwise None.
         same_as: Number of the first trial of the same schedule; None if this is the first.
         taken: Number of the trial that trained each replicate which this trial took over, by key.
+        violations: By how much the trial violates each constraint; not above 0 where it is met. Of
+            a raced trial, as predicted.
+        objective: What the search optimises.
     """
 
     number: int
@@ -55,10 +57,12 @@ class Trial:
     ended: datetime | None
     same_as: int | None = None
     taken: Mapping[str, int] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
+    objective: Objective = field(default_factory=Objective)
 
     @classmethod
-    def of(cls, trial: FrozenTrial) -> Trial:
-        """Create a record from Optuna's trial."""
+    def of(cls, trial: FrozenTrial, objective: Objective | None = None) -> Trial:
+        """Create a record from Optuna's trial; for `objective`, see the class."""
         attributes = TrialAttributes.of(trial)
         state = _STATES.get(trial.state, "failed")
         if state == "complete" and attributes.raced is not None:
@@ -79,18 +83,15 @@ class Trial:
             ended=trial.datetime_complete,
             same_as=attributes.same_as,
             taken=attributes.taken or {},
+            violations=trial.constraints,
+            objective=objective or Objective(),
         )
 
     def __repr__(self) -> str:
         """Return one line with the objectives; those of a raced trial are predicted."""
         values = self.values or self.estimate
-        cut = any(
-            self.censored(output)
-            for output in OUTPUTS
-            if values and self.measure(output, "max_psnr_gt_db").mean == values[0]
-        )
-        predicted = "~ " * (self.values is None)
-        score = f", {predicted}{at(*values, censored=cut)}" if values else ""
+        cut, predicted = bool(self.censored(self.objective.output)), "~ " * (self.values is None)
+        score = f", {predicted}{self.objective.at(values, cut)}" if values else ""
         name = f" ({self.candidate})" if self.candidate else ""
         return f"<Trial {self.number}{name}: {self.state}{score}>"
 
@@ -105,19 +106,35 @@ class Trial:
         return self.schedule is not None and self.schedule.is_plain
 
     @property
+    def single(self) -> bool:
+        """Whether the search optimises the first objective alone."""
+        return self.objective.single
+
+    @property
+    def feasible(self) -> bool:
+        """Whether no constraint is violated."""
+        return all(excess <= 0 for excess in self.violations.values())
+
+    @property
+    def infeasible_words(self) -> str:
+        """The violated constraints in words; empty for a feasible trial."""
+        broken = [name for name, excess in self.violations.items() if excess > 0]
+        return f"infeasible: {', '.join(broken)}" if broken else ""
+
+    @property
     def score(self) -> Score:
-        """Both objectives.
+        """What the trial is compared by: both objectives, or the first with a second of 0.
 
         Raises:
             ValueError: If the trial is not complete.
         """
         if self.values is None:
             raise ValueError(f"{self.name} is not complete")
-        return Score(*self.values)
+        return Score(self.values[0], 0.0 if self.single else self.values[1])
 
     def measure(self, output: Output, key: str) -> Measure:
         """Return the mean and standard deviation of one score over the finished replicates."""
-        values = [float(getattr(r.scores(output), key)) for r in self.replicates.values()]
+        values = [replicate.measure(output, key) for replicate in self.replicates.values()]
         mean = fmean(values)
         if len(values) == 1:
             return Measure(mean, 1, None)
@@ -145,7 +162,7 @@ class Trial:
 
     def censored(self, output: Output) -> int:
         """Return the number of replicates whose maximum may lie beyond the end of training."""
-        return sum(bool(r.scores(output).censored) for r in self.replicates.values())
+        return sum(replicate.censored(output) for replicate in self.replicates.values())
 
     @property
     def versions(self) -> dict[str, str]:

@@ -36,14 +36,27 @@ class ReplicateScores(Scores):
 
     Args:
         steps_to_tolerance: Steps to a tolerance below the maximum; None without a tolerance.
+        steps_to_target: Steps to the objective's target, or the budget if it was not reached; None
+            without a target.
     """
 
     steps_to_tolerance: int | None = None
+    steps_to_target: int | None = None
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> ReplicateScores:
         """Create scores from the study's plain data."""
         return cls(**_known(content, _SCORES))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the stopping rule of the objective selected: see `dipstage.outcome.Selected`."""
+
+    iteration: int
+    iteration_smoothed: int
+    psnr_gt_raw_db: float
+    psnr_gt_smoothed_db: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +69,9 @@ class Replicate:
             it.
         observation_psnr_gt_db: PSNR of the observation itself, up-sampled where it is smaller than
             the picture; None if it is infinite, and in studies of versions that did not record it.
+        selected: What the stopping rule selected; None if the objective is the oracle's.
+        gpus: Share of a GPU that the training had; None without one.
+        objectives: Values of installed objectives by name; None without any.
     """
 
     stop: Stop
@@ -71,6 +87,9 @@ class Replicate:
     smoothed: ReplicateScores
     host: str
     versions: Mapping[str, str]
+    selected: Selection | None = None
+    gpus: float | None = None
+    objectives: Mapping[str, float] | None = None
 
     def __repr__(self) -> str:
         """Return one line with the maximum of the raw output."""
@@ -83,6 +102,8 @@ class Replicate:
         """Create a replicate from the study's plain data, which any version may have written."""
         typed: dict[str, Any] = {o: ReplicateScores.from_plain(content[o]) for o in OUTPUTS}
         typed["stop"] = Stop(content["stop"])
+        if content.get("selected") is not None:
+            typed["selected"] = Selection(**content["selected"])
         return cls(**{**_known(content, _REPLICATE), **typed})
 
     def to_plain(self) -> dict[str, Any]:
@@ -94,11 +115,48 @@ class Replicate:
         """Return the scores of one output."""
         return self.raw if output == "raw" else self.smoothed
 
+    def censored(self, output: Output) -> bool:
+        """Return whether training ended before the maximum, or the stopping rule, was certain."""
+        if self.selected is not None:
+            return self.stop is Stop.BUDGET
+        return bool(self.scores(output).censored)
+
+    def measure(self, output: Output, key: str) -> float:
+        """Return a score of one output, a cost or an installed objective, by its key."""
+        if self.objectives and key in self.objectives:
+            return self.objectives[key]
+        if key in _SCORES:
+            return float(getattr(self.scores(output), key))
+        if key == "steps_to_stop":
+            return float(self.iterations)
+        if key == "stopped_psnr_gt_db":
+            assert self.selected is not None
+            return float(getattr(self.selected, f"psnr_gt_{output}_db"))
+        if key.startswith("gpu_"):
+            return self.measure(output, key.removeprefix("gpu_")) * (self.gpus or 0.0)
+        if key.startswith("seconds_"):
+            steps = self.measure(output, key.replace("seconds", "steps"))
+            return steps / self.iterations_per_s
+        raise ValueError(f"replicates have no measure {key!r}")
+
     def score(self, objective: Objective) -> Score:
         """Return both objectives."""
-        scores = self.scores(objective.output)
-        steps = getattr(scores, objective.steps_key)
-        return Score(float(scores.max_psnr_gt_db), float(steps))
+        output = objective.output
+        return Score(
+            self.measure(output, objective.quality.key), self.measure(output, objective.cost.key)
+        )
+
+    def violations(self, objective: Objective) -> dict[str, float]:
+        """Return by how much each constraint is violated; not above 0 where it is met."""
+        if not objective.limits:
+            return {}
+        psnr = self.measure(objective.output, objective.psnr.key)
+        steps = self.measure(objective.output, objective.steps.key)
+        excess = {"max_steps": steps, "min_psnr_gt_db": -psnr}
+        return {
+            name: excess[name] - (limit if name == "max_steps" else -limit)
+            for name, limit in objective.limits.items()
+        }
 
 
 def versions_of(replicates: Iterable[Replicate]) -> dict[str, str]:

@@ -133,7 +133,7 @@ class RunRecord:
             # Optuna returns the same object each time for a trial that has ended.
             for trial in found:
                 if trial.number not in known or known[trial.number][0] is not trial:
-                    known[trial.number] = trial, Trial.of(trial)
+                    known[trial.number] = trial, Trial.of(trial, self.objective)
         return [known[trial.number][1] for trial in found if not is_interrupted(trial)]
 
     def point(self, trial: Trial) -> Point | None:

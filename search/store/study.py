@@ -59,7 +59,7 @@ def create_study(
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names(["max_psnr_gt_db", experiment.objective.steps_key])
+        study.set_metric_names([experiment.objective.quality.key, experiment.objective.cost.key])
     write(
         study,
         made=False,

@@ -62,7 +62,7 @@ def over_trials_table(runs: Sequence[RunRecord]) -> FittedTable:
         for run, moments in zip(runs, histories, strict=True)
     ]
     columns = ["search", "trials", "raced", "front", *(f"after {m}" for m in marks), "in the end"]
-    return table(columns, rows, "hypervolume over trials", drop=(2, 3, 4, 5, 6))
+    return table(columns, rows, "hypervolume over trials", drop=range(2, len(columns) - 1))
 
 
 def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:

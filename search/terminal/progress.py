@@ -12,7 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dipstage.terminal.numbers import db, steps
 from search.analysis.front import front_of
 from search.analysis.status import ahead, counts, found, pace, sentence, status_of
 from search.execution.view import View
@@ -132,15 +131,19 @@ def _front(run: RunRecord, records: list[Trial], width: int, height: int, consol
     members = front_of(records)[-(rows - 2) :]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("front", no_wrap=True, overflow="ellipsis", max_width=18)
-    table.add_column("steps", justify="right", no_wrap=True)
-    table.add_column("dB", justify="right", no_wrap=True)
+    quality, cost = run.objective.quality, run.objective.cost
+    steps = "steps" if cost.unit == "iterations" else cost.words
+    table.add_column(steps, justify="right", no_wrap=True)
+    table.add_column(quality.unit or quality.words, justify="right", no_wrap=True)
     for trial in members:
-        score = trial.score
+        assert trial.values is not None
         cut = "≥ " if trial.censored(output) else ""
-        table.add_row(Text(trial.name), cut + steps(score.steps_to_max), db(score.max_psnr_gt_db))
+        quality_words = quality.text(trial.values[0])
+        table.add_row(Text(trial.name), cut + cost.text(trial.values[1]), quality_words)
     if width < _BESIDE:
         return table
-    plot = sketch(records, min(width - 36, 72), rows - 1, ascii_only=ascii_only)
+    room = min(width - 36, 72), rows - 1
+    plot = sketch(records, *room, run.objective, ascii_only=ascii_only)
     plot.append(f"\n{'':8}{legend(ascii_only=ascii_only)}", "dim")
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_row(plot, table)

@@ -12,6 +12,7 @@ from dipstage.terminal.console import table
 from dipstage.terminal.fitted import bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.analysis.censoring import cut_off
+from search.experiment.objectives import Objective
 from search.presentation.front import Cells, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
 from search.presentation.words import spread
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = [
     "schedule",
-    "max PSNR_GT (dB)",
     "max SSIM_GT",
     "stages",
     "ramp",
@@ -58,7 +58,7 @@ def front_table(run: RunRecord) -> FittedTable:
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
         + ("" if observed is None else f"; the observations have {db(observed)} dB")
     )
-    columns = [_COLUMNS[0], objective.steps_words, *_COLUMNS[1:]]
+    columns = [_COLUMNS[0], objective.steps_words, objective.quality.label, *_COLUMNS[1:]]
     return table(columns, rows, title, left=(0, 6), flow=(6,), drop=(3, 5, 4, 6))
 
 
@@ -71,7 +71,7 @@ def comparison_table(run: RunRecord, output: Output) -> FittedTable:
     plain = plain_of(candidates)
     rows = []
     for trial in candidates:
-        cells = Cells.of(trial, output, "steps_to_max")
+        cells = Cells.of(trial, Objective(output))
         row = [
             cells.name,
             cells.steps,
@@ -146,12 +146,12 @@ def trials_table(run: RunRecord) -> FittedTable:
     rows, names = [], {trial.number: trial.name for trial in run.records()}
     for trial in run.records():
         same = [] if trial.same_as is None else [f"same schedule as {names[trial.same_as]}"]
-        cells = Cells.of(trial, objective.output, objective.steps_key)
+        cells = Cells.of(trial, objective)
         has_scores = trial.state in ("complete", "raced")
         rows.append(
             [
                 trial.name,
-                f"raced after {len(trial.replicates)}" if trial.state == "raced" else trial.state,
+                ", ".join(filter(None, [state_words(trial), trial.infeasible_words])),
                 cells.steps if has_scores else "",
                 cells.psnr_db if has_scores else "",
                 cells.stages,
@@ -164,7 +164,7 @@ def trials_table(run: RunRecord) -> FittedTable:
         "schedule",
         "state",
         objective.steps_words,
-        "max PSNR_GT (dB)",
+        objective.quality.label,
         "stages",
         "ramp",
         "training (s)",
@@ -174,6 +174,11 @@ def trials_table(run: RunRecord) -> FittedTable:
     return table(
         columns, rows, run.name, left=(0, 1, 7), flow=(7,), drop=(7, 6, 5, 4), instead={7: failed}
     )
+
+
+def state_words(trial: Trial) -> str:
+    """Return a trial's state, and the replicates after which it was raced."""
+    return f"raced after {len(trial.replicates)}" if trial.state == "raced" else trial.state
 
 
 def _words(trial: Trial) -> list[str]:

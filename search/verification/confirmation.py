@@ -26,7 +26,11 @@ def best_schedules(trials: list[Trial], top: int) -> list[Trial]:
 
     A last front that does not fit whole gives those of the highest PSNR_GT.
     """
-    left = [t for t in distinct(trials) if not t.is_plain and t.candidate is None]
+    left = [
+        trial
+        for trial in distinct(trials)
+        if trial.feasible and not trial.is_plain and trial.candidate is None
+    ]
     chosen: list[Trial] = []
     while left and len(chosen) < top:
         members = [left[i] for i in front([trial.score for trial in left])]

@@ -39,7 +39,13 @@ from search.verification.parts import (
     part,
     study_name,
 )
-from search.verification.plan import begin, comparison, held_out_experiment, tuning_experiment
+from search.verification.plan import (
+    begin,
+    comparison,
+    held_out_experiment,
+    refuse_other_objectives,
+    tuning_experiment,
+)
 from search.verification.references import beyond_edges, chosen_references, recipe_words
 from search.verification.schedules import held_out_candidates, plain_candidates
 from search.verification.unseen import names_of, refuse_seen, seeds_of
@@ -149,6 +155,7 @@ def confirm(
     with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
         made = part(run, CONFIRMATION)
         if made is None:
+            refuse_other_objectives(run)
             if verification_path(run.folder).exists():
                 raise InputError(
                     f"run {run.name!r} has a verification already: a confirmation comes before it"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import shutil
+import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +22,8 @@ from dipstage.documents.schedule_file import (
 from dipstage.errors import InputError
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
-from search.analysis.front import pick
-from search.store.paths import verification_path
+from search.analysis.front import RULES, front_of, nothing_yet, pick
+from search.store.paths import brief, is_remote, verification_path
 
 if TYPE_CHECKING:
     from search.store.records import Trial
@@ -42,7 +45,7 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     """`Run.pick`, from the schedules that held up in verification where there are any.
 
     Better ones go before those that are not worse. Among them the rule looks at what they did on
-    the held-out pictures. A trial that is asked for by its number is taken as it is, and so is
+    the held-out pictures. A trial that is asked for by number or name is taken as it is, and so is
     the one that is claimed, or to be claimed, to be faster (`fast`) or higher (`best`).
     records: as they were read, where they have just been.
     """
@@ -53,8 +56,10 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
         which = str(claimed_trial(run, "time" if which == "fast" else "psnr").number)
     verification = _verification(run)
     if verification is None:
-        return Choice(pick(run, which, records), None, f"not verified: dipsearch verify {run.name}")
-    if not which.isdecimal():
+        judged = run.objective.is_standard
+        note = f"not verified: dipsearch verify {run.name}" if judged else "not verified"
+        return Choice(pick(run, which, records), None, note)
+    if which in RULES:
         held = _best_held(verification)
         if held:
             from search.analysis.front import pick_of
@@ -69,7 +74,7 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
         note = f"{trial.name} is plain DIP, which the others are judged by"
     else:
         note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"
-    if not which.isdecimal():
+    if which in RULES:
         note = f"no schedule was shown to be better than plain DIP, or not worse; {note}"
     return Choice(trial, verification, note)
 
@@ -124,7 +129,7 @@ def schedule_file(
     if trial.schedule is None or trial.learning_rate is None or not trial.replicates:
         raise InputError(f"{trial.name} is {trial.state} and has finished no replicate")
     experiment = run.experiment
-    trainer = replace(experiment.trainer, learning_rate=trial.learning_rate)
+    trainer = trial.schedule.recipe.applied_to(experiment.trainer)
     if trial.warmup is not None:
         trainer = replace(trainer, warmup=trial.warmup)
     point = run.point(trial)
@@ -159,6 +164,54 @@ def schedule_file(
 
 def _origin(run: RunRecord, candidate: str) -> str | None:
     return next((c.origin for c in run.attributes.candidates if c.name == candidate), None)
+
+
+def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
+    """Write the whole front, one schedule file `trial-N.yaml` for each member.
+
+    The folder appears whole or not at all, except on object storage. An earlier front is replaced.
+
+    Args:
+        run: The run.
+        folder: The folder; `front` in the run's folder by default.
+
+    Raises:
+        InputError: The run has no front, or the folder holds something else or cannot be written.
+    """
+    folder, records = folder or run.folder / "front", run.records()
+    numbers = [trial.number for trial in front_of(records)]
+    if not numbers:
+        raise nothing_yet(run, records)
+    if folder.exists() and (
+        not folder.is_dir()
+        or any(not re.fullmatch(r"trial-\d+\.yaml", path.name) for path in folder.iterdir())
+    ):
+        raise InputError(f"{folder} holds something else than a front: choose another --output")
+    if is_remote(folder):
+        return _export_all(run, numbers, records, folder)
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    former = aside.with_suffix(".former")
+    try:
+        aside.mkdir()
+        written = _export_all(run, numbers, records, aside)
+        if folder.exists():
+            folder.rename(former)
+        aside.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {brief(error)}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+    return [folder / path.name for path in written]
+
+
+def _export_all(
+    run: RunRecord, numbers: list[int], records: list[Trial], folder: Path
+) -> list[Path]:
+    return [
+        export(run, choose(run, str(number), records), folder / f"trial-{number}.yaml")
+        for number in numbers
+    ]
 
 
 def _verified(verification: Verification, trial: Trial) -> Verified | None:

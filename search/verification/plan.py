@@ -59,6 +59,7 @@ def new_plan(run: RunRecord, request: Request, former: Plan | None = None) -> Pl
         InputError: The request is wrong, or the run has nothing to verify.
     """
     experiment, records = run.experiment, run.records()
+    refuse_other_objectives(run)
     if not any(trial.state == "complete" for trial in records):
         raise InputError(f"run {run.name!r} has nothing to verify: no complete trial")
     least = math.ceil(BASELINE_SHARE * experiment.trainer.iterations)
@@ -82,6 +83,18 @@ def new_plan(run: RunRecord, request: Request, former: Plan | None = None) -> Pl
         learning_rates=list(rates),
         declared=_declared(run, request, claims, rates, former),
     )
+
+
+def refuse_other_objectives(run: RunRecord) -> None:
+    """Raise InputError unless a search optimised what a verification judges."""
+    objective = run.objective
+    if not objective.is_standard:
+        raise InputError(
+            f"run {run.name!r} optimised {objective.quality.words}"
+            + ("" if objective.single else f" against {objective.cost.words}")
+            + ", and a verification judges maximum PSNR_GT and the time to it: search with the "
+            "default objective to verify, or compare the exported schedule on new pictures yourself"
+        )
 
 
 def _declared(
@@ -252,8 +265,11 @@ def comparison(run: RunRecord, name: str, **changes: object) -> Experiment:
     experiment = run.experiment
     return experiment.model_copy(
         update={
+            # Constraints choose among the search's trials; what is compared here has none.
+            "objective": experiment.objective.standard,
             "name": f"{run.name}.{name}",
-            "space": None,
+            # Pictures must suit the deepest network that was searched.
+            "space": experiment.space if experiment.space and experiment.space.scales else None,
             "candidates": ["plain DIP"],
             "search": experiment.search.model_copy(
                 update={"trials": 0, "hours": None, "until": None, "learn_from": []}

@@ -1,18 +1,23 @@
 """A run as an object: its rows, front, picks, exports, words and pictures."""
 
+import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import KEYS, completed, experiment, new_run, outcome, play
+from click.testing import CliRunner
+from fake_runs import CONTENT, KEYS, completed, experiment, new_run, outcome, play
 
-from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.documents.schedule_file import load_schedule, read_schedule_file
 from dipstage.errors import InputError
 from dipstage.terminal.plots import save_figure
 from search import Run
 from search.analysis.front import front_of
 from search.analysis.status import duration, sentence, status_of
 from search.analysis.trial_rows import row
+from search.cli import main
 from search.execution.ledger import Ledger
+from search.experiment.prepare import load_candidates
 from search.plots import plot_front
 from search.presentation.front import relation
 from search.terminal.tables import comparison_table, front_table
@@ -45,14 +50,21 @@ def test_the_front_is_searched_trials_and_candidates_together(played: Run) -> No
     assert played.front() == front_of(played.records())
 
 
-@pytest.mark.parametrize(("pick", "number"), [("psnr", 2), ("steps", 3), ("0", 0), ("knee", 1)])
+@pytest.mark.parametrize(
+    ("pick", "number"),
+    [("psnr", 2), ("steps", 3), ("0", 0), ("knee", 1), ("baseline", 0), ("trial 3", 3)],
+)
 def test_picks_name_one_trial(played: Run, pick: str, number: int) -> None:
     assert played.pick(pick).number == number
 
 
 @pytest.mark.parametrize(
     ("pick", "words"),
-    [("99", "has no trial 99"), ("4", "trial 4 is failed"), ("best", "knee, psnr, steps or")],
+    [
+        ("99", "has no trial 99"),
+        ("4", "trial 4 is failed"),
+        ("best", "knee, psnr, steps, a trial's number or"),
+    ],
 )
 def test_picks_that_name_none_are_refused(played: Run, pick: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
@@ -181,3 +193,55 @@ def test_time_left_is_by_training_time_and_not_by_the_clock(tmp_path: Path) -> N
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_searched_settings_are_exported_with_the_schedule(tmp_path: Path) -> None:
+    """A trial's own network is in the file, and plain DIP keeps that of the experiment."""
+    space = {**CONTENT["space"], "width": {"low": 5, "high": 9}, "scales": {"low": 2, "high": 3}}
+    searched = experiment(space=space)
+    assert searched.largest == replace(searched.trainer, width=9, scales=3)
+    run = play(new_run(tmp_path, searched), lambda number: (25.0 + number, 20))
+    trial = run.records()[3]
+    path = run.export("3", tmp_path / "wide.yaml")
+    measured, recipe = read_schedule_file(path).measured, load_schedule(path).recipe
+    assert measured is not None
+    assert (recipe.width, recipe.scales) == (trial.params["width"], trial.params["scales"])
+    assert (measured.trainer.width, measured.trainer.scales) == (recipe.width, recipe.scales)
+    assert recipe.learning_rate == trial.learning_rate == searched.trainer.learning_rate
+    assert run.trials()["param_width"][3] == recipe.width
+    baseline = read_schedule_file(run.export("0", tmp_path / "plain.yaml"))
+    assert baseline.schedule.recipe.width is None
+    assert baseline.measured is not None
+    assert baseline.measured.trainer.width == searched.trainer.width
+    with pytest.raises(InputError, match=r"wide was searched with \d scales, for pictures whose"):
+        load_candidates(experiment(candidates=[str(path)], size=18))
+
+
+def test_the_whole_front_is_exported_or_nothing(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = played.export_front()
+    folder = played.folder / "front"
+    assert paths == [folder / f"trial-{number}.yaml" for number in (3, 1, 2)]
+    assert load_schedule(paths[0]) == completed(played, played.records()[3])
+    result = CliRunner().invoke(
+        main, ["export", "tiny", "--runs-dir", str(played.folder.parent), "--all", "--output",
+               f"{tmp_path / 'mine'}/"]
+    )  # fmt: skip
+    assert result.output == f"front of 3 written to {tmp_path / 'mine'}/\n"
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {path.name for path in paths}
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="mine holds something else than a front"):
+        played.export_front(tmp_path / "mine")
+    before = [path.read_text() for path in paths]
+    monkeypatch.setattr("search.verification.export.save_schedule", _full_disk)
+    with pytest.raises(InputError, match="front cannot be written: No space left"):
+        played.export_front()
+    assert [path.read_text() for path in paths] == before
+    assert sorted(path.name for path in played.folder.iterdir() if "front" in path.name) == [
+        "front"
+    ]
+
+
+def _full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -13,8 +13,9 @@ function at(trial) {
 function hover(trial) {
   const lines = [
     `<b>${plain(trial.name)}</b>${trial.n === data.knee ? ", the knee" : ""}`,
+    trial.infeasible ?? "",
     trial.state === "complete" ? "" : trial.state + (trial.state === "raced" ? ": predicted" : `, ${trial.replicates} of ${data.replicates} replicates`),
-    `${plain(trial.words.psnr)} dB`,
+    `${plain(trial.words.psnr)} ${plain(data.quality_unit || data.quality_words)}`,
     `${plain(trial.words.steps)} ${plain(data.steps_words)}`,
     trial.verdict ? `verdict: ${plain(trial.verdict)}` : "",
     ...shortParameters(trial).map(([name, value]) => `${plain(name)} ${plain(value)}`),
@@ -56,7 +57,8 @@ function bars(trials, colour) {
 chart("front", (colour) => {
   const is = (state) => placed.filter((trial) => trial.state === state);
   const complete = is("complete");
-  const dominated = complete.filter((trial) => !trial.candidate && !onFront.has(trial.n));
+  const infeasible = complete.filter((trial) => !trial.candidate && trial.infeasible);
+  const dominated = complete.filter((trial) => !trial.candidate && !trial.infeasible && !onFront.has(trial.n));
   const front = complete.filter((trial) => !trial.candidate && onFront.has(trial.n));
   const candidates = complete.filter((trial) => trial.candidate);
   const stairs = data.front.map((n) => byNumber.get(n));
@@ -68,6 +70,7 @@ chart("front", (colour) => {
     points(is("raced"), "raced (predicted)", { symbol: "x-thin", size: 8, color: colour.grey, line: outline(1.5, colour.grey) }),
     points(is("failed"), "failed", { symbol: "triangle-down", size: 10, color: colour.purple }),
     points(is("running"), "running", { symbol: "star-triangle-up-open", size: 10, color: colour.green, line: outline(1.5, colour.green) }),
+    points(infeasible, "sampled, infeasible", { symbol: "triangle-down-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(dominated, "sampled, dominated", { symbol: "circle-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(front, "sampled, on the front", { symbol: "circle", size: 10, color: colour.blue, line: outline(1, colour.paper) }, spreads ? bars(front, faded(colour.blue)) : {}),
     points(candidates, "candidates", { symbol: "diamond", size: 11, color: colour.orange, line: outline(1, colour.paper) }, spreads ? bars(candidates, faded(colour.orange)) : {}),
@@ -87,8 +90,8 @@ chart("front", (colour) => {
     traces,
     layout: layout(colour, {
       // By the points: bars may leave the picture, since pictures differ more than schedules do.
-      annotations, xaxis: axis(data.steps_words + " (iterations)", colour, placed.length ? { range: range(placed.map((t) => at(t)[0])) } : {}),
-      yaxis: axis("max PSNR_GT (dB)", colour, placed.length ? { range: range(placed.map((t) => at(t)[1])) } : {}),
+      annotations, xaxis: axis(data.steps_label, colour, placed.length ? { range: range(placed.map((t) => at(t)[0])) } : {}),
+      yaxis: axis(data.quality_label, colour, placed.length ? { range: range(placed.map((t) => at(t)[1])) } : {}),
     }),
   };
 });

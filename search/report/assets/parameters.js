@@ -15,7 +15,7 @@ function parallelAxes() {
   return [
     ...data.params.map((param) => ({ ...param, of: (trial) => trial.params[param.name] })),
     { name: data.steps_words, ...range(sampled.map((t) => at(t)[0])), of: (trial) => at(trial)[0] },
-    { name: "max PSNR_GT", ...range(sampled.map((t) => at(t)[1])), of: (trial) => at(trial)[1] },
+    { name: data.quality_words, ...range(sampled.map((t) => at(t)[1])), of: (trial) => at(trial)[1] },
   ];
 }
 
@@ -36,7 +36,7 @@ chart("parallel", (colour) => {
   };
   const chosen = sampled.filter((trial) => trial.n === shown);
   const traces = [
-    group(order.slice(cut), "others", colour.grey, 0.8, 0.35), group(order.slice(0, cut), `best ${cut} by max PSNR_GT`, colour.blue, 1.3, 0.7),
+    group(order.slice(cut), "others", colour.grey, 0.8, 0.35), group(order.slice(0, cut), `best ${cut} by ${plain(data.quality_words)}`, colour.blue, 1.3, 0.7),
     group(chosen, chosen.length ? plain(chosen[0].name) : "", colour.orange, 3.5, 1, "lines+markers"),
   ].filter((trace) => trace.x.length);
   const ends = (one) => (one.choices ? one.choices.map((choice, i) => [place(one, choice), choice]) : [[0, number(one.low)], [1, number(one.high)]]);
@@ -57,7 +57,7 @@ chart("parallel", (colour) => {
 const decided = data.importance.values;
 chart("importance", (colour) => {
   const names = [...new Set(Object.values(decided).flatMap((one) => Object.keys(one)))].reverse();
-  const words = { max_psnr_gt_db: "max PSNR_GT", [data.steps_key]: data.steps_words };
+  const words = { [data.quality_key]: data.quality_words, [data.steps_key]: data.steps_words };
   const tints = [colour.blue, colour.orange], patterns = ["", "/"];
   const traces = Object.entries(decided).map(([objective, shares], i) => ({
     type: "bar", orientation: "h", name: words[objective] ?? objective, y: names.map(plain), x: names.map((name) => shares[name] ?? 0),
@@ -68,7 +68,7 @@ chart("importance", (colour) => {
 if ($("importance-text")) {
   const sentences = Object.entries(decided).map(([objective, shares]) => {
     const [name, share] = Object.entries(shares)[0] ?? [];
-    return name ? `${objective === "max_psnr_gt_db" ? "Max PSNR_GT" : capital(data.steps_words)} depends most on ${name} (${(100 * share).toFixed(0)} %).` : "";
+    return name ? `${capital(objective === data.quality_key ? data.quality_words : data.steps_words)} depends most on ${name} (${(100 * share).toFixed(0)} %).` : "";
   });
   $("importance-text").textContent = [data.importance.note + ".", ...sentences].join(" ");
 }
@@ -76,7 +76,7 @@ if ($("importance-text")) {
 const slices = $("slice-parameter");
 if (slices) {
   for (const param of data.params) slices.append(element("option", { value: param.name, text: param.name }));
-  const [best] = Object.keys(decided.max_psnr_gt_db ?? {});
+  const [best] = Object.keys(decided[data.quality_key] ?? {});
   if (best) slices.value = best;
   slices.addEventListener("change", redraw);
 }
@@ -88,20 +88,20 @@ chart("slice", (colour) => {
     customdata: has.map((t) => t.n), text: has.map(hover), hoverinfo: "text",
     marker: { symbol, size: has.map((t) => (t.n === shown ? 14 : 7)), color: tint, opacity: has.map((t) => (t.n === shown ? 1 : 0.6)), line: { width: has.map((t) => (t.n === shown ? 2 : 0)), color: colour.ink } },
   });
-  $("slice-text").textContent = `${has.length} sampled trials by ${param.name}: max PSNR_GT above, ${data.steps_words} below. The best of them has ${has.length ? number([...has].sort((a, b) => at(b)[1] - at(a)[1])[0].params[param.name]) : "none"}.`;
+  $("slice-text").textContent = `${has.length} sampled trials by ${param.name}: ${data.quality_words} above, ${data.steps_words} below. The best of them has ${has.length ? number([...has].sort((a, b) => at(b)[1] - at(a)[1])[0].params[param.name]) : "none"}.`;
   return {
-    traces: [side(1, "max PSNR_GT (dB)", "circle", colour.blue, "y"), side(0, data.steps_words, "diamond", colour.orange, "y2")],
+    traces: [side(1, data.quality_label, "circle", colour.blue, "y"), side(0, data.steps_words, "diamond", colour.orange, "y2")],
     layout: layout(colour, {
       showlegend: false, grid: { rows: 2, columns: 1, subplots: [["xy"], ["xy2"]] },
       xaxis: axis(plain(param.name), colour, { type: param.choices ? "category" : param.log ? "log" : "linear", anchor: "y2" }),
-      yaxis: axis("dB", colour, { domain: [0.54, 1] }), yaxis2: axis("steps", colour, { domain: [0, 0.46], anchor: "x" }),
+      yaxis: axis(data.quality_unit || data.quality_words, colour, { domain: [0.54, 1] }), yaxis2: axis(data.steps_key.startsWith("steps") ? "steps" : data.steps_label, colour, { domain: [0, 0.46], anchor: "x" }),
     }),
   };
 });
 
 for (const [id, x, title] of [["over-trials", "trials", "trials that ended"], ["over-hours", "hours", "hours of training, all workers together"]]) {
   chart(id, (colour) => ({
-    traces: [{ type: "scatter", mode: "lines+markers", x: data.history[x], y: data.history.hypervolume, line: { shape: "hv", color: colour.blue, width: 2 }, marker: { size: data.history.trials.length > 60 ? 1 : 5 }, hovertemplate: "%{y:.0f} after %{x}<extra></extra>" }],
-    layout: layout(colour, { showlegend: false, xaxis: axis(title, colour, { rangemode: "tozero" }), yaxis: axis("dB · iterations", colour) }),
+    traces: [{ type: "scatter", mode: "lines+markers", x: data.history[x], y: data.history.hypervolume, line: { shape: "hv", color: colour.blue, width: 2 }, marker: { size: data.history.trials.length > 60 ? 1 : 5 }, hovertemplate: "%{y:.4g} after %{x}<extra></extra>" }],
+    layout: layout(colour, { showlegend: false, xaxis: axis(title, colour, { rangemode: "tozero" }), yaxis: axis(data.history.unit, colour) }),
   }));
 }

@@ -82,7 +82,7 @@ def test_list_shows_each_run_in_a_row(played: Run, tmp_path: Path) -> None:
     assert (rows["broken"]["state"], rows["broken"]["trials"]) == ("unreadable", None)
     assert "has no study.db" in rows["broken"]["problem"]
     shown = dipsearch("list", "--runs-dir", str(tmp_path)).stdout
-    assert re.search(r"^tiny +finished +6/6 +27\.00 +3 ", shown, re.MULTILINE)
+    assert re.search(r"^tiny +finished +6/6 +27\.00 dB at 18 +3 ", shown, re.MULTILINE)
     assert "broken: run folder" in shown
 
 

@@ -189,7 +189,7 @@ from search.execution.trainable import ScheduleTrial, Setting
 import sys
 experiment = validate(json.loads(sys.argv[1]), "test")
 pictures, trainer, objective = load_pictures(experiment), experiment.trainer, experiment.objective
-setting = Setting(pictures, (0,), 25.0, trainer, objective, 1, "cpu")
+setting = Setting(pictures, (0,), experiment.task, trainer, objective, 1, "cpu")
 work = {"stages": [[1.0, 3]], "recipe": None, "warmup": None, "done": [], "alone": False}
 trial = ScheduleTrial.__new__(ScheduleTrial)
 trial.setup({"work": work}, setting)

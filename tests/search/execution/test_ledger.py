@@ -236,6 +236,35 @@ def test_candidates_do_not_change_what_is_sampled(kind: str) -> None:
     assert suggestions(0, samplers[kind]()) == suggestions(12, samplers[kind]())
 
 
+@pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
+@pytest.mark.parametrize("kind", ["tpe", "nsga2"])
+def test_samplers_learn_constraints_as_optuna_s_own_trials_do(
+    kind: str, directions: list[Any]
+) -> None:
+    samplers: dict[str, Any] = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=1),
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=1, population_size=10),
+    }
+    own = optuna.create_study(directions=directions, sampler=samplers[kind]())
+    for _ in range(40):
+        trial = own.ask()
+        x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
+        trial.set_constraint("max_x", x - 0.3)
+        own.tell(trial, [x, y][: len(directions)])
+
+    def drawn(limit: float) -> list[dict[str, Any]]:
+        study = optuna.create_study(directions=["maximize", "minimize"])
+        searched = SearchedTrials(samplers[kind](), study, [], objectives=len(directions))
+        for number in range(40):
+            trial = searched.ask()
+            x, y = (trial.suggest_float(name, 0, 1) for name in "xy")
+            searched.enter(trial, number)
+            searched.tell(number, TrialState.COMPLETE, [x, y], {"max_x": x - limit})
+        return [trial.params for trial in searched._memory.trials]
+
+    assert drawn(0.3) == [trial.params for trial in own.trials] != drawn(1.0)
+
+
 def test_tpe_would_have_been_confused_without_the_filter() -> None:
     """The test above can fail: trials that are no candidates change what is asked for."""
     unmarked = suggestions(12, optuna.samplers.TPESampler(seed=1), mark="other")

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_a_replicate_of_any_task_holds_the_observation_s_own_psnr(
         picture = load_picture("skimage:chelsea", size=32, multiple=2)
         setting = replace(setting, pictures={"chelsea": picture})
     [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
-    replicate = summarise(outcome, setting.objective)
+    replicate = summarise(outcome, setting.objective, 12, 0.0)
     own = replicate.observation_psnr_gt_db
     assert Replicate.from_plain(replicate.to_plain()) == replicate
     if low is None or high is None:
@@ -119,3 +119,49 @@ def test_a_replicate_of_any_task_holds_the_observation_s_own_psnr(
         return
     assert own is not None
     assert low < own < high
+
+
+@pytest.mark.parametrize("stop", ["emv", "wmv"])
+def test_a_stopping_rule_selects_what_counts(stop: Literal["emv", "wmv"]) -> None:
+    """The budget is too short for the rule to be certain, which counts as censored."""
+    objective = Objective(stop=stop)
+    setting = _setting("chelsea", objective=objective)
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    replicate = summarise(outcome, objective, 12, 0.0)
+    assert outcome.selected is not None
+    assert replicate.selected is not None
+    assert replicate.selected.psnr_gt_raw_db == outcome.selected.psnr_gt_raw_db
+    assert replicate.score(objective) == (outcome.selected.psnr_gt_raw_db, 12.0)
+    assert replicate.censored("raw")
+    assert replicate.raw.max_psnr_gt_db >= replicate.selected.psnr_gt_raw_db
+    [content] = keep_picture(setting, "chelsea-seed7", outcome)
+    expected = np.rint(255 * np.clip(outcome.selected.raw, 0, 1)).transpose(1, 2, 0)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
+
+
+def test_a_target_that_is_not_reached_counts_with_the_budget() -> None:
+    setting = _setting("chelsea")
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    assert summarise(outcome, Objective(), 12, 0.0).selected is None
+    curve = outcome.trace.psnr_gt_raw_db
+    found = summarise(outcome, Objective(target_psnr_gt_db=float(curve[4])), 12, 0.5)
+    assert found.raw.steps_to_target == int(np.argmax(curve >= curve[4]))
+    assert found.gpus == 0.5
+    assert summarise(outcome, Objective(target_psnr_gt_db=99), 12, 0).raw.steps_to_target == 12
+
+
+def test_an_objective_that_fails_is_the_failure_of_its_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Odd:
+        direction = "maximize"
+
+        def __call__(self, replicate: Replicate) -> float:
+            raise KeyError("no")
+
+    monkeypatch.setattr("search.execution.trainable.installed", lambda objective: {"odd": Odd()})
+    trial = ScheduleTrial.__new__(ScheduleTrial)
+    work = {"recipe": None, "stages": [[1.0, 12]], "warmup": None, "done": []}
+    trial.setup({"work": work}, _setting("chelsea", objective=Objective(metric="odd")))
+    failure = trial.step()["failure"]
+    assert failure == "ValueError on chelsea-seed7: objective odd: KeyError: 'no'"

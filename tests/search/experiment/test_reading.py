@@ -88,3 +88,18 @@ def test_only_the_hardware_of_a_verification_can_be_set() -> None:
         with_resources(experiment(), ("resources.gpu=1",))
     with pytest.raises(InputError, match="--set must be KEY=VALUE, got 'resources'"):
         with_resources(experiment(), ("resources",))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("widht", "space.widht: unknown key: known are stages, ramp, split, .*, width, scales"),
+        ("noise.level", "space.noise.level: unknown key: known are beta, max_level, total$"),
+        ("ramp.step", "space.ramp.step: unknown key: known are log, low, high$"),
+    ],
+)
+def test_an_unknown_key_is_answered_by_the_known_ones(tmp_path: Path, key: str, words: str) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml_text(CONTENT))
+    with pytest.raises(InputError, match=words):
+        load_experiment(path, (f"space.{key}=1",))

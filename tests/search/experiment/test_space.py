@@ -8,7 +8,7 @@ from fake_runs import experiment
 
 from dipstage.errors import InputError
 from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit
-from search.experiment.model import Space
+from search.experiment.searched import Space
 from search.experiment.space import Point, decode, suggest
 
 
@@ -55,6 +55,13 @@ SPACES: dict[str, dict[str, Any]] = {
         "draws": ["fixed", "fresh"],
     },
     "power-function average": {"ema_gamma": {"low": 0.0, "high": 20.0}},
+    "network": {
+        "width": {"low": 4, "high": 64, "log": True},
+        "scales": {"low": 1, "high": 3},
+        "skip_channels": {"low": 0, "high": 8},
+        "input_depth": {"low": 4, "high": 8},
+        "warmup": {"low": 0, "high": 20},
+    },
 }
 
 

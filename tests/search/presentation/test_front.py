@@ -21,7 +21,7 @@ from search.store.records import Trial
 def test_cells_mark_what_is_censored_and_what_is_predicted(
     shown: Trial, steps: str, psnr_db: str
 ) -> None:
-    cells = Cells.of(shown, "raw", "steps_to_max")
+    cells = Cells.of(shown, Objective())
     assert (cells.steps, cells.psnr_db) == (steps, psnr_db)
     assert (cells.name, cells.stages, cells.ramp) == ("trial 0", "1", "0")
 

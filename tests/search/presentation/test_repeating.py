@@ -44,7 +44,7 @@ def trained(run: Run) -> dict[tuple[int, str], Outcome]:
                 observe(truth, tiny.task.noise_255, streams), truth, work.schedule, settings,
                 streams, stopping=settings.stopping(tiny.objective.output),
             )  # fmt: skip
-            ledger.record(work.number, key, summarise(made, tiny.objective))
+            ledger.record(work.number, key, summarise(made, tiny.objective, 12, 0.0))
             outcomes[work.number, key] = made
         ledger.finish(work.number, None)
     return outcomes

@@ -47,7 +47,8 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
     assert StudyAttributes.of(study) == known
     assert list(study.user_attrs) == names
     assert study.user_attrs["objective"] == {
-        "output": "smoothed", "tolerance_db": 0.1, "window": 1,
+        "output": "smoothed", "tolerance_db": 0.1, "window": 1, "stop": "oracle",
+        "metric": "psnr", "against": "steps",
     }  # fmt: skip
     assert study.user_attrs["candidates"] == [
         {"name": "x", "stages": [[0.5, 10], [1.0, 20]], "recipe": None, "warmup": 2,
