@@ -72,7 +72,7 @@ class Search(Group):
     """The Optuna sampler that proposes schedules. `tpe` needs some 10 ms for a schedule, `gp` (a
     Gaussian process) seconds; `qmc` covers the space evenly and, like `random`, learns nothing.
     `gp` and `qmc` draw parameters that only some schedules have at random."""
-    learn_from: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = []
+    learn_from: list[str] = Field(default_factory=list, max_length=MAX_ENTRIES)
     """Runs whose trials the sampler learns from, `tpe` or `gp`: names of runs in the same folder,
     or paths of run folders. They must have the same task and objective and search the same
     parameters; trials outside the present ranges are left out. Their scores are taken relative to
