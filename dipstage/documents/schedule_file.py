@@ -212,7 +212,7 @@ def save_schedule(path: Path | str, content: ScheduleFile) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_asked(Path(path), yaml_text(_plain(content)))
+    write_asked(Path(path) if isinstance(path, str) else path, yaml_text(_plain(content)))
 
 
 def compact_text(content: ScheduleFile) -> str:

@@ -93,7 +93,7 @@ def test_reading_all_trials_takes_as_few_queries_however_many_there_are(run: Run
     reopened = Run.open(run.name, run.folder.parent)
     event.listen(reopened.storage.engine, "before_cursor_execute", lambda *a: queries.append(a[2]))
     assert len(reopened.records()) == 35
-    assert len(queries) == 7
+    assert len(queries) == 9
 
 
 def test_records_are_made_once_of_trials_that_have_ended_and_anew_of_others(run: Run) -> None:
