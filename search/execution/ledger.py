@@ -469,7 +469,8 @@ def _scores(
         if trial.datetime_complete is None or is_interrupted(trial):
             continue
         attributes = TrialAttributes.of(trial)
-        values = Score(*trial.values) if trial.values and attributes.raced is None else None
+        counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
+        values = Score(*trial.values) if trial.values and counts else None
         if attributes.candidate is None:
             sampled.append((trial.datetime_complete, trial.number, values))
         elif attributes.candidate == plain_name:

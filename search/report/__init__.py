@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,12 +37,13 @@ def write_report(
     from dipstage.documents.whole_files import write_asked
     from dipstage.errors import InputError
     from search.report import page
-    from search.store.paths import path_exists
+    from search.store.paths import is_remote, path_exists
 
     path = run.folder / NAME if output is None else Path(output)
     made = page.make(run, [str(image) for image in images])
     before = None
-    if made.lacks and path_exists(path) and path.is_file():
+    # A pipe or a device is written to, never read.
+    if made.lacks and (path_exists(path) if is_remote(path) else os.path.isfile(path)):
         before = page.lacks(path.read_text("utf-8", "replace"))
     if before is not None and before < made.lacks:
         raise InputError(

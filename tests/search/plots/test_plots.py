@@ -297,7 +297,7 @@ def test_candidates_keep_their_line_in_all_figures(run: Run) -> None:
 def test_dollars_in_a_candidate_s_name_are_no_mathematics(tmp_path: Path) -> None:
     name = "a$\\x$"
     file = tmp_path / f"{name}.yaml"
-    save_schedule(file, ScheduleFile(parse_preset("log10").schedule(30)))
+    save_schedule(file, ScheduleFile(parse_preset("uniform").schedule(30)))
     run = curved(tmp_path, candidates=["baseline", "log10", str(file)])
     assert name in [trial.name for trial in run.records()]
     for key in ("front", "curves", "schedule", "attainment"):
