@@ -29,7 +29,18 @@ NUMBERS = ROOT / "benchmarks/restore.json"
 PAGE = ROOT / "docs/restore.md"
 FIGURE = ROOT / "docs/images/restored-photographs.webp"
 SIZE, SIGMA_255 = 128, 25.0
-OPTIONS = ("--width", "32", "--scales", "4", "--iterations", "1500", "--threads", "1")
+OPTIONS = (
+    "--schedule",
+    "baseline",
+    "--width",
+    "32",
+    "--scales",
+    "4",
+    "--iterations",
+    "1500",
+    "--threads",
+    "1",
+)
 FILES = {
     "astronaut": ("png", 8),
     "chelsea": ("png", 16),
