@@ -209,13 +209,13 @@ def test_parts_of_a_verification_are_opened_once(
     run = searched_run(tmp_path)
     verified(run, lambda name, key: (25.0, 20))
     opened: list[Path] = []
-    at = RunRecord.at
+    inside = RunRecord.inside
 
-    def counted(folder: Path, name: str, storage: str | None = None) -> RunRecord:
+    def counted(folder: Path, name: str) -> RunRecord:
         opened.append(folder)
-        return at(folder, name, storage)
+        return inside(folder, name)
 
-    monkeypatch.setattr(RunRecord, "at", counted)
+    monkeypatch.setattr(RunRecord, "inside", counted)
     mirror = Mirror(run)
     mirror.refresh()
     assert [s.study_name for s in mirror.get_all_studies()][1:] == [
