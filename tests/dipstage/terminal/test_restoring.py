@@ -53,16 +53,16 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_photograph_is_restored_beside_itself_as_python_does_it(folder: Path) -> None:
-    result = typed("photo.png")
+    result = typed("photo.png", "--schedule", "baseline")
     assert result.exit_code == 0, result.output
     assert names(folder) == {"photo-restored.png"}
     for words in ("noise: sigma 2", "schedule: baseline", "takes at most", "stopped: the budget"):
         assert words in result.output
     pixels = imagecodecs.png_decode(Path("photo.png").read_bytes())
     written = imagecodecs.png_decode(Path("photo-restored.png").read_bytes())
-    plan = planned(as_pixels(pixels))
+    plan = planned(as_pixels(pixels), schedule="baseline")
     settings = TrainerSettings(width=4, scales=2, input_noise_std=plan.settings.input_noise_std)
-    own = restore(pixels, iterations=20, settings=settings)
+    own = restore(pixels, iterations=20, settings=settings, schedule="baseline")
     assert np.array_equal(written, integers(own.picture))
 
 
