@@ -267,7 +267,9 @@ def fitted(
         pixels = _centre(pixels, *sides)
     else:
         if size < 1 or size % multiple:
-            raise InputError(f"size must be a multiple of {multiple} (2 ** scales), got {size}")
+            raise InputError(
+                f"size must be a multiple of {multiple} (2 ** scales) and above 0, got {size}"
+            )
         if size > min(height, width):
             raise InputError(
                 f"picture {name!r} is {width} × {height}, smaller than size {size}: "

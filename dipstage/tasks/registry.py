@@ -106,6 +106,8 @@ def parse_task(text: str) -> Task:
     content: dict[str, Any] = {"kind": kind}
     for option in filter(None, re.split(r",(?![^\[]*\])", options)):
         key, _, value = option.partition("=")
+        if key in content:
+            raise InputError(f"task {text!r} gives {key} twice: keep one")
         content[key] = parse_yaml(value, f"task {text!r}")
     try:
         return task_of(content)

@@ -89,6 +89,8 @@ def task_asked(text: str | None, sigma: float | None, measured: Measured | None)
             )
     if sigma is None:
         return task
+    if text is not None and "sigma_255=" in text:
+        raise InputError(f"--sigma {sigma:g} and sigma_255 in --task are both given: keep one")
     if not hasattr(task, "sigma_255"):
         raise InputError(f"--sigma: the task {task.kind} has no sigma_255")
     changed: Task = replace(task, sigma_255=sigma)  # type: ignore[type-var]

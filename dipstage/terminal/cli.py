@@ -52,10 +52,10 @@ def main() -> None:
     """Staged Deep Image Prior: restore one picture through a schedule of noised targets."""
 
 
-def _expanded(
-    context: click.Context, parameter: click.Parameter, value: Path | None
-) -> Path | None:
-    return value and value.expanduser()
+def _expanded(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    if value == "":
+        raise InputError(f"{parameter.opts[0]} must name a folder, got ''")
+    return None if value is None else Path(value).expanduser()
 
 
 @click.command()
@@ -138,7 +138,7 @@ def _expanded(
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 256),
     help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
     "Results are bit-identical for the same number of threads.",
 )
@@ -157,7 +157,7 @@ def _expanded(
 @click.option(
     "--output",
     callback=_expanded,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False),
     metavar="DIR",
     help="Folder for curves.csv, pictures and plot "
     "[default: a new folder out/IMAGE-SCHEDULE-seedN].",

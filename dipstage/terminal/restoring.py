@@ -107,7 +107,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--width", type=int, help="Channels of the network, as in dipstage run.")
 @click.option("--scales", type=int, help="Scales of the network, as in dipstage run.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads, as in dipstage run.")
+@click.option("--threads", type=click.IntRange(1, 256), help="CPU threads, as in dipstage run.")
 @click.option("--device", default="auto", show_default=True, help="As in dipstage run.")
 @click.option(
     "--output",

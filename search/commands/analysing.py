@@ -316,6 +316,6 @@ def export(run: RunRecord, pick: str | None, into_folder: bool, output_file: Pat
         count = len(written)
         click.echo(f"front of {count} written to {written[0].parent}/")
         return
-    choice = choose(run, pick or "knee")
+    choice = choose(run, "knee" if pick is None else pick)
     path = export_choice(run, choice, output_file)
     echo_written(path, f"{choice.trial.name} written to {path}; {choice.note}")

@@ -423,6 +423,17 @@ def test_a_diverged_run_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "more than the ramp of 70, got 60",
         ),
         (["run", "skimage:camera", "--size", "50"], "size must be a multiple of 32"),
+        (["run", "skimage:camera", "--size", "0"], "and above 0, got 0"),
+        (["run", "skimage:camera", "--threads", "257"], "257 is not in the range"),
+        (["run", "skimage:camera", "--output", ""], "--output must name a folder, got ''"),
+        (
+            ["run", "skimage:camera", "--task", "inpaint:missing=0.5,missing=0.9"],
+            "gives missing twice",
+        ),
+        (
+            ["run", "skimage:camera", "--task", "denoise:sigma_255=5", "--sigma", "9"],
+            "--sigma 9 and sigma_255 in --task are both given",
+        ),
         (["run", "skimage:camera", "--sigma", "nan"], "--sigma must be a finite number"),
         (["run", "skimage:camera", "--sigma", "-1"], "--sigma must be a finite number"),
         (
