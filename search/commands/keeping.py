@@ -39,8 +39,11 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
     folder is elsewhere.
     """
     from search.presentation.runs import run_rows
+    from search.store.paths import is_remote
     from search.store.storage import storage_address
 
+    if not is_remote(runs_dir) and runs_dir.exists() and not runs_dir.is_dir():
+        raise InputError(f"--runs-dir {runs_dir} is not a folder: name the folder that holds runs")
     rows = list(run_rows(runs_dir, storage_address(storage)))
     if as_json:
         echo_json([asdict(row) for row in rows])

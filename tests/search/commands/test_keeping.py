@@ -122,6 +122,14 @@ def test_list_of_nothing_says_how_to_begin(tmp_path: Path) -> None:
     assert listed(tmp_path / "none") == {}
 
 
+def test_list_refuses_what_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "runs"
+    file.touch()
+    result = dipsearch("list", "--runs-dir", str(file))
+    assert result.exit_code == 2
+    assert f"--runs-dir {file} is not a folder" in result.stderr
+
+
 def test_remove_asks_and_removes_only_what_was_named(played: Run, tmp_path: Path) -> None:
     new_run(tmp_path, experiment(name="other"))
     outside = tmp_path / "outside"
