@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import click
 import pytest
@@ -67,12 +68,13 @@ def test_python_runs(
     small = load_experiment(ROOT / "experiments" / "quickstart.yaml", SMALL)
     (tmp_path / "experiments" / "quickstart.yaml").write_text(small.yaml())
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "snippet"}
+    module = ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", module)
     for block in blocks(page, "python"):
         if block.info:
             assert re.fullmatch(r" notest: .+", block.info), f"{block}: say why, notest: …"
             continue
-        exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
+        exec(compile("\n" * block.line + block.text, str(page), "exec"), module.__dict__)
 
 
 def test_snippets_are_found_at_all() -> None:
