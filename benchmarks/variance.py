@@ -25,11 +25,9 @@ from numpy.typing import NDArray
 
 from dipstage.choosing import stopping_rule
 from dipstage.stopping import OUTPUTS, Output, VarianceMinimum
+from dipstage.trainer import LAG
 from search.store.records import Trial
 from search.store.run import RunRecord
-
-LAG = 1.5
-"""Iterations by which the smoothed output is taken later, in units of 1 / (1 - ema)."""
 
 
 @dataclass(frozen=True, slots=True)

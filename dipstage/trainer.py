@@ -40,7 +40,7 @@ BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
 _RESET_DROP_DB = 5.0
-_LAG = 1.5
+LAG = 1.5
 """Lag of the smoothed output behind the raw one, in mean ages of its average, 1 / (1 - ema)."""
 _LOSS, _PSNR_GT, _EMV, _WMV = 0, slice(3, 5), 5, 6
 """Columns of the scores; 1 and 2 are PSNR against the observation."""
@@ -303,7 +303,7 @@ class _Run:
         self.rule = self.stopping if isinstance(self.stopping, VarianceMinimum) else None
         self.at_minimum = None
         if self.rule is not None:
-            self.lag = min(round(_LAG / (1 - settings.ema)), self.rule.patience)
+            self.lag = min(round(LAG / (1 - settings.ema)), self.rule.patience)
             self.at_minimum = AtMinimum(self.pictures, self.rule.patience, self.lag)
         self.good_weights = self.weights.detach().clone()
         self.previous_psnr = torch.full((), -torch.inf, device=device)

@@ -186,7 +186,7 @@ def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> 
     return best, f"{best} to a GPU (iterations a second by trials on it: {seen})"
 
 
-_MEASUREMENT_S = 60.0
+_MEASUREMENT_S = 20.0
 """Timeout of the measurement of a training, including the start of a worker."""
 
 
