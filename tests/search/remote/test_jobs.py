@@ -193,7 +193,9 @@ def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, lapto
     taken = head.dipsearch(laptop, "submit", "e.yaml")
     assert (taken.returncode, taken.stdout) == (2, "")
     assert "run 'tiny' exists in dipsearch-runs on the cluster's head" in taken.stderr
-    failing = head.submit(laptop, "--name", "gpu", "--set", "resources.device=cuda")
+    # Without a number of trials at a time, a cluster is not expected to grow a GPU.
+    wanted = ("--set", "resources.device=cuda", "--set", "resources.concurrent=auto")
+    failing = head.submit(laptop, "--name", "gpu", *wanted)
     again = head.submit(laptop, "--resume")
     now = status(head, laptop, tiny)
     assert (now["state"], now["run"]) == ("succeeded", "tiny")
@@ -233,7 +235,7 @@ def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, lapto
     while "running" in failed.stdout:
         failed = head.dipsearch(laptop, "status", failing)
     assert failed.returncode == 1
-    assert "resources.device" in failed.stderr
+    assert "set resources.concurrent" in failed.stderr
     assert "failed" in failed.stdout
     refused = head.dipsearch(laptop, "fetch", again)
     assert (refused.returncode, "--replace" in refused.stderr) == (2, True)
