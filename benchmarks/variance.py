@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from dipstage.choosing import stopping_rule
 from dipstage.stopping import OUTPUTS, Output, VarianceMinimum
-from dipstage.trainer import LAG
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -61,7 +60,7 @@ def stopped(curves: dict[str, NDArray[Any]], ramp: int, ema: float, budget: int)
         selected = rule.selected(variance)
         assert selected is not None
     end = min(selected + rule.patience, len(variance) - 1) + ramp
-    lag = min(round(LAG / (1 - ema)), rule.patience)
+    lag = rule.lag(ema)
     at: dict[Output, int] = {
         "raw": selected + ramp,
         "smoothed": min(selected + ramp + lag, len(variance) + ramp - 1),

@@ -26,6 +26,7 @@ from dipstage.choosing import (
 )
 from dipstage.errors import InputError, WorkError
 from dipstage.examples import EXAMPLES
+from dipstage.measurements import Progress
 from dipstage.outcome import Outcome, Stop
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
@@ -36,7 +37,7 @@ from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.registry import in_words
 from dipstage.tasks.super_resolve import FACTORS, SuperResolution
-from dipstage.trainer import Job, Progress, fit, fit_together
+from dipstage.trainer import Job, fit, fit_together
 
 _EXAMPLE_OF: dict[Task, str] = {
     "denoise": "denoising",

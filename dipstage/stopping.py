@@ -146,6 +146,10 @@ class OracleBoth:
         return all(len(curve) - 1 - int(np.argmax(curve)) >= wait for curve in curves)
 
 
+_LAG = 1.5
+"""Lag of the smoothed output behind the raw one, in mean ages of its average, 1 / (1 - ema)."""
+
+
 @dataclass(frozen=True, slots=True)
 class VarianceMinimum:
     """Stops once the variance of the outputs has not fallen for `patience` iterations.
@@ -179,6 +183,14 @@ class VarianceMinimum:
     def windowed(self) -> bool:
         """See `StoppingRule.windowed`."""
         return self.kind == "wmv"
+
+    def lag(self, ema: float) -> int:
+        """Return how many iterations after the minimum the smoothed output is taken.
+
+        Args:
+            ema: Weight of the past in the moving average.
+        """
+        return min(round(_LAG / (1 - ema)), self.patience)
 
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""

@@ -5,81 +5,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dipstage.arithmetic import CompiledNetwork, Weights, choose
 from dipstage.cuda_graphs import Replayed
 from dipstage.errors import InputError
+from dipstage.iteration_table import (
+    IN_LAST,
+    PAST,
+    RATE,
+    REST,
+    SEEN,
+    WEIGHT_IN_EMV,
+    iteration_table,
+    learning_rates,
+)
+from dipstage.measurements import BLOCK, Measurements, Progress
 from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork, fixed_input
 from dipstage.outcome import Outcome, Selected, Stop, Trace, score
 from dipstage.randomness import Stream, Streams
+from dipstage.safety_reset import SafetyReset
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stage_targets import Targets
-from dipstage.stopping import (
-    OUTPUTS,
-    Curve,
-    LastStage,
-    Output,
-    StoppingRule,
-    VarianceMinimum,
-)
-from dipstage.tasks.denoise import Denoising, with_gaussian_noise
+from dipstage.stopping import OUTPUTS, StoppingRule, VarianceMinimum
+from dipstage.tasks.denoise import Denoising
+from dipstage.tasks.denoise import observe as observe
 from dipstage.tasks.problem import Problem, check_problem
-from dipstage.variance import EMV_WEIGHT, WINDOW, AtMinimum, MovingVariance, WindowedVariance
-
-BLOCK = 10
-"""Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
-
-_RESET_DROP_DB = 5.0
-LAG = 1.5
-"""Lag of the smoothed output behind the raw one, in mean ages of its average, 1 / (1 - ema)."""
-_LOSS, _PSNR_GT, _EMV, _WMV = 0, slice(3, 5), 5, 6
-"""Columns of the scores; 1 and 2 are PSNR against the observation."""
-_RATE, _PAST, _REST, _EMV_WEIGHT, _SEEN, _IN_LAST = range(6)
-"""Columns of the table of iterations: learning rate, weights of the moving average so far and of
-the output, weight of the output in EMV, outputs of the stage including this one, and how many of
-them there are in the last stage, else 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """State of a run after a block of iterations, for progress callbacks.
-
-    variance: over the last stage so far, (iterations,) float32: that which the stopping rule reads,
-    else EMV. PSNR_GT is NaN without a ground truth.
-    """
-
-    iteration: int
-    iterations: int
-    stage: int
-    stages: int
-    psnr_gt_db: dict[Output, float]
-    best_psnr_gt_db: dict[Output, float]
-    best_iteration: dict[Output, int]
-    variance: Curve
-
-
-def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
-    """Make the observation: ground truth + sigma_255 / 255 · n, n standard normal, clipped.
-
-    Args:
-        ground_truth: (1, C, H, W) float32 in [0, 1].
-        sigma_255: Standard deviation of the noise on the 0 to 255 scale, not negative.
-        streams: Random streams of the replicate.
-
-    Returns:
-        (1, C, H, W) float32 in [0, 1].
-    """
-    return with_gaussian_noise(ground_truth, sigma_255, streams).clamp(0, 1)
+from dipstage.variance import WINDOW, AtMinimum, MovingVariance, WindowedVariance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,26 +144,6 @@ def fit_together(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def weight_of_past(n: int, settings: TrainerSettings, gamma: float | None) -> float:
-    """Return the weight of the moving average so far when it takes its n-th output.
-
-    Args:
-        n: Outputs since the average began, this one included.
-        settings: `ema` and `ema_restart`. An average that restarts begins at 0 and is divided by
-            the sum of its weights, 1 - ema ** n; one that never does begins at the first output.
-        gamma: Exponent of a power-function average (arXiv 2312.02696, eq. 2), or None.
-
-    Returns:
-        A weight in [0, 1); the output has the rest.
-    """
-    ema = settings.ema
-    if gamma is not None:
-        return float((1 - 1 / n) ** (gamma + 1))
-    if settings.ema_restart == "stage":
-        return float(ema * (1 - ema ** (n - 1)) / (1 - ema**n))
-    return ema if n > 1 else 0.0
-
-
 class _Run:
     """State of one training run.
 
@@ -287,12 +225,8 @@ class _Run:
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
 
         self.steps = [schedule.at(iteration) for iteration in range(schedule.iterations)]
-        self.rates = [
-            (step.learning_rate or settings.learning_rate)
-            * (min(1.0, (iteration + 1) / settings.warmup) if settings.warmup else 1)
-            for iteration, step in enumerate(self.steps)
-        ]
-        self.table = _table(schedule, settings, self.rates).to(device)
+        self.rates = learning_rates(schedule, settings)
+        self.table = iteration_table(schedule, settings, self.rates).to(device)
         self.iteration = torch.zeros(1, dtype=torch.int64, device=device)
         self.targets = Targets(self.observation, schedule, streams)
         self.target = self.observation.clone()
@@ -303,22 +237,19 @@ class _Run:
         self.rule = self.stopping if isinstance(self.stopping, VarianceMinimum) else None
         self.at_minimum = None
         if self.rule is not None:
-            self.lag = min(round(LAG / (1 - settings.ema)), self.rule.patience)
+            self.lag = self.rule.lag(settings.ema)
             self.at_minimum = AtMinimum(self.pictures, self.rule.patience, self.lag)
-        self.good_weights = self.weights.detach().clone()
-        self.previous_psnr = torch.full((), -torch.inf, device=device)
-        self.resets = torch.zeros((), dtype=torch.int64, device=device)
+        self.safety = SafetyReset(self.weights)
         self.best = torch.full((2,), -torch.inf, device=device)
         self.best_pictures = torch.full_like(
             self.pictures, torch.nan if self.truth is None else 0.0
         )
         self.unknown = torch.full((2,), torch.nan, device=device)
-        self.measured = torch.full((schedule.iterations, 7), torch.nan, device=device)
-        blocks = -(-schedule.iterations // BLOCK)
-        self.measured_ssim = torch.full((blocks, 4), torch.nan, device=device)
+        self.measured = Measurements(
+            schedule, "emv" if self.rule is None else self.rule.kind, device
+        )
         self.ssim_now = torch.zeros(4, device=device)
-        self.scores = np.full((schedule.iterations, 7), np.nan, np.float32)
-        self.launched = self.length = 0
+        self.launched = 0
         self.ends = False
 
     def release(self) -> None:
@@ -335,36 +266,25 @@ class _Run:
                 self.iterate()
                 if self.launched % BLOCK == 0:
                     self.measure_ssim()
-                    self.measured_ssim[self.launched // BLOCK].copy_(self.ssim_now)
+                    self.measured.write_ssim(self.launched, self.ssim_now)
                 self.launched += 1
                 self.ends = each is not None and each(self.launched, self.pictures)
 
     def settle(self) -> Stop | None:
         """Wait for the block and return why the run ends with it, if it does."""
-        fetched, self.length = self.length, self.launched
         with self._here():
-            self.scores[fetched : self.length] = self.measured[fetched : self.length].cpu().numpy()
-        finite = np.isfinite(self.scores[fetched : self.length, _LOSS])
-        if not finite.all():
-            self.length = fetched + int(np.argmin(finite))
+            is_finite = self.measured.fetch(self.launched)
+        if not is_finite:
             return Stop.DIVERGED
         if self.job.progress is not None:
-            self.job.progress(self._progress())
-        if self.length == self.schedule.iterations:
+            self.job.progress(self.measured.progress())
+        if self.launched == self.schedule.iterations:
             return Stop.BUDGET
         if self.ends:
             return Stop.INTERRUPTED
-        if self.length > self.schedule.ramp and self.stopping.stops(self._last_stage()):
+        if self.launched > self.schedule.ramp and self.stopping.stops(self.measured.last_stage()):
             return Stop.PEAK if self.rule is None else Stop.MINIMUM
         return None
-
-    def _last_stage(self) -> LastStage:
-        scores = self.scores[self.schedule.ramp : self.length]
-        psnr = scores[:, _PSNR_GT]
-        return LastStage(
-            {output: psnr[:, k] for k, output in enumerate(OUTPUTS)},
-            {"emv": scores[:, _EMV], "wmv": scores[:, _WMV]},
-        )
 
     def _aim(self) -> None:
         """Set what changes between iterations and is not in the table."""
@@ -380,7 +300,7 @@ class _Run:
         views = self.views
         row = self.table.index_select(0, self.iteration)[0]
         if self.stream is not None:
-            self.optimiser.param_groups[0]["lr"].copy_(row[_RATE])
+            self.optimiser.param_groups[0]["lr"].copy_(row[RATE])
         views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
         noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
@@ -389,31 +309,24 @@ class _Run:
         views.gather(loss)
         with torch.no_grad():
             self._score(row, output.detach(), loss.detach())
-            psnr = psnr_db(loss.detach())
-            previous = torch.where(row[_SEEN] == 1, -torch.inf, self.previous_psnr)
-            dropped = psnr < previous - _RESET_DROP_DB
-            torch.where(dropped, self.good_weights, self.weights, out=self.good_weights)
-            self.weights.copy_(self.good_weights)
-            self.resets += dropped
-            torch.where(dropped, previous, psnr, out=self.previous_psnr)
+            self.safety.check(psnr_db(loss.detach()), row[SEEN] == 1)
         self.optimiser.step()
         self.iteration += 1
 
     def _score(self, row: Tensor, output: Tensor, loss: Tensor) -> None:
         pictures, smoothed = self.pictures, self.pictures[1:]
         pictures[:1].copy_(output)
-        smoothed.mul_(row[_PAST]).add_(output * row[_REST])
+        smoothed.mul_(row[PAST]).add_(output * row[REST])
         psnr_gt = self.unknown if self.truth is None else psnr_db(mse(pictures, self.truth))
         psnr = psnr_db(mse(self.problem.measured(pictures), self.observation))
-        emv = self.moving.update(output, row[_EMV_WEIGHT])
+        emv = self.moving.update(output, row[WEIGHT_IN_EMV])
         wmv = self.unknown[0]
         if self.windowed is not None:
-            wmv = self.windowed.update(output, self.iteration % WINDOW, row[_SEEN])
-        measured = torch.cat([loss.view(1), psnr, psnr_gt, emv.view(1), wmv.view(1)])
-        self.measured.index_copy_(0, self.iteration, measured.view(1, 7))
+            wmv = self.windowed.update(output, self.iteration % WINDOW, row[SEEN])
+        self.measured.write(self.iteration, loss, psnr, psnr_gt, emv, wmv)
         if self.rule is not None and self.at_minimum is not None:
             variance = emv if self.rule.kind == "emv" else wmv
-            self.at_minimum.update(pictures, variance, row[_IN_LAST] > self.rule.warmup)
+            self.at_minimum.update(pictures, variance, row[IN_LAST] > self.rule.warmup)
         if self.truth is None:
             return
         better = psnr_gt > self.best
@@ -429,40 +342,22 @@ class _Run:
         to_truth = self.unknown if self.truth is None else ssim(pictures, self.truth)
         return torch.cat([to_observation, to_truth])
 
-    def _progress(self) -> Progress:
-        scores = self.scores[: self.length, _PSNR_GT]
-        best = np.argmax(scores, axis=0)
-        return Progress(
-            iteration=self.length - 1,
-            iterations=self.schedule.iterations,
-            stage=self.steps[self.length - 1].stage,
-            stages=len(self.schedule.stages),
-            psnr_gt_db={o: float(scores[-1, k]) for k, o in enumerate(OUTPUTS)},
-            best_psnr_gt_db={o: float(scores[best[k], k]) for k, o in enumerate(OUTPUTS)},
-            best_iteration={o: int(best[k]) for k, o in enumerate(OUTPUTS)},
-            variance=self._variance(),
-        )
-
-    def _variance(self) -> Curve:
-        """Return the variance over the last stage so far."""
-        column = _WMV if self.rule is not None and self.rule.kind == "wmv" else _EMV
-        return self.scores[self.schedule.ramp : self.length, column]
-
     def outcome(self, stop: Stop, started: float) -> Outcome:
         """Return the outcome of a run that has ended; `started` is on `time.perf_counter`."""
         with self._here():
-            trace, best = self._finish()
+            is_scored = self.measured.length > 0 and self.truth is not None
+            at_best = self._ssim(self.best_pictures).cpu().numpy() if is_scored else None
+            trace, best = self.measured.trace(at_best), self.best_pictures.cpu().numpy()
             selected = self._selected(trace, stop)
-            resets = int(self.resets.item())
+            resets = int(self.safety.resets.item())
         patience = self.stopping.patience
-        is_scored = self.length and self.truth is not None
         scores = {output: score(trace, output, patience) for output in OUTPUTS if is_scored}
         return Outcome(
             stop=stop,
             observation_psnr_gt_db=self.observation_psnr_gt_db,
             raw=scores.get("raw"),
             smoothed=scores.get("smoothed"),
-            iterations=self.length,
+            iterations=self.measured.length,
             resets=resets,
             wall_s=time.perf_counter() - started,
             device=_device_name(self.device),
@@ -475,14 +370,14 @@ class _Run:
         )
 
     def _selected(self, trace: Trace, stop: Stop) -> Selected | None:
-        at = None if self.rule is None else self.rule.selected(self._variance())
+        at = None if self.rule is None else self.rule.selected(self.measured.variance())
         if at is not None and self.at_minimum is not None:
             iteration, outputs = self.schedule.ramp + at, self.at_minimum.outputs
-            smoothed_iteration = min(iteration + self.lag, self.length - 1)
+            smoothed_iteration = min(iteration + self.lag, self.measured.length - 1)
         elif stop is Stop.DIVERGED:
             return None
         else:
-            iteration, outputs = self.length - 1, self.pictures
+            iteration, outputs = self.measured.length - 1, self.pictures
             smoothed_iteration = iteration
         raw, smoothed = outputs.cpu().numpy().copy()
         return Selected(
@@ -493,43 +388,6 @@ class _Run:
             raw=raw,
             smoothed=smoothed,
         )
-
-    def _finish(self) -> tuple[Trace, NDArray[np.float32]]:
-        """Return the trace and the best pictures, (2, C, H, W): raw, smoothed."""
-        scores = self.scores[: self.length]
-        ssims = np.full((self.length, 4), np.nan, np.float32)
-        if self.length:
-            ssims[::BLOCK] = self.measured_ssim[: -(-self.length // BLOCK)].cpu().numpy()
-        if self.length and self.truth is not None:
-            at_best = self._ssim(self.best_pictures).cpu().numpy()
-            for k, peak in enumerate(np.argmax(scores[:, _PSNR_GT], axis=0)):
-                ssims[peak, [k, k + 2]] = at_best[[k, k + 2]]
-        stages = np.array([step.stage for step in self.steps[: self.length]], np.int32)
-        columns: dict[str, Any] = dict(
-            zip(
-                [field.name for field in fields(Trace)],
-                [stages, *scores[:, :_EMV].T, *ssims.T, *scores[:, _EMV:].T],
-                strict=True,
-            )
-        )
-        return Trace(**columns), self.best_pictures.cpu().numpy()
-
-
-def _table(schedule: Schedule, settings: TrainerSettings, rates: Sequence[float]) -> Tensor:
-    """Return what differs between iterations, (iterations, 6) float32: see `_RATE` and others."""
-    starts = set(schedule.starts)
-    restarts = {0, schedule.recipe.average_from}
-    if settings.ema_restart == "stage":
-        restarts |= starts
-    rows = []
-    seen = averaged = 0
-    for iteration, rate in enumerate(rates):
-        seen = 1 if iteration in starts else seen + 1
-        averaged = 1 if iteration in restarts else averaged + 1
-        past = weight_of_past(averaged, settings, schedule.recipe.ema_gamma)
-        in_last = seen if iteration >= schedule.ramp else 0
-        rows.append([rate, past, 1 - past, 1 if seen == 1 else EMV_WEIGHT, seen, in_last])
-    return torch.tensor(rows, dtype=torch.float32)
 
 
 def _device_name(device: torch.device) -> str:

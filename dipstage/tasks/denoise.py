@@ -105,6 +105,20 @@ class Denoise:
         return Denoising(noisy.clamp(0, 1) if self.clip else noisy)
 
 
+def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
+    """Make the observation: ground truth + sigma_255 / 255 · n, n standard normal, clipped.
+
+    Args:
+        ground_truth: (1, C, H, W) float32 in [0, 1].
+        sigma_255: Standard deviation of the noise on the 0 to 255 scale, not negative.
+        streams: Random streams of the replicate.
+
+    Returns:
+        (1, C, H, W) float32 in [0, 1].
+    """
+    return with_gaussian_noise(ground_truth, sigma_255, streams).clamp(0, 1)
+
+
 def check_sigma(sigma_255: float) -> None:
     """Raise InputError unless it is a standard deviation from 0 to 1000."""
     if not 0 <= sigma_255 <= 1000:

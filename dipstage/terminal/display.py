@@ -13,7 +13,7 @@ from dipstage.terminal.console import table
 from dipstage.terminal.numbers import SSIM, db, fixed
 
 if TYPE_CHECKING:
-    from dipstage import trainer
+    from dipstage import measurements
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
     from dipstage.terminal.fitted import FittedTable
@@ -43,7 +43,7 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def _show(self, now: trainer.Progress, words: str, which: str = "") -> None:
+    def _show(self, now: measurements.Progress, words: str, which: str = "") -> None:
         stage = f"{which}stage {now.stage + 1}/{now.stages}"
         self._bar.update(self._task, completed=now.iteration + 1, description=stage, words=words)
 
@@ -51,7 +51,7 @@ class _Bar:
 class ProgressBar(_Bar):
     """A bar whose words are PSNR_GT and its maximum."""
 
-    def update(self, now: trainer.Progress) -> None:
+    def update(self, now: measurements.Progress) -> None:
         """Show the progress after a block."""
         best = f"{db(now.best_psnr_gt_db['raw'])} at {now.best_iteration['raw']}"
         self._show(now, f"PSNR_GT {db(now.psnr_gt_db['raw'])} dB, best {best}")
@@ -65,7 +65,7 @@ class RestorationBar(_Bar):
         super().__init__(console, iterations)
         self._runs, self._rule = runs, rule
 
-    def update(self, run: int, now: trainer.Progress) -> None:
+    def update(self, run: int, now: measurements.Progress) -> None:
         """Show the progress of a run, counted from 0, after a block."""
         which = f"run {run + 1}/{self._runs}, " if self._runs > 1 else ""
         self._show(now, variance_in_words(now.variance, self._rule), which)

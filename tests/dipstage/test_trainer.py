@@ -18,6 +18,8 @@ from dipstage import network
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.errors import InputError
 from dipstage.images import load_picture
+from dipstage.iteration_table import weight_of_past
+from dipstage.measurements import Progress
 from dipstage.metrics import mse, psnr_db
 from dipstage.network import SkipNetwork
 from dipstage.noise import NoiseLevels, noised
@@ -37,7 +39,7 @@ from dipstage.stopping import (
     StoppingRule,
     VarianceMinimum,
 )
-from dipstage.trainer import Job, Progress, _Run, fit, fit_together, observe, weight_of_past
+from dipstage.trainer import Job, _Run, fit, fit_together, observe
 
 SETTINGS = TrainerSettings(
     width=8, scales=2, input_depth=8, learning_rate=0.02, patience=20, precision="fp32"
@@ -325,7 +327,7 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
         if iteration == 5:
             monkeypatch.setattr(state.optimiser, "step", lambda: None)
         state.iterate()
-    assert int(state.resets) == 1
+    assert int(state.safety.resets) == 1
     assert not torch.equal(seen[5], seen[4])
     assert torch.equal(state.weights.detach(), seen[4])
     layers = [p for scale in state.network.scales() for p in scale.own_parameters()]
