@@ -31,7 +31,8 @@ from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.recipe import Recipe
 from dipstage.settings import TrainerSettings
-from dipstage.terminal.cli import _FILES, main
+from dipstage.terminal.cli import main
+from dipstage.terminal.run_files import FILES
 from dipstage.trainer import fit, observe
 
 SMALL = ["--size", "32", "--width", "4", "--scales", "2", "--iterations", "30"]
@@ -252,7 +253,7 @@ def test_an_interrupted_run_writes_what_there_is(
     assert "interrupted after 14 of 30" in result.stdout
     assert titles[0].endswith("(interrupted after 14 iterations)")
     assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 1 + 14
-    assert {path.name for path in (tmp_path / "o").iterdir()} == set(_FILES)
+    assert {path.name for path in (tmp_path / "o").iterdir()} == set(FILES)
     monkeypatch.undo()
     assert curves(tmp_path).startswith((tmp_path / "o" / "curves.csv").read_text()[:200])
 
@@ -481,7 +482,7 @@ def test_dipstage_stands_without_ray_optuna_and_pydantic(tmp_path: Path) -> None
 import sys
 for name in ("ray", "optuna", "pydantic"):
     sys.modules[name] = None
-from dipstage.terminal.cli import _FILES, main
+from dipstage.terminal.cli import main
 main(["run", "skimage:camera", *{SMALL}, "--output", {str(tmp_path)!r}])
 """
     run_process([sys.executable, "-c", program], check=True)

@@ -1,0 +1,132 @@
+"""The folder of a training, and the files that `dipstage run` writes to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dipstage.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from dipstage.outcome import Outcome
+    from dipstage.schedules import Schedule
+
+FILES = (
+    "curves.csv",
+    "ground_truth.png",
+    "observation.png",
+    "best_raw.png",
+    "best_smoothed.png",
+    "curves.png",
+)
+"""Files of a run; the first three exist even if it diverged at once."""
+
+
+def output_folder(
+    output: Path | None, label: str, schedule_name: str, seed: int, image: Path
+) -> Path:
+    """Make and return the folder that was asked for, or a new one under out/.
+
+    Args:
+        output: Value of `--output`.
+        label: Name of the picture.
+        schedule_name: Name of a preset or path of a schedule file.
+        seed: Seed of the run.
+        image: Path of the picture.
+
+    Raises:
+        InputError: The folder cannot be written, or writing would destroy the picture, the schedule
+            file or a file of another kind.
+    """
+    name = f"{label}-{_label(schedule_name)}-seed{seed}"
+    folder = output or Path("out") / name
+    number = 1
+    while output is None and folder.exists():
+        number += 1
+        folder = Path("out") / f"{name}-{number}"
+    _make(folder)
+    _refuse_inputs_as_outputs(folder, image, Path(schedule_name))
+    return folder
+
+
+def _label(schedule_name: str) -> str:
+    """Return the name of a preset or a file for use in a folder's name."""
+    from dipstage.presets import is_preset
+
+    text = schedule_name if is_preset(schedule_name) else Path(schedule_name).stem
+    return text.replace(":", "-").replace("=", "").replace(",", "-")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--output {folder} cannot be written: choose another folder")
+
+
+def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
+    """Raise InputError for what this run would destroy: its own inputs, and files of others."""
+    from dipstage.documents.whole_files import refuse_to_replace
+
+    for name in FILES:
+        path = folder / name
+        refuse_to_replace(path, "a CSV table" if path.suffix == ".csv" else "a PNG")
+        for given in inputs:
+            if given.exists() and path.exists() and given.samefile(path):
+                raise InputError(f"{given} would be overwritten: choose another --output")
+
+
+def snapshot_folder(folder: Path) -> Path:
+    """Make the folder of snapshots, without those of an earlier run."""
+    kept = folder / "snapshots"
+    _make(kept)
+    for path in kept.iterdir():
+        if re.fullmatch(r"(raw|smoothed)-\d{7}\.png", path.name):
+            path.unlink()
+    return kept
+
+
+def keep_snapshot(folder: Path, iteration: int, pictures: Tensor) -> None:
+    """Write both outputs of an iteration, (2, C, H, W), to the folder of snapshots."""
+    from dipstage.documents.whole_files import write_asked
+    from dipstage.images import png
+    from dipstage.stopping import OUTPUTS
+
+    for name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
+        write_asked(folder / f"{name}-{iteration:07d}.png", png(pixels))
+
+
+def write_run(
+    folder: Path,
+    truth: NDArray[np.float32],
+    observed: Tensor,
+    outcome: Outcome,
+    schedule: Schedule,
+    title: str,
+) -> None:
+    """Write curves and pictures of a run; `title` is that of the plot."""
+    from dipstage.documents.whole_files import write_asked
+    from dipstage.images import png
+    from dipstage.terminal.plots import plot_curves, save_figure
+
+    write_asked(folder / "curves.csv", outcome.trace.csv())
+    write_asked(folder / "ground_truth.png", png(truth))
+    write_asked(folder / "observation.png", png(observed[0].numpy()))
+    if not outcome.iterations:
+        # Files of an earlier run would be mistaken for this run's.
+        for name in FILES[3:]:
+            (folder / name).unlink(missing_ok=True)
+        return
+    write_asked(folder / "best_raw.png", png(outcome.best_raw))
+    write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed))
+    if outcome.stop == "interrupted":
+        title += f" (interrupted after {outcome.iterations} iterations)"
+    save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")

@@ -1,0 +1,332 @@
+"""`dipstage run`: train one network on a noised copy of a picture, and score it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from dipstage.errors import InputError, WorkError
+from dipstage.terminal.asked import (
+    file_of,
+    notice_of_task,
+    published_for,
+    schedule_of,
+    task_asked,
+)
+from dipstage.terminal.console import echo_json, json_option, make_console
+from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.run_files import keep_snapshot, output_folder, snapshot_folder, write_run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import Tensor
+
+    from dipstage.documents.published import Published
+    from dipstage.outcome import Outcome
+    from dipstage.schedules import Schedule
+    from dipstage.settings import EmaRestart, TrainerSettings
+    from dipstage.stopping import Output
+    from dipstage.tasks.problem import Task
+
+
+def _expanded(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    if value == "":
+        raise InputError(f"{parameter.opts[0]} must name a folder, got ''")
+    return None if value is None else Path(value).expanduser()
+
+
+@click.command()
+@click.argument("image")
+@click.option(
+    "--schedule",
+    "schedule_name",
+    default="baseline",
+    show_default=True,
+    metavar="PRESET|fast|best|FILE",
+    help="A preset such as log10 or sharp-linear:stages=50,x=10, or a schedule file. fast and best "
+    "are the published schedules that were shown to be faster than plain DIP, or higher in PSNR, "
+    "at the size and noise that are nearest.",
+)
+@click.option(
+    "--task",
+    "task_name",
+    metavar="KIND[:KEY=VALUE,…]",
+    help="What is measured of IMAGE: denoise, inpaint:missing=0.8, inpaint:mask=FILE, "
+    "super_resolve:factor=2, or the task of an installed package [default: the schedule file's, "
+    "else denoise].",
+)
+@click.option(
+    "--sigma",
+    type=float,
+    help="Noise of the observation, on the 0 … 255 scale [default: the task's; 25 for denoise].",
+)
+@click.option(
+    "--iterations",
+    type=int,
+    help="Budget [default: the schedule file's, else 2000]. The last stage of a schedule file "
+    "becomes longer or shorter, and the stages before it are kept.",
+)
+@click.option(
+    "--size",
+    type=int,
+    help="Centre crop and resize to this side [default: the picture's own size, "
+    "cropped so that the network can halve it].",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the observation, the weights and all noise.",
+)
+@click.option(
+    "--example",
+    metavar="NAME",
+    help="Official example whose network is taken, such as inpainting-kate [default: the schedule "
+    "file's network, else denoising].",
+)
+@click.option(
+    "--width", type=int, help="Channels of the network [default: the schedule file's, else 128]."
+)
+@click.option(
+    "--scales", type=int, help="Scales of the network [default: the schedule file's, else 5]."
+)
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="Learning rate of Adam [default: the schedule file's, else 0.01].",
+)
+@click.option(
+    "--ema-restart",
+    type=click.Choice(["never", "stage"]),
+    help="When the moving average starts anew [default: the schedule file's, else never].",
+)
+@click.option(
+    "--oracle-stop",
+    type=click.Choice(["raw", "smoothed", "both"]),
+    help="Stop in the last stage once PSNR_GT of this output has not risen for --patience "
+    "iterations, or that of both for 200. This reads the ground truth.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    help="Iterations that --oracle-stop waits for a rise. A maximum that is closer than this to "
+    "the end of the run counts as censored [default: the schedule file's, else 150].",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
+    "Results are bit-identical for the same number of threads.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N, or another device of PyTorch such as mps or xpu.",
+)
+@click.option(
+    "--snapshots",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also keep both outputs every N iterations, in the folder snapshots.",
+)
+@click.option(
+    "--output",
+    callback=_expanded,
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Folder for curves.csv, pictures and plot "
+    "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
+)
+@json_option
+def run(
+    image: str,
+    schedule_name: str,
+    task_name: str | None,
+    sigma: float | None,
+    iterations: int | None,
+    size: int | None,
+    seed: int,
+    example: str | None,
+    width: int | None,
+    scales: int | None,
+    learning_rate: float | None,
+    ema_restart: EmaRestart | None,
+    oracle_stop: Output | Literal["both"] | None,
+    patience: int | None,
+    threads: int | None,
+    device: str,
+    snapshots: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Train one network on a noised copy of IMAGE and score it against IMAGE.
+
+    IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
+    --task chooses another measurement than noise. After Ctrl-C, the curves and pictures so far are
+    written and marked as interrupted.
+    """
+    from dipstage.examples import example as official
+    from dipstage.settings import TrainerSettings
+
+    if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
+        raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
+    found = published_for(schedule_name, image, size, sigma)
+    file = found.file if found else file_of(schedule_name)
+    measured = file.measured if file else None
+    task = task_asked(task_name, sigma, None if found else measured)
+    schedule = schedule_of(schedule_name, file, iterations, task.noise_255)
+    if learning_rate is not None:
+        recipe = replace(schedule.recipe, learning_rate=learning_rate, ramp_learning_rate=None)
+        schedule = replace(schedule, recipe=recipe)
+    if ema_restart is not None:
+        schedule = replace(schedule, recipe=replace(schedule.recipe, ema_restart=ema_restart))
+    options = {"width": width, "scales": scales, "patience": patience}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    schedule = replace(schedule, recipe=schedule.recipe.without(given))
+    settings = measured.trainer if measured else TrainerSettings()
+    settings = replace(
+        schedule.recipe.applied_to(official(example) if example else settings),
+        iterations=schedule.iterations,
+        oracle_stop="both" if oracle_stop == "both" else oracle_stop is not None,
+        **given,
+    )
+    console = make_console(going_on=True)
+    if found:
+        console.print(f"{schedule_name}: {found.evidence}", markup=False)
+    if measured:
+        console.print(
+            f"trainer of {schedule_name}, unless told otherwise: width {settings.width}, "
+            f"scales {settings.scales}, learning rate {settings.learning_rate:g}, "
+            f"sigma {task.noise_255:g}",
+            markup=False,
+        )
+    if notice := notice_of_task(schedule_name, file, task):
+        console.print(f"notice: {notice}", markup=False)
+    outcome, folder = _train(
+        console,
+        image,
+        size,
+        task,
+        seed,
+        schedule,
+        settings,
+        oracle_stop,
+        threads,
+        device,
+        snapshots,
+        output,
+        schedule_name,
+        found,
+    )
+    if as_json:
+        echo_json(_facts(outcome, folder))
+    if outcome.stop == "interrupted":
+        raise KeyboardInterrupt
+    if outcome.stop == "diverged":
+        click.echo(
+            f"dipstage: the loss was no longer finite after {outcome.iterations} iterations: "
+            "lower --learning-rate",
+            err=True,
+        )
+        raise SystemExit(1)
+
+
+def _train(
+    console: Console,
+    image: str,
+    size: int | None,
+    task: Task,
+    seed: int,
+    schedule: Schedule,
+    settings: TrainerSettings,
+    oracle_stop: Output | Literal["both"] | None,
+    threads: int | None,
+    device: str,
+    snapshots: int | None,
+    output: Path | None,
+    schedule_name: str,
+    found: Published | None,
+) -> tuple[Outcome, Path]:
+    from dipstage.images import load_picture
+
+    picture = load_picture(image, size=size, multiple=settings.multiple)
+    for notice in picture.notices:
+        console.print(f"notice: {notice}", markup=False)
+    device = choose_device(device)
+    height, width = picture.pixels.shape[1:]
+    if found:
+        network = settings.width, settings.scales
+        if notice := found.beyond(width, height, task.noise_255, network, schedule):
+            console.print(f"notice: {schedule_name} is {notice}", markup=False)
+    refuse_too_large(settings, height, width, device)
+    folder = output_folder(output, picture.label, schedule_name, seed, Path(image))
+
+    from dipstage.interrupts import deferred
+    from dipstage.memory import is_out_of_memory
+    from dipstage.randomness import Streams
+    from dipstage.tasks.registry import loaded
+    from dipstage.terminal.display import ProgressBar, outcome_table
+    from dipstage.trainer import fit
+
+    truth = picture.tensor()
+    use_threads(threads, truth.shape[-1] * truth.shape[-2])
+    streams = Streams(picture.digest, seed)
+    problem = loaded(task, size, settings.multiple).observe(truth, streams)
+    kept = snapshot_folder(folder) if snapshots else folder
+
+    def ends(iteration: int, pictures: Tensor) -> bool:
+        if snapshots and iteration % snapshots == 0:
+            keep_snapshot(kept, iteration, pictures)
+        return interrupted()
+
+    try:
+        with ProgressBar(console, schedule.iterations) as bar, deferred() as interrupted:
+            outcome = fit(
+                problem,
+                truth,
+                schedule,
+                settings,
+                streams,
+                stopping=settings.stopping("smoothed" if oracle_stop == "smoothed" else "raw"),
+                device=device,
+                progress=bar.update,
+                each=ends,
+            )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
+        raise
+
+    title = f"{picture.label}, {schedule_name}, seed {seed}"
+    write_run(folder, picture.pixels, problem.picture, outcome, schedule, title)
+    if outcome.iterations:
+        console.print(outcome_table(outcome))
+    console.print(
+        f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
+        f"iterations, {outcome.resets} resets, {outcome.wall_s:.1f} s "
+        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.arithmetic})",
+        markup=False,
+    )
+    console.print(f"written to {folder}/", markup=False)
+    return outcome, folder
+
+
+def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Return what --json prints of a training."""
+    from dipstage.documents.records import to_plain
+    from dipstage.stopping import OUTPUTS
+
+    names = (
+        "stop", "iterations", "resets", "wall_s", "iterations_per_s", "device", "arithmetic"
+    )  # fmt: skip
+    scores: dict[str, Any] = {
+        output: to_plain(outcome.scores(output), {}) if outcome.iterations else None
+        for output in OUTPUTS
+    }
+    return {**{name: getattr(outcome, name) for name in names}, **scores, "folder": str(folder)}
