@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,7 +36,8 @@ from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.registry import in_words
 from dipstage.tasks.super_resolve import FACTORS, SuperResolution
-from dipstage.trainer import Job, fit, fit_together
+from dipstage.timing import seconds_per_iteration
+from dipstage.trainer import Job, fit_together
 
 _EXAMPLE_OF: dict[Task, str] = {
     "denoise": "denoising",
@@ -176,25 +176,8 @@ class Plan:
     sigma_255: float | None
 
     def seconds_per_iteration(self, device: torch.device | str) -> float:
-        """Return the duration of an iteration, by a few of them."""
-        device = torch.device(device)
-        marks = [time.perf_counter()]
-
-        def mark(*_: object) -> bool:
-            marks.append(time.perf_counter())
-            return len(marks) > 3 and marks[-1] - marks[0] > 1
-
-        def wait(_: Progress) -> None:
-            mark()
-
-        # A GPU is waited for once in each block; its first block holds the capture of the graph.
-        waits = device.type == "cuda"
-        job = replace(self._job(0), schedule=Schedule.plain(30 if waits else 6))
-        fit(
-            job.observation, None, job.schedule, job.settings, job.streams, device=device,
-            progress=wait if waits else None, each=None if waits else mark,
-        )  # fmt: skip
-        return (marks[-1] - marks[2]) / (len(marks) - 3) / (10 if waits else 1)
+        """Return the duration of an iteration, measured on a few of them."""
+        return seconds_per_iteration(self._job(0), device)
 
     def _job(self, seed: int) -> Job:
         observed = self.problem.observation.numpy()

@@ -13,6 +13,7 @@ from dipstage.errors import WorkError
 if TYPE_CHECKING:
     from dipstage.images import Picture
     from dipstage.settings import TrainerSettings
+    from dipstage.trainer import Job
 
 MOST = 8
 """Maximum number of trials on one GPU: a few already keep it busy."""
@@ -90,13 +91,9 @@ def _member(
     """Train for n iterations on request and answer 0; a request for 0 is answered by the memory."""
     import torch
 
-    from dipstage.presets import parse_preset
-    from dipstage.randomness import Streams
-    from dipstage.trainer import fit, observe
+    from dipstage.trainer import fit_together
 
     torch.set_num_threads(threads)
-    truth, streams = picture.tensor(), Streams(picture.digest, 0)
-    observation = observe(truth, 25, streams)
     while True:
         try:
             iterations = pipe.recv()
@@ -104,8 +101,7 @@ def _member(
             return
         try:
             if iterations:
-                schedule = parse_preset("baseline").schedule(iterations)
-                fit(observation, truth, schedule, settings, streams, device=device)
+                fit_together([_job(picture, settings, iterations)], device=device)
                 pipe.send(0)
             elif device == "cpu":
                 import psutil
@@ -116,6 +112,16 @@ def _member(
         except Exception as error:
             pipe.send(" ".join(f"{type(error).__name__}: {error}".split())[:200])
             return
+
+
+def _job(picture: Picture, settings: TrainerSettings, iterations: int) -> Job:
+    from dipstage.randomness import Streams
+    from dipstage.schedules import Schedule
+    from dipstage.trainer import Job, observe
+
+    truth, streams = picture.tensor(), Streams(picture.digest, 0)
+    observation = observe(truth, 25, streams)
+    return Job(observation, truth, Schedule.plain(iterations), settings, streams)
 
 
 def probe(device: str, picture: Picture, settings: TrainerSettings, most: int) -> tuple[int, str]:
@@ -159,25 +165,13 @@ def packing(speed_of: Callable[[int], float | None], most: int) -> tuple[int, st
     return best, ", ".join(seen)
 
 
-def seconds_per_iteration(
+def seconds_of_iteration(
     device: str, threads: int, picture: Picture, settings: TrainerSettings
 ) -> float:
-    """Return the duration of an iteration on a device, measured for about a second."""
+    """Return the seconds of an iteration on a device, in a process with so many threads."""
     import torch
 
-    from dipstage.presets import parse_preset
-    from dipstage.randomness import Streams
-    from dipstage.trainer import fit, observe
+    from dipstage.timing import seconds_per_iteration
 
     torch.set_num_threads(threads)
-    truth, streams = picture.tensor(), Streams(picture.digest, 0)
-    observation = observe(truth, 25, streams)
-    iterations, took = 2, 0.0
-    # The first training also loads libraries and is not counted.
-    while took < 1.0:
-        iterations *= 2
-        schedule = parse_preset("baseline").schedule(iterations)
-        began = time.perf_counter()
-        fit(observation, truth, schedule, settings, streams, device=device)
-        took = time.perf_counter() - began if iterations > 4 else 0.0
-    return took / iterations
+    return seconds_per_iteration(_job(picture, settings, 1), device)

@@ -195,12 +195,12 @@ def measured_training_s(setting: Setting, shares: Shares) -> float | None:
 
     They are measured for about a second; None if no machine is free, or nothing can be trained.
     """
-    from search.execution.probe import seconds_per_iteration
+    from search.execution.probe import seconds_of_iteration
 
     pixels = [picture.pixels.size for picture in setting.pictures.values()]
     largest = max(setting.pictures.values(), key=lambda picture: picture.pixels.size)
     cpus, gpus = shares.trial["cpu"], shares.trial["gpu"]
-    measure = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(seconds_per_iteration)
+    measure = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(seconds_of_iteration)
     answer = measure.remote(setting.device, setting.cpus, largest, setting.trainer)
     try:
         found: float = ray.get(answer, timeout=_MEASUREMENT_S)

@@ -43,8 +43,8 @@ def test_the_cost_counts_what_is_left_and_its_hours(
 
 def test_the_speed_is_measured_on_a_training() -> None:
     from dipstage.images import load_picture
-    from search.execution.probe import seconds_per_iteration
+    from search.execution.probe import seconds_of_iteration
 
     picture = load_picture("skimage:moon", size=16, multiple=2)
     settings = experiment().trainer
-    assert 0 < seconds_per_iteration("cpu", 1, picture, settings) < 10
+    assert 0 < seconds_of_iteration("cpu", 1, picture, settings) < 10
