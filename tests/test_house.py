@@ -24,8 +24,10 @@ ALLOWED = {
     "optuna": {
         "analysis/importance.py",
         "dashboard/mirror.py",
+        "execution/budget.py",
         "execution/ledger.py",
         "execution/sampler.py",
+        "execution/work.py",
         "experiment/space.py",
         "store/attributes.py",
         "store/optuna_internals.py",

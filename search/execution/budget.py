@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+from optuna.trial import FrozenTrial
 
 from search.analysis.comparison import reference_point
 from search.analysis.pareto import dominates, strictly_dominates
 from search.experiment.model import Experiment
 from search.experiment.objectives import Score
-from search.store.attributes import StudyAttributes
+from search.store.attributes import StudyAttributes, TrialAttributes, is_interrupted
 
 
 class Budget:
@@ -70,3 +72,21 @@ def trials_without_gain(scores: Sequence[Score | None], reference: Score) -> int
         members = [member for member in members if not dominates(score, member)] + [score]
         without = 0
     return without
+
+
+def ended_scores(
+    trials: Iterable[FrozenTrial], plain_name: str | None
+) -> tuple[Score | None, list[Score | None]]:
+    """Return the score of plain DIP, and those of the sampled trials in the order of their ends."""
+    plain, sampled = None, []
+    for trial in trials:
+        if trial.datetime_complete is None or is_interrupted(trial):
+            continue
+        attributes = TrialAttributes.of(trial)
+        counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
+        values = Score(*trial.values) if trial.values and counts else None
+        if attributes.candidate is None:
+            sampled.append((trial.datetime_complete, trial.number, values))
+        elif attributes.candidate == plain_name:
+            plain = values
+    return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dipstage.errors import WorkError
 from dipstage.schedules import Schedule
 from search.analysis.racing import race
-from search.execution.budget import Budget
+from search.execution.budget import Budget, ended_scores
+from search.execution.endings import RecentEndings
 from search.execution.sampler import SAMPLERS, SearchedTrials, learned_trials
+from search.execution.work import OpenTrial, Row, Work, predicted, trained_by
 from search.experiment.objectives import Score
 from search.store.attributes import (
-    Raced,
     StudyAttributes,
     TrialAttributes,
     is_candidate,
@@ -38,57 +38,7 @@ if TYPE_CHECKING:
     from search.experiment.candidate import Candidate
     from search.experiment.model import Experiment
 
-Row: TypeAlias = tuple[float, ...]
-"""Both objectives, then by how much each constraint is violated: of a replicate or a trial."""
-
 MAX_DEATHS = 3
-WINDOW = 10
-"""Trials that ended last; when too large a share of them failed, the search ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A trial to be run: everything that a worker needs, but the pictures.
-
-    alone: it ran out of memory beside others, and gets a GPU or a machine for itself.
-    """
-
-    number: int
-    schedule: Schedule
-    warmup: int | None = None
-    done: tuple[str, ...] = ()
-    alone: bool = False
-
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> Work:
-        """What is left of a trial that a driver handed out."""
-        attributes = TrialAttributes.of(trial)
-        assert attributes.schedule is not None
-        return cls(
-            trial.number,
-            attributes.schedule,
-            attributes.warmup,
-            tuple(replicates(trial)),
-            attributes.alone is not None,
-        )
-
-
-@dataclass(slots=True)
-class _Open:
-    """What the ledger remembers of a trial that has not ended.
-
-    same_as: the first trial of its schedule, if that is another. rows: of its finished
-    replicates. wall_s: of those that it trained. estimate: of a trial that is to be stopped.
-    """
-
-    trial_id: int
-    is_candidate: bool
-    is_plain: bool
-    same_as: int | None = None
-    rows: dict[str, Row] = field(default_factory=dict)
-    wall_s: dict[str, float] = field(default_factory=dict)
-    estimate: Row | None = None
-    deaths: int = 0
 
 
 class Ledger:
@@ -115,7 +65,7 @@ class Ledger:
         plain = (each.name for each in attributes.candidates if each.schedule.is_plain)
         self._plain_name = next(plain, None)
         # Of plain DIP, and of the sampled trials in the order of their ends: see `Budget.spent`.
-        self._plain, self._sampled = _scores(trials, self._plain_name)
+        self._plain, self._sampled = ended_scores(trials, self._plain_name)
         learned = learned_trials(attributes.learned, experiment)
         self._searched = SearchedTrials(
             sampler, study, trials, learned, self._plain,
@@ -125,14 +75,13 @@ class Ledger:
         # Handed out last, when machines fall free: waiting for a whole one holds up nobody.
         self._alone: deque[Work] = deque()
         self._running: dict[int, Work] = {}
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenTrial] = {}
         # Numbers of all trials by what they train, and trials that wait for one of their schedule.
         self._alike: defaultdict[Hashable, list[int]] = defaultdict(list)
         self._waiting: defaultdict[int, list[Work]] = defaultdict(list)
         # Rows by replicate of complete trials, for others to race against: one of each schedule.
         self._complete: dict[int, dict[str, Row]] = {}
-        # Of the trials that ended under this driver, why they failed; None for those that did not.
-        self._endings: deque[str | None] = deque(maxlen=WINDOW)
+        self._endings = RecentEndings()
         self._adopt()
         trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
         known = [TrialAttributes.of(trial) for trial in trials]
@@ -171,16 +120,16 @@ class Ledger:
                 continue
             self._share(self._running.pop(trial.number))
 
-    def _taken_up(self, trial: FrozenTrial, attributes: TrialAttributes) -> _Open:
+    def _taken_up(self, trial: FrozenTrial, attributes: TrialAttributes) -> OpenTrial:
         others = attributes.taken or {}
-        return _Open(
+        return OpenTrial(
             id_of_trial(trial),
             attributes.candidate is not None,
             attributes.candidate is not None and attributes.candidate == self._plain_name,
             attributes.same_as,
             self._rows_of(trial),
             {k: r.wall_s for k, r in replicates(trial).items() if k not in others},
-            _predicted(attributes.raced) if attributes.raced else None,
+            predicted(attributes.raced) if attributes.raced else None,
             attributes.deaths or 0,
         )
 
@@ -216,11 +165,7 @@ class Ledger:
         return work
 
     def _identity(self, schedule: Schedule, warmup: int | None) -> Hashable:
-        """All that differs between the trainings of two trials."""
-        trainer = self._experiment.trainer
-        trainer = trainer if warmup is None else replace(trainer, warmup=warmup)
-        rest = schedule.recipe.without(each.name for each in fields(trainer))
-        return schedule.stages, rest, schedule.recipe.applied_to(trainer)
+        return trained_by(schedule, warmup, self._experiment.trainer)
 
     def _share(self, work: Work) -> None:
         """Give a trial what earlier ones of its schedule trained, and queue what is left to train.
@@ -349,7 +294,7 @@ class Ledger:
         if raced is None:
             return False
         self._set(number, TrialAttributes(raced=raced).to_plain())
-        taken.estimate = _predicted(raced)
+        taken.estimate = predicted(raced)
         return True
 
     def out_of_memory(self, number: int, reason: str) -> None:
@@ -361,17 +306,9 @@ class Ledger:
         self._set(number, TrialAttributes(alone=reason).to_plain())
         self._put_back(replace(self._running.pop(number), alone=True))
 
-    def refuse_to_burn(self) -> None:
-        """WorkError if too many of the last trials failed: something is wrong with all of them."""
-        failures = [reason for reason in self._endings if reason is not None]
-        share = self._experiment.search.max_failed_share
-        if len(self._endings) < WINDOW or len(failures) <= share * WINDOW:
-            return
-        reasons = "; ".join(dict.fromkeys(failures[-3:]))
-        raise WorkError(
-            f"{len(failures)} of the last {WINDOW} trials failed, more than "
-            f"search.max_failed_share {share:g}: {reasons}"
-        )
+    def check_failure_rate(self) -> None:
+        """Raise WorkError if too many of the last trials failed."""
+        self._endings.check(self._experiment.search.max_failed_share)
 
     def finish(self, number: int, failure: str | None) -> None:
         """The trial ended: COMPLETE with the means over its replicates, or FAIL with the reason.
@@ -421,11 +358,11 @@ class Ledger:
         set_constraints(self._study, number, violations)
         last = TrialAttributes(wall_s=sum(self._open[number].wall_s.values()))
         self._end(number, TrialState.COMPLETE, last, Score(*row[:2]), violations)
-        self._endings.append(None)
+        self._endings.add(None)
 
     def _fail(self, number: int, reason: str) -> None:
         self._end(number, TrialState.FAIL, TrialAttributes(failure=reason))
-        self._endings.append(reason)
+        self._endings.add(reason)
 
     def _end(
         self,
@@ -458,25 +395,3 @@ class Ledger:
 
     def _set(self, number: int, attributes: Mapping[str, Any]) -> None:
         write_to_trial(self._storage, self._open[number].trial_id, attributes)
-
-
-def _scores(
-    trials: Iterable[FrozenTrial], plain_name: str | None
-) -> tuple[Score | None, list[Score | None]]:
-    """Return the score of plain DIP, and those of the sampled trials in the order of their ends."""
-    plain, sampled = None, []
-    for trial in trials:
-        if trial.datetime_complete is None or is_interrupted(trial):
-            continue
-        attributes = TrialAttributes.of(trial)
-        counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
-        values = Score(*trial.values) if trial.values and counts else None
-        if attributes.candidate is None:
-            sampled.append((trial.datetime_complete, trial.number, values))
-        elif attributes.candidate == plain_name:
-            plain = values
-    return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]
-
-
-def _predicted(raced: Raced) -> Row:
-    return (*raced.estimate, *(raced.violations or ()))

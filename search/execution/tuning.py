@@ -111,7 +111,7 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of the next trial."""
         self._lease.check()
-        self._ledger.refuse_to_burn()
+        self._ledger.check_failure_rate()
         work = self._ledger.next()
         if work is None:
             return Searcher.FINISHED if self._ledger.finished else None

@@ -17,7 +17,8 @@ from search.analysis.racing import MIN_COMPLETE, race
 from search.analysis.status import sentence, status_of
 from search.cli import main
 from search.execution.driver import racing_notice
-from search.execution.ledger import Ledger, Work
+from search.execution.ledger import Ledger
+from search.execution.work import Work
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Score
 from search.store.attributes import TrialAttributes, write

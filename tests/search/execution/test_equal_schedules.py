@@ -17,7 +17,8 @@ from dipstage.schedules import Schedule, Stage
 from search import Run, launch
 from search.analysis.best_so_far import rank_by_budget
 from search.cli import main
-from search.execution.ledger import Ledger, Work
+from search.execution.ledger import Ledger
+from search.execution.work import Work
 from search.experiment.candidate import Candidate
 from search.presentation.front import front_rows
 from search.store.attributes import TrialAttributes, write

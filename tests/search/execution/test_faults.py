@@ -275,17 +275,17 @@ def test_too_many_failures_end_the_search_with_their_reasons(tmp_path: Path) -> 
     worse = new_run(tmp_path / "b", experiment(search={"trials": 40, "max_failed_share": 0.3}))
     ledger = Ledger(worse.study, worse.experiment, ["k"])
     for number in range(10):
-        ledger.refuse_to_burn()
+        ledger.check_failure_rate()
         work = ledger.next()
         assert work is not None
         ledger.finish(work.number, "no luck" if number % 2 else f"broken {number}")
     with pytest.raises(WorkError) as caught:
-        ledger.refuse_to_burn()
+        ledger.check_failure_rate()
     assert str(caught.value) == (
         "10 of the last 10 trials failed, more than search.max_failed_share 0.3: no luck; broken 8"
     )
     # A resume gets its chance.
-    Ledger(worse.study, worse.experiment, ["k"]).refuse_to_burn()
+    Ledger(worse.study, worse.experiment, ["k"]).check_failure_rate()
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -18,8 +18,9 @@ from dipstage.errors import InputError
 from dipstage.presets import parse_preset
 from dipstage.recipe import Recipe
 from search import Run
-from search.execution.ledger import MAX_DEATHS, Ledger, Work
+from search.execution.ledger import MAX_DEATHS, Ledger
 from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.execution.work import Work
 from search.experiment.space import decode, suggest
 from search.store.attributes import replicates
 from search.store.storage import open_storage
