@@ -296,9 +296,9 @@ def verdicts(content: Content, output: str) -> list[str]:
     ]  # fmt: skip
     claims = " / ".join(map(str, content["claims"]))
     said = (
-        f"Share of *better* in %, {output} output, when {claims} claims are counted; pictures × "
-        f"seeds. {content['repetitions']:,} repetitions, {content[output]['schedules']} schedules "
-        f"on {content[output]['pictures']} pictures."
+        f"Verdicts *better* in % of {content['repetitions']:,} repetitions, {output} output, when "
+        f"the correction counts {claims} claims. Columns are pictures × seeds. The curves are those "
+        f"of {content[output]['schedules']} schedules on {content[output]['pictures']} pictures."
     )
     return [said, "", *table(["truth", *(f"{p} × {s}" for p, s in sizes)], lines)]
 
