@@ -297,8 +297,9 @@ def verdicts(content: Content, output: str) -> list[str]:
     claims = " / ".join(map(str, content["claims"]))
     said = (
         f"Verdicts *better* in % of {content['repetitions']:,} repetitions, {output} output, when "
-        f"the correction counts {claims} claims. Columns are pictures × seeds. The curves are those "
-        f"of {content[output]['schedules']} schedules on {content[output]['pictures']} pictures."
+        f"the correction counts {claims} claims. Columns are pictures × seeds. The curves are "
+        f"those of {content[output]['schedules']} schedules on {content[output]['pictures']} "
+        "pictures."
     )
     return [said, "", *table(["truth", *(f"{p} × {s}" for p, s in sizes)], lines)]
 

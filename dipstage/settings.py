@@ -48,14 +48,16 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class TrainerSettings:
-    """The network and how it is trained; the defaults are the DIP denoising recipe's. In a file,
-    `example: NAME` takes those of another [official example](tasks.md#networks) instead.
+    """The network and how it is trained; the defaults are those of the official denoising example.
+    In a file, `example: NAME` takes those of another [official example](tasks.md#networks) instead.
 
     Raises:
         InputError: A value lies outside its limits; the message names the field and the value.
     """
 
-    iterations: int = _setting(2000, _AT_LEAST_1, MAX_ITERATIONS, help="The budget of a run.")
+    iterations: int = _setting(
+        2000, _AT_LEAST_1, MAX_ITERATIONS, help="Number of iterations of a training, its budget."
+    )
     width: int = _setting(
         128, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the skip network at every scale."
     )
@@ -69,8 +71,8 @@ class TrainerSettings:
     scales: int = _setting(
         5,
         _FROM_1_TO_8,
-        help="How often the skip network halves the picture; sides must be multiples of "
-        "2 to the power of it.",
+        help="How often the skip network halves the picture; sides must be multiples of 2 to the "
+        "power of this number.",
     )
     skip_channels: int = _setting(
         4, _NOT_NEGATIVE, MAX_CHANNELS, help="Channels of the skip connection of each scale."
@@ -78,7 +80,7 @@ class TrainerSettings:
     upsampling: Literal["bilinear", "nearest"] = _setting(
         "bilinear", help="Interpolation between scales. The official inpainting uses `nearest`."
     )
-    down_kernel: Literal[3, 5] = _setting(3, help="Side of the filters on the way down.")
+    down_kernel: Literal[3, 5] = _setting(3, help="Side length of the filters on the way down.")
     pointwise: bool = _setting(
         True, help="Whether a 1 × 1 convolution follows the 3 × 3 one of each scale on the way up."
     )
@@ -101,37 +103,39 @@ class TrainerSettings:
     )
     ema_restart: Literal["never", "stage"] = _setting(
         "never",
-        help="When the moving average starts anew. `stage`: at zero at the start of each stage, "
-        "with bias correction, so that it holds no output of noisier stages. `never`: once, at the "
-        "first output, as in the official recipe.",
+        help="When the moving average starts anew. `stage`: at the start of each stage, from zero "
+        "and with bias correction, so that it contains no output of noisier stages. `never`: it "
+        "starts once, at the first output, as in the official recipe.",
     )
     patience: int = _setting(
         150,
         _AT_LEAST_1,
         MAX_ITERATIONS,
-        help="Iterations without a rise of PSNR_GT after which the oracle stops a run; also the "
-        "distance from the end of the budget within which a maximum counts as censored.",
+        help="Iterations without a rise of PSNR_GT after which `oracle_stop` ends a training; also "
+        "the distance from the end of a training within which a maximum counts as censored.",
     )
     oracle_stop: Literal[True, False, "both"] = _setting(
         False,
-        help="End a run in its last stage once PSNR_GT has not risen for `patience` iterations. "
-        "`both` ends it once that of neither output has risen for 200. This reads the ground truth "
-        "to save time; a maximum found before is not affected.",
+        help="End a training early, in its last stage. `true`: once PSNR_GT of the optimised "
+        "output has not risen for `patience` iterations. `both`: once PSNR_GT of neither output "
+        "has risen for 200, or for `patience` if that is more. This uses the ground truth to save "
+        "time; scores until then are not affected.",
     )
     warmup: int = _setting(
         0,
         _NOT_NEGATIVE,
         MAX_ITERATIONS,
-        help="Iterations over which the learning rate rises linearly to learning_rate; 0 for none.",
+        help="Iterations over which the learning rate rises linearly to `learning_rate`.",
     )
     precision: Literal["auto", "fp32", "tf32", "bf16"] = _setting(
         "auto",
-        help="Number format in which the network's body computes; weights, their updates and the "
-        "output are always fp32. `auto` is bf16 in those scales where the processor gains by it, "
-        "and fp32 on a GPU. `tf32` rounds the operands of a GPU's convolutions.",
+        help="Number format in which all layers but the last compute; weights, their updates and "
+        "the output are always fp32. `auto` is bf16 in those scales of the network in which the "
+        "CPU is faster with it, otherwise fp32; on a GPU it is fp32. `tf32` rounds the operands of "
+        "a GPU's convolutions.",
     )
     compile: Literal["auto", "on", "off"] = _setting(
-        "auto", help="Compile the network's body before the run. `auto` is off."
+        "auto", help="Compile the network before the training. `auto` is `off`."
     )
 
     def __post_init__(self) -> None:

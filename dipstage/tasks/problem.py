@@ -50,7 +50,7 @@ class Problem(Protocol):
 
 
 class Task(Protocol):
-    """What is measured of a picture, by which operator and with which noise.
+    """How pictures are degraded, and with which noise: what the network has to undo.
 
     A task is plain data, as it stands in experiment files: it imports no torch until it is used.
     """

@@ -52,10 +52,10 @@ class Until(Group):
     """Rules that end a search before `search.trials`."""
 
     no_gain: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
-    """End the search once so many sampled trials have ended in a row without a schedule that is
-    better than plain DIP in both objectives and that no earlier one dominates, which is without
-    any growth of the hypervolume above plain DIP. Without plain DIP among the candidates, the
-    observation's own PSNR and the budget stand for it."""
+    """Number of sampled trials in a row without a gain, after which the search ends. A trial is a
+    gain if it is better than plain DIP in both objectives and no earlier trial is as good in both:
+    it raises the hypervolume above plain DIP. If plain DIP is not a candidate, the reference point
+    of the [hypervolume](method.md#objectives) takes its place."""
 
 
 class Search(Group):
@@ -65,23 +65,24 @@ class Search(Group):
     """Number of schedules to sample, not counting the candidates. With 0, only the candidates are
     compared."""
     hours: Annotated[Finite, Field(gt=0, le=MAX_HOURS)] | None = None
-    """Hours by the clock after which no further trial begins; those under way are finished. The
-    time that drivers of the run were active is counted, the time between them is not."""
+    """Hours after which no further trial begins; running trials are finished. The time during
+    which the search runs is counted, the time between an interruption and a resume is not."""
     until: Until | None = None
     sampler: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
-    """The Optuna sampler that proposes schedules. `tpe` needs some 10 ms for a schedule, `gp` (a
-    Gaussian process) seconds; `qmc` covers the space evenly and, like `random`, learns nothing.
-    `gp` and `qmc` draw parameters that only some schedules have at random."""
+    """The Optuna sampler that proposes schedules. `tpe` takes some 10 ms for a proposal, `gp` (a
+    Gaussian process) seconds. `qmc` covers the space evenly; like `random`, it does not learn from
+    scores. With `gp` and `qmc`, parameters that only some schedules have are drawn at random."""
     learn_from: list[str] = Field(default_factory=list, max_length=MAX_ENTRIES)
-    """Runs whose trials the sampler learns from, `tpe` or `gp`: names of runs in the same folder,
+    """Runs whose trials the sampler, `tpe` or `gp`, learns from: names of runs in the same folder,
     or paths of run folders. They must have the same task and objective and search the same
-    parameters; trials outside the present ranges are left out. Their scores are taken relative to
-    plain DIP, which must be a candidate of each run. Their pictures and seeds count as seen."""
+    parameters; trials outside the ranges of this experiment are left out. Their scores are taken
+    relative to plain DIP, which must be a candidate of each run. A verification of this run refuses
+    their pictures and seeds."""
     seed: Annotated[int, Field(ge=0, le=MAX_SAMPLER_SEED)] = 0
     """Seed of the sampler. Searches that differ only in this seed are repetitions of each other."""
     max_failed_share: Annotated[Finite, Field(gt=0, le=1)] = 0.5
-    """Maximum fraction of failed trials among the last ten that ended. The search ends when more
-    have failed."""
+    """Maximum fraction of failed trials among the last ten that ended. If more fail, the search
+    ends."""
 
     @model_validator(mode="after")
     def _check_learning(self) -> Search:
@@ -99,13 +100,13 @@ class Racing(Group):
     """
 
     enabled: bool = True
-    """Stop such trials. With `false`, every trial trains all its replicates."""
+    """Stop trials early. With `false`, every trial trains all its replicates."""
     confidence: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
     """Required confidence that a trial cannot reach the front, jointly over all checks of that
     trial."""
     min_replicates: Annotated[int, Field(ge=1)] = 2
-    """Number of replicates that every trial trains before it can be stopped. Nothing is stopped if
-    this is at least the number of replicates of a trial."""
+    """Number of replicates that every trial trains before it can be stopped. No trial is stopped
+    early unless this is less than the number of replicates of a trial."""
 
 
 class Resources(Group):
@@ -116,9 +117,9 @@ class Resources(Group):
     the search begins."""
     cpus_per_trial: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
     """Number of CPU cores that a trial reserves, and of threads that it computes with. `auto` is 1,
-    because trials that run side by side make better use of the cores. If `size` is above 128
-    or `null`, and fewer trials run at a time than there are cores, `auto` divides the cores among
-    the trials. A run keeps its first value when it is resumed."""
+    because several trials at a time use the cores better than one trial with several threads. If
+    `size` is above 128 or `null`, and fewer trials run at a time than there are cores, `auto`
+    divides the cores among the trials. A run keeps its first value when it is resumed."""
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
     """Number of GPUs that a trial reserves: a fraction of one, or a whole number. `auto` runs a
     short probe before the search and takes the fraction with the highest throughput; it is 0 if
@@ -126,13 +127,14 @@ class Resources(Group):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that a trial trains on. `auto` is the GPU that the trial reserves, or else the CPU."""
     together: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
-    """Number of a trial's replicates that its worker trains side by side, with the same results.
-    A GPU gains by it, a CPU does not. `auto` is 16 on a GPU in runs without racing, and otherwise
-    1, so that racing can end a trial between two replicates."""
+    """Number of a trial's replicates that its worker trains at the same time, with the same
+    results. This is faster on a GPU, but not on a CPU. `auto` is 16 on a GPU in runs without
+    racing, and otherwise 1, so that racing can end a trial between two replicates."""
     heartbeat_timeout: Literal["auto"] | Annotated[Finite, Field(ge=5, le=1e6)] = "auto"
-    """Seconds without a finished block of ten iterations after which a worker is ended, and counts
-    as dead. `auto` is 20 times the slowest block, at least 60, and 1800 for the first two blocks of
-    a replicate, which include compilation. A number holds for all blocks."""
+    """Maximum time in seconds that a worker may take for a block of ten iterations. A worker that
+    takes longer is ended, and its trial continues on another one. `auto` is 20 times the slowest
+    block, at least 60, and 1800 for the first two blocks of a replicate, which include compilation.
+    A number holds for all blocks."""
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Resources:
@@ -198,11 +200,12 @@ class Experiment(Group):
     """Name of the run and of its folder."""
     images: Annotated[list[str], Field(min_length=1, max_length=MAX_ENTRIES)]
     """Ground-truth pictures: `skimage:NAME`, file names or glob patterns. File names are relative
-    to the folder of the experiment file; `~` and `$VARIABLE` are expanded. `#page=N` behind a name
-    takes one page or frame, and `#bits=N` states how many bits the values have: see
+    to the folder of the experiment file; `~` and `$VARIABLE` are expanded. `#page=N` after a name
+    selects a page or frame, and `#bits=N` states how many bits the values have: see
     [pictures](files.md#pictures)."""
     task: AnyTask = Denoise()
-    """An [installed package](tasks.md#your-own-task) can add kinds."""
+    """[Tasks](tasks.md) describes them; an [installed package](tasks.md#your-own-task) can add
+    others."""
     size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | None = None
     """Side length in pixels to which each picture is resized after a square centre crop. `null`
     keeps the size of a picture, except that its sides are cropped to multiples of 2 to the power of
@@ -210,8 +213,8 @@ class Experiment(Group):
     seeds: Annotated[
         list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MAX_SEEDS)
     ] = Field(default=[0])
-    """Random seeds. A trial trains its schedule once for each picture and seed; such a training run
-    is called a replicate."""
+    """Random seeds. A trial trains its schedule once for each picture and seed; each of these
+    trainings is called a replicate."""
     trainer: Trainer = TrainerSettings()
     objective: Objectives = Objective()
     space: Space | None = None

@@ -83,22 +83,22 @@ class Objective:
         0.0,
         "finite and not negative",
         help="Tolerance in dB. Above 0, steps are counted to the first iteration within "
-        "this tolerance of the maximum (`steps_to_tolerance`); with 0, to the maximum itself "
-        "(`steps_to_max`).",
+        "this tolerance of the maximum (`steps_to_tolerance`); with 0, they are counted to the "
+        "maximum itself (`steps_to_max`).",
     )
     window: int = _key(
         1,
         "at least 1",
         help="Number of iterations over which PSNR of the raw output is averaged before "
-        "`steps_to_tolerance` or `steps_to_target` is read from it: a single output jitters. It "
-        "has no effect on the smoothed output, on `steps_to_max`, or on `max_psnr_gt_db`.",
+        "`steps_to_tolerance` or `steps_to_target` is read from it, because single outputs "
+        "fluctuate. It has no effect on the smoothed output, `steps_to_max` or `max_psnr_gt_db`.",
     )
     stop: Literal["oracle", "emv", "wmv"] = _key(
         "oracle",
-        help="Which output of a run counts. `oracle`: the one of the highest PSNR_GT. `emv` and "
-        "`wmv`: the one that this stopping rule selects without ground truth, as in "
+        help="Which iteration of a training is scored. `oracle`: the one with the highest PSNR_GT. "
+        "`emv` and `wmv`: the one that this stopping rule selects without ground truth, as in "
         "`dipstage restore`; the first objective is then its PSNR_GT, and steps are all "
-        "iterations until the rule stops, its wait included.",
+        "iterations until the rule stops, including its wait.",
     )
     metric: str = _key(
         "psnr",
@@ -116,20 +116,20 @@ class Objective:
     target_psnr_gt_db: float | None = _key(
         None,
         "finite",
-        help="Count steps to the first iteration at which PSNR_GT has this value in dB "
-        "(`steps_to_target`, the time to target) instead of to the maximum. A run that never has "
-        "it counts with the whole budget.",
+        help="Count steps to the first iteration at which PSNR_GT reaches this value in dB "
+        "(`steps_to_target`, the time to target) instead of to the maximum. For a training that "
+        "never reaches it, all iterations of the budget are counted.",
     )
     max_steps: float | None = _key(
         None,
         "above 0",
-        help="Constraint: maximum number of steps, as they are counted here. A trial that exceeds "
-        "it is infeasible: it is shown, and never on the front.",
+        help="Constraint: maximum number of steps, as the other keys count them. A trial that "
+        "exceeds it is infeasible: it is shown, but never on the front.",
     )
     min_psnr_gt_db: float | None = _key(
         None,
         "finite",
-        help="Constraint: minimum PSNR_GT in dB of the output that counts.",
+        help="Constraint: minimum PSNR_GT in dB of the iteration that is scored.",
     )
 
     def __post_init__(self) -> None:

@@ -114,7 +114,7 @@ def groups(kind: type = Experiment, name: str = "") -> Iterator[Group]:
 def _tasks(name: str) -> Iterator[Group]:
     """Yield the group of the task's kind, then one with the keys of each kind."""
     kinds = " or ".join(f"`{kind}`" for kind in OWN)
-    meaning = "Kind of task, which decides what the other keys are."
+    meaning = "Kind of task, which determines the other keys."
     yield Group(
         name,
         _meaning_of(Task, name),
@@ -246,7 +246,7 @@ def _number(value: Any) -> str:
         power = round(math.log2(value))
         rest = value - 2**power
         return f"2^{power}" + (f" - {-rest}" if rest < 0 else "")
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
 
 
 def _default(value: Any) -> str:

@@ -43,18 +43,20 @@ class Within:
         if bounds is None:
             return None
         if self.above is not None and bounds.low <= self.above:
-            raise ValueError(f"must be above {self.above:g}, got low {bounds.low}")
+            raise ValueError(f"must be above {self.above:,.10g}, got low {bounds.low}")
         if self.least is not None and bounds.low < self.least:
-            raise ValueError(f"must be at least {self.least:g}, got low {bounds.low}")
+            raise ValueError(f"must be at least {self.least:,.10g}, got low {bounds.low}")
         if self.most is not None and bounds.high > self.most:
-            raise ValueError(f"must be at most {self.most:g}, got high {bounds.high}")
+            raise ValueError(f"must be at most {self.most:,.10g}, got high {bounds.high}")
         return bounds
 
     @property
     def words(self) -> str:
         """The limits in words."""
         rules = {"above": self.above, "at least": self.least, "at most": self.most}
-        return ", ".join(f"{rule} {value:g}" for rule, value in rules.items() if value is not None)
+        return ", ".join(
+            f"{rule} {value:,.10g}" for rule, value in rules.items() if value is not None
+        )
 
 
 class _Bounds(Group):
@@ -102,25 +104,26 @@ class TotalNoiseSpace(Group):
     """Total noise of the last noised stage. The range must begin above the task's own noise and end
     below that of `max_sigma_255`."""
     rho: Annotated[FloatRange, AfterValidator(Within(above=0))] = FloatRange(low=1.0, high=1.0)
-    """Spacing of the levels between both: 1 spaces them evenly, more puts more stages at low noise
-    (arXiv 2206.00364, equation 5)."""
+    """Spacing of the levels between the two: 1 spaces them evenly; with larger values, more stages
+    have little noise (arXiv 2206.00364, equation 5)."""
 
 
 class NoiseSpace(Group):
-    """Noise levels of the stages: either `beta` and `max_level`, evenly spaced in t/T from the
-    maximum level in the first stage down to 0, the observation, in the last; or `total`.
+    """Noise levels of the stages. With `beta` and `max_level`, they are evenly spaced in t/T, from
+    the maximum level in the first stage down to 0, the observation, in the last. `total` is the
+    alternative.
     """
 
     beta: Annotated[list[Literal["linear", "cosine", "sigmoid"]], Field(min_length=1)] | None = None
-    """Beta schedules of the forward process to choose from."""
+    """Beta schedules to choose from: they give alpha_bar over t/T."""
     max_level: Annotated[
         FloatRange | None,
         AfterValidator(Within(above=0, most=1)),
         Field(validation_alias=AliasChoices("max_level", "heaviest")),
     ] = None
-    """Maximum noise level, as t/T of DDPM's forward process."""
+    """Maximum noise level, given as t/T, the relative time in DDPM's forward process."""
     total: TotalNoiseSpace | None = None
-    """Levels by the total noise of a target."""
+    """Given instead of `beta` and `max_level`."""
 
     @model_validator(mode="after")
     def _check_kind(self) -> NoiseSpace:
@@ -135,7 +138,7 @@ class NoiseSpace(Group):
 
 class Space(Group):
     """The search space: the parameters of the family that generates schedules, and settings of the
-    trainer that are searched beside them. Candidates keep the trainer's own settings.
+    trainer that are searched together with them. Candidates keep the experiment's settings.
     """
 
     stages: Annotated[IntRange, AfterValidator(Within(least=1, most=MAX_STAGES))]
@@ -143,9 +146,9 @@ class Space(Group):
     ramp: Annotated[IntRange, AfterValidator(Within(least=1))]
     """Number of iterations before the last stage. It must be less than `trainer.iterations`."""
     split: Annotated[list[Literal["power", "log", "free"]], Field(min_length=1)]
-    """Rules to choose from for dividing the ramp among the n noised stages. `power`: stage k ends
-    at ramp · (k / n)^exponent. `log`: each stage is ten times as long as the one before. `free`: a
-    sampled weight for each stage."""
+    """Rules to choose from, by which the ramp is divided among the n noised stages. `power`: stage
+    k ends at ramp · (k / n)^exponent. `log`: each stage is ten times as long as the one before it.
+    `free`: each stage has a weight, which is sampled."""
     noise: NoiseSpace
     exponent: Annotated[FloatRange | None, AfterValidator(Within(above=0))] = None
     """Exponent of the power split. It is required if `split` contains `power`, and must be left out
@@ -160,13 +163,13 @@ class Space(Group):
     ema: Annotated[FloatRange | None, AfterValidator(Within(least=0, most=0.9999))] = None
     """Values of `trainer.ema` to search."""
     ema_gamma: Annotated[FloatRange | None, AfterValidator(Within(least=0))] = None
-    """Exponents of a power-function average to search, in place of `ema`. Its window grows with the
-    iterations (arXiv 2312.02696, section 3.1)."""
+    """Exponents to search of a power-function average, which replaces `ema`. Its window grows with
+    the iterations (arXiv 2312.02696, section 3.1)."""
     width: Annotated[IntRange | None, AfterValidator(Within(least=1, most=MAX_CHANNELS))] = None
     """Values of `trainer.width` to search."""
     scales: Annotated[IntRange | None, AfterValidator(Within(least=1, most=8))] = None
     """Values of `trainer.scales` to search. Sides of pictures must be multiples of 2 to the power
-    of the highest."""
+    of the highest value."""
     skip_channels: Annotated[
         IntRange | None, AfterValidator(Within(least=0, most=MAX_CHANNELS))
     ] = None
