@@ -50,7 +50,7 @@ class Problem(Protocol):
 
 
 class Task(Protocol):
-    """What is measured of a picture, by which operator and with which noise.
+    """A measurement of a picture, by an operator and with noise.
 
     A task is plain data, as it stands in experiment files: it imports no torch until it is used.
     """
