@@ -16,13 +16,13 @@ from .recipe import Recipe as Recipe
 from .restoring import Restored as Restored
 from .restoring import restore as restore
 from .schedules import Family as Family
-from .schedules import FreeSplit as FreeSplit
-from .schedules import LogSplit as LogSplit
-from .schedules import PowerSplit as PowerSplit
 from .schedules import Schedule as Schedule
 from .schedules import Stage as Stage
 from .schedules import Step as Step
 from .settings import TrainerSettings as TrainerSettings
+from .splits import FreeSplit as FreeSplit
+from .splits import LogSplit as LogSplit
+from .splits import PowerSplit as PowerSplit
 from .stage_targets import targets as targets
 from .stopping import FullBudget as FullBudget
 from .stopping import OracleBoth as OracleBoth

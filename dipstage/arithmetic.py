@@ -157,7 +157,7 @@ class Weights:
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _cache_is_chosen = _CACHE in os.environ
-"""Whether the user set it. PyTorch sets it too, to a folder that other users may have made."""
+"""True if the user set it. PyTorch sets it too, to a folder that other users may have made."""
 
 _compiled: dict[tuple[object, ...], SkipNetwork] = {}
 """Compiled networks that no run uses at the moment, so that a process compiles each kind once."""

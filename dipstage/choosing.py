@@ -1,4 +1,4 @@
-"""What `restore` chooses where it is not told: noise, schedule, input noise and stopping rule."""
+"""Choices that `restore` makes itself: noise, schedule, input noise and stopping rule."""
 
 from __future__ import annotations
 

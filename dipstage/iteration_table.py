@@ -1,4 +1,4 @@
-"""What differs between the iterations of a run, as a table that a device can read."""
+"""A table of what differs between the iterations of a run, which a device can read."""
 
 from __future__ import annotations
 

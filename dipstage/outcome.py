@@ -19,7 +19,7 @@ _OF_SELECTED = ("iteration", "iteration_smoothed", "psnr_gt_raw_db", "psnr_gt_sm
 
 
 class Stop(StrEnum):
-    """Why a run ended.
+    """The reason why a run ended.
 
     `peak`: the oracle saw PSNR_GT fall. `minimum`: the variance of the outputs rose again.
     """

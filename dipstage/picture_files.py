@@ -21,7 +21,7 @@ _CONVERTED = "converted to sRGB"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a picture file holds.
+    """Contents of a picture file.
 
     Args:
         format: PNG, JPEG, TIFF or WEBP.
@@ -53,7 +53,7 @@ class Source:
 
     @property
     def readings(self) -> str:
-        """What version 0.1 did not heed in such a file, in words; empty if there is nothing."""
+        """Differences from how version 0.1 read such a file, in words; empty if there are none."""
         words = [f"orientation {self.orientation}"] if self.orientation > 1 else []
         words += [self.profile] if self.profile and self.profile.endswith(_CONVERTED) else []
         words += [f"{self.bits} bits"] if self.bits not in (1, 8, 16) else []

@@ -127,7 +127,7 @@ def measured_on(text: str) -> dict[str, Any] | None:
 
 
 def is_preset(text: str) -> bool:
-    """Whether a text names a preset, with or without parameters, and not a schedule file."""
+    """Return whether a text names a preset, with or without parameters, and not a schedule file."""
     return text.partition(":")[0] in PRESETS
 
 

@@ -1,4 +1,4 @@
-"""What a schedule says beside its stages: targets, learning rates, input noise, averaging."""
+"""Settings of a schedule beside its stages: targets, learning rates, input noise, averaging."""
 
 from __future__ import annotations
 

@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dipstage.arrays import as_pixels, problem_of
 from dipstage.choosing import (
     STOPS,
     TASKS,
@@ -29,13 +30,11 @@ from dipstage.measurements import Progress
 from dipstage.outcome import Outcome, Stop
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
-from dipstage.settings import SSIM_WINDOW, TrainerSettings
+from dipstage.settings import TrainerSettings
 from dipstage.stopping import Curve, StoppingRule, VarianceMinimum
-from dipstage.tasks.denoise import Denoising
-from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.registry import in_words
-from dipstage.tasks.super_resolve import FACTORS, SuperResolution
+from dipstage.tasks.super_resolve import FACTORS
 from dipstage.timing import seconds_per_iteration
 from dipstage.trainer import Job, fit_together
 
@@ -151,7 +150,7 @@ def restore(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What is trained to restore a picture: made by `planned`.
+    """A planned restoration: the problem and how it is trained. `planned` makes it.
 
     Args:
         problem: The padded problem.
@@ -333,7 +332,7 @@ def planned(
     on = chosen.measured_on
     if on and on["kind"] != task:
         evidence = f"{evidence or chosen.name}, measured on another task ({in_words(on)})"
-    problem = _problem(pixels, task, mask, factor, multiple)
+    problem = problem_of(pixels, task, mask, factor, multiple)
     known = None
     if mask is not None and sigma_255 is None:
         known = np.where(np.asarray(mask, bool)[..., None], pixels, np.float32(np.nan))
@@ -361,55 +360,3 @@ def _check_task(
         raise InputError(f"factor must be 2 or 4, got {factor}")
     if task == "super_resolve" and sigma_255 is not None:
         raise InputError("task super_resolve takes no sigma: restore the noise first")
-
-
-def _problem(
-    pixels: NDArray[np.float32], task: Task, mask: NDArray[Any] | None, factor: int | None,
-    multiple: int,
-) -> Problem:  # fmt: skip
-    observation = _tensor(pixels)
-    if mask is not None:
-        known = np.asarray(mask)
-        if known.ndim != 2:
-            raise InputError(f"the mask must have the shape (H, W), got {known.shape}")
-        known = (known != 0).astype(np.float32)[..., None]
-        Inpainting(observation, _tensor(known))  # Checks the mask before it is padded.
-        hidden = _tensor(padded(known, multiple))
-        return Inpainting(_tensor(padded(pixels, multiple)) * hidden, hidden)
-    observation = _tensor(padded(pixels, multiple))
-    return SuperResolution(observation, factor) if factor else Denoising(observation)
-
-
-def padded(pixels: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
-    """Return (H, W, C) with sides that are multiples and no smaller than SSIM needs.
-
-    What is added below and to the right is the picture reflected.
-    """
-    least = -(-SSIM_WINDOW // multiple) * multiple
-    added = [max(-(-side // multiple) * multiple, least) - side for side in pixels.shape[:2]]
-    mode: Literal["symmetric"] = "symmetric"
-    return np.pad(pixels, ((0, added[0]), (0, added[1]), (0, 0)), mode=mode)
-
-
-def _tensor(pixels: NDArray[np.float32]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
-
-
-def as_pixels(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Return (H, W, C) float32 in [0, 1] of an array that `restore` takes.
-
-    Raises:
-        InputError: It has another shape, type or range.
-    """
-    shape = array.shape
-    if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3)):
-        raise InputError(f"the array must be (H, W), (H, W, 1) or (H, W, 3), got {shape}")
-    pixels = array[..., None] if array.ndim == 2 else array
-    if array.dtype in (np.uint8, np.uint16):
-        return (pixels / np.float32(np.iinfo(array.dtype).max)).astype(np.float32)
-    if array.dtype.kind != "f":
-        raise InputError(f"the array must be of floats, uint8 or uint16, got {array.dtype}")
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):
-        raise InputError(f"floats must lie in [0, 1], got values from {low:g} to {high:g}")
-    return pixels.astype(np.float32)

@@ -10,7 +10,7 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,10 @@ from dipstage.errors import InputError
 from dipstage.noise import AnyNoiseLevels, NoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
 from dipstage.settings import MAX_ITERATIONS
+from dipstage.splits import AnySplit, share_out
 
-Edges: TypeAlias = NDArray[np.float64]
 MAX_STAGES = 1000
 """The number of steps of DDPM."""
-_MAX_WEIGHT = 1e100
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class Schedule:
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is plain DIP: one stage, the observation."""
+        """True for plain DIP: one stage, the observation."""
         return len(self.stages) == 1
 
     @property
@@ -252,92 +251,6 @@ class Schedule:
         return replace(schedule, stages=stages, recipe=recipe)
 
 
-class Split(Protocol):
-    """How the ramp is divided among the noised stages."""
-
-    def edges(self, noised: int, ramp: int) -> Edges:
-        """Return where stages begin and end.
-
-        Args:
-            noised: The number of noised stages, at least 1.
-            ramp: Iterations before the last stage.
-
-        Returns:
-            (noised + 1,) float64, rising from 0 to `ramp`, not yet rounded.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class PowerSplit:
-    """Edges at ramp · (k / noised) ** exponent.
-
-    Above 1, stages of heavy noise are brief; below 1, stages of light noise are.
-
-    Args:
-        exponent: Finite, above 0.
-
-    Raises:
-        InputError: The exponent is not a finite number above 0.
-    """
-
-    exponent: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.exponent) and self.exponent > 0):
-            raise InputError(f"exponent must be a finite number above 0, got {self.exponent}")
-
-    def edges(self, noised: int, ramp: int) -> Edges:
-        """See `Split.edges`."""
-        return ramp * (np.arange(noised + 1) / noised) ** self.exponent
-
-
-@dataclass(frozen=True, slots=True)
-class LogSplit:
-    """Edges at ramp · (10 ** k - 1) / (10 ** noised - 1): each stage ten times the one before."""
-
-    def edges(self, noised: int, ramp: int) -> Edges:
-        """See `Split.edges`."""
-        below = np.arange(noised + 1, dtype=np.float64) - noised
-        floor = 10.0**-noised
-        return np.asarray(ramp * (10.0**below - floor) / (1 - floor))
-
-
-@dataclass(frozen=True, slots=True)
-class FreeSplit:
-    """A weight for each noised stage: its share of the sum is its share of the ramp.
-
-    Args:
-        weights: Finite and not negative, at most 1e100, not all 0; one for each noised stage.
-
-    Raises:
-        InputError: The weights are not of this kind.
-    """
-
-    weights: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        for weight in self.weights:
-            if not (math.isfinite(weight) and weight >= 0):
-                raise InputError(f"weights must be finite and not negative, got {weight}")
-            if weight > _MAX_WEIGHT:  # Their sum must be finite.
-                raise InputError(f"weights must be at most {_MAX_WEIGHT:g}, got {weight}")
-        if not sum(self.weights) > 0:
-            raise InputError(f"weights must not all be 0, got {list(self.weights)}")
-
-    def edges(self, noised: int, ramp: int) -> Edges:
-        """See `Split.edges`; `noised` must be the number of weights."""
-        if len(self.weights) != noised:
-            raise InputError(
-                f"weights must be one for each noised stage: {noised}, got {len(self.weights)}"
-            )
-        shares = np.asarray(self.weights) / math.fsum(self.weights)
-        return np.concatenate([[0.0], ramp * np.minimum(np.cumsum(shares)[:-1], 1), [ramp]])
-
-
-AnySplit: TypeAlias = PowerSplit | LogSplit | FreeSplit
-
-
 @dataclass(frozen=True, slots=True)
 class Family:
     """The parameters that generate a schedule.
@@ -409,29 +322,6 @@ def refuse_short_budget(iterations: int, ramp: int) -> None:
             f"iterations must be more than the ramp of {ramp}, got {iterations}: "
             "raise the budget or shorten the ramp"
         )
-
-
-def share_out(edges: Edges) -> list[int]:
-    """Return whole iterations for each stage between edges, at least one where they suffice.
-
-    Each stage gets one iteration. The others are shared in proportion to the distances between the
-    edges, and largest remainders get what rounding down leaves over.
-
-    Args:
-        edges: (stages + 1,) float64, rising from 0 to a whole number of iterations.
-
-    Returns:
-        Iterations of each stage; their sum is the last edge. If it is less than the number of
-        stages, edges are rounded and some stages get none.
-    """
-    stages, ramp = len(edges) - 1, round(float(edges[-1]))
-    if ramp < stages:
-        return [int(n) for n in np.diff(np.rint(edges).astype(np.int64))]
-    wanted = np.diff(edges) / ramp * (ramp - stages)
-    counts = np.floor(wanted).astype(np.int64)
-    left = ramp - stages - int(counts.sum())
-    counts[np.argsort(counts - wanted, kind="stable")[:left]] += 1
-    return [int(n) + 1 for n in counts]
 
 
 def from_staircase(indices: NDArray[np.integer | np.floating], noise: NoiseLevels) -> Schedule:

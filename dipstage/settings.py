@@ -23,7 +23,7 @@ MAX_CHANNELS = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a number must satisfy, for people and for the check."""
+    """A condition for a number, in words and as a check."""
 
     words: str
     holds: Callable[[float], bool]

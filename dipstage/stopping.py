@@ -18,7 +18,7 @@ Curve: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LastStage:
-    """What a rule sees: curves over the last stage so far, each (iterations,) float32.
+    """Curves that a rule sees, over the last stage so far, each (iterations,) float32.
 
     Args:
         psnr_gt_db: PSNR_GT in dB of each output.
@@ -39,7 +39,7 @@ class StoppingRule(Protocol):
 
     @property
     def windowed(self) -> bool:
-        """Whether the windowed variance is measured, which keeps 100 outputs in memory."""
+        """True if the windowed variance is measured, which keeps 100 outputs in memory."""
         ...
 
     @property

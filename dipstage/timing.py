@@ -1,4 +1,4 @@
-"""How long an iteration takes, measured on a few of them."""
+"""Duration of an iteration, measured on a few of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook shows: a run as an HTML table, and the progress of a search."""
+"""Display in a notebook: a run as an HTML table, and the progress of a search."""
 
 from __future__ import annotations
 

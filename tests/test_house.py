@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,31 @@ def test_replicate_keys_are_built_and_parsed_in_one_module() -> None:
             assert not {"-seed", "replicate:"} & texts or path.name == "attributes.py", (
                 f"{path.relative_to(ROOT)} builds or parses a replicate's key: use "
                 "search.store.replicate.ReplicateKey"
+            )
+
+
+NEVER_FIRST = {
+    "As", "At", "By", "For", "From", "How", "If", "In", "Of", "On", "To", "What", "When", "Where",
+    "Whether", "Which", "Who", "Why", "With",
+}  # fmt: skip
+
+
+def docstrings(tree: ast.AST) -> Iterator[str]:
+    """Docstrings of modules, classes, functions and of what is assigned."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else []:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield text
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    for path in SOURCES:
+        for text in docstrings(ast.parse(path.read_text())):
+            assert text.split(maxsplit=1)[0] not in NEVER_FIRST, (
+                f"{path.relative_to(ROOT)}: begin with an imperative verb or a noun phrase: "
+                f"{text[:60]!r}"
             )
 
 

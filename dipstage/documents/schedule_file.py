@@ -13,8 +13,9 @@ from dipstage.documents.whole_files import write_asked
 from dipstage.errors import InputError
 from dipstage.noise import TotalNoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
-from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit, Schedule, Stage
+from dipstage.schedules import Family, Schedule, Stage
 from dipstage.settings import MAX_ITERATIONS, TrainerSettings
+from dipstage.splits import FreeSplit, LogSplit, PowerSplit
 
 FORMAT = 2
 """Format 1 has no recipe; the learning rate is that of its measurements."""

@@ -50,7 +50,7 @@ class Problem(Protocol):
 
 
 class Task(Protocol):
-    """How pictures are degraded, and with which noise: what the network has to undo.
+    """The degradation of pictures, by an operator and with noise, that the network has to undo.
 
     A task is plain data, as it stands in experiment files: it imports no torch until it is used.
     """

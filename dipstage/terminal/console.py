@@ -165,7 +165,7 @@ json_option = click.option(
     callback=_json,
     help="Print JSON, and everything else on standard error.",
 )
-"""For every command that prints a table, which then calls `echo_json`. docs/json.md lists keys."""
+"""Option of commands that print a table. They call `echo_json`; docs/json.md lists the keys."""
 
 
 def echo_json(content: Any) -> None:

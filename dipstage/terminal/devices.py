@@ -1,4 +1,4 @@
-"""What the commands that train share: the device, its threads and its memory."""
+"""Device, threads and memory of the commands that train."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What follows from trials: fronts, hypervolume, comparisons, importance, status, forecasts."""
+"""Analysis of trials: fronts, hypervolume, comparisons, importance, status, forecasts."""

@@ -1,4 +1,4 @@
-"""Whether a search's budget is so short that it cut off every maximum."""
+"""A check whether a search's budget is so short that it cut off every maximum."""
 
 from __future__ import annotations
 

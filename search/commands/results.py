@@ -1,4 +1,4 @@
-"""What a search leaves in its run's folder when it ends, from the command line and from Python."""
+"""The files that a search leaves in its run's folder when it ends, by command or from Python."""
 
 from __future__ import annotations
 

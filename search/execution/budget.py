@@ -1,4 +1,4 @@
-"""What ends a search before its last trial: its hours, or a hypervolume that no longer grows."""
+"""Conditions that end a search before its last trial: its hours, or no growth in hypervolume."""
 
 from __future__ import annotations
 

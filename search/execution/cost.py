@@ -1,4 +1,4 @@
-"""What a search costs in trainings and hours, said before it starts."""
+"""The cost of a search in trainings and hours, printed before it starts."""
 
 from __future__ import annotations
 

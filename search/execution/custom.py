@@ -17,7 +17,7 @@ class CustomObjective(Protocol):
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        """Whether more or less is better: `metric` is maximised, `against` is minimised."""
+        """Direction in which scores improve: `metric` is maximised, `against` is minimised."""
         ...
 
     def __call__(self, replicate: Replicate) -> float:

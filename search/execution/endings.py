@@ -1,4 +1,4 @@
-"""How the last trials ended: a search stops if too many of them failed."""
+"""Failures among the last trials: a search stops if there are too many."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LEAST_S = 60.0
 START_S = 1800.0
 """The same before a replicate's second block: networks are compiled and GPUs prepared there."""
 _GAP_S = 5.0
-"""What counts at most of the time between two looks: a machine or a driver may have slept."""
+"""Maximum time counted between two looks: a machine or a driver may have slept."""
 
 
 class Pulse:

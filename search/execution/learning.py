@@ -1,4 +1,4 @@
-"""What a sampler learns from earlier searches: their trials, as differences to plain DIP.
+"""Trials of earlier searches that a sampler learns from, as differences to plain DIP.
 
 Everything is copied into the new study, so that it goes on alike if the earlier runs are gone.
 """

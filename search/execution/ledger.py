@@ -45,7 +45,7 @@ class Ledger:
     """Hands out trials and writes down what comes back. One driver has one ledger."""
 
     ended: str | None = None
-    """Why the search ends before its last trial, in words; None if it does not."""
+    """Reason for which the search ends before its last trial; None if it does not."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Ledger:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do and nothing is under way."""
+        """True if nothing is left to do and nothing is under way."""
         left = self._queue or self._candidates or self._to_sample or self._alone
         return not (left or self._waiting or self._running)
 
@@ -276,7 +276,7 @@ class Ledger:
         taken.wall_s[key] = replicate.wall_s
 
     def race(self, number: int) -> bool:
-        """Whether the front has beaten a trial under way; it is then marked, to be finished.
+        """Return whether the front has beaten a trial under way, which is then to be finished.
 
         Candidates are never raced: they are there to be compared with.
         """

@@ -1,4 +1,4 @@
-"""How the cluster is shared among trials: cores and GPUs of each, and how many run at a time."""
+"""Shares of the cluster: cores and GPUs of each trial, and how many run at a time."""
 
 from __future__ import annotations
 

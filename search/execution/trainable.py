@@ -39,7 +39,7 @@ MAX_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all trials of a search share; sent to each worker once.
+    """Data that all trials of a search share; it is sent to each worker once.
 
     together: Replicates that a worker trains side by side.
     gpus: Share of a GPU that a trial reserves.
@@ -102,7 +102,7 @@ def train_replicates(
 
 
 def summarise(outcome: Outcome, objective: Objective, budget: int, gpus: float) -> Replicate:
-    """What the study keeps of a replicate.
+    """Return the record of a replicate that the study keeps.
 
     budget: iterations of the schedule. gpus: share of a GPU that the training had.
     """

@@ -1,4 +1,4 @@
-"""How a driver reports its progress: a protocol that a terminal or a notebook implements."""
+"""A protocol for reports of a driver's progress, which a terminal or a notebook implements."""
 
 from __future__ import annotations
 

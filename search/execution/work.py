@@ -47,7 +47,7 @@ class Work:
 
 @dataclass(slots=True)
 class OpenTrial:
-    """What the ledger remembers of a trial that has not ended.
+    """State of a trial that has not ended.
 
     same_as: the first trial of its schedule, if that is another. rows: those of its finished
     replicates. wall_s: durations of the replicates that it trained. estimate: its row, if racing

@@ -153,7 +153,7 @@ class Logging(Group):
     tensorboard: bool = False
     """Write TensorBoard event files to the folder `tensorboard` of the run."""
     mlflow: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    """Where MLflow logs to: the address of a tracking server, a database such as
+    """Destination of MLflow's logs: the address of a tracking server, a database such as
     `sqlite:////path/mlflow.db`, or a folder relative to that of the experiment file."""
     wandb: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """Name of a Weights & Biases project to log to."""
@@ -173,7 +173,7 @@ class Logging(Group):
 
     @property
     def wanted(self) -> bool:
-        """Whether any tracker is enabled."""
+        """True if any tracker is enabled."""
         return bool(self.tensorboard or self.mlflow or self.wandb)
 
 

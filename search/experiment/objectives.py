@@ -1,4 +1,4 @@
-"""What a search optimises and what it requires: objectives, constraints, their names and units."""
+"""Objectives and constraints of a search, with their names and units."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Score(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether both objectives are finite numbers."""
+        """True if both objectives are finite numbers."""
         return math.isfinite(self.max_psnr_gt_db) and math.isfinite(self.steps_to_max)
 
 
@@ -178,7 +178,7 @@ class Objective:
 
     @property
     def is_standard(self) -> bool:
-        """Whether the search optimises maximum PSNR_GT against steps to it."""
+        """True if the search optimises maximum PSNR_GT against steps to it."""
         measured = (self.stop, self.metric, self.against, self.target_psnr_gt_db)
         return measured == ("oracle", "psnr", "steps", None)
 
@@ -191,7 +191,7 @@ class Objective:
 
     @property
     def single(self) -> bool:
-        """Whether the first objective alone is optimised."""
+        """True if the first objective alone is optimised."""
         return self.against == "none"
 
     @property

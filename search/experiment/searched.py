@@ -184,7 +184,7 @@ class Space(Group):
     """Kinds of target to choose from. `ddpm` adds noise and reduces contrast, as DDPM's forward
     process does; `variance-exploding` only adds noise; `contrast` only reduces contrast."""
     draws: Annotated[list[Draw], Field(min_length=1)] = ["fixed"]
-    """How the noise of a target is drawn, to choose from: once for the whole stage (`fixed`), or
+    """Ways to draw the noise of a target, to choose from: once for the whole stage (`fixed`), or
     anew in each iteration (`fresh`)."""
 
     @model_validator(mode="after")

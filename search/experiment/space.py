@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dipstage.errors import InputError
 from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
-from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
+from dipstage.schedules import Family
+from dipstage.splits import AnySplit, FreeSplit, LogSplit, PowerSplit
 from search.experiment.searched import FloatRange, IntRange, NoiseSpace, Space
 
 if TYPE_CHECKING:

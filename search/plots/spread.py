@@ -25,7 +25,7 @@ ERRORS: tuple[Errors, ...] = ("paired", "std", "none")
 
 @dataclass(frozen=True)
 class Spread:
-    """How error bars are computed.
+    """The method by which error bars are computed.
 
     offsets: for each score, the mean offset of each replicate from the mean of all.
     """

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from, and the commands that reproduce them."""
+"""The origin of a run's numbers, and the commands that reproduce them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the scores of a verification were measured on and judged by.
+    """The setting of a verification: what its scores were measured on and judged by.
 
     Args:
         run: Name of the run.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """What repeats a trial.
+    """The schedule file and the commands that repeat a trial.
 
     Args:
         name: Name of the schedule file.

@@ -1,4 +1,4 @@
-"""What a search that ended early has not written, and the command that writes it."""
+"""The files that a search has not written because it ended early, and the command for them."""
 
 from __future__ import annotations
 

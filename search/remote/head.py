@@ -1,4 +1,4 @@
-"""What the head of a cluster has, asked before anything is uploaded."""
+"""A check of the head of a cluster before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print("dipsearch-head " + json.dumps({
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the head has.
+    """Versions and runs on the head.
 
     Args:
         python: Version of Python.

@@ -46,7 +46,7 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """Whether the job has ended."""
+        """True if the job has ended."""
         return self.state in ("succeeded", "failed", "stopped")
 
 

@@ -64,7 +64,7 @@ class Gallery:
 
     @property
     def has_outputs(self) -> bool:
-        """Whether the output of a trial is shown."""
+        """True if the output of a trial is shown."""
         return any(group["plain"] or group["outputs"] for group in self.groups)
 
 

@@ -1,1 +1,1 @@
-"""What a run holds: the study, its storage and lease, trial records, paths and versions."""
+"""Contents of a run: the study, its storage and lease, trial records, paths and versions."""

@@ -36,7 +36,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a search learns from an earlier run.
+    """Trials of an earlier run that a search learns from.
 
     Args:
         run: Name of that run.

@@ -102,17 +102,17 @@ class Trial:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the schedule is plain DIP: a single stage that targets the observation."""
+        """True for plain DIP: a single stage that targets the observation."""
         return self.schedule is not None and self.schedule.is_plain
 
     @property
     def single(self) -> bool:
-        """Whether the search optimises the first objective alone."""
+        """True if the search optimises the first objective alone."""
         return self.objective.single
 
     @property
     def feasible(self) -> bool:
-        """Whether no constraint is violated."""
+        """True if no constraint is violated."""
         return all(excess <= 0 for excess in self.violations.values())
 
     @property
@@ -123,7 +123,7 @@ class Trial:
 
     @property
     def score(self) -> Score:
-        """What the trial is compared by: both objectives, or the first with a second of 0.
+        """Score by which the trial is compared: both objectives, or the first with a second of 0.
 
         Raises:
             ValueError: If the trial is not complete.
@@ -157,7 +157,7 @@ class Trial:
 
     @property
     def has_tolerance(self) -> bool:
-        """Whether the replicates record the steps to a tolerance below the maximum."""
+        """True if the replicates record the steps to a tolerance below the maximum."""
         return any(r.raw.steps_to_tolerance is not None for r in self.replicates.values())
 
     def censored(self, output: Output) -> int:

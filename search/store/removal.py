@@ -30,7 +30,7 @@ _REMOVED = "removed-"
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What there is of a run.
+    """The parts of a run that exist.
 
     Args:
         name: Name of the run.

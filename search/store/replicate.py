@@ -51,7 +51,7 @@ class ReplicateScores(Scores):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the stopping rule of the objective selected: see `dipstage.outcome.Selected`."""
+    """Selection of the objective's stopping rule: see `dipstage.outcome.Selected`."""
 
     iteration: int
     iteration_smoothed: int

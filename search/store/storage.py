@@ -256,7 +256,7 @@ class PatientStorage(HookedStorage):
 
     @functools.cached_property
     def _rows_are_known(self) -> bool:
-        """Whether `search.store.rows` knows the schema of Optuna's tables."""
+        """True if `search.store.rows` knows the schema of Optuna's tables."""
 
         def ask() -> bool:
             with self.engine.connect() as connection:

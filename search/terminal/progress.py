@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live view in a terminal, lines in a log."""
+"""Progress of a search on screen: a live view in a terminal, lines in a log."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def confirmed_candidates(run: RunRecord, top: int) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What a finished confirmation shows, in the output that the search optimised.
+    """Result of a finished confirmation, in the output that the search optimised.
 
     Args:
         made: The comparison.
@@ -96,7 +96,7 @@ class Confirmation:
 
     @property
     def success(self) -> str:
-        """How many schedules kept their advantage over plain DIP, in words."""
+        """Number of schedules that kept their advantage over plain DIP, in words."""
         n = len(self.comparisons)
         higher = sum(c.psnr_db.mean > 0 for c in self.comparisons)
         faster = sum(mean_log_ratio(c) < 0 for c in self.comparisons)

@@ -1,4 +1,4 @@
-"""What a verification is asked for, and what is written down before it begins."""
+"""Request and plan of a verification, written down before it begins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.store.run import RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asks of a verification; None leaves the choice to it, or to the one begun.
+    """A user's request for a verification; None leaves the choice to it, or to the one begun.
 
     Args:
         images: Pictures to verify on.
@@ -60,7 +60,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is declared before a verification begins; plans of version 0.1 lack it.
+    """Declaration made before a verification begins; plans of version 0.1 lack it.
 
     Args:
         claims: At most one for each endpoint.
@@ -91,7 +91,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a verification is: written down before it begins, and what resume continues.
+    """Plan of a verification: written down before it begins, and continued by resume.
 
     Args:
         images: Pictures.

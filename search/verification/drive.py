@@ -60,7 +60,7 @@ EXTENSIONS = 6
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What a confirmation or a verification is trained on.
+    """Hardware that trains a confirmation or a verification.
 
     Args:
         resources: Keys of the group `resources` that replace those of the search or of what has

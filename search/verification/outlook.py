@@ -1,4 +1,4 @@
-"""What a verification will cost and what it can show, before it begins."""
+"""The cost of a verification and what it can show, before it begins."""
 
 from __future__ import annotations
 

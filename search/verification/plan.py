@@ -1,4 +1,4 @@
-"""What a verification claims and on what it is judged: asked for, checked, written down first."""
+"""The claims of a verification and their rules: requested, checked and written down first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verification can show: power, the smallest effect that is shown, and pictures needed."""
+"""Power of a verification, the smallest effect that it can show, and the pictures needed."""
 
 from __future__ import annotations
 

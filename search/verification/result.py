@@ -1,4 +1,4 @@
-"""What a verification found: verdicts, and everything beside them."""
+"""Result of a verification: verdicts, and everything beside them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Verification:
         return {candidate.name: candidate for candidate in self.held_out.attributes.candidates}
 
     def role(self, trial: Trial) -> Role:
-        """What a held-out schedule is there for."""
+        """Return the role of a held-out schedule."""
         return self._about[trial.name].role
 
     def source(self, trial: Trial) -> int | None:
@@ -110,7 +110,7 @@ class Verification:
 
     @cached_property
     def rule(self) -> Rule:
-        """How verdicts are reached."""
+        """The rule by which verdicts are reached."""
         declared = self.plan.declared
         if declared is None:
             return SignedRankRule()
@@ -258,7 +258,7 @@ class Verification:
 
     @cached_property
     def search_gains(self) -> dict[str, Comparison]:
-        """What the search saw of the same schedules against the same plain DIP, by name."""
+        """Gains of the same schedules over the same plain DIP in the search, by name."""
         tuned = self._tuned
         originals = {trial.number: trial for trial in self.run.records()}
         entries = [
@@ -298,7 +298,7 @@ class Verification:
         return at_budgets(self._entries[trial.name], output, self.budgets, shared)
 
     def arrival(self, name: str, output: Output) -> Arrival | None:
-        """When a held-out schedule was as high as tuned plain DIP's own maximum, less `below_db`.
+        """Return when a held-out schedule reached tuned plain DIP's own maximum, less `below_db`.
 
         It is reported and not judged: under equality, the reference always arrives first.
         """
@@ -359,7 +359,7 @@ class Verification:
 
     @property
     def method(self) -> str:
-        """How to read the numbers, in one line."""
+        """Instructions for reading the numbers, in one line."""
         plan = self.plan
         seen = f"; SEEN BY THE SEARCH: {'; '.join(plan.seen)}" if plan.seen else ""
         plains = "; ".join(trial.name for trial in self.plains)

@@ -28,7 +28,7 @@ OLD_STEPS_MARGIN = 0.03
 
 
 class Rule(Protocol):
-    """How verdicts are reached.
+    """A rule by which verdicts are reached.
 
     `reads_curves`: comparisons need times to the common target. `time_column`: column of
     verification.csv with the verdict in time. `time_words`: heading of what is judged in time.
@@ -158,7 +158,7 @@ class ClaimRule:
 
 
 def _is_unsure(each: Comparison) -> bool:
-    """Whether replicates are missing, or too many maxima of either run are censored."""
+    """Return whether replicates are missing, or too many maxima of either run are censored."""
     return bool(each.missing) or max(each.censored, each.reference_censored) > CENSORED_SHARE
 
 

@@ -1,4 +1,4 @@
-"""Which schedules a verification trains: references, claims, candidates and controls."""
+"""Schedules that a verification trains: references, claims, candidates and controls."""
 
 from __future__ import annotations
 

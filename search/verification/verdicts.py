@@ -1,4 +1,4 @@
-"""What a verification measures: each schedule against a reference, replicate by replicate."""
+"""Comparison of each schedule with a reference, replicate by replicate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search.verification.statistics import Difference
 
 
 class Word(StrEnum):
-    """What was shown of a schedule; `WORSE` is said of one objective, never of a schedule."""
+    """A verdict on a schedule; `WORSE` is said of one objective, never of a schedule."""
 
     BETTER = "better"
     NOT_WORSE = "not worse"
@@ -206,7 +206,7 @@ def _judged(entry: Entry, key: str, output: Output) -> NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When a schedule came as high as the maximum of a reference.
+    """Times at which a schedule reached the maximum of a reference.
 
     Args:
         reached: Number of replicates in which it did.

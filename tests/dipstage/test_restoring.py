@@ -14,12 +14,13 @@ from published_schedules import publish
 
 import dipstage
 from dipstage import choosing
+from dipstage.arrays import padded
 from dipstage.choosing import chosen_schedule, estimated_sigma_255, input_noise_std, stopping_rule
 from dipstage.documents.published import published
 from dipstage.errors import InputError, WorkError
 from dipstage.images import load_picture
 from dipstage.outcome import Stop
-from dipstage.restoring import padded, planned, restore
+from dipstage.restoring import planned, restore
 from dipstage.schedules import Schedule, Stage
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import FullBudget, VarianceMinimum

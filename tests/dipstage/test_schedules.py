@@ -12,16 +12,8 @@ from dipstage.errors import InputError
 from dipstage.noise import ALPHA_BARS, NoiseLevels, TotalNoiseLevels
 from dipstage.presets import PRESETS, parse_preset
 from dipstage.recipe import Recipe
-from dipstage.schedules import (
-    AnySplit,
-    Family,
-    FreeSplit,
-    LogSplit,
-    PowerSplit,
-    Schedule,
-    Stage,
-    share_out,
-)
+from dipstage.schedules import Family, Schedule, Stage
+from dipstage.splits import AnySplit, FreeSplit, LogSplit, PowerSplit, share_out
 
 
 def splits(noised: int) -> st.SearchStrategy[AnySplit]:

@@ -27,8 +27,9 @@ from dipstage.outcome import Outcome, Stop, Trace, score
 from dipstage.presets import parse_preset
 from dipstage.randomness import Stream, Streams
 from dipstage.recipe import Recipe
-from dipstage.schedules import Family, PowerSplit, Schedule, Stage
+from dipstage.schedules import Family, Schedule, Stage
 from dipstage.settings import TrainerSettings
+from dipstage.splits import PowerSplit
 from dipstage.stopping import (
     OUTPUTS,
     FullBudget,

@@ -24,8 +24,9 @@ from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
 from dipstage.presets import parse_preset
 from dipstage.recipe import Recipe
 from dipstage.renamed import FormerName
-from dipstage.schedules import AnySplit, Family, FreeSplit, LogSplit, PowerSplit
+from dipstage.schedules import Family
 from dipstage.settings import TrainerSettings
+from dipstage.splits import AnySplit, FreeSplit, LogSplit, PowerSplit
 
 SPLITS: list[AnySplit] = [PowerSplit(2.06), LogSplit(), FreeSplit((0.1, 0.2, 0.30000000000000004))]
 SIGMOID = NoiseLevels("sigmoid", 1 / 3)

@@ -14,8 +14,9 @@ from dipstage.images import load_picture
 from dipstage.noise import NoiseLevels
 from dipstage.outcome import Outcome
 from dipstage.randomness import Streams
-from dipstage.schedules import Family, PowerSplit
+from dipstage.schedules import Family
 from dipstage.settings import TrainerSettings
+from dipstage.splits import PowerSplit
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, Inpainting
 from dipstage.tasks.problem import Task

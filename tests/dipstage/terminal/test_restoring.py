@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
+from dipstage.arrays import as_pixels
 from dipstage.errors import InputError
 from dipstage.images import load_picture
-from dipstage.restoring import Plan, as_pixels, planned, restore
+from dipstage.restoring import Plan, planned, restore
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.terminal.cli import main

@@ -7,7 +7,8 @@ import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
-from dipstage.schedules import Family, FreeSplit, LogSplit, PowerSplit
+from dipstage.schedules import Family
+from dipstage.splits import FreeSplit, LogSplit, PowerSplit
 from search.experiment.searched import Space
 from search.experiment.space import Point, decode, suggest
 
