@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +45,7 @@ _FILES = (
     "curves.png",
 )
 """Files of a run; the first three exist even if it diverged at once."""
+_SNAPSHOT = re.compile(r"(raw|smoothed)-\d{7}\.png")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -273,6 +275,7 @@ def _train(
     found: Published | None,
 ) -> tuple[Outcome, Path]:
     from dipstage.images import load_picture, png
+    from dipstage.tasks.registry import loaded, task_files
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
@@ -285,14 +288,14 @@ def _train(
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
     refuse_too_large(settings, height, width, device)
     folder = _output_folder(output, f"{picture.label}-{_label(schedule_name)}-seed{seed}")
-    _refuse_inputs_as_outputs(folder, Path(image), Path(schedule_name))
+    inputs = (image, schedule_name, *task_files(task).values())
+    _refuse_to_destroy(folder, inputs, snapshots is not None)
 
     from dipstage.documents.whole_files import write_asked
     from dipstage.interrupts import deferred
     from dipstage.memory import is_out_of_memory
     from dipstage.randomness import Streams
     from dipstage.stopping import OUTPUTS
-    from dipstage.tasks.registry import loaded
     from dipstage.terminal.display import ProgressBar, outcome_table
     from dipstage.terminal.plots import plot_curves, save_figure
     from dipstage.trainer import fit
@@ -305,7 +308,7 @@ def _train(
 
     def keep(iteration: int, pictures: Tensor) -> None:
         for output_name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
-            write_asked(kept / f"{output_name}-{iteration:07d}.png", png(pixels))
+            write_asked(kept / f"{output_name}-{iteration:07d}.png", png(pixels), own=True)
 
     def ends(iteration: int, pictures: Tensor) -> bool:
         if snapshots and iteration % snapshots == 0:
@@ -330,21 +333,21 @@ def _train(
             raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
         raise
 
-    write_asked(folder / "curves.csv", outcome.trace.csv())
-    write_asked(folder / "ground_truth.png", png(picture.pixels))
-    write_asked(folder / "observation.png", png(problem.picture[0].numpy()))
+    write_asked(folder / "curves.csv", outcome.trace.csv(), own=True)
+    write_asked(folder / "ground_truth.png", png(picture.pixels), own=True)
+    write_asked(folder / "observation.png", png(problem.picture[0].numpy()), own=True)
     derived = [folder / name for name in _FILES[3:]]
     if not outcome.iterations:
         # Files of an earlier run would be mistaken for this run's.
         for path in derived:
             path.unlink(missing_ok=True)
     else:
-        write_asked(folder / "best_raw.png", png(outcome.best_raw))
-        write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed))
+        write_asked(folder / "best_raw.png", png(outcome.best_raw), own=True)
+        write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed), own=True)
         title = f"{picture.label}, {schedule_name}, seed {seed}"
         if outcome.stop == "interrupted":
             title += f" (interrupted after {outcome.iterations} iterations)"
-        save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")
+        save_figure(plot_curves(outcome, schedule, title), folder / "curves.png", own=True)
         console.print(outcome_table(outcome))
     console.print(
         f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
@@ -404,21 +407,32 @@ def _snapshot_folder(folder: Path) -> Path:
     kept = folder / "snapshots"
     _make_folder(kept)
     for path in kept.iterdir():
-        if re.fullmatch(r"(raw|smoothed)-\d{7}\.png", path.name):
+        if _SNAPSHOT.fullmatch(path.name):
             path.unlink()
     return kept
 
 
-def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
-    """Raise InputError for what this run would destroy: its own inputs, and files of others."""
-    from dipstage.documents.whole_files import refuse_to_replace
+def _refuse_to_destroy(folder: Path, inputs: Iterable[str], snapshots: bool) -> None:
+    """Raise InputError for what this run would destroy: its own inputs, and files of others.
 
-    for name in _FILES:
-        path = folder / name
-        refuse_to_replace(path, "a CSV table" if path.suffix == ".csv" else "a PNG")
-        for given in inputs:
-            if given.exists() and path.exists() and given.samefile(path):
-                raise InputError(f"{given} would be overwritten: choose another --output")
+    Pictures are only replaced beside the curves of an earlier run.
+    """
+    from dipstage.documents.whole_files import refuse_to_replace
+    from dipstage.images import expand_path, split_options
+    from dipstage.outcome import Trace
+
+    outputs = [folder / name for name in _FILES]
+    for given in inputs:
+        source = Path(expand_path(split_options(given)[0]))
+        snapshot = snapshots and _SNAPSHOT.fullmatch(source.name)
+        replaced = [*outputs, folder / "snapshots" / source.name] if snapshot else outputs
+        if source.exists() and any(path.exists() and source.samefile(path) for path in replaced):
+            raise InputError(f"{given} would be overwritten: choose another --output")
+    header = ",".join(["iteration", *Trace.__dataclass_fields__])
+    refuse_to_replace(outputs[0], "a CSV table", header.encode())
+    for path in outputs[1:]:
+        if path.is_dir() or (path.exists() and not outputs[0].exists()):
+            raise InputError(f"{path} exists, and no run has written it: choose another --output")
 
 
 @click.command()
