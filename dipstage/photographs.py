@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents.whole_files import read_regular
+from dipstage.documents.whole_files import SIGNATURE, read_regular
 from dipstage.errors import InputError
 from dipstage.images import expand_path, split_options
 from dipstage.picture_decoders import Raw, read_raw
@@ -38,6 +38,9 @@ _COLOUR_SPACE, _WIDTH, _HEIGHT, _INTEROPERABILITY = 0xA001, 0xA002, 0xA003, 0xA0
 _DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _RIGHTS = (
     0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298,
 )  # fmt: skip
+_PROCESSING_SOFTWARE = 0xB
+SIGNED = f"{SIGNATURE}photograph"
+"""Exif's name of the software that processed a photograph; its camera's name is kept beside it."""
 _TEXTS = (_DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _RIGHTS)
 """Tags of the first directory that say something about the photograph and not about its file."""
 
@@ -129,18 +132,18 @@ class Photograph:
         options: dict[str, Any] = lossless if kind == "WEBP" else {"quality": 95, "subsampling": 0}
         if self.profile:
             options["icc_profile"] = self.profile
-        if exif:
-            options["exif"] = _exif_bytes(exif)
+        options["exif"] = _exif_bytes(exif)
         Image.fromarray(values).save(buffer, kind, **options)
         return buffer.getvalue()
 
     def _exif(self) -> Exif:
-        """Return the Exif with the sides of the pixels."""
+        """Return the Exif, signed and with the sides of the pixels."""
         details = dict(self.exif.get(_EXIF, {}))
         for tag, side in ((_WIDTH, self.pixels.shape[1]), (_HEIGHT, self.pixels.shape[0])):
             if tag in details:
                 details[tag] = side
-        return {**self.exif, _EXIF: details} if details else self.exif
+        signed = {_PROCESSING_SOFTWARE: SIGNED, **self.exif}
+        return {**signed, _EXIF: details} if details else signed
 
 
 def load_photograph(name: str, what: str = "photograph") -> Photograph:
@@ -250,8 +253,7 @@ def _png(values: NDArray[Any], profile: bytes | None, exif: Exif) -> bytes:
     chunks = []
     if profile:
         chunks.append(b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile))
-    if exif:
-        chunks.append(b"eXIf" + _exif_bytes(exif).removeprefix(b"Exif\0\0"))
+    chunks.append(b"eXIf" + _exif_bytes(exif).removeprefix(b"Exif\0\0"))
     header = 33  # Signature and IHDR.
     extra = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
     return data[:header] + b"".join(extra) + data[header:]
@@ -262,7 +264,7 @@ def _tiff(values: NDArray[Any], profile: bytes | None, exif: Exif) -> bytes:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     tags: list[tuple[int, str, int, Any, bool]] = [(_ORIENTATION, "H", 1, 1, True)]
-    tags += [(tag, "s", 0, exif[tag], True) for tag in _TEXTS if tag in exif]
+    tags += [(t, "s", 0, exif[t], True) for t in (_PROCESSING_SOFTWARE, *_TEXTS) if t in exif]
     directories = {tag: exif[tag] for tag in (_EXIF, _GPS) if tag in exif}
     # tifffile writes no directories of Exif: they go to the end, and entries of the tag behind
     # theirs, which keep the order of tags, are made to point there.

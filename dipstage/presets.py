@@ -7,6 +7,7 @@ which is the default here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias
 
@@ -161,7 +162,11 @@ def parse_preset(text: str) -> AnyPreset:
         if key not in casts:
             known = ", ".join(casts) or "none"
             raise InputError(f"preset {name} has no parameter {key!r}: it has {known}")
+        if key in arguments:
+            raise InputError(f"preset {text!r} gives {key} twice: keep one")
         try:
+            if casts[key] is not str and not re.fullmatch(r"[-+.\deE]+", value, re.ASCII):
+                raise ValueError(value)  # Python also reads 1_000, nan and digits of all scripts.
             arguments[key] = casts[key](value)
         except ValueError:
             raise InputError(f"preset {text!r}: {key} is no number: {value!r}") from None

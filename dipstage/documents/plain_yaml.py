@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import unicodedata
 import warnings
@@ -23,14 +24,21 @@ WHOLE = 2**63
 """Whole numbers must be below, as databases and arrays hold 64 bits."""
 
 _PLAIN = "not plain YAML"
+_NUMBER = re.compile(
+    r"[-+]?((0|[1-9]\d*)|(\.\d+|\d+\.\d*|\d+(?=[eE]))([eE][-+]?\d+)?|\.(inf|Inf|INF))"
+    r"|\.(nan|NaN|NAN)"
+)
+"""Numbers that every version of YAML reads alike: not 1_000, 0o17, 0x1F, 0b11 or 017."""
 _FORBIDDEN = {"Cc": "a control character", "Cs": "half a character"} | dict.fromkeys(
     ("Zl", "Zp"), "a line break"
 )
+_INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 
 
 def forbidden_in(text: str) -> str | None:
     """Name what in a text would break lines, terminals or encodings; None if nothing does."""
-    return next((words for c in text if (words := _FORBIDDEN.get(unicodedata.category(c)))), None)
+    found = (words for c in text if (words := _FORBIDDEN.get(unicodedata.category(c))))
+    return next(found, "an invisible character" if _INVISIBLE.search(text) else None)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -67,7 +75,8 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
         mark = error.problem_mark
         line_words = f", line {mark.line + 1}" if mark else ""
         words = _PLAIN if error.context == _PLAIN else "not YAML"
-        raise InputError(f"{where}{line_words}: {words}: {error.problem}") from None
+        problem = str(error.problem).replace("but found another", "keep one")
+        raise InputError(f"{where}{line_words}: {words}: {problem}") from None
     except Exception as error:  # Readers of scalars raise errors of many kinds.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{where}: not YAML: {reason}") from None
@@ -79,6 +88,7 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
 def _plain_composer() -> type[Any]:
     from ruamel.yaml.composer import Composer, ComposerError
     from ruamel.yaml.events import AliasEvent
+    from ruamel.yaml.nodes import ScalarNode
 
     class PlainComposer(Composer):
         """Refuses YAML that is more than plain data, and names the line."""
@@ -102,10 +112,26 @@ def _plain_composer() -> type[Any]:
                 raise ComposerError(_PLAIN, None, problem, event.start_mark)
             self.level, self.values = self.level + 1, self.values + 1
             node = super().compose_node(parent, index)
+            if isinstance(node, ScalarNode) and (problem := _ambiguity(node.tag, node.value)):
+                raise ComposerError(_PLAIN, None, problem, event.start_mark)
             self.level -= 1
             return node
 
     return PlainComposer
+
+
+def _ambiguity(tag: str, text: str) -> str | None:
+    """Say why a value could be read otherwise than it was meant; None if it could not."""
+    kind = tag.rpartition(":")[2]
+    if kind in ("merge", "value"):
+        return f"{text} has a meaning in old versions of YAML only: put it in quotes"
+    if kind not in ("int", "float"):
+        return None
+    if not _NUMBER.fullmatch(text):
+        return f"{text} is a text to some readers: write a number in plain digits, a text in quotes"
+    if "n" not in text.lower() and math.isinf(float(text)):
+        return f"{text} is larger than any number here, 64 bits"
+    return None
 
 
 def _refuse_unplain(content: Any, where: str) -> None:
@@ -125,7 +151,7 @@ def _refuse_unplain(content: Any, where: str) -> None:
                 raise InputError(f"{where}: a whole number is larger than any number here, 64 bits")
         elif not isinstance(value, float | None):
             raise InputError(
-                f"{where}: {value!r} is read as a {type(value).__name__}: put it in quotes"
+                f"{where}: {value} is read as a {type(value).__name__}: put it in quotes"
             )
 
 

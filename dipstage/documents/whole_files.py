@@ -7,6 +7,9 @@ import os
 import re
 import stat
 import uuid
+import zlib
+from contextlib import suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from dipstage.errors import InputError
@@ -20,10 +23,18 @@ KINDS = {
     "an HTML page": rb"(?i)\s*<(!doctype )?html",
     "an SVG": rb"(?s)\s*<([?!].*<)?svg",
     "a CSV table": rb'(\xef\xbb\xbf)?"?\w+"?([,;]"?[\w.]*"?)+\r?\n',
-    "a schedule file": rb'(?ms)(.*^)?[{\s]*"?format"?:',
+    "a gzip archive": rb"\x1f\x8b",
+    "a schedule file": b"".join(
+        rb'(?s:(?=(.*[{,\s])?"?%s"?:))' % key for key in (b"format", b"iterations", b"stages")
+    ),
 }
 """Kinds of files that commands write where the user asks, with how they begin."""
+SIGNATURE = "written by dipstage: "
+"""With one word behind it, in the metadata of pictures: what may replace them. Pages are signed by
+what they lack."""
+_SIGNED = re.compile(SIGNATURE.encode() + rb"\w+|<meta name=\"lacks\"")
 _HEAD = 16_384
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _OPEN_FILE = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 """Names of files that a process has open, by which even a regular file must not be replaced."""
 
@@ -41,7 +52,8 @@ def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
                 raise InputError(f"{what} cannot be read: it is not a regular file")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
-        raise InputError(f"{what} does not exist: check the path") from None
+        advice = "download it, and name the file" if _ADDRESS.match(str(path)) else "check the path"
+        raise InputError(f"{what} does not exist: {advice}") from None
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror}") from None
     except InputError:
@@ -90,21 +102,22 @@ def write_whole(path: Path, content: bytes | str) -> None:
         raise
 
 
-def write_asked(path: Path, content: bytes | str) -> None:
+def write_asked(path: Path, content: bytes | str, *, own: bool = False) -> None:
     """Write a file that the user named, as `write_whole` does.
 
     Args:
-        path: The file. It is replaced only if it is empty or holds what `content` is: a picture of
-            the same format, a table, a schedule, a page.
+        path: The file. It is replaced only if it is empty or an earlier output like `content`: of
+            the same format, and signed alike or a table of mostly the same columns.
         content: What to write.
+        own: Whether the file is always an earlier output, as in a run's folder.
 
     Raises:
         InputError: The file is of another kind, or cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        if isinstance(path, Path):
-            refuse_to_replace(path, _kind(data[:_HEAD]))
+        if isinstance(path, Path) and not own:
+            refuse_to_replace(path, _kind(data[:_HEAD]), data)
         write_whole(path, data)
     except (InputError, BrokenPipeError):
         raise  # Of a pipe: the reader of a pipe has seen enough.
@@ -119,17 +132,51 @@ def write_asked(path: Path, content: bytes | str) -> None:
         raise InputError(f"{path} cannot be written: {error}") from None
 
 
-def refuse_to_replace(path: Path, kind: str) -> None:
-    """Raise InputError if a path holds something that a file of this kind must not replace."""
+def refuse_to_replace(path: Path, kind: str, like: bytes) -> None:
+    """Raise InputError if a path holds something that a file of this kind must not replace.
+
+    Args:
+        path: The file.
+        kind: One of `KINDS`.
+        like: The new content, or its signature or header.
+    """
     found = _found(path)
     if found is not None and stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path} cannot be written: it is a folder, name a file in it")
     if found is None or not stat.S_ISREG(found.st_mode) or _OPEN_FILE.fullmatch(str(path)):
         return
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if head.strip() and _kind(head) != kind:
-        raise InputError(f"{path} exists and is not {kind}: remove it, or choose another name")
+    if not found.st_size:
+        return
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as old:
+        head = old[:_HEAD]
+        if not head.strip():
+            return
+        if _kind(head) != kind:
+            raise InputError(f"{path} exists and is not {kind}: remove it, or choose another name")
+        if not _is_earlier(kind, old, like):
+            raise InputError(
+                f"{path} exists and is {kind} that this command has not written: remove it, or "
+                "choose another name"
+            )
+
+
+def _is_earlier(kind: str, old: bytes | mmap, new: bytes) -> bool:
+    """Return whether a file may be an earlier output of the command that writes `new`."""
+    if kind == "a schedule file":
+        return True
+    if kind in ("a CSV table", "a gzip archive"):
+        columns, others = (set(_header(data[:_HEAD])) for data in (old, new))
+        return 2 * len(columns & others) > len(columns | others)
+    signatures = [found and found[0] for found in map(_SIGNED.search, (old, new))]
+    return signatures[0] is not None and signatures[0] == signatures[1]
+
+
+def _header(table: bytes) -> list[bytes]:
+    """Return the names of a table's columns."""
+    if table.startswith(b"\x1f\x8b"):
+        with suppress(zlib.error):
+            table = zlib.decompressobj(31).decompress(table, _HEAD)
+    return table.partition(b"\n")[0].strip().split(b",")
 
 
 def _kind(head: bytes) -> str:

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dipstage.documents.whole_files import write_asked
+from dipstage.documents.whole_files import SIGNATURE, write_asked
 from dipstage.outcome import Outcome
 from dipstage.schedules import Schedule
 from dipstage.stopping import OUTPUTS
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 SAVING: Any = {"svg.hashsalt": "dipstage", "pdf.fonttype": 42}
 """Settings of matplotlib for files: reproducible names in SVG, embedded fonts in PDF."""
-METADATA: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_BY = f"{SIGNATURE}figure"
+METADATA: Any = {
+    "png": {"Software": _BY},
+    "svg": {"Creator": _BY, "Date": None},
+    "pdf": {"Creator": _BY, "CreationDate": None},
+}
 """Metadata of files by their kind: nothing that changes from run to run."""
 _STYLES = {"raw": (BLUE, "-"), "smoothed": (VERMILLION, "--")}
 
@@ -50,12 +55,18 @@ def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write PNG, SVG or PDF by the path's ending; the same figure gives the same bytes."""
+def save_figure(figure: Figure, path: Path, *, own: bool = False) -> None:
+    """Write PNG, SVG or PDF by the path's ending; the same figure gives the same bytes.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        own: As in `write_asked`.
+    """
     import matplotlib as mpl
 
     kind = path.suffix.removeprefix(".").lower()
     buffer = io.BytesIO()
     with mpl.rc_context({"savefig.dpi": 150, **SAVING}):
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
-    write_asked(path, buffer.getvalue())
+    write_asked(path, buffer.getvalue(), own=own)

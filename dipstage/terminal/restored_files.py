@@ -29,7 +29,6 @@ class Files:
         preview: Path | None, compare: bool,
     ) -> Files:  # fmt: skip
         """Name the files; InputError if one cannot be written or cannot hold the photograph."""
-        from dipstage.documents.whole_files import refuse_to_replace
         from dipstage.images import expand_path, split_options
         from dipstage.photographs import ENDINGS
 
@@ -48,7 +47,6 @@ class Files:
                 compared[name] = base.with_name(f"{base.stem}-{ending}{base.suffix}")
         for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
             photo.check_format(path, option)
-            refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]])
             # The target of a link is written.
             folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
             if not folder.is_dir():
@@ -61,8 +59,10 @@ class Files:
         return cls(paths["--output"], named["--output-raw"], named["--preview"], compared)
 
     def refuse_inputs(self, *inputs: str | None) -> None:
-        """Raise InputError if an input would be overwritten."""
+        """Raise InputError if an input, or what no restoration wrote, would be overwritten."""
+        from dipstage.documents.whole_files import refuse_to_replace
         from dipstage.images import expand_path, split_options
+        from dipstage.photographs import ENDINGS, SIGNED
 
         outputs = [self.output, self.raw, self.preview, *self.compared.values()]
         for given in filter(None, inputs):
@@ -70,6 +70,8 @@ class Files:
             for path in outputs:
                 if path and path.exists() and source.exists() and path.samefile(source):
                     raise InputError(f"{given} would be overwritten: choose another output")
+        for path in filter(None, outputs):
+            refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]], SIGNED.encode())
 
     def write(self, path: Path, photo: Photograph) -> None:
         """Write a file whole or not at all."""

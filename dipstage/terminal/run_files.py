@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,16 @@ FILES = (
     "curves.png",
 )
 """Files of a run; the first three exist even if it diverged at once."""
+_SNAPSHOT = re.compile(r"(raw|smoothed)-\d{7}\.png")
 
 
 def output_folder(
-    output: Path | None, label: str, schedule_name: str, seed: int, image: Path
+    output: Path | None,
+    label: str,
+    schedule_name: str,
+    seed: int,
+    inputs: Sequence[str],
+    snapshots: bool,
 ) -> Path:
     """Make and return the folder that was asked for, or a new one under out/.
 
@@ -38,11 +45,12 @@ def output_folder(
         label: Name of the picture.
         schedule_name: Name of a preset or path of a schedule file.
         seed: Seed of the run.
-        image: Path of the picture.
+        inputs: All that the run reads: picture, schedule, files of the task.
+        snapshots: Whether snapshots will be written.
 
     Raises:
-        InputError: The folder cannot be written, or writing would destroy the picture, the schedule
-            file or a file of another kind.
+        InputError: The folder cannot be written, or writing would destroy an input or a file that
+            no run has written.
     """
     name = f"{label}-{_label(schedule_name)}-seed{seed}"
     folder = output or Path("out") / name
@@ -51,7 +59,7 @@ def output_folder(
         number += 1
         folder = Path("out") / f"{name}-{number}"
     _make(folder)
-    _refuse_inputs_as_outputs(folder, image, Path(schedule_name))
+    _refuse_to_destroy(folder, inputs, snapshots)
     return folder
 
 
@@ -72,16 +80,27 @@ def _make(folder: Path) -> None:
         raise InputError(f"--output {folder} cannot be written: choose another folder")
 
 
-def _refuse_inputs_as_outputs(folder: Path, *inputs: Path) -> None:
-    """Raise InputError for what this run would destroy: its own inputs, and files of others."""
-    from dipstage.documents.whole_files import refuse_to_replace
+def _refuse_to_destroy(folder: Path, inputs: Sequence[str], snapshots: bool) -> None:
+    """Raise InputError for what this run would destroy: its own inputs, and files of others.
 
-    for name in FILES:
-        path = folder / name
-        refuse_to_replace(path, "a CSV table" if path.suffix == ".csv" else "a PNG")
-        for given in inputs:
-            if given.exists() and path.exists() and given.samefile(path):
-                raise InputError(f"{given} would be overwritten: choose another --output")
+    Pictures are only replaced beside the curves of an earlier run.
+    """
+    from dipstage.documents.whole_files import refuse_to_replace
+    from dipstage.images import expand_path, split_options
+    from dipstage.outcome import Trace
+
+    outputs = [folder / name for name in FILES]
+    for given in inputs:
+        source = Path(expand_path(split_options(given)[0]))
+        snapshot = snapshots and _SNAPSHOT.fullmatch(source.name)
+        replaced = [*outputs, folder / "snapshots" / source.name] if snapshot else outputs
+        if source.exists() and any(path.exists() and source.samefile(path) for path in replaced):
+            raise InputError(f"{given} would be overwritten: choose another --output")
+    header = ",".join(["iteration", *Trace.__dataclass_fields__])
+    refuse_to_replace(outputs[0], "a CSV table", header.encode())
+    for path in outputs[1:]:
+        if path.is_dir() or (path.exists() and not outputs[0].exists()):
+            raise InputError(f"{path} exists, and no run has written it: choose another --output")
 
 
 def snapshot_folder(folder: Path) -> Path:
@@ -89,7 +108,7 @@ def snapshot_folder(folder: Path) -> Path:
     kept = folder / "snapshots"
     _make(kept)
     for path in kept.iterdir():
-        if re.fullmatch(r"(raw|smoothed)-\d{7}\.png", path.name):
+        if _SNAPSHOT.fullmatch(path.name):
             path.unlink()
     return kept
 
@@ -101,7 +120,7 @@ def keep_snapshot(folder: Path, iteration: int, pictures: Tensor) -> None:
     from dipstage.stopping import OUTPUTS
 
     for name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
-        write_asked(folder / f"{name}-{iteration:07d}.png", png(pixels))
+        write_asked(folder / f"{name}-{iteration:07d}.png", png(pixels), own=True)
 
 
 def write_run(
@@ -117,16 +136,16 @@ def write_run(
     from dipstage.images import png
     from dipstage.terminal.plots import plot_curves, save_figure
 
-    write_asked(folder / "curves.csv", outcome.trace.csv())
-    write_asked(folder / "ground_truth.png", png(truth))
-    write_asked(folder / "observation.png", png(observed[0].numpy()))
+    write_asked(folder / "curves.csv", outcome.trace.csv(), own=True)
+    write_asked(folder / "ground_truth.png", png(truth), own=True)
+    write_asked(folder / "observation.png", png(observed[0].numpy()), own=True)
     if not outcome.iterations:
         # Files of an earlier run would be mistaken for this run's.
         for name in FILES[3:]:
             (folder / name).unlink(missing_ok=True)
         return
-    write_asked(folder / "best_raw.png", png(outcome.best_raw))
-    write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed))
+    write_asked(folder / "best_raw.png", png(outcome.best_raw), own=True)
+    write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed), own=True)
     if outcome.stop == "interrupted":
         title += f" (interrupted after {outcome.iterations} iterations)"
-    save_figure(plot_curves(outcome, schedule, title), folder / "curves.png")
+    save_figure(plot_curves(outcome, schedule, title), folder / "curves.png", own=True)

@@ -254,6 +254,7 @@ def _train(
     found: Published | None,
 ) -> tuple[Outcome, Path]:
     from dipstage.images import load_picture
+    from dipstage.tasks.registry import loaded, task_files
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
@@ -265,12 +266,14 @@ def _train(
         if notice := found.beyond(width, height, task.noise_255, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
     refuse_too_large(settings, height, width, device)
-    folder = output_folder(output, picture.label, schedule_name, seed, Path(image))
+    inputs = (image, schedule_name, *task_files(task).values())
+    folder = output_folder(
+        output, picture.label, schedule_name, seed, inputs, snapshots is not None
+    )
 
     from dipstage.interrupts import deferred
     from dipstage.memory import is_out_of_memory
     from dipstage.randomness import Streams
-    from dipstage.tasks.registry import loaded
     from dipstage.terminal.display import ProgressBar, outcome_table
     from dipstage.trainer import fit
 

@@ -22,8 +22,8 @@ def write_results(run: RunRecord) -> list[Path]:
     from search.verification.export import choose, export
 
     table, figure = run.folder / "pareto.csv", run.folder / "front.png"
-    write_rows(front_and_candidates(run), table)
+    write_rows(front_and_candidates(run), table, own=True)
     # The figure comes last: if it fails, the schedule is written already.
     best = export(run, choose(run, "knee"))
-    save_figure(plots.plot_front(run), figure)
+    save_figure(plots.plot_front(run), figure, own=True)
     return [best, table, figure]

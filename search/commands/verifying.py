@@ -193,7 +193,7 @@ def verify(
     else:
         print_verification(verification, make_console(going_on=True).print)
     path = run.folder / "verification.csv"
-    write_rows(rows, path)
+    write_rows(rows, path, own=True)
     click.echo(f"written: {path}")
     click.echo(f"next:\n  dipsearch export {run.name}{runs_dir_flag(runs_dir)}")
     make_report(run)

@@ -19,6 +19,9 @@ from dipstage.tasks.registry import task_kind
 from search.experiment.model import Experiment
 from search.experiment.names import RUN_NAME_WORDS
 
+_SWITCHES = ("yes", "no", "on", "off")
+"""Texts, which YAML 1.1 took for true and false."""
+
 
 def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experiment:
     """Read and validate an experiment file.
@@ -104,13 +107,21 @@ def _describe_error(error: ValidationError) -> str:
         message = f"must be {RUN_NAME_WORDS}, got {first['input']!r}"
     elif first["type"] == "missing":
         message = "is missing"
+    elif first["type"] in ("dataclass_type", "model_type"):
+        message = f"must be keys and values, got {first['input']!r}"
     elif not first["msg"].startswith("Value error, "):
         message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     if first["type"] == "string_type" and isinstance(given, int | float | bool | None):
-        word = json.dumps(given)
+        word = "…" if isinstance(given, float) else json.dumps(given)
         message += f': for a text write "{word}", in quotes'
-    elif isinstance(given, str) and first["type"].startswith(("int_", "float_", "bool_")):
-        message += ": write a number, true or false without quotes"
+    elif first["type"] == "bool_type" or given in _SWITCHES:
+        message += ": write true or false, without quotes"
+    elif isinstance(given, str) and first["type"].startswith(("int_", "float_")):
+        message += ": write a number without quotes"
+    elif first["type"] == "int_type" and isinstance(given, float):
+        message += ": write a whole number, without point and exponent"
+    elif first["type"] == "list_type" and given is not None:
+        message += f": write a list, as in [{given}]"
     more = f" (and {len(others)} more)" if others else ""
     return f"{key}: {message}{more}" if key else f"{message}{more}"
 
@@ -183,6 +194,8 @@ def _make_runs_absolute(content: dict[str, Any], key: str, folder: Path) -> None
 def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
     """Make a folder absolute. An address without a scheme is a folder, except `databricks`."""
     address = content.get(key)
+    if address in _SWITCHES:
+        raise InputError(f"logging.mlflow must be a folder or an address, got {address!r}")
     if isinstance(address, str) and address and ":" not in address and address != "databricks":
         content[key] = str((folder / address).absolute())
 
@@ -203,8 +216,8 @@ def _make_task_absolute(content: dict[str, Any], folder: Path) -> None:
 
 def _is_name(key: str, entry: str) -> bool:
     """Return whether an entry is a picture of scikit-image or a preset, even a mistyped one."""
-    if key == "images":
-        return entry.startswith("skimage:")
+    if key == "images" or "://" in entry:
+        return entry.startswith("skimage:") or "://" in entry
     return is_preset(entry) or not ("/" in entry or "." in entry)
 
 

@@ -147,10 +147,10 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
         digests=dict(origin.digests),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(rows_of_replicates(run), folder / REPLICATES)
-    write_rows(rows_of_pairs(verification), folder / PAIRS)
-    write_asked(folder / "experiment.yaml", origin.experiment)
-    write_asked(folder / RECORD, yaml_text(to_plain(record, {})))
+    write_rows(rows_of_replicates(run), folder / REPLICATES, own=True)
+    write_rows(rows_of_pairs(verification), folder / PAIRS, own=True)
+    write_asked(folder / "experiment.yaml", origin.experiment, own=True)
+    write_asked(folder / RECORD, yaml_text(to_plain(record, {})), own=True)
     return Published.open(folder)
 
 

@@ -12,12 +12,19 @@ from typing import Any
 from dipstage.documents.whole_files import write_asked
 
 
-def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write rows as CSV, completely or not at all. A name that ends in `.gz` is compressed."""
+def write_rows(rows: Sequence[dict[str, Any]], path: Path, *, own: bool = False) -> None:
+    """Write rows as CSV, completely or not at all.
+
+    Args:
+        rows: The rows.
+        path: The file. A name that ends in `.gz` is compressed.
+        own: As in `write_asked`.
+    """
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     data = text.getvalue().encode()
-    write_asked(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    packed = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
+    write_asked(path, packed, own=own)

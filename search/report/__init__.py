@@ -50,7 +50,7 @@ def write_report(
             f"{path} shows more than a report could now, so it is kept; --output writes another "
             f"file. Missing are: {'. '.join(made.missing)}"
         )
-    write_asked(path, made.text)
+    write_asked(path, made.text, own=output is None)
     if tell is not None:
         for sentence in made.missing:
             tell(f"not shown: {sentence}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 import uuid
@@ -189,6 +190,7 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         raise InputError(f"{folder} holds something else than a front: choose another --output")
     if is_remote(folder):
         return _export_all(run, numbers, records, folder)
+    folder = Path(os.path.realpath(folder))  # A symbolic link stays.
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     former = aside.with_suffix(".former")
     try:

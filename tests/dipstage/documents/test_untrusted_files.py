@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
 
-from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, parse_yaml
+from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, forbidden_in, parse_yaml
 from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file, save_schedule
 from dipstage.documents.whole_files import read_regular
 from dipstage.errors import InputError
@@ -181,6 +181,51 @@ def test_limits_are_named(path: Path) -> None:
         with pytest.raises(InputError, match=words):
             read_schedule_file(path)
     assert parse_yaml("[" * DEPTH + "]" * DEPTH, "here")
+
+
+NOT_NUMBERS = [
+    "1_000", "-1_0", "1_0.5", "0.1_5", "1__0", "0o17", "0x1F", "-0x1f", "0b11", "+0b1", "017", "08",
+    "00", "1e400", "-1.0e309",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*NOT_NUMBERS, "<<", "="])
+@pytest.mark.parametrize("line", ["{}", "a: {}", "seeds: [{}]", "{{a: {}}}", "- - {}", "{}: 1"])
+def test_what_versions_of_yaml_read_differently_is_refused(text: str, line: str) -> None:
+    document = "# first\n" + line.format(text)
+    with pytest.raises(InputError, match="here, line 2: not plain YAML") as refused:
+        parse_yaml(document, "here")
+    assert text in str(refused.value)
+    quoted = parse_yaml("# first\n" + line.format(f"'{text}'"), "here")
+    assert text in str(quoted)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0), ("-0", 0), ("+5", 5), ("1000", 1000), (".5", 0.5), ("1.", 1.0), ("1e5", 1e5),
+        ("1e-05", 1e-5), ("12E+03", 12e3), ("-1.5e+300", -1.5e300), (".inf", float("inf")),
+        ("-.INF", float("-inf")),
+        ("yes", "yes"), ("No", "No"), ("on", "on"), ("1:30", "1:30"), ("12:30:00", "12:30:00"),
+        ("1,000", "1,000"), ("NaN", "NaN"),
+        ("inf", "inf"), ("1d5", "1d5"), ("1.2.3", "1.2.3"), ("_1", "_1"), ("٣", "٣"),
+        ("2024-01", "2024-01"),
+        ("~", None), ("", None), ("True", True),
+    ],
+)  # fmt: skip
+def test_plain_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    found = parse_yaml(f"a: {text}", "here")["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("character", "\u202e\u2066\u200f\u200b\u2060\ufeff\x07\x9b\u2028")
+def test_characters_that_hide_or_turn_text_are_refused(character: str) -> None:
+    for text in (f'a: "x{character}y"', f'"x{character}y": 1'):
+        with pytest.raises(InputError) as refused:
+            parse_yaml(text, "here")
+        assert str(refused.value).isprintable()
+    assert forbidden_in("é\u200d👩 \u00a0ي") is None
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ TRAINER = TrainerSettings(iterations=20, width=4, scales=2)
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Leave out the plot, which takes longer than a small run."""
-    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_: None)
+    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
 
 

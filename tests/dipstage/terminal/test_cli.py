@@ -86,7 +86,7 @@ def curves(tmp_path: Path, *options: str) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the plot, which takes longer than a small run."""
-    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_: None)
+    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_, **__: None)
 
 
 @functools.cache
@@ -330,7 +330,13 @@ assert free_bytes("cpu") < min(5 * 10**9, free + 10**9)
 
 @pytest.mark.parametrize(
     ("name", "holds"),
-    [("curves.csv", b"name: mine"), ("best_raw.png", b"GIF89a"), ("curves.png", None)],
+    [
+        ("curves.csv", b"name: mine"),
+        ("curves.csv", b"day,iteration,loss\n1,2,3\n"),
+        ("best_raw.png", b"GIF89a"),
+        ("observation.png", b"\x89PNG\r\n\x1a\nmine"),
+        ("curves.png", None),
+    ],
 )
 def test_files_of_others_in_the_folder_are_kept(
     tmp_path: Path, name: str, holds: bytes | None
@@ -342,6 +348,26 @@ def test_files_of_others_in_the_folder_are_kept(
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == [path]
     assert holds is None or path.read_bytes() == holds
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_earlier_run_is_replaced_but_not_its_pictures_that_are_trained_on(
+    tmp_path: Path,
+) -> None:
+    line = ["--snapshots", "10", "--output", str(tmp_path)]
+    for _ in range(2):
+        assert dipstage("run", "skimage:camera", *SMALL, *line).exit_code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    mask = f"inpaint:mask={tmp_path / 'best_raw.png'}"
+    for given in (
+        [str(tmp_path / "observation.png")],
+        [str(tmp_path / "snapshots" / "raw-0000010.png")],
+        ["skimage:camera", "--task", mask],
+    ):
+        result = dipstage("run", *given, *SMALL, *line)
+        assert result.exit_code == 2
+        assert "would be overwritten" in result.stderr
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
 
 
 @pytest.mark.parametrize("name", ["ground_truth.png", "observation.png", "best_raw.png"])

@@ -178,6 +178,9 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--preview", "link.png"], "no does not exist"),
         (["photo.png", "--output", "photo.png"], "photo.png would be overwritten"),
         (["photo.png", "--output", "notes.png"], "notes.png exists and is not a PNG"),
+        (["photo.png", "--output", "white.png"], "white.png exists and is a PNG that this command"),
+        (["photo.png", "--preview", "o.tif"], "o.tif exists and is a TIFF that this command"),
+        (["photo.png", "--output-raw", "o.jpg"], "o.jpg exists and is a JPEG that this command"),
         (["photo.png", "--output", "o.png", "--preview", "o.png"], "must be different files"),
         (["photo.png", "--size", "0"], "size must be from 1 to the longer side"),
         (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
@@ -198,6 +201,8 @@ def test_a_bad_request_gets_one_sentence_and_writes_nothing(
     ):
         Path(name).write_bytes(imagecodecs.png_encode(values))
     Path("notes.png").write_text("no picture")
+    for name in ("o.jpg", "o.tif"):
+        Image.fromarray(np.zeros(shape, np.uint8)).save(name)
     Path("link.png").symlink_to("no/o.png")
     before = names(folder)
     result = typed(*arguments)

@@ -15,6 +15,7 @@ from fake_runs import experiment, new_run, play
 
 from search import Run
 from search.cli import main
+from search.commands.results import write_results
 from search.store.paths import curve_path
 
 OPTIONS: dict[str, tuple[list[str], str]] = {
@@ -37,6 +38,18 @@ OTHERS = {
     ".yaml": b"name: an-experiment\nimages: [mine.png]\n",
     ".html": b"# mine\n",
 }
+
+
+PIXELS = b"\x89PNG\r\n\x1a\nSoftware\0written by dipstage: photograph"
+ALIKE = {
+    ".csv": [b"day,psnr,steps\n1,2,3\n", b"trial\n1\n"],
+    ".svg": [b"<svg><!-- Matplotlib v3.10 --></svg>"],
+    ".pdf": [b"%PDF-1.4\nmine"],
+    ".png": [b"\x89PNG\r\n\x1a\nmine", PIXELS],
+    ".yaml": [b"format: mine\n", b"space: {stages: 3}\ntrainer: {iterations: 2}\n"],
+    ".html": [b"<!doctype html>mine", b"<html><body>written by dipstage</body></html>"],
+}
+"""Files of users in the formats that commands write."""
 
 
 def suffix_of(name: str) -> str:
@@ -165,6 +178,33 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_destroyed(
         assert reason in refused(write(run, name, path)), path
     assert listing(tmp_path) == before
     assert Path(f"other{suffix}").read_bytes() == OTHERS[suffix]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "content"),
+    [
+        (name, suffix, content)
+        for name in OPTIONS
+        for suffix in dict.fromkeys([suffix_of(name), *([".png"] if "pl" in name else [])])
+        for content in ALIKE[suffix]
+    ],
+)
+def test_a_file_of_the_same_format_that_no_command_wrote_is_kept(
+    run: Run, tmp_path: Path, name: str, suffix: str, content: bytes
+) -> None:
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(content)
+    refused(write(run, name, path))
+    assert path.read_bytes() == content
+
+
+def test_results_of_earlier_versions_in_the_folder_of_a_run_are_replaced(run: Run) -> None:
+    for file in ("front.png", "pareto.csv", "report.html"):
+        (run.folder / file).write_bytes(ALIKE[Path(file).suffix][0])
+    write_results(run)
+    assert b"written by dipstage: figure" in (run.folder / "front.png").read_bytes()
+    assert (run.folder / "pareto.csv").read_text().startswith("on_front,")
+    assert run.report().read_bytes() != ALIKE[".html"][0]
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -48,11 +48,33 @@ def test_other_versions_of_yaml_are_refused(before: str, version: str) -> None:
         ({"images": [7]}, 'write "7", in quotes'),
         ({"task": {"sigma_255": "25"}}, "without quotes"),
         ({"seeds": ["0"]}, "without quotes"),
+        ({"name": 1e5}, 'for a text write "…", in quotes'),
+        ({"seeds": [1e3]}, "write a whole number, without point and exponent"),
+        ({"seeds": 3}, r"write a list, as in \[3\]"),
+        ({"racing": {"enabled": "yes"}}, "write true or false, without quotes"),
+        ({"logging": {"tensorboard": "on"}}, "write true or false, without quotes"),
+        ({"racing": "off"}, "racing: must be keys and values, got 'off'"),
     ],
 )
 def test_the_sentence_shows_the_quotes(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         validate({**CONTENT, **change}, "test")
+
+
+@pytest.mark.parametrize("word", ["on", "yes", "off", "no"])
+def test_a_switch_is_no_folder_of_mlflow(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(f"logging: {{mlflow: {word}}}")
+    with pytest.raises(InputError, match="mlflow must be a folder or an address"):
+        load_experiment(path)
+
+
+@pytest.mark.parametrize("key", ["images", "candidates"])
+def test_an_address_is_kept_as_it_is_written(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "e.yaml"
+    entry = "https://example.com/a.png"
+    path.write_text(yaml_text({**CONTENT, key: [entry]}))
+    assert getattr(load_experiment(path), key) == [entry]
 
 
 def test_a_run_that_is_searching_is_not_verified(tmp_path: Path) -> None:
