@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import dipsearch
+import search
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,21 +24,51 @@ def python(folder: Path, *arguments: str, paths: tuple[Path, ...]) -> tuple[int,
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("program", ["main", "dipstage"])
 @pytest.mark.parametrize("name", ["search", "dipstage"])
-def test_a_hidden_package_is_one_sentence_of_the_commands(
-    tmp_path: Path, program: str, name: str
+def test_the_programs_and_names_of_dipsearch_find_a_hidden_package(
+    tmp_path: Path, name: str
 ) -> None:
-    file = tmp_path / f"{name}.py"
-    file.write_text("print('run')\n")
-    call = f"import dipsearch; dipsearch.{program}()"
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('run')\n")
+    for program in ("dipsearch", "dipstage"):
+        function = "main" if program == "dipsearch" else "dipstage"
+        call = f"import sys, dipsearch; sys.argv[1:] = ['--version']; dipsearch.{function}()"
+        code, output, errors = python(tmp_path, "-c", call, paths=(tmp_path, ROOT))
+        assert (code, errors) == (0, "")
+        assert output.startswith(f"{program}, ")
+    call = "import dipsearch; dipsearch.Run; import search; print(search.__file__)"
     code, output, errors = python(tmp_path, "-c", call, paths=(tmp_path, ROOT))
-    assert (code, output) == (2, "")
-    assert errors.endswith(
-        f": {file} hides the package {name} of {ROOT}: rename or move that file, or take its "
-        "folder out of PYTHONPATH\n"
+    assert (code, output, errors) == (0, f"{ROOT / 'search' / '__init__.py'}\n", "")
+
+
+def test_a_script_called_search_imports_from_dipsearch(tmp_path: Path) -> None:
+    (tmp_path / "search.py").write_text("from dipsearch import Run\nprint(Run.__module__)\n")
+    code, output, errors = python(tmp_path, "search.py", paths=(ROOT,))
+    assert (code, output, errors) == (0, "search.api\n", "")
+
+
+def test_a_module_that_was_imported_before_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "search.py"
+    file.write_text("")
+    words = (
+        f"{file} was imported before and hides the package search of {ROOT}: rename that file, or "
+        "import from dipsearch first\n"
     )
-    assert errors.count("\n") == 1
+    paths = (tmp_path, ROOT)
+    call = "import search, dipsearch; dipsearch.main()"
+    assert python(tmp_path, "-c", call, paths=paths) == (2, "", f"dipsearch: {words}")
+    call = "import search; from dipsearch import Run"
+    _, _, errors = python(tmp_path, "-c", call, paths=paths)
+    assert errors.endswith(f"ImportError: {words}")
+
+
+def test_dipsearch_has_every_public_name() -> None:
+    names = vars(search)["__all__"]
+    assert "Run" in names
+    for name in names:
+        assert getattr(dipsearch, name) is getattr(search, name)
+    assert set(names) <= set(dir(dipsearch))
+    with pytest.raises(AttributeError, match="No search attribute Rum"):
+        _ = dipsearch.Rum
 
 
 def test_a_hidden_package_is_one_sentence_of_an_import(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def submit(
 
     EXPERIMENT is a file, or the name of an experiment that comes with the package. The command
     first asks the head for its packages and for a run of that name. Then it sends the experiment,
-    the pictures and schedule files that it names, and the code of this program. It prints the id of
-    the job and does not wait for the job to end.
+    the pictures, schedule files and runs that it names, and the code of this program. It prints the
+    id of the job and does not wait for the job to end.
     """
     from search.experiment.packaged import experiment_file
     from search.experiment.reading import load_experiment
@@ -74,6 +74,8 @@ def submit(
     given = [] if name is None else [f"name={json.dumps(name)}"]
     if trials is not None and not resume:
         given.append(f"search.trials={trials}")
+    if resume:  # What the run learns from was copied into its study when it began.
+        given.append("search.learn_from=[]")
     loaded = load_experiment(experiment_file(experiment), (*overrides, *given))
     submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
     notices = check(loaded)

@@ -10,6 +10,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,24 @@ def _code_here() -> list[str]:
 
     That is nothing if it is installed: ahead of the standard library, the folder of all installed
     packages could hide parts of it.
+
+    Raises:
+        InputError: It is installed, and a module on PYTHONPATH would hide it from workers.
     """
     folders = (*site.getsitepackages(), site.getusersitepackages())
     installed = {Path(folder).resolve() for folder in folders}
-    return [] if _HERE.resolve() in installed else [str(_HERE)]
+    if _HERE.resolve() not in installed:
+        return [str(_HERE)]
+    for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        for name in ("dipstage", "search"):
+            spec = PathFinder.find_spec(name, [folder])
+            found = Path(spec.origin).resolve() if spec and spec.origin else None
+            if found is not None and _HERE.resolve() not in found.parents:
+                raise InputError(
+                    f"{found} hides the package {name} from workers: rename or move that file, or "
+                    "take its folder out of PYTHONPATH"
+                )
+    return []
 
 
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")

@@ -17,6 +17,7 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment
 from search.experiment.space import FORMER
 from search.store.attributes import Learned
+from search.store.paths import find_run, path_exists
 from search.store.run import RunRecord
 
 
@@ -29,7 +30,8 @@ def learn(
         experiment: The experiment of the new run.
         candidates: Its candidates, which must include plain DIP.
         runs_dir: Folder of runs.
-        storage: Address of a database; None means the one in the environment, or else SQLite.
+        storage: Address of a database, for runs without a study in their folder; None means the
+            one in the environment.
 
     Raises:
         InputError: If a run does not exist, searched for something else or in another space, or if
@@ -43,7 +45,11 @@ def learn(
                 "to candidates"
             )
         try:
-            run = RunRecord.open(entry, runs_dir, storage)
+            folder = find_run(entry, runs_dir)
+            if path_exists(folder / "study.db"):
+                run = RunRecord.inside(folder, folder.name)
+            else:
+                run = RunRecord.at(folder, folder.name, storage)
             _refuse_other(experiment, run)
             points = _points(experiment, run)
         except InputError as error:
@@ -104,13 +110,14 @@ def _word(value: Any) -> str:
 _NAMES = {former: name for name, former in FORMER.items()}
 
 
-def _points(experiment: Experiment, run: RunRecord) -> list[tuple[dict[str, Any], list[float]]]:
-    """Return the sampled trials that lie in the space, each as parameters and differences."""
+def _points(experiment: Experiment, run: RunRecord) -> list[list[Any]]:
+    """Return the sampled trials that lie in the space, as `Learned.points`."""
     records = run.records()
     plain = next((t for t in records if t.candidate and t.is_plain and t.values), None)
     if plain is None:
         raise InputError(f"run {run.name!r} has no complete plain DIP among its candidates")
-    points, outside = [], 0
+    points: list[list[Any]] = []
+    outside = 0
     for trial in records:
         values = trial.values or trial.estimate
         if trial.candidate is not None or values is None:
@@ -119,7 +126,8 @@ def _points(experiment: Experiment, run: RunRecord) -> list[tuple[dict[str, Any]
         if placed(params, experiment) is None:
             outside += 1
             continue
-        points.append((params, [a - b for a, b in zip(values, plain.score, strict=True)]))
+        gains = [a - b for a, b in zip(values, plain.score, strict=True)]
+        points.append([params, gains, *([dict(trial.violations)] if trial.violations else [])])
     if not points:
         raise InputError(
             f"run {run.name!r} has no trial to learn from: {outside} lie outside this space"

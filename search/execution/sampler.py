@@ -162,13 +162,21 @@ def placed(params: Mapping[str, Any], experiment: Experiment) -> FrozenTrial | N
 
 
 def learned_trials(learned: Iterable[Learned], experiment: Experiment) -> list[FrozenTrial]:
-    """Return the trials of other runs for `SearchedTrials`."""
+    """Return the trials of other runs for `SearchedTrials`.
+
+    All have the constraints of the experiment, because GPSampler refuses trials of which only some
+    have them; those that no violation was recorded for meet them.
+    """
     objectives = 1 if experiment.objective.single else 2
+    met = dict.fromkeys(experiment.objective.limits, 0.0)
     return [
         optuna.create_trial(
-            params=at.params, distributions=at.distributions, values=list(gains)[:objectives]
+            params=at.params,
+            distributions=at.distributions,
+            values=list(gains)[:objectives],
+            constraints={**met, **(violations[0] if violations else {})},
         )
         for each in learned
-        for params, gains in each.points
+        for params, gains, *violations in each.points
         if (at := placed(params, experiment)) is not None
     ]

@@ -46,13 +46,13 @@ def archive_run(folder: Path, file: io.BufferedIOBase) -> None:
             name = path.relative_to(folder).as_posix()
             if not is_run_file(name) or path.is_symlink() or not path.is_file():
                 continue
-            content = _read_study(path) if path.name == "study.db" else path.read_bytes()
+            content = read_study(path) if path.name == "study.db" else path.read_bytes()
             entry = tarfile.TarInfo(name)
             entry.size, entry.mtime = len(content), int(path.stat().st_mtime)
             tar.addfile(entry, io.BytesIO(content))
 
 
-def _read_study(path: Path) -> bytes:
+def read_study(path: Path) -> bytes:
     """Return a consistent copy of a study, even while it is being written to."""
     with tempfile.TemporaryDirectory() as aside:
         copy = Path(aside) / path.name

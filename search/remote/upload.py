@@ -1,4 +1,4 @@
-"""Pack what a search needs on a cluster: its experiment, the files that it names, and the code."""
+"""Pack what a search needs on a cluster: its experiment, what that names, and the code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from dipstage.errors import InputError
 from dipstage.images import expand, split_options
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import task_files, with_files
+from search.execution.learning import learn
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
+from search.remote.archive import read_study
+from search.store.paths import find_run, path_exists, runs_path
 
 EXPERIMENT = "experiment.yaml"
 RUNS_DIR = "dipsearch-runs"
@@ -69,11 +72,46 @@ def quoted_for_head(runs_dir: str) -> str:
 def check(experiment: Experiment) -> list[str]:
     """Load everything that the driver will load, so that errors appear before anything is sent.
 
-    Returns notices about changes that were made to the pictures when they were loaded.
+    Returns notices about changes that were made to the pictures when they were loaded, and about
+    what is looked up or stays on the cluster's head.
     """
     pictures = load_pictures(experiment)
-    load_candidates(experiment)
-    return [notice for picture in pictures.values() for notice in picture.notices]
+    candidates = load_candidates(experiment)
+    notices = [notice for picture in pictures.values() for notice in picture.notices]
+    here = runs_here(experiment)
+    learn(_learning_from(experiment, list(here)), candidates, runs_path(), None)
+    notices += [
+        f"search.learn_from: there is no run {entry!r} here: it is looked up on the cluster's head"
+        for entry in experiment.search.learn_from
+        if entry not in here
+    ]
+    if (folder := experiment.logging.mlflow) is not None and folder.startswith("/"):
+        notices.append(
+            f"logging.mlflow: the cluster's head writes to its own {folder}, which fetch does not "
+            "copy: name a tracking server to have the logs here"
+        )
+    return notices
+
+
+def runs_here(experiment: Experiment) -> dict[str, Path]:
+    """Return the folders of the runs of `search.learn_from` that are on this machine, by entry.
+
+    Raises:
+        InputError: If an entry is a path, but not to the folder of a run.
+    """
+    found = {}
+    for entry in experiment.search.learn_from:
+        try:
+            found[entry] = find_run(entry)
+        except InputError as error:
+            if "/" in entry and "://" not in entry:
+                raise InputError(f"search.learn_from: {error}") from None
+    return found
+
+
+def _learning_from(experiment: Experiment, runs: list[str]) -> Experiment:
+    search = experiment.search.model_copy(update={"learn_from": runs})
+    return experiment.model_copy(update={"search": search})
 
 
 def pack_search(experiment: Experiment, folder: Path) -> None:
@@ -96,6 +134,13 @@ def pack_search(experiment: Experiment, folder: Path) -> None:
         key: _copy_alone(name, folder, f"task/{key}")
         for key, name in task_files(experiment.task).items()
     }
+    runs = {
+        entry: _copy_run(run, folder, f"learn_from/{i:03d}")
+        for i, (entry, run) in enumerate(runs_here(experiment).items())
+    }
+    experiment = _learning_from(
+        experiment, [runs.get(entry, entry) for entry in experiment.search.learn_from]
+    )
     there = experiment.model_copy(
         update={
             "images": images,
@@ -111,6 +156,16 @@ def pack_code(folder: Path) -> None:
     """Copy both packages, so that the cluster runs the same code as this machine."""
     for source in (Path(dipstage.__path__[0]), Path(__file__).parents[1]):
         shutil.copytree(source, folder / source.name, ignore=_NOT_COPIED)
+
+
+def _copy_run(run: Path, folder: Path, where: str) -> str:
+    """Copy what a sampler learns from: a run's experiment, and its study unless in a database."""
+    there = folder / where / run.name
+    there.mkdir(parents=True)
+    (there / "experiment.yaml").write_bytes((run / "experiment.yaml").read_bytes())
+    if path_exists(run / "study.db"):
+        (there / "study.db").write_bytes(read_study(run / "study.db"))
+    return f"{where}/{run.name}"
 
 
 def _copy_alone(entry: str, folder: Path, where: str) -> str:

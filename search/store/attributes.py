@@ -43,8 +43,9 @@ class Learned:
         images: Its pictures as its experiment names them.
         pictures: SHA-256 of its pictures.
         seeds: Seeds of its replicates.
-        points: Parameters of each trial, and its objectives minus those of that run's plain DIP;
-            none of a run that the earlier one had learned from itself.
+        points: Parameters of each trial, its objectives minus those of that run's plain DIP and, if
+            there are constraints, by how much it violates each; none of a run that the earlier one
+            had learned from itself.
     """
 
     run: str

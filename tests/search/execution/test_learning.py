@@ -155,6 +155,30 @@ def test_what_an_earlier_run_had_learned_from_counts_as_seen_but_is_not_learned_
     assert len(learned["new"].points) == 6
 
 
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.long)])
+def test_a_sampler_learns_which_earlier_trials_violated_a_constraint(
+    tmp_path: Path, sampler: str
+) -> None:
+    limited = {"space": SPACE, "objective": {"max_steps": 16}, "racing": {"enabled": False}}
+    play(new_run(tmp_path, experiment(**limited, search={"trials": 8, "seed": 1})), score)
+    search = {"trials": 2, "sampler": sampler, "learn_from": ["tiny"]}
+    run = made(tmp_path, experiment(**{**NEW, **limited, "search": search}))
+    [learned] = run.attributes.learned
+    assert [each[2] for each in learned.points] == [{"max_steps": 4.0 - k} for k in range(2, 10)]
+    ledger = Ledger(run.study, run.experiment, ["moon-seed5"])
+    for _ in range(5):  # The candidates, and trials before and after the first new one has ended.
+        work = ledger.next()
+        if work is not None:
+            ledger.record(work.number, "moon-seed5", outcome(25 + work.number, 18))
+            ledger.finish(work.number, None)
+    sampled = [trial for trial in run.records() if trial.candidate is None]
+    assert [trial.violations for trial in sampled] == [{"max_steps": 2.0}] * 2
+    memory = ledger._searched._memory.get_trials(deepcopy=False)
+    assert [trial.constraints["max_steps"] for trial in memory] == [
+        *(4.0 - k for k in range(2, 10)), 2.0, 2.0,
+    ]  # fmt: skip
+
+
 def play_all(run: Run) -> None:
     """Finish a run of one replicate for each trial."""
     ledger = Ledger(run.study, run.experiment, ["moon-seed5"])

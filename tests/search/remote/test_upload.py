@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from fake_runs import CONTENT, experiment
+from fake_runs import CONTENT, experiment, new_run, play
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.schedule_file import ScheduleFile, save_schedule
@@ -15,6 +15,7 @@ from dipstage.errors import InputError
 from dipstage.images import save_png
 from dipstage.presets import parse_preset
 from search.commands.cluster import job_address
+from search.execution.learning import learn
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
 from search.experiment.reading import load_experiment
@@ -87,6 +88,50 @@ def test_the_upload_holds_what_is_needed_and_no_more(mine: Experiment, tmp_path:
         assert files
         assert ".pyc" not in {path.suffix for path in files}
     assert sum(path.is_file() for path in (folder / "pictures").rglob("*")) == 6
+
+
+def test_the_runs_to_learn_from_are_sent_without_curves_and_learned_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, there = tmp_path / "home", tmp_path / "there"
+    earlier = play(new_run(home / "runs", experiment()), lambda number: (25.0 + number, 20))
+    search = {"trials": 2, "learn_from": [str(earlier.folder), "only-there"]}
+    new = experiment(name="new", search=search)
+    [notice] = upload.check(new)
+    assert notice.startswith("search.learn_from: there is no run 'only-there' here")
+    there.mkdir()
+    upload.pack_search(new, there)
+    shutil.rmtree(home)
+    copied = [path.relative_to(there) for path in there.glob("learn_from/**/*") if path.is_file()]
+    assert sorted(map(str, copied)) == [
+        "learn_from/000/tiny/experiment.yaml", "learn_from/000/tiny/study.db",
+    ]  # fmt: skip
+    # The study in the folder counts, although the head has a database for others.
+    monkeypatch.setenv("DIPSEARCH_STORAGE", "postgresql://nobody@localhost:1/none")
+    arrived = load_experiment(there / "experiment.yaml")
+    assert arrived.search.learn_from[1] == "only-there"
+    sent = arrived.search.model_copy(update={"learn_from": arrived.search.learn_from[:1]})
+    arrived = arrived.model_copy(update={"search": sent})
+    [learned] = learn(arrived, load_candidates(arrived), tmp_path / "runs", None)
+    assert (learned.run, len(learned.points)) == ("tiny", 4)
+
+
+def test_runs_that_cannot_be_learned_from_are_refused_before_anything_is_sent(
+    tmp_path: Path,
+) -> None:
+    earlier = play(new_run(tmp_path, experiment()), lambda number: (25.0 + number, 20))
+    learn_from = {"trials": 2, "learn_from": [str(earlier.folder)]}
+    with pytest.raises(InputError, match=r"search\.learn_from: objective of 'tiny' is"):
+        upload.check(experiment(objective={"output": "smoothed"}, search=learn_from))
+    nowhere = {"trials": 2, "learn_from": [str(tmp_path / "nowhere")]}
+    with pytest.raises(InputError, match=r"search\.learn_from: .* is neither a run's name nor a"):
+        upload.check(experiment(search=nowhere))
+
+
+def test_a_folder_of_mlflow_is_said_to_stay_on_the_head(tmp_path: Path) -> None:
+    logged = experiment(logging={"mlflow": str(tmp_path / "mlruns")})
+    [notice] = upload.check(logged)
+    assert notice.startswith(f"logging.mlflow: the cluster's head writes to its own {tmp_path}")
 
 
 def as_the_head_reads(line: str, tmp_path: Path, home: str) -> list[str]:
