@@ -8,7 +8,8 @@ import re
 import stat
 import uuid
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -115,10 +116,27 @@ def write_asked(path: Path, content: bytes | str, *, own: bool = False) -> None:
         InputError: The file is of another kind, or cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    try:
+    with _refused(path):
         if isinstance(path, Path) and not own:
             refuse_to_replace(path, _kind(data[:_HEAD]), data)
         write_whole(path, data)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise InputError if no file can be at a path, before anything is computed for it."""
+    with _refused(path):
+        found = _found(path)
+        if found is None:
+            Path(os.path.realpath(path)).parent.stat()
+        elif stat.S_ISDIR(found.st_mode):
+            raise InputError(f"{path} cannot be written: it is a folder, name a file in it")
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Say in one sentence why a file cannot be written."""
+    try:
+        yield
     except (InputError, BrokenPipeError):
         raise  # Of a pipe: the reader of a pipe has seen enough.
     except OSError as error:

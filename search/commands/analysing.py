@@ -12,7 +12,7 @@ import click
 from dipstage.errors import InputError
 from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from search.commands.cluster import job_address, show_job
-from search.commands.drawing import check_suffix
+from search.commands.drawing import check_figure_file
 from search.commands.shared import (
     echo_written,
     file_option,
@@ -189,7 +189,7 @@ def pareto(
 
     if not front_of(records := run.records()):
         raise nothing_yet(run, records)
-    check_suffix(plot_file, "--plot")
+    check_figure_file(plot_file, "--plot")
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
         return
@@ -274,7 +274,7 @@ def compare(
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
     check_comparable(runs)
-    check_suffix(plot_file, "--plot")
+    check_figure_file(plot_file, "--plot")
     _deliver(
         comparison_rows(runs), as_json, csv_file, plot_file,
         lambda: print_comparison(runs, make_console().print), lambda: plot_comparison(runs),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from search.plots import Plot
     from search.store.run import RunRecord
 
-SUFFIXES = (".svg", ".pdf", ".png")
+KINDS = {".svg": "an SVG", ".pdf": "a PDF", ".png": "a PNG"}
 _FIGURES_OF_OPTION = {
     "trials": ("curves", "schedules"),
     "curves_of": ("curves",),
@@ -82,7 +82,7 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
     The command prints a caption. The same run always gives the same file, byte for byte.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    check_suffix(output_file, "--output")
+    check_figure_file(output_file, "--output")
     for key in given:
         if figure not in _FIGURES_OF_OPTION[key]:
             option = _OPTION_NAMES.get(key, f"--{key}")
@@ -98,10 +98,15 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
     echo_written(output_file, f"{output_file} written: {drawn.caption}")
 
 
-def check_suffix(path: Path | None, option: str) -> None:
-    """Raise InputError if a file was asked for and its suffix is not that of a known format."""
-    if path is not None and path.suffix.lower() not in SUFFIXES:
+def check_figure_file(path: Path | None, option: str) -> None:
+    """Raise InputError if a file was asked for that cannot be drawn or must not be replaced."""
+    from dipstage.documents.whole_files import refuse_to_replace
+
+    if path is None:
+        return
+    if path.suffix.lower() not in KINDS:
         raise InputError(f"{option} must end in .png, .svg or .pdf, got {path.name!r}")
+    refuse_to_replace(path, KINDS[path.suffix.lower()])
 
 
 def _draw(run: RunRecord, figure: str, style: Any, given: dict[str, Any]) -> Plot:

@@ -124,7 +124,12 @@ def _output_file(
     if not value or value == "-" or value.endswith(os.sep):
         hint = "write /dev/stdout for the output" if value == "-" else "add a file's name"
         raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")
-    return Path(value).expanduser()
+    from dipstage.documents.whole_files import refuse_unwritable
+
+    path = Path(value).expanduser()
+    if context.command.name != "init":  # It may make the folder.
+        refuse_unwritable(path)
+    return path
 
 
 def echo_written(path: Path, words: str) -> None:

@@ -30,6 +30,8 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "export --output": (["export"], "--output"),
     "report --output": (["report"], "--output"),
 }
+DRAWN = ("pareto --budget --plot", "compare --plot", "plot --output", "report --output")
+NAMES = [pytest.param(n, marks=pytest.mark.long) if n in DRAWN else n for n in OPTIONS]
 KINDS = {"--csv": ".csv", "--plot": ".svg", "plot": ".pdf", "export": ".yaml", "report": ".html"}
 OTHERS = {
     ".csv": b"name: mine\n",
@@ -106,7 +108,7 @@ def test_every_output_option_is_tried() -> None:
     assert declared == {(command[0], option) for command, option in OPTIONS.values()}
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_link_stays_and_its_target_is_written(run: Run, tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     suffix = suffix_of(name)
@@ -124,7 +126,7 @@ def test_a_link_stays_and_its_target_is_written(run: Run, tmp_path: Path, name: 
     assert stat.S_IMODE((tmp_path / f"elsewhere/kept{suffix}").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_pipe_is_written_to_and_stays(run: Run, tmp_path: Path, name: str) -> None:
     path = tmp_path / f"pipe{suffix_of(name)}"
     os.mkfifo(path)
@@ -140,7 +142,7 @@ def test_a_pipe_is_written_to_and_stays(run: Run, tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make devices")
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_device_stays_one(run: Run, tmp_path: Path, name: str) -> None:
     path = tmp_path / f"null{suffix_of(name)}"
     try:
@@ -152,7 +154,7 @@ def test_a_device_stays_one(run: Run, tmp_path: Path, name: str) -> None:
     assert result.exit_code == 0 or "cannot be written" in refused(result)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_cannot_be_meant_is_refused_and_nothing_is_destroyed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -207,7 +209,7 @@ def test_results_of_earlier_versions_in_the_folder_of_a_run_are_replaced(run: Ru
     assert run.report().read_bytes() != ALIKE[".html"][0]
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_earlier_results_and_empty_files_are_replaced(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
