@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def tables() -> ModuleType:
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that writes the tables."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
     assert spec is not None
     assert spec.loader is not None
