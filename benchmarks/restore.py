@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import table
 from machine import machine, write
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from tables import table
 
 from dipstage import Streams, load_picture, observe
 from dipstage.photographs import Photograph, load_photograph
@@ -29,18 +29,7 @@ NUMBERS = ROOT / "benchmarks/restore.json"
 PAGE = ROOT / "docs/restore.md"
 FIGURE = ROOT / "docs/images/restored-photographs.webp"
 SIZE, SIGMA_255 = 128, 25.0
-OPTIONS = (
-    "--schedule",
-    "baseline",
-    "--width",
-    "32",
-    "--scales",
-    "4",
-    "--iterations",
-    "1500",
-    "--threads",
-    "1",
-)
+OPTIONS = ("--yes", "--threads", "1")
 FILES = {
     "astronaut": ("png", 8),
     "chelsea": ("png", 16),
@@ -78,13 +67,16 @@ def restored(name: str, folder: Path) -> tuple[dict[str, Any], list[NDArray[Any]
         shown.append(load_photograph(str(folder / f"{name}-{suffix}.{ending}")).pixels)
     found = re.search(r"stopped: (.*)\n(\d+) iterations in ([\d.]+) s", done.stdout)
     assert found is not None
-    sigma = re.search(r"sigma ([\d.]+)", done.stdout)
+    sigma = re.search(r"noise: sigma ([\d.]+)", done.stdout)
+    schedule = re.search(r"schedule: ([\w-]+)", done.stdout)
     assert sigma is not None
+    assert schedule is not None
     return {
         "picture": name,
         "format": ending,
         "bits": bits,
         "sigma_255": float(sigma[1]),
+        "schedule": schedule[1],
         "why": found[1],
         "iterations": int(found[2]),
         "wall_s": float(found[3]),

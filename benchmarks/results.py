@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tables import table
+from cells import table
 
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError

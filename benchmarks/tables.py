@@ -1,8 +1,8 @@
-"""Write the tables of two pages of the documentation from the JSON of the benchmarks.
+"""Write the tables of three pages of the documentation from the JSON of the benchmarks.
 
-They are docs/performance.md and docs/verification.md; tables stand between marks. Run
-`python benchmarks/tables.py` after any benchmark; `--check` only tests whether the pages are
-current. If a benchmark has no JSON, its table says that it is not measured.
+They are docs/performance.md, docs/verification.md and docs/restore.md; tables stand between
+marks. Run `python benchmarks/tables.py` after any benchmark; `--check` only tests whether the
+pages are current. If a benchmark has no JSON, its table says that it is not measured.
 """
 
 from __future__ import annotations
@@ -15,23 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from cells import spread, table
+from restoring import classical, stopping_rule, variance
+
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / f"docs/{name}.md" for name in ("performance", "verification", "restore")]
 Content: TypeAlias = dict[str, Any]
 GOALS = {"64/32/4": 2.0, "128/64/5": 2.0, "256/128/5": 2.5}
 GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    """Return median, minimum and maximum as text."""
-    least, most = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
-
-
-def table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    """Return a Markdown table as lines."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def ratios(row: Content, path: str) -> list[float]:
@@ -266,24 +257,6 @@ def stopping(content: Content) -> list[str]:
     )
 
 
-def variance(content: Content) -> list[str]:
-    """What stopping at the minimum of the variance costs."""
-    rows = []
-    for row in content["rows"]:
-        lost, ended = [], row["smoothed"]["median_iterations"]
-        for output in ("raw", "smoothed"):
-            found = row[output]
-            numbers = (found[f"{name}_db"] for name in ("median", "p95", "most"))
-            lost.append(" / ".join(f"{number:.2f}" for number in numbers))
-        rows.append(
-            [row["schedule"], str(row["trainings"]), *lost, f"{ended:.2f}", str(row["not_found"]),
-             f"{row['psnr_db']:.2f}", f"{row['iterations']:.0f}"]
-        )  # fmt: skip
-    columns = ["schedule", "trainings", "lost, raw (dB)", "lost, smoothed (dB)",
-               "end / steps to max", "no minimum", "PSNR_GT (dB)", "iterations"]  # fmt: skip
-    return table(columns, rows)
-
-
 def verdicts(content: Content, output: str) -> list[str]:
     """How often a claim is called better, for planted truths."""
     rows = content[output]["rows"]
@@ -348,6 +321,8 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "whole-search": ("whole-search", whole_search),
     "stopping": ("stopping", stopping),
     "variance": ("variance", variance),
+    "stopping-rule": ("stopping-rule", stopping_rule),
+    "classical": ("classical", classical),
     "verdicts-smoothed": ("verdict", lambda content: verdicts(content, "smoothed")),
     "verdicts-raw": ("verdict", lambda content: verdicts(content, "raw")),
     "report": ("report", report),

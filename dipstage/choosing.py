@@ -17,6 +17,8 @@ from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import FullBudget, StoppingRule, VarianceMinimum
+from dipstage.tasks.denoise import Denoising
+from dipstage.tasks.problem import Problem
 
 Task: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
 TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super_resolve")
@@ -40,6 +42,13 @@ def estimated_sigma_255(pixels: NDArray[np.float32]) -> float:
     return float(255 * estimate_sigma(pixels, average_sigmas=True, channel_axis=-1))
 
 
+def noise_to_fit_255(problem: Problem) -> float | None:
+    """Return the estimated noise of an observation; None for other tasks than denoising."""
+    if not isinstance(problem, Denoising):
+        return None
+    return estimated_sigma_255(problem.picture[0].movedim(0, -1).numpy()) or None
+
+
 def input_noise_std(sigma_255: float) -> float:
     """Return the noise of the network's input that suits a noise: 1/30 at 25 and 1/20 at 50.
 
@@ -48,14 +57,30 @@ def input_noise_std(sigma_255: float) -> float:
     return float((sigma_255 / 25) ** math.log2(1.5) / 30)
 
 
-def stopping_rule(name: StopName, iterations: int) -> StoppingRule:
+FITTED_MARGIN_DB = 0.3
+"""The picture counts as fitted once the mean squared error is within 7 % of the noise's."""
+
+
+def stopping_rule(name: StopName, iterations: int, sigma_255: float | None = None) -> StoppingRule:
     """Return the rule of a name for a budget.
 
-    The patience is a tenth of the budget, at least 150 iterations. Of the last stage, a quarter of
-    the budget is ignored, at most 200 iterations.
+    The patience is a tenth of the budget, at least 150 iterations. If the noise is known, minima
+    count from the iteration of the last stage at which the raw output is as far from the
+    observation as the noise (see `FITTED_MARGIN_DB`), from 50 iterations on, and at the latest from
+    half of the budget on. If it is not, a quarter of the budget is ignored, at most 200 iterations.
+
+    Args:
+        name: `emv`, `wmv` or `none`.
+        iterations: The budget.
+        sigma_255: Noise of the observation, if the task is `denoise`.
     """
-    patience, warmup = max(iterations // 10, 150), min(iterations // 4, 200)
-    return FullBudget(patience) if name == "none" else VarianceMinimum(name, patience, warmup)
+    patience = max(iterations // 10, 150)
+    if name == "none":
+        return FullBudget(patience)
+    if sigma_255 is None:
+        return VarianceMinimum(name, patience, min(iterations // 4, 200))
+    fitted_db = 20 * math.log10(255 / sigma_255) - FITTED_MARGIN_DB
+    return VarianceMinimum(name, patience, min(iterations // 4, 50), fitted_db, iterations // 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from dipstage.outcome import Trace
 from dipstage.schedules import Schedule
-from dipstage.stopping import OUTPUTS, Curve, LastStage, Output, VarianceKind
+from dipstage.stopping import OUTPUTS, Curve, LastStage, Output, VarianceMinimum
 
 BLOCK = 10
 """Iterations between device-to-host synchronisations; SSIM is measured once in each block."""
 
-_LOSS, _PSNR_GT, _EMV, _WMV = 0, slice(3, 5), 5, 6
+_LOSS, _PSNR_RAW, _PSNR_GT, _EMV, _WMV = 0, 1, slice(3, 5), 5, 6
 """Columns of the scores; 1 and 2 are PSNR against the observation."""
 
 
@@ -26,7 +26,7 @@ class Progress:
     """State of a run after a block of iterations, for progress callbacks.
 
     variance: over the last stage so far, (iterations,) float32: that which the stopping rule reads,
-    else EMV. PSNR_GT is NaN without a ground truth.
+    NaN where it does not count it; else EMV. PSNR_GT is NaN without a ground truth.
     """
 
     iteration: int
@@ -42,11 +42,13 @@ class Progress:
 class Measurements:
     """Scores of the iterations of one run.
 
-    length: Iterations whose scores are on the host. kind: the variance that is reported.
+    length: Iterations whose scores are on the host. rule: the rule that reads a variance, if any.
     """
 
-    def __init__(self, schedule: Schedule, kind: VarianceKind, device: torch.device) -> None:
-        self._schedule, self._kind, self.length = schedule, kind, 0
+    def __init__(
+        self, schedule: Schedule, rule: VarianceMinimum | None, device: torch.device
+    ) -> None:
+        self._schedule, self._rule, self.length = schedule, rule, 0
         counts = [stage.iterations for stage in schedule.stages]
         self._stages = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         iterations = schedule.iterations
@@ -81,12 +83,17 @@ class Measurements:
         psnr = scores[:, _PSNR_GT]
         return LastStage(
             {output: psnr[:, k] for k, output in enumerate(OUTPUTS)},
-            {"emv": scores[:, _EMV], "wmv": scores[:, _WMV]},
+            {"emv": self._counted(scores, _EMV), "wmv": self._counted(scores, _WMV)},
         )
 
+    def _counted(self, scores: NDArray[np.float32], column: int) -> Curve:
+        if self._rule is None:
+            return scores[:, column]
+        return self._rule.counted(scores[:, column], scores[:, _PSNR_RAW])
+
     def variance(self) -> Curve:
-        """Return the variance over the last stage so far."""
-        return self.last_stage().variance[self._kind]
+        """Return the variance over the last stage so far, as the rule counts it."""
+        return self.last_stage().variance["emv" if self._rule is None else self._rule.kind]
 
     def progress(self) -> Progress:
         """Return the state of the run."""

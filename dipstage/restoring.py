@@ -338,7 +338,8 @@ def planned(
         known = np.where(np.asarray(mask, bool)[..., None], pixels, np.float32(np.nan))
     return Plan(
         problem, known, sides, trained, chosen.name, evidence, settings,
-        stopping_rule(stop, trained.iterations), sigma_255,
+        stopping_rule(stop, trained.iterations, sigma_255 if task == "denoise" else None),
+        sigma_255,
     )  # fmt: skip
 
 

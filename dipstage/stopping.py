@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
@@ -22,7 +23,8 @@ class LastStage:
 
     Args:
         psnr_gt_db: PSNR_GT in dB of each output.
-        variance: Variances of the raw output (see `dipstage.variance`), NaN where not measured.
+        variance: Variances of the raw output (see `dipstage.variance`), NaN where not measured, or
+            where the rule does not count them.
     """
 
     psnr_gt_db: dict[Output, Curve]
@@ -162,6 +164,10 @@ class VarianceMinimum:
         patience: Iterations without a new minimum, at least 1.
         warmup: Iterations of the last stage that are ignored, not negative. At first all variances
             are small, because there are few outputs.
+        fitted_db: Iterations before the raw output has reached this PSNR against the observation
+            are ignored as well. Where the noise is known, this is the discrepancy principle: a
+            network that is further from the observation than the noise has not fitted the picture.
+        fitted_by: Iterations of the last stage after which `fitted_db` no longer matters.
 
     Raises:
         InputError: A value is outside its range.
@@ -170,6 +176,8 @@ class VarianceMinimum:
     kind: VarianceKind = "emv"
     patience: int = 150
     warmup: int = 100
+    fitted_db: float = -math.inf
+    fitted_by: int = 0
     reads_ground_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -178,6 +186,8 @@ class VarianceMinimum:
         _check_patience(self.patience)
         if self.warmup < 0:
             raise InputError(f"warmup must not be negative, got {self.warmup}")
+        if self.fitted_by < 0:
+            raise InputError(f"fitted_by must not be negative, got {self.fitted_by}")
 
     @property
     def windowed(self) -> bool:
@@ -195,6 +205,17 @@ class VarianceMinimum:
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
         return self.found(seen.variance[self.kind]) is not None
+
+    def counted(self, variance: Curve, psnr_db: Curve) -> Curve:
+        """Return the variance, NaN where the network has not yet fitted the picture.
+
+        Args:
+            variance: (iterations,) over the last stage.
+            psnr_db: (iterations,) of the raw output against the observation.
+        """
+        fitted = np.logical_or.accumulate(psnr_db >= self.fitted_db)
+        late = np.arange(len(variance)) >= self.fitted_by
+        return np.where(fitted | late, variance, np.float32(np.nan))
 
     def found(self, variance: Curve) -> int | None:
         """Return the iteration of the last stage that the rule selects.

@@ -239,15 +239,14 @@ class _Run:
         if self.rule is not None:
             self.lag = self.rule.lag(settings.ema)
             self.at_minimum = AtMinimum(self.pictures, self.rule.patience, self.lag)
+            self.fitted = torch.zeros((), dtype=torch.bool, device=device)
         self.safety = SafetyReset(self.weights)
         self.best = torch.full((2,), -torch.inf, device=device)
         self.best_pictures = torch.full_like(
             self.pictures, torch.nan if self.truth is None else 0.0
         )
         self.unknown = torch.full((2,), torch.nan, device=device)
-        self.measured = Measurements(
-            schedule, "emv" if self.rule is None else self.rule.kind, device
-        )
+        self.measured = Measurements(schedule, self.rule, device)
         self.ssim_now = torch.zeros(4, device=device)
         self.launched = 0
         self.ends = False
@@ -325,8 +324,10 @@ class _Run:
             wmv = self.windowed.update(output, self.iteration % WINDOW, row[SEEN])
         self.measured.write(self.iteration, loss, psnr, psnr_gt, emv, wmv)
         if self.rule is not None and self.at_minimum is not None:
-            variance = emv if self.rule.kind == "emv" else wmv
-            self.at_minimum.update(pictures, variance, row[IN_LAST] > self.rule.warmup)
+            variance, place = emv if self.rule.kind == "emv" else wmv, row[IN_LAST]
+            self.fitted |= (place > 0) & (psnr[0] >= self.rule.fitted_db)
+            counts = self.fitted | (place > self.rule.fitted_by)
+            self.at_minimum.update(pictures, variance, counts & (place > self.rule.warmup))
         if self.truth is None:
             return
         better = psnr_gt > self.best

@@ -4,15 +4,20 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+
+from dipstage.stopping import VarianceMinimum
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def tables() -> ModuleType:
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that writes the tables."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
     assert spec is not None
     assert spec.loader is not None
@@ -51,3 +56,57 @@ def test_the_table_of_restored_photographs_is_made_of_its_numbers(
     page = script.PAGE.read_text()
     assert script.refreshed(page) == page, "run python benchmarks/restore.py"
     assert "| astronaut | png, 8 bits |" in page
+
+
+@pytest.fixture
+def variance(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that replays the rule which stops without a ground truth."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("variance")
+
+
+def training(variance: ModuleType, minimum: int, length: int, fitted: int) -> Any:
+    """A training whose PSNR_GT peaks at iteration 100 at 30 dB, 0.01 dB above its neighbours."""
+    at = np.arange(length)
+    psnr_gt = (30 - 0.01 * np.abs(at - 100)).astype(np.float32)
+    curves = {
+        "variance_emv": (1 + np.abs(at - minimum)).astype(np.float32),
+        "psnr_raw_db": np.where(at < fitted, 15, 20.2).astype(np.float32),
+        "psnr_gt_raw_db": psnr_gt,
+        "psnr_gt_smoothed_db": psnr_gt,
+    }
+    rule = VarianceMinimum("emv", 50, 10, 20.0, 1000)
+    return variance.Recorded(curves, 0, 0.9, rule)
+
+
+def test_the_replay_takes_what_the_rule_selects_and_counts_the_wait(variance: ModuleType) -> None:
+    found = variance.stopped(training(variance, 80, 400, 0), 400)
+    assert found.lost_db == pytest.approx({"raw": 0.2, "smoothed": 0.05}, abs=1e-4)
+    assert (found.end, found.found, found.is_cut) == (131, True, False)
+    assert found.waited["raw"] == 131 / 101
+    late = variance.stopped(training(variance, 80, 400, 130), 400)
+    assert late.lost_db["raw"] == pytest.approx(0.3, abs=1e-4), "fitted at 130, and rising"
+
+
+def test_a_training_that_ends_before_the_rule_counts_with_the_greater_loss(
+    variance: ModuleType,
+) -> None:
+    cut = variance.stopped(training(variance, 380, 400, 0), 500)
+    assert (cut.end, cut.found, cut.is_cut) == (400, False, True)
+    assert cut.lost_db == pytest.approx({"raw": 2.99, "smoothed": 2.99}, abs=1e-4)
+    row = variance.row("plain", [cut], [])
+    assert (row["cut"], row["not_found"], row["equal_db"]) == (1, 0, None)
+    whole = variance.row("plain", [variance.stopped(training(variance, 380, 400, 0), 400)], [29.0])
+    assert (whole["cut"], whole["not_found"], whole["equal_db"]) == (0, 1, 29.0)
+
+
+def test_a_rule_that_waits_too_long_is_not_chosen(
+    variance: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = importlib.import_module("stopping_rule")
+    kinds = [{"smoothed": {"p95_db": loss, "median_iterations": 1.3}} for loss in (0.2, 0.7, 0.4)]
+    assert script.worst_db(kinds) == 0.7
+    kinds[2]["smoothed"]["median_iterations"] = 1.41
+    assert script.worst_db(kinds) == np.inf
+    names = [name for name, _ in script.candidates()]
+    assert len(names) == len(set(names)) == 38

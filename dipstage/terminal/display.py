@@ -84,7 +84,7 @@ def variance_in_words(variance: Curve, rule: StoppingRule) -> str:
     minimum = rule if isinstance(rule, VarianceMinimum) else VarianceMinimum()
     at = minimum.selected(variance)
     if at is None:
-        return "variance not read yet"
+        return "fitting the picture"
     waited = len(variance) - 1 - at
     if waited < 10:
         words = "variance falling"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ray import tune
 
-from dipstage.choosing import stopping_rule
+from dipstage.choosing import noise_to_fit_255, stopping_rule
 from dipstage.images import Picture, png
 from dipstage.memory import is_out_of_memory
 from dipstage.outcome import Outcome, Stop, steps_within, trailing_mean
@@ -84,18 +84,15 @@ def train_replicates(
     """
     warmup = setting.trainer.warmup if warmup is None else warmup
     trainer = replace(setting.trainer, warmup=warmup)
-    stop = setting.objective.stop
-    stopping = (
-        trainer.stopping(setting.objective.output)
-        if stop == "oracle"
-        else stopping_rule(stop, schedule.iterations)
-    )
+    stop, stopping = setting.objective.stop, trainer.stopping(setting.objective.output)
     jobs = []
     for key in keys:
         replicate = setting.replicates[key]
         picture = setting.pictures[replicate.picture]
         truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
         problem = setting.task.observe(truth, streams)
+        if stop != "oracle":
+            stopping = stopping_rule(stop, schedule.iterations, noise_to_fit_255(problem))
         job = Job(problem, truth, schedule, trainer, streams, stopping, lambda _: each_block())
         jobs.append(job)
     return fit_together(jobs, device=setting.device)

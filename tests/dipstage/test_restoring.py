@@ -15,7 +15,13 @@ from published_schedules import publish
 import dipstage
 from dipstage import choosing
 from dipstage.arrays import padded
-from dipstage.choosing import chosen_schedule, estimated_sigma_255, input_noise_std, stopping_rule
+from dipstage.choosing import (
+    FITTED_MARGIN_DB,
+    chosen_schedule,
+    estimated_sigma_255,
+    input_noise_std,
+    stopping_rule,
+)
 from dipstage.documents.published import published
 from dipstage.errors import InputError, WorkError
 from dipstage.images import load_picture
@@ -95,10 +101,8 @@ def test_an_interrupted_run_gives_what_there_is_and_later_runs_do_not_begin() ->
     restored = restore(NOISY, **SMALL, runs=3, each=lambda iteration, _: iteration == 12)
     assert restored.stop is Stop.INTERRUPTED
     assert restored.iterations == 12
-    assert restored.why == (  # A quarter of 30 iterations is ignored.
-        "interrupted after 12 iterations; of its outputs, that of iteration 7, of the lowest "
-        "variance, is taken"
-    )
+    # No minimum counts before the picture is fitted, or half of 30 iterations are over.
+    assert restored.why == "interrupted after 12 iterations; of its outputs, the last is taken"
 
 
 def test_an_interrupted_run_is_not_averaged_with_a_completed_one() -> None:
@@ -220,7 +224,9 @@ def test_patience_grows_with_the_budget() -> None:
     assert [stopping_rule("emv", n).patience for n in (100, 2000, 5000)] == [150, 200, 500]
     assert stopping_rule("wmv", 100) == VarianceMinimum("wmv", 150, 25)
     assert stopping_rule("emv", 2000) == VarianceMinimum("emv", 200, 200)
-    assert stopping_rule("none", 100) == FullBudget(150)
+    assert stopping_rule("none", 100, 25.0) == FullBudget(150)
+    known = stopping_rule("emv", 2000, 25.5)
+    assert known == VarianceMinimum("emv", 200, 50, 20 - FITTED_MARGIN_DB, 1000)
 
 
 def test_the_timing_leaves_the_result_alone() -> None:

@@ -45,6 +45,20 @@ def test_it_stops_when_the_minimum_is_known_and_not_before(curve: Curve, patienc
     assert first == (None if found is None else found + patience)
 
 
+@pytest.mark.parametrize(
+    ("fitted_db", "fitted_by", "first"),
+    [(-np.inf, 0, 0), (20.0, 9, 2), (20.0, 1, 1), (30.0, 9, None)],
+)
+def test_no_minimum_counts_before_the_picture_is_fitted(
+    fitted_db: float, fitted_by: int, first: int | None
+) -> None:
+    """What was fitted once stays so, and `fitted_by` ends the wait."""
+    variance = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    psnr_db = np.array([12, 19.5, 20, 19], np.float32)
+    rule = VarianceMinimum("emv", 2, 0, fitted_db, fitted_by)
+    assert rule.selected(rule.counted(variance, psnr_db)) == first
+
+
 @pytest.mark.parametrize(("kind", "windowed"), [("emv", False), ("wmv", True)])
 def test_only_the_windowed_variance_needs_a_window(kind: VarianceKind, windowed: bool) -> None:
     assert VarianceMinimum(kind).windowed is windowed
@@ -56,6 +70,7 @@ def test_only_the_windowed_variance_needs_a_window(kind: VarianceKind, windowed:
         (("var",), "kind must be emv or wmv, got 'var'"),
         (("emv", 0), "patience must be at least 1"),
         (("emv", 5, -1), "warmup must not be negative, got -1"),
+        (("emv", 5, 0, 20.0, -1), "fitted_by must not be negative, got -1"),
     ],
 )
 def test_bad_values_are_refused(values: tuple[object, ...], words: str) -> None:

@@ -624,11 +624,21 @@ def test_the_oracle_needs_a_ground_truth() -> None:
             without_truth(STAGED, oracle)
 
 
-@pytest.mark.parametrize("rule", [VarianceMinimum("emv", 20, 20), VarianceMinimum("emv", 20, 300)])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        VarianceMinimum("emv", 20, 20),
+        VarianceMinimum("emv", 20, 300),
+        VarianceMinimum("emv", 20, 20, fitted_db=18.0, fitted_by=200),
+        VarianceMinimum("emv", 20, 20, fitted_db=99.0, fitted_by=60),
+        VarianceMinimum("emv", 20, 20, fitted_db=99.0, fitted_by=300),
+    ],
+    ids=str,
+)
 def test_the_selected_output_is_the_one_at_the_minimum_that_the_rule_finds(
     rule: VarianceMinimum,
 ) -> None:
-    """Or the last one, where the warm-up never ends."""
+    """Or the last one, where the warm-up never ends or the picture is never fitted."""
     outputs: list[torch.Tensor] = []
 
     def keep(_: int, pictures: torch.Tensor) -> bool:
@@ -640,7 +650,10 @@ def test_the_selected_output_is_the_one_at_the_minimum_that_the_rule_finds(
     outcome = fit(
         observe(truth, 25, streams), truth, schedule, SETTINGS, streams, stopping=rule, each=keep
     )
-    at = rule.found(outcome.trace.variance_emv[schedule.ramp :])
+    trace = outcome.trace
+    at = rule.found(
+        rule.counted(trace.variance_emv[schedule.ramp :], trace.psnr_raw_db[schedule.ramp :])
+    )
     expected = outcome.iterations - 1 if at is None else schedule.ramp + at
     selected = outcome.selected
     assert selected is not None

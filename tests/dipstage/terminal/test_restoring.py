@@ -249,7 +249,7 @@ def falling(n: int) -> Curve:
 @pytest.mark.parametrize(
     ("curve", "rule", "words"),
     [
-        (falling(50), VarianceMinimum(), "variance not read yet"),
+        (falling(50), VarianceMinimum(), "fitting the picture"),
         (falling(200), VarianceMinimum(), "variance falling"),
         (np.append(falling(200), np.full(40, 1.01, np.float32)), VarianceMinimum(),
          "variance flat, stops in 110 unless it falls"),

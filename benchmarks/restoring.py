@@ -1,0 +1,77 @@
+"""Tables of docs/restore.md, which `tables.py` writes."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, TypeAlias
+
+from cells import table
+
+Content: TypeAlias = dict[str, Any]
+
+
+def losses(row: Content) -> list[str]:
+    """PSNR_GT lost, raw and smoothed, as median / 95th percentile / maximum, and the end."""
+    lost = []
+    for output in ("raw", "smoothed"):
+        numbers = (row[output][f"{name}_db"] for name in ("median", "p95", "most"))
+        lost.append(" / ".join(f"{number:.2f}" for number in numbers))
+    return [*lost, f"{row['smoothed']['median_iterations']:.2f}"]
+
+
+def variance(content: Content) -> list[str]:
+    """What stopping at the minimum of the variance costs."""
+    rows = []
+    for run in content["runs"]:
+        for row in run["rows"]:
+            equal_db = row["equal_db"]
+            rows.append(
+                [f"{run['size']} × {run['size']}", row["schedule"], str(row["trainings"]),
+                 *losses(row), str(row["not_found"]), str(row["cut"]), f"{row['psnr_db']:.2f}",
+                 f"{row['iterations']:.0f}", "–" if equal_db is None else f"{equal_db:.2f}"]
+            )  # fmt: skip
+    columns = ["size", "schedule", "trainings", "lost, raw (dB)", "lost, smoothed (dB)",
+               "end / steps to max", "no minimum", "cut", "PSNR_GT (dB)", "iterations",
+               "PSNR_GT at equal iterations (dB)"]  # fmt: skip
+    return table(columns, rows)
+
+
+def stopping_rule(content: Content) -> list[str]:
+    """Candidates for the rule that stops without a ground truth: the chosen and some others."""
+    shown = ("emv, 200 ignored", "emv, 300 ignored", "emv, 400 ignored", content["chosen"],
+             content["chosen"].replace("emv", "wmv"))  # fmt: skip
+    rows = [
+        [name, row["schedule"], str(row["trainings"]), *losses(row), str(row["not_found"])]
+        for name in dict.fromkeys(shown)
+        for row in content["rows"]
+        if row["rule"] == name
+    ]
+    columns = ["rule", "schedule", "trainings", "lost, raw (dB)", "lost, smoothed (dB)",
+               "end / steps to max", "no minimum"]  # fmt: skip
+    return table(columns, rows)
+
+
+def classical(content: Content) -> list[str]:
+    """Classical methods beside `dipstage restore`: means over pictures."""
+    names = ("dipstage restore", "non-local means", "wavelets")
+    rows = []
+    for size in dict.fromkeys(row["size"] for row in content["rows"]):
+        found = [row for row in content["rows"] if row["size"] == size]
+        if any(len(row["methods"]) < len(names) for row in found):
+            continue
+        cells = [f"{size} × {size}", str(len(found)),
+                 f"{statistics.mean(row['noisy_db'] for row in found):.2f}"]  # fmt: skip
+        for name in names:
+            each = [row["methods"][name] for row in found]
+            mean_db = statistics.mean(one["psnr_db"] for one in each)
+            mean_s = statistics.mean(one["wall_s"] for one in each)
+            cells.append(f"{mean_db:.2f} ({mean_s:.2g} s)")
+        higher = sum(
+            row["methods"][names[0]]["psnr_db"]
+            > max(row["methods"][name]["psnr_db"] for name in names[1:])
+            for row in found
+        )
+        rows.append([*cells, str(higher)])
+    columns = ["size", "pictures", "noisy (dB)", *(f"{name} (dB)" for name in names),
+               "pictures on which `dipstage restore` is best"]  # fmt: skip
+    return table(columns, rows)
