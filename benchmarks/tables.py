@@ -266,6 +266,16 @@ def stopping(content: Content) -> list[str]:
     )
 
 
+def decided(content: Content) -> list[str]:
+    """What ending trainings once the smoothed maximum is decided would change."""
+    rows = [
+        [f"`{row['run']}`", str(row["patience"]), str(row["trainings"]), str(row["changed"]),
+         f"{100 * row['saved']:.1f} %"]
+        for row in content["test"]
+    ]  # fmt: skip
+    return table(["run", "patience", "trainings", "changed", "iterations saved"], rows)
+
+
 def variance(content: Content) -> list[str]:
     """What stopping at the minimum of the variance costs."""
     rows = []
@@ -347,6 +357,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
     "stopping": ("stopping", stopping),
+    "decided": ("decided", decided),
     "variance": ("variance", variance),
     "verdicts-smoothed": ("verdict", lambda content: verdicts(content, "smoothed")),
     "verdicts-raw": ("verdict", lambda content: verdicts(content, "raw")),

@@ -33,7 +33,7 @@ from dipstage.safety_reset import SafetyReset
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stage_targets import Targets
-from dipstage.stopping import OUTPUTS, StoppingRule, VarianceMinimum
+from dipstage.stopping import OUTPUTS, OracleDecided, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.denoise import observe as observe
 from dipstage.tasks.problem import Problem, check_problem
@@ -351,7 +351,9 @@ class _Run:
             selected = self._selected(trace, stop)
             resets = int(self.safety.resets.item())
         patience = self.stopping.patience
-        scores = {output: score(trace, output, patience) for output in OUTPUTS if is_scored}
+        is_decided = stop is Stop.PEAK and isinstance(self.stopping, OracleDecided)
+        waits = {"raw": patience, "smoothed": 1 if is_decided else patience}
+        scores = {output: score(trace, output, waits[output]) for output in OUTPUTS if is_scored}
         return Outcome(
             stop=stop,
             observation_psnr_gt_db=self.observation_psnr_gt_db,
