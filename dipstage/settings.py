@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from dipstage.documents.records import choices
 from dipstage.errors import InputError
@@ -142,9 +142,8 @@ class TrainerSettings:
         "CPU is faster with it, otherwise fp32; on a GPU it is fp32. `tf32` rounds the operands of "
         "a GPU's convolutions.",
     )
-    compile: Literal["auto", "on", "off"] = _setting(
-        "auto", help="Compile the network before the training. `auto` is `off`."
-    )
+    dropped: ClassVar[dict[str, str]] = {"compile": "networks are no longer compiled"}
+    """Keys of older versions, which are read without effect, and why."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():

@@ -311,7 +311,7 @@ def _train(
     console.print(
         f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
         f"iterations, {outcome.resets} resets, {outcome.wall_s:.1f} s "
-        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.arithmetic})",
+        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.precision})",
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
