@@ -257,6 +257,16 @@ def stopping(content: Content) -> list[str]:
     )
 
 
+def decided(content: Content) -> list[str]:
+    """What ending trainings once the smoothed maximum is decided would change."""
+    rows = [
+        [f"`{row['run']}`", str(row["patience"]), str(row["trainings"]), str(row["changed"]),
+         f"{100 * row['saved']:.1f} %"]
+        for row in content["test"]
+    ]  # fmt: skip
+    return table(["run", "patience", "trainings", "changed", "iterations saved"], rows)
+
+
 def verdicts(content: Content, output: str) -> list[str]:
     """How often a claim is called better, for planted truths."""
     rows = content[output]["rows"]
@@ -320,6 +330,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
     "stopping": ("stopping", stopping),
+    "decided": ("decided", decided),
     "variance": ("variance", variance),
     "stopping-rule": ("stopping-rule", stopping_rule),
     "classical": ("classical", classical),

@@ -34,9 +34,6 @@ PATHS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "auto": {},
 }
-COMPILED: dict[str, dict[str, Any]] = {
-    f"{name}, compiled": {**settings, "compile": "on"} for name, settings in PATHS.items()
-}
 
 
 class Scale:
@@ -125,7 +122,6 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--blocks", type=int, default=5)
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
-    arguments.add_argument("--compiled", action="store_true", help="compiled paths too: minutes")
     arguments.add_argument("--scales", nargs="+", metavar="SIDE/WIDTH/SCALES", help="these alone")
     arguments.add_argument("--profile", action="store_true", help="say where the time goes, too")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/trainer-cpu.json"))
@@ -133,13 +129,12 @@ def main() -> int:
     measured_on = machine(
         peer="its own network" if given.peer else "the product's network",
     )
-    paths = {**PATHS, **(COMPILED if given.compiled else {})}
     rows = []
     for sizes in CPU_SCALES:
         if given.scales and "/".join(map(str, sizes[:3])) not in given.scales:
             continue
         scale = Scale(sizes, given.peer)
-        rows.append(measure(scale, paths, given.blocks))
+        rows.append(measure(scale, PATHS, given.blocks))
         report(rows[-1])
         if given.profile:
             print("  where auto spends its time:")

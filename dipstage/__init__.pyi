@@ -26,6 +26,7 @@ from .splits import PowerSplit as PowerSplit
 from .stage_targets import targets as targets
 from .stopping import FullBudget as FullBudget
 from .stopping import OracleBoth as OracleBoth
+from .stopping import OracleDecided as OracleDecided
 from .stopping import OraclePeak as OraclePeak
 from .stopping import VarianceMinimum as VarianceMinimum
 from .trainer import Job as Job

@@ -1,12 +1,9 @@
-"""Arithmetic of a run: its number formats, and whether its network is compiled."""
+"""Arithmetic of a run: its number formats."""
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +19,7 @@ CPU (benchmarks/scales.py). Below half of it, conversion costs more than it save
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The arithmetic that `trainer.precision` and `trainer.compile` lead to on a device.
+    """The arithmetic that `trainer.precision` leads to on a device.
 
     bf16_scales: how many of the network's scales compute in bf16, counted from the finest.
     tf32: whether convolutions of a GPU round fp32 operands to TF32.
@@ -30,7 +27,6 @@ class Arithmetic:
 
     bf16_scales: int
     scales: int
-    compiled: bool
     tf32: bool = False
 
     @property
@@ -48,8 +44,7 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
 
     `precision: auto` is bf16 on a CPU that multiplies it in hardware, in the scales that are large
     enough to gain from it, and fp32 otherwise. On GPUs it is fp32, as nothing faster has been shown
-    to give the same results there. `compile: auto` is off: compiled networks were no faster on the
-    CPU.
+    to give the same results there.
 
     Args:
         settings: The trainer's settings.
@@ -58,7 +53,7 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
         width: Of the picture, in pixels.
 
     Raises:
-        InputError: `compile` is `on` and there is no compiler, or `precision` is `tf32` on a CPU.
+        InputError: `precision` is `tf32` on a CPU.
     """
     bf16_scales = 0
     if settings.precision == "bf16":
@@ -70,23 +65,13 @@ def choose(settings: TrainerSettings, device: torch.device, height: int, width: 
     tf32 = settings.precision == "tf32"
     if tf32 and device.type == "cpu":
         raise InputError("precision tf32 needs a GPU: set it to auto, fp32 or bf16")
-    compiled = settings.compile == "on"
-    if compiled and device.type == "cpu" and _compiler() is None:
-        raise InputError(
-            "compile is on and no C++ compiler is found: install g++ or clang++, name one in CXX, "
-            "or set compile to off"
-        )
-    return Arithmetic(bf16_scales, settings.scales, compiled, tf32)
+    return Arithmetic(bf16_scales, settings.scales, tf32)
 
 
 def _multiplies_bf16() -> bool:
     # Older releases of PyTorch do not report this; runs then compute in fp32.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _compiler() -> str | None:
-    return shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
 
 
 class Weights:
@@ -153,49 +138,3 @@ class Weights:
         if low:
             self.flat.grad[:count].copy_(torch.cat(low))
         torch.cat(gradients[self._count :], out=self.flat.grad[count:])
-
-
-_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-_cache_is_chosen = _CACHE in os.environ
-"""True if the user set it. PyTorch sets it too, to a folder that other users may have made."""
-
-_compiled: dict[tuple[object, ...], SkipNetwork] = {}
-"""Compiled networks that no run uses at the moment, so that a process compiles each kind once."""
-
-
-class CompiledNetwork:
-    """A network with a compiled body, for one run at a time."""
-
-    def __init__(
-        self, fresh: SkipNetwork, shape: torch.Size, arithmetic: Arithmetic, device: torch.device
-    ) -> None:
-        """Take over `fresh`, which has the initial weights; `shape` is that of its input."""
-        layers = tuple(tuple(p.shape) for p in fresh.parameters())
-        upsampling = fresh.body.upsampling
-        self._key = (
-            layers, upsampling, tuple(shape), arithmetic, str(device), torch.get_num_threads(),
-        )  # fmt: skip
-        known = _compiled.pop(self._key, None)
-        if known is None:
-            _keep_compiled_code()
-            fresh.body.compile(dynamic=False)
-            known = fresh
-        else:
-            with torch.no_grad():
-                for ours, theirs in zip(known.parameters(), fresh.parameters(), strict=True):
-                    ours.data = theirs.detach()
-        self.network = known
-
-    def release(self) -> None:
-        """Make the network available to the next run."""
-        _compiled[self._key] = self.network
-
-
-def _keep_compiled_code() -> None:
-    """Keep compiled code between processes, in the user's own folder because it is executed."""
-    if _cache_is_chosen:
-        return
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "dipstage" / "compiled"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.environ[_CACHE] = str(folder)

@@ -154,7 +154,6 @@ class Outcome:
         wall_s: Duration in seconds, scoring included.
         device: Name of the device.
         precision: Number format of the network's body: what `auto` chose.
-        compiled: Whether the network was compiled: what `auto` chose.
         trace: Curves over the iterations.
         best_raw: (C, H, W) float32, the raw output of the highest PSNR_GT; NaN without a ground
             truth.
@@ -171,7 +170,6 @@ class Outcome:
     wall_s: float
     device: str
     precision: str
-    compiled: bool
     trace: Trace
     best_raw: Curve
     best_smoothed: Curve
@@ -182,11 +180,6 @@ class Outcome:
         scores = self.raw or self.smoothed
         best = f", {scores.max_psnr_gt_db:.2f} dB at {scores.steps_to_max}" if scores else ""
         return f"<Outcome: {self.stop.value} after {self.iterations} iterations{best}>"
-
-    @property
-    def arithmetic(self) -> str:
-        """Precision and compilation in words, such as `bf16, compiled`."""
-        return self.precision + (", compiled" if self.compiled else "")
 
     def scores(self, output: Output) -> Scores:
         """Return the scores of one output.
@@ -220,7 +213,6 @@ class Outcome:
             "iterations_per_s": self.iterations_per_s,
             "device": self.device,
             "precision": self.precision,
-            "compiled": self.compiled,
             "observation_psnr_gt_db": _finite(self.observation_psnr_gt_db),
             "raw": asdict(self.raw) if self.raw else None,
             "smoothed": asdict(self.smoothed) if self.smoothed else None,

@@ -1,4 +1,4 @@
-"""Names that have changed. The old ones are still read, with a notice of one line."""
+"""Names that have changed or gone. The old ones are still read, with a notice of one line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Any
 
 
 class FormerName(FutureWarning):
-    """Something was given by its former name; the command lines print it as a notice."""
+    """A former name was given; the command lines print it as a notice."""
 
 
 def warn_former_name(former: str, current: str) -> None:
     """Say that what was given as `former` is now called `current`."""
     warnings.warn(f"{former} is now called {current}", FormerName, stacklevel=3)
+
+
+def warn_no_effect(former: str, reason: str) -> None:
+    """Say that `former`, which older versions knew, is ignored."""
+    warnings.warn(f"{former} has no effect: {reason}", FormerName, stacklevel=3)
 
 
 def former_names(kind: Any) -> dict[str, str]:

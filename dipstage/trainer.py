@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dipstage.arithmetic import CompiledNetwork, Weights, choose
+from dipstage.arithmetic import Weights, choose
 from dipstage.cuda_graphs import Replayed
 from dipstage.errors import InputError
 from dipstage.iteration_table import (
@@ -33,7 +33,7 @@ from dipstage.safety_reset import SafetyReset
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stage_targets import Targets
-from dipstage.stopping import OUTPUTS, StoppingRule, VarianceMinimum
+from dipstage.stopping import OUTPUTS, OracleDecided, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.denoise import observe as observe
 from dipstage.tasks.problem import Problem, check_problem
@@ -91,13 +91,12 @@ def fit(
             ends once it returns true.
 
     Returns:
-        Scores, curves and best pictures, also for a run that diverged. Its `precision` and
-        `compiled` say what `auto` chose.
+        Scores, curves and best pictures, also for a run that diverged. Its `precision` says what
+        `auto` chose.
 
     Raises:
-        InputError: Shapes do not fit, `settings.compile` is `on` and there is no compiler,
-            `settings.precision` is `tf32` on a CPU, or the rule is an oracle and there is no ground
-            truth.
+        InputError: Shapes do not fit, `settings.precision` is `tf32` on a CPU, or the rule is an
+            oracle and there is no ground truth.
     """
     job = Job(observation, ground_truth, schedule, settings, streams, stopping, progress, each)
     return fit_together([job], device=device)[0]
@@ -126,21 +125,17 @@ def fit_together(
     device = torch.device(device)
     outcomes: list[Outcome | None] = [None] * len(jobs)
     runs: dict[int, _Run] = {}
-    try:
-        for i, job in enumerate(jobs):
-            runs[i] = _Run(job, device, graphs=graphs)
-            runs[i].launch()
-        while runs:
-            for i, run in list(runs.items()):
-                stop = run.settle()
-                if stop is None:
-                    run.launch()
-                else:
-                    outcomes[i] = run.outcome(stop, started)
-                    runs.pop(i).release()
-    finally:
-        for run in runs.values():
-            run.release()
+    for i, job in enumerate(jobs):
+        runs[i] = _Run(job, device, graphs=graphs)
+        runs[i].launch()
+    while runs:
+        for i, run in list(runs.items()):
+            stop = run.settle()
+            if stop is None:
+                run.launch()
+            else:
+                outcomes[i] = run.outcome(stop, started)
+                del runs[i]
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -175,7 +170,7 @@ class _Run:
             self.stream.wait_stream(torch.cuda.current_stream(device))
         with self._here():
             self._prepare(problem.to(device), job.streams)
-        capture = graphs and self.stream is not None and not self.arithmetic.compiled
+        capture = graphs and self.stream is not None
         self.iterate = Replayed(self._iterate, [self.input_noise_stream], capture=capture)
         self.measure_ssim = Replayed(self._measure_ssim, [], capture=capture)
 
@@ -203,16 +198,12 @@ class _Run:
         truth = self.job.ground_truth
         self.truth = None if truth is None else truth.to(device)
         self.problem, self.observation = problem, problem.observation
-        network = SkipNetwork(
+        self.network = SkipNetwork(
             settings, output_channels=channels, generator=streams.generator(Stream.WEIGHTS)
         )
-        self.compiled = None
-        shape = torch.Size([1, settings.input_depth, height, width])
-        if self.arithmetic.compiled:
-            self.compiled = CompiledNetwork(network, shape, self.arithmetic, device)
-            network = self.compiled.network
-        self.network, self.views = network, Weights(network, self.arithmetic, device)
+        self.views = Weights(self.network, self.arithmetic, device)
         self.weights = self.views.flat
+        shape = torch.Size([1, settings.input_depth, height, width])
         # Each iteration sets the rate.
         rate: float | Tensor = settings.learning_rate
         if self.stream is not None:
@@ -250,11 +241,6 @@ class _Run:
         self.ssim_now = torch.zeros(4, device=device)
         self.launched = 0
         self.ends = False
-
-    def release(self) -> None:
-        """Make the compiled network available to the next run."""
-        if self.compiled is not None:
-            self.compiled.release()
 
     def launch(self) -> None:
         """Start the iterations of the next block, without waiting for a GPU."""
@@ -352,7 +338,9 @@ class _Run:
             selected = self._selected(trace, stop)
             resets = int(self.safety.resets.item())
         patience = self.stopping.patience
-        scores = {output: score(trace, output, patience) for output in OUTPUTS if is_scored}
+        is_decided = stop is Stop.PEAK and isinstance(self.stopping, OracleDecided)
+        waits = {"raw": patience, "smoothed": 1 if is_decided else patience}
+        scores = {output: score(trace, output, waits[output]) for output in OUTPUTS if is_scored}
         return Outcome(
             stop=stop,
             observation_psnr_gt_db=self.observation_psnr_gt_db,
@@ -363,7 +351,6 @@ class _Run:
             wall_s=time.perf_counter() - started,
             device=_device_name(self.device),
             precision=self.arithmetic.precision,
-            compiled=self.arithmetic.compiled,
             trace=trace,
             best_raw=best[0],
             best_smoothed=best[1],

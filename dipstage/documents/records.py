@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dipstage.errors import InputError
-from dipstage.renamed import former_names, warn_former_name
+from dipstage.renamed import former_names, warn_former_name, warn_no_effect
 
 T = TypeVar("T")
 Kinds = Mapping[str, type]
@@ -125,7 +125,11 @@ def _with_current_names(kind: Any, value: dict[str, Any], prefix: str) -> dict[s
         if name in value:
             raise InputError(f"{prefix}{former} is the former name of {prefix}{name}: keep one")
         warn_former_name(f"{prefix}{former}", f"{prefix}{name}")
-    return {renamed.get(key, key): item for key, item in value.items()}
+    dropped: Mapping[str, str] = getattr(kind, "dropped", {})
+    for key in dropped.keys() & value.keys():
+        if value[key] not in ("auto", "off", False):
+            warn_no_effect(f"{prefix}{key}", dropped[key])
+    return {renamed.get(key, key): item for key, item in value.items() if key not in dropped}
 
 
 def _refuse_non_mapping(value: Any, where: str) -> None:

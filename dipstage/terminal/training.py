@@ -107,9 +107,10 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--oracle-stop",
-    type=click.Choice(["raw", "smoothed", "both"]),
+    type=click.Choice(["raw", "smoothed", "both", "decided"]),
     help="Stop in the last stage once PSNR_GT of this output has not risen for --patience "
-    "iterations, or that of both for 200. This reads the ground truth.",
+    "iterations, or that of both for 200. `decided` is as smoothed, but waits for 30 once PSNR_GT "
+    "has fallen by 0.02 dB. This reads the ground truth.",
 )
 @click.option(
     "--patience",
@@ -157,7 +158,7 @@ def run(
     scales: int | None,
     learning_rate: float | None,
     ema_restart: EmaRestart | None,
-    oracle_stop: Output | Literal["both"] | None,
+    oracle_stop: Output | Literal["both", "decided"] | None,
     patience: int | None,
     threads: int | None,
     device: str,
@@ -193,7 +194,7 @@ def run(
     settings = replace(
         schedule.recipe.applied_to(official(example) if example else settings),
         iterations=schedule.iterations,
-        oracle_stop="both" if oracle_stop == "both" else oracle_stop is not None,
+        oracle_stop=oracle_stop if oracle_stop in ("both", "decided") else oracle_stop is not None,
         **given,
     )
     console = make_console(going_on=True)
@@ -245,7 +246,7 @@ def _train(
     seed: int,
     schedule: Schedule,
     settings: TrainerSettings,
-    oracle_stop: Output | Literal["both"] | None,
+    oracle_stop: Output | Literal["both", "decided"] | None,
     threads: int | None,
     device: str,
     snapshots: int | None,
@@ -296,7 +297,7 @@ def _train(
                 schedule,
                 settings,
                 streams,
-                stopping=settings.stopping("smoothed" if oracle_stop == "smoothed" else "raw"),
+                stopping=settings.stopping("raw" if oracle_stop == "raw" else "smoothed"),
                 device=device,
                 progress=bar.update,
                 each=ends,
@@ -313,7 +314,7 @@ def _train(
     console.print(
         f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
         f"iterations, {outcome.resets} resets, {outcome.wall_s:.1f} s "
-        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.arithmetic})",
+        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.precision})",
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)

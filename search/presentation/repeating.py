@@ -167,9 +167,10 @@ def _options(run: RunRecord) -> list[str]:
     """Return the options that all replicates of a run share."""
     experiment = run.experiment
     options = ["--size", str(experiment.size)] if experiment.size else []
-    oracle = experiment.trainer.oracle_stop
+    oracle, watched = experiment.trainer.oracle_stop, experiment.objective.output
     if oracle:
-        options += ["--oracle-stop", "both" if oracle == "both" else experiment.objective.output]
+        is_word = oracle == "both" or (oracle == "decided" and watched == "smoothed")
+        options += ["--oracle-stop", str(oracle) if is_word else watched]
     asked = experiment.resources.cpus_per_trial
     cores = run.attributes.cores or (None if asked == "auto" else asked)
     return options + (["--threads", str(cores)] if cores else [])

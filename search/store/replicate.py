@@ -65,8 +65,7 @@ class Replicate:
 
     Args:
         precision: Precision of training; None in studies of versions that did not record it.
-        compiled: Whether the model was compiled; None in studies of versions that did not record
-            it.
+        compiled: Whether the model was compiled; None where networks are never compiled.
         observation_psnr_gt_db: PSNR of the observation itself, up-sampled where it is smaller than
             the picture; None if it is infinite, and in studies of versions that did not record it.
         selected: What the stopping rule selected; None if the objective is the oracle's.

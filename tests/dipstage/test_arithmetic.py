@@ -1,8 +1,6 @@
-"""How a run computes: formats of numbers, compiled networks, and that a seed decides all."""
+"""How a run computes: formats of numbers, and that a seed decides all."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +40,7 @@ def test_a_seed_decides_every_bit(precision: str) -> None:
     first, again = train(precision=precision), train(precision=precision)
     assert first.trace.csv() == again.trace.csv()
     assert np.array_equal(first.best_raw, again.best_raw)
-    assert (first.precision, first.compiled) == (precision, False)
+    assert first.precision == precision
     assert first.summary()["precision"] == precision
 
 
@@ -112,7 +110,6 @@ def test_auto_goes_by_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
         assert choose(auto, CPU, 512, 512).precision == precision
         assert choose(auto, torch.device("cuda"), 512, 512).precision == "fp32"
         assert choose(replace(auto, precision="fp32"), CPU, 512, 512).precision == "fp32"
-    assert not choose(auto, CPU, 512, 512).compiled
 
 
 @pytest.mark.parametrize(
@@ -150,7 +147,7 @@ def test_every_weight_is_a_view_of_the_flat_parameter(bf16_scales: int) -> None:
         TrainerSettings(width=4, scales=2, input_depth=2), generator=torch.Generator()
     )
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    weights = Weights(network, Arithmetic(bf16_scales, 2, False), CPU)
+    weights = Weights(network, Arithmetic(bf16_scales, 2), CPU)
     assert weights.flat.numel() == sum(parameter.numel() for parameter in before)
     assert [scale.dtype is torch.bfloat16 for scale in network.scales()] == [
         i < bf16_scales for i in range(2)
@@ -162,40 +159,9 @@ def test_every_weight_is_a_view_of_the_flat_parameter(bf16_scales: int) -> None:
         torch.testing.assert_close(now.detach().float(), 2 * then, rtol=1e-2, atol=0)
 
 
-def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(InputError, match=r"compile is on and no C\+\+ compiler is found: install"):
-        _chosen(replace(SETTINGS, compile="on"))
-
-
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [("precision", "auto or fp32 or tf32 or bf16"), ("compile", "auto or on or off")],
-)
-def test_other_words_are_refused(key: str, words: str) -> None:
-    with pytest.raises(InputError, match=f"{key} must be {words}, got 'fast'"):
-        replace(SETTINGS, **{key: "fast"})  # type: ignore[arg-type]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_a_compiled_network_serves_run_after_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
-    first = train(compile="on")
-    (network,) = arithmetic._compiled.values()
-    again = train(compile="on")
-    assert list(arithmetic._compiled.values()) == [network]
-    assert first.trace.csv() == again.trace.csv()
-    assert first.compiled
-    eager = train()
-    assert first.trace.loss[0] == pytest.approx(eager.trace.loss[0], rel=1e-4)
-    assert any((tmp_path / "dipstage/compiled").iterdir())
-    assert (tmp_path / "dipstage/compiled").stat().st_mode & 0o77 == 0
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(str(tmp_path))
+def test_other_words_are_refused() -> None:
+    with pytest.raises(InputError, match="precision must be auto or fp32 or tf32 or bf16, got 'f"):
+        replace(SETTINGS, precision="fast")  # type: ignore[arg-type]
 
 
 def test_tf32_needs_a_gpu() -> None:

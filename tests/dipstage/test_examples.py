@@ -14,6 +14,7 @@ from dipstage.images import load_picture
 from dipstage.memory import estimated_bytes
 from dipstage.network import SkipNetwork, fixed_input
 from dipstage.randomness import Streams
+from dipstage.renamed import FormerName
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.tasks.inpaint import Inpaint
@@ -86,6 +87,13 @@ def test_a_narrow_example_learns_to_fill_holes(name: str) -> None:
     problem = Inpaint(missing=0.5).observe(truth, streams)
     outcome = fit(problem, truth, Schedule.plain(80), settings, streams)
     assert outcome.trace.psnr_gt_raw_db[-1] > outcome.trace.psnr_gt_raw_db[0] + 3
+
+
+def test_compile_of_older_files_is_read_without_effect() -> None:
+    for value in ("auto", "off"):
+        assert settings_of({"width": 32, "compile": value}) == TrainerSettings(width=32)
+    with pytest.warns(FormerName, match="compile has no effect: networks are no longer compiled"):
+        assert settings_of({"compile": "on"}) == TrainerSettings()
 
 
 def test_files_name_an_example_and_change_what_they_give() -> None:

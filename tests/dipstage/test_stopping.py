@@ -1,4 +1,4 @@
-"""The rule that reads the variance of the outputs, against a plain loop."""
+"""Stopping rules on curves: the variance of the outputs against a plain loop, and the oracle."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dipstage.errors import InputError
-from dipstage.stopping import Curve, LastStage, VarianceKind, VarianceMinimum
+from dipstage.stopping import Curve, LastStage, OracleDecided, VarianceKind, VarianceMinimum
 
 CURVES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60).map(
     lambda values: np.array(values, np.float32)
@@ -76,3 +76,35 @@ def test_only_the_windowed_variance_needs_a_window(kind: VarianceKind, windowed:
 def test_bad_values_are_refused(values: tuple[object, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         VarianceMinimum(*values)  # type: ignore[arg-type]
+
+
+def first_stop(rule: OracleDecided, smoothed: list[float]) -> int | None:
+    """How many iterations of the last stage the rule lets pass, if it stops."""
+    curve = np.array(smoothed, np.float32)
+    noise = np.arange(len(curve), dtype=np.float32)
+    for n in range(1, len(curve) + 1):
+        if rule.stops(LastStage({"raw": noise[:n], "smoothed": curve[:n]}, {})):
+            return n
+    return None
+
+
+def test_a_maximum_is_decided_after_a_wait_and_a_fall() -> None:
+    falling = [25 - 0.01 * i for i in range(100)]
+    assert first_stop(OracleDecided(80), falling) == 31
+    slowly = [25 - 0.0005 * i for i in range(100)]
+    assert first_stop(OracleDecided(80), slowly) == 42
+    flat = [25.0] * 100
+    assert first_stop(OracleDecided(80), flat) == 81
+    assert first_stop(OracleDecided(20), flat) == 21
+    assert first_stop(OracleDecided(80), flat[:80]) is None
+
+
+def test_a_rise_begins_the_wait_anew() -> None:
+    falling = [-0.01 * i for i in range(60)]
+    curve = [25 + fall for fall in falling[:30]] + [26 + fall for fall in falling]
+    assert first_stop(OracleDecided(80), curve) == 30 + 31
+
+
+def test_the_wait_of_a_decided_maximum_is_at_least_one_iteration() -> None:
+    with pytest.raises(InputError, match="patience must be at least 1 iteration, got 0"):
+        OracleDecided(0)

@@ -35,6 +35,7 @@ from dipstage.stopping import (
     FullBudget,
     LastStage,
     OracleBoth,
+    OracleDecided,
     OraclePeak,
     Output,
     StoppingRule,
@@ -170,15 +171,19 @@ def test_ssim_is_measured_every_ten_iterations_and_at_the_maximum() -> None:
         assert np.flatnonzero(~np.isnan(ssim)).tolist() == expected
 
 
-@pytest.mark.parametrize(("output", "patience"), [("raw", 80), ("smoothed", 20)])
+@pytest.mark.parametrize(
+    ("output", "rule"),
+    [
+        ("raw", OraclePeak("raw", 80)),
+        ("smoothed", OraclePeak("smoothed", 20)),
+        ("smoothed", OracleDecided(300)),
+    ],
+)
 def test_oracle_stopping_keeps_maximum_and_argmax_of_a_run_that_peaked(
-    output: Output, patience: int
+    output: Output, rule: StoppingRule
 ) -> None:
     full = plain_run()
-    stopped = run(
-        parse_preset("baseline").schedule(400),
-        stopping=OraclePeak(output, patience),
-    )
+    stopped = run(parse_preset("baseline").schedule(400), stopping=rule)
     assert stopped.stop is Stop.PEAK
     assert stopped.iterations < 400
     mine, theirs = stopped.scores(output), full.scores(output)
@@ -347,9 +352,12 @@ def test_the_settings_ask_for_their_own_stopping_rule() -> None:
     assert eager.stopping("smoothed") == OraclePeak("smoothed", 12)
     assert SETTINGS.stopping("raw") == FullBudget(20)
     assert replace(eager, oracle_stop="both").stopping("raw") == OracleBoth(12)
+    decided = replace(eager, oracle_stop="decided")
+    assert decided.stopping("smoothed") == OracleDecided(12)
+    assert decided.stopping("raw") == OraclePeak("raw", 12)
 
 
-@pytest.mark.parametrize("value", [True, False, "both"])
+@pytest.mark.parametrize("value", [True, False, "both", "decided"])
 def test_the_oracle_of_a_file_is_read_as_it_was_written(value: Any) -> None:
     settings = replace(SETTINGS, oracle_stop=value)
     assert from_plain(TrainerSettings, to_plain(settings, {}), {}) == settings
@@ -357,7 +365,7 @@ def test_the_oracle_of_a_file_is_read_as_it_was_written(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["yes", 1, "True", None])
 def test_another_word_for_the_oracle_is_refused(value: Any) -> None:
-    words = f"oracle_stop must be true or false or both, got {value!r}"
+    words = f"oracle_stop must be true or false or both or decided, got {value!r}"
     with pytest.raises(InputError, match=re.escape(words)):
         from_plain(TrainerSettings, {"oracle_stop": value}, {})
 
@@ -618,7 +626,7 @@ def test_a_run_without_a_ground_truth_is_the_same_run_without_its_scores(
 
 
 def test_the_oracle_needs_a_ground_truth() -> None:
-    for oracle in (OraclePeak(), OracleBoth()):
+    for oracle in (OraclePeak(), OracleBoth(), OracleDecided()):
         words = f"{type(oracle).__name__} reads the ground truth, and there is none"
         with pytest.raises(InputError, match=words):
             without_truth(STAGED, oracle)
