@@ -1,6 +1,7 @@
 """Who may import what, and what `--help` may not wait for."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from internals import private_attributes, private_imports
+from internals import private_attributes, private_imports, tree
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
@@ -53,10 +54,11 @@ ATTRIBUTES = {
 """Modules that may touch user attributes, and why."""
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """First names of all imports in a file, at any depth."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -93,7 +95,7 @@ def test_what_is_private_of_ray_and_optuna_stands_behind_one_adapter(package: st
 def test_user_attributes_are_read_and_written_in_one_module() -> None:
     for path in sorted((ROOT / "search").rglob("*.py")):
         name = path.relative_to(ROOT / "search").as_posix()
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             used = node.attr if isinstance(node, ast.Attribute) else ""
             assert "user_attr" not in used or name in ATTRIBUTES, (
                 f"search/{name} uses .{used}: read and write attributes of studies and trials "
@@ -106,7 +108,7 @@ def test_replicate_keys_are_built_and_parsed_in_one_module() -> None:
         if path.name != "replicate.py":
             texts = {
                 node.value
-                for node in ast.walk(ast.parse(path.read_text()))
+                for node in ast.walk(tree(path))
                 if isinstance(node, ast.Constant) and isinstance(node.value, str)
             }
             assert not {"-seed", "replicate:"} & texts or path.name == "attributes.py", (

@@ -6,11 +6,13 @@ Imports inside functions and under `TYPE_CHECKING` count: they are dependencies 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from internals import tree
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
@@ -33,7 +35,7 @@ def modules(package: str) -> dict[str, Path]:
 
 def imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     """Modules that a file imports, at any depth; a package only where no module of it is named."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:
@@ -42,6 +44,7 @@ def imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
                 yield inner if inner in known else str(node.module)
 
 
+@functools.cache
 def graph() -> dict[str, set[str]]:
     """What each module of both packages imports."""
     known = modules("dipstage") | modules("search")

@@ -108,7 +108,9 @@ def errors(simulation: Simulation, plan: Workload, begin: float, end: float) -> 
 
 
 @pytest.mark.parametrize(("raced", "failed"), [(0.0, 0.0), (0.6, 0.0), (0.9, 0.0), (0.5, 0.3)])
-@pytest.mark.parametrize("slots", [1, 2, 7])
+@pytest.mark.parametrize(
+    "slots", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(7, marks=pytest.mark.long)]
+)
 def test_the_time_left_is_what_it_then_took(raced: float, failed: float, slots: int) -> None:
     plan = replace(PLAN, slots=slots, sampled=80)
     found = [

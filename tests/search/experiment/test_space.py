@@ -1,5 +1,6 @@
 """suggest and decode are inverses, and every point is a valid schedule of the budget."""
 
+import functools
 from typing import Any
 
 import optuna
@@ -21,7 +22,7 @@ def space(**changes: Any) -> Space:
     return Space.model_validate({**full.model_dump(), **plain, **changes})
 
 
-def sample(searched: Space, n: int = 300) -> list[tuple[dict[str, Any], Point]]:
+def sample(searched: Space, n: int) -> list[tuple[dict[str, Any], Point]]:
     """Parameters and points of n random trials."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = []
@@ -66,16 +67,28 @@ SPACES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", sorted(SPACES))
+CASES = [
+    case if case in ("full", "whole recipe") else pytest.param(case, marks=pytest.mark.long)
+    for case in sorted(SPACES)
+]
+
+
+@functools.cache
+def sampled(case: str) -> list[tuple[dict[str, Any], Point]]:
+    """Parameters and points of 150 random trials of a space."""
+    return sample(space(**SPACES[case]), 150)
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_decode_is_the_inverse_of_suggest(case: str) -> None:
     searched = space(**SPACES[case])
-    for params, point in sample(searched):
+    for params, point in sampled(case):
         assert decode(params, searched, 25.0) == point
 
 
-@pytest.mark.parametrize("case", sorted(SPACES))
+@pytest.mark.parametrize("case", CASES)
 def test_every_point_is_a_valid_schedule_of_the_budget(case: str) -> None:
-    for _, point in sample(space(**SPACES[case])):
+    for _, point in sampled(case):
         schedule = point.family.schedule(30, point.recipe)
         assert schedule.iterations == 30
         assert schedule.recipe == point.recipe
@@ -83,7 +96,7 @@ def test_every_point_is_a_valid_schedule_of_the_budget(case: str) -> None:
 
 def test_parameters_exist_only_where_they_act() -> None:
     seen = set()
-    for params, point in sample(space()):
+    for params, point in sample(space(), 150):
         family = point.family
         expected = {"stages"}
         if family.stages > 1:
@@ -120,7 +133,7 @@ def test_the_learning_rate_is_searched_only_on_request() -> None:
 
 def test_a_study_that_began_with_a_former_name_keeps_it() -> None:
     searched = space()
-    current = sample(searched)
+    current = sample(searched, 20)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     params, point = next(pair for pair in current if "max_level" in pair[0])
     old = {"heaviest" if name == "max_level" else name: value for name, value in params.items()}
