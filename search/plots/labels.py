@@ -17,6 +17,8 @@ _PLACES = tuple(
 )  # fmt: skip
 """Possible places of a name: offsets to the right and up, in units of its distance, and
 alignment."""
+_BEFORE = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}
+"""Share of a text that is left of or below the place that it is aligned to."""
 _MARKER = 0.6
 """Half the side of a marker that names must not cover, as a fraction of the text size."""
 
@@ -44,7 +46,7 @@ def label_points(
     spots = [axes.transData.transform(point) for point in [*((x, y) for x, y, _ in named), *others]]
     taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in spots]
     inside = axes.get_window_extent()
-    for x, y, name in named:
+    for (x, y, name), (across, up) in zip(named, spots, strict=False):
         text = axes.annotate(
             name,
             (x, y),
@@ -58,11 +60,16 @@ def label_points(
             arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.5, "shrinkA": 0,
                         "shrinkB": 0},
         )  # fmt: skip
+        extent = text.get_window_extent()
         best: tuple[float, int, Bbox] | None = None
         for i, (dx, dy, ha, va) in enumerate(_PLACES):
-            text.set(horizontalalignment=ha, verticalalignment=va)
-            text.xyann = (dx * distance, dy * distance)
-            box = text.get_window_extent()
+            left = across + dx * distance * scale - _BEFORE[ha] * extent.width
+            bottom = up + dy * distance * scale - _BEFORE[va] * extent.height
+            right, top = left + extent.width, bottom + extent.height
+            # With the line to the point.
+            box = Bbox.from_extents(
+                min(left, across), min(bottom, up), max(right, across), max(top, up)
+            )
             cost = sum(_shared(box, other) for other in taken)
             cost += 4 * (box.width * box.height - _shared(box, inside))
             # Among equally free places the first wins, because it is the nearest.
