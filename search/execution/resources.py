@@ -188,16 +188,21 @@ def trials_per_gpu(experiment: Experiment, shares: Shares, setting: Setting) -> 
 
 _MEASUREMENT_S = 20.0
 """Timeout of the measurement of a training, including the start of a worker."""
+_BRIEF = 1_000_000
+"""Pixels times iterations of a training that ends about as soon as its measurement would."""
 
 
 def measured_training_s(setting: Setting, shares: Shares) -> float | None:
     """Return the seconds of a whole training, averaged over the pictures.
 
-    They are measured for about a second; None if no machine is free, or nothing can be trained.
+    They are measured for about a second; None if no machine is free, nothing can be trained, or a
+    training is so brief that nobody asks how long it takes.
     """
     from search.execution.probe import seconds_of_iteration
 
     pixels = [picture.pixels.size for picture in setting.pictures.values()]
+    if setting.trainer.iterations * max(pixels) <= _BRIEF:
+        return None
     largest = max(setting.pictures.values(), key=lambda picture: picture.pixels.size)
     cpus, gpus = shares.trial["cpu"], shares.trial["gpu"]
     measure = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(seconds_of_iteration)

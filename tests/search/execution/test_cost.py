@@ -1,11 +1,13 @@
 """What a search costs is said in trainings and hours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
 from search.execution.ledger import Ledger
+from search.experiment.prepare import load_pictures
 
 pytestmark = pytest.mark.ray
 
@@ -39,6 +41,23 @@ def test_the_cost_counts_what_is_left_and_its_hours(
     ledger.record(work.number, KEYS[0], outcome(25, 10))
     said = cost.cost_words(run, Ledger(run.study, run.experiment, KEYS), setting, shares)
     assert "47 trainings of at most 30 iterations: about 59 s with 2 at a time" in said
+
+
+def test_brief_trainings_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from search.execution import resources
+    from search.execution.trainable import Setting
+
+    tiny = experiment()
+    pictures = load_pictures(tiny)
+    setting = Setting(pictures, (0,), tiny.task, tiny.trainer, tiny.objective, 1, "cpu")
+    shares = resources.Shares({"cpu": 1, "gpu": 0}, {"cpu": 2, "gpu": 0}, 2, "cpu")
+    monkeypatch.delattr(ray, "remote")
+    assert resources.measured_training_s(setting, shares) is None
+    longer = replace(tiny.trainer, iterations=10_000)
+    with pytest.raises(AttributeError, match="remote"):
+        resources.measured_training_s(replace(setting, trainer=longer), shares)
 
 
 def test_the_speed_is_measured_on_a_training() -> None:
