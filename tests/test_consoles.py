@@ -89,9 +89,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-NAMES = [
-    pytest.param(name, marks=pytest.mark.ray) if name == "resume" else name for name in COMMANDS
-]
+MARKS = {"resume": pytest.mark.ray} | dict.fromkeys(
+    ("verify", "report", "plot", "status --watch"), pytest.mark.long
+)
+NAMES = [pytest.param(name, marks=MARKS[name]) if name in MARKS else name for name in COMMANDS]
 
 
 def end_of(
@@ -205,6 +206,7 @@ print(json.dumps(wrong), file=sys.stderr)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
     [

@@ -46,6 +46,7 @@ def test_targets_end_on_the_observation_and_begin_with_noise(figures: ModuleType
     assert likeness[0] < 0.3
 
 
+@pytest.mark.long
 def test_every_parameter_of_the_family_has_a_panel_in_which_it_alone_varies(
     figures: ModuleType,
 ) -> None:

@@ -35,7 +35,7 @@ def train(iterations: int = 40, **changes: str) -> Outcome:
     return fit(observe(truth, 25, streams), truth, schedule, settings, streams)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.long)])
 def test_a_seed_decides_every_bit(precision: str) -> None:
     first, again = train(precision=precision), train(precision=precision)
     assert first.trace.csv() == again.trace.csv()
@@ -44,6 +44,7 @@ def test_a_seed_decides_every_bit(precision: str) -> None:
     assert first.summary()["precision"] == precision
 
 
+@pytest.mark.long
 def test_bf16_trains_as_fp32_does() -> None:
     exact, fast = train(150), train(150, precision="bf16")
     assert exact.raw
@@ -128,6 +129,7 @@ def test_auto_takes_bf16_in_the_scales_that_are_large_enough(
     assert choose(all_of_them, CPU, *sides).precision == "bf16"
 
 
+@pytest.mark.long
 def test_scales_of_one_network_compute_in_formats_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -46,6 +46,7 @@ def psnr_db(picture: np.ndarray[Any, Any]) -> float:
     return float(-10 * np.log10(np.mean((picture - CLEAN) ** 2)))
 
 
+@pytest.mark.long
 def test_noise_falls_although_the_sides_are_no_multiples_and_nothing_is_cropped() -> None:
     restored = restore(NOISY, **{**SMALL, "iterations": 600})
     assert restored.picture.shape == restored.raw.shape == NOISY.shape
@@ -88,6 +89,7 @@ def test_super_resolution_multiplies_the_sides(factor: int) -> None:
     assert restored.picture.shape == (13 * factor, 11 * factor, 3)
 
 
+@pytest.mark.long
 def test_runs_are_averaged_and_the_first_is_the_one_run() -> None:
     one, two, other = (restore(NOISY, **SMALL, runs=n, seed=s) for n, s in ((1, 0), (2, 0), (1, 1)))
     mean = (one.picture.astype(np.float64) + other.picture) / 2
@@ -236,6 +238,7 @@ def test_the_timing_leaves_the_result_alone() -> None:
     assert np.array_equal(plan.run().picture, before)
 
 
+@pytest.mark.long
 def test_the_package_offers_it_without_importing_torch() -> None:
     program = "import sys, dipstage; dipstage.__all__; print('torch' in sys.modules)"
     done = subprocess.run(
@@ -246,6 +249,7 @@ def test_the_package_offers_it_without_importing_torch() -> None:
     assert replace(restore(NOISY, **SMALL), why="x").why == "x"
 
 
+@pytest.mark.long
 def test_the_example_of_the_docstring_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

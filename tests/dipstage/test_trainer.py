@@ -133,6 +133,7 @@ def test_the_loop_is_the_recipe() -> None:
         assert ours.stage[i] == int(i >= 4)
 
 
+@pytest.mark.long
 def test_plain_dip_peaks_and_overfits() -> None:
     outcome = plain_run()
     raw = outcome.scores("raw")
@@ -143,6 +144,7 @@ def test_plain_dip_peaks_and_overfits() -> None:
     assert outcome.trace.psnr_raw_db[-1] > outcome.trace.psnr_raw_db[raw.steps_to_max]
 
 
+@pytest.mark.long
 def test_the_best_outputs_have_the_scores_that_the_outcome_says() -> None:
     outcome = plain_run()
     truth = PICTURE.pixels
@@ -162,6 +164,7 @@ def test_the_best_outputs_have_the_scores_that_the_outcome_says() -> None:
         ) == pytest.approx(scores.ssim_gt_at_max_psnr_gt, abs=1e-4)
 
 
+@pytest.mark.long
 def test_ssim_is_measured_every_ten_iterations_and_at_the_maximum() -> None:
     outcome = plain_run()
     for output in OUTPUTS:
@@ -171,6 +174,7 @@ def test_ssim_is_measured_every_ten_iterations_and_at_the_maximum() -> None:
         assert np.flatnonzero(~np.isnan(ssim)).tolist() == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("output", "rule"),
     [
@@ -200,6 +204,7 @@ def test_oracle_stopping_keeps_maximum_and_argmax_of_a_run_that_peaked(
     )
 
 
+@pytest.mark.long
 def test_oracle_stopping_waits_for_the_last_stage() -> None:
     outcome = run(
         Schedule((Stage(0.2, 150), Stage(1.0, 100))), stopping=OraclePeak("raw", patience=15)
@@ -255,6 +260,7 @@ def test_streams_depend_on_picture_seed_purpose_and_stage() -> None:
     assert len(set(values)) == len(values)
 
 
+@pytest.mark.long
 def test_replicates_are_paired_whatever_the_schedule() -> None:
     """Same weights and input: the first output is the same under every schedule."""
     plain, staged = plain_run().trace, staged_run().trace
@@ -342,6 +348,7 @@ def test_the_safety_reset_puts_the_weights_back(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(held, seen[4])
 
 
+@pytest.mark.long
 def test_the_settings_ask_for_their_own_stopping_rule() -> None:
     truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
     eager = replace(SETTINGS, oracle_stop=True, patience=12)
@@ -383,6 +390,7 @@ def test_an_oracle_of_both_outputs_waits_for_the_later_one(patience: int, wait: 
     assert stops(151 + wait)
 
 
+@pytest.mark.long
 def test_runs_side_by_side_give_what_each_gives_alone() -> None:
     """They differ in seed, schedule, settings and length; one of them stops early."""
     truth = PICTURE.tensor()
@@ -522,6 +530,7 @@ def test_a_power_function_average_weighs_outputs_by_their_time() -> None:
     assert average == pytest.approx(0.8, abs=1e-3)
 
 
+@pytest.mark.long
 def test_the_average_starts_anew_at_each_stage_on_request() -> None:
     settings = replace(SETTINGS, ema_restart="stage")
     never, stage = run(STAGED).trace, run(STAGED, settings=settings).trace
@@ -539,6 +548,7 @@ def smoothed_curves(trace: Trace) -> dict[str, Any]:
     return {name: curve for name, curve in trace.arrays().items() if "smoothed" in name}
 
 
+@pytest.mark.long
 def test_an_average_can_start_late_without_stages() -> None:
     late = Schedule.plain(60, Recipe(ema_restart="stage", average_from=30))
     trace = run(late).trace
@@ -558,6 +568,7 @@ def test_a_schedule_s_recipe_goes_before_the_settings() -> None:
     )
 
 
+@pytest.mark.long
 def test_the_ramp_has_a_learning_rate_of_its_own() -> None:
     ramp, last = 0.05, 0.001
     two = replace(STAGED, recipe=Recipe(learning_rate=last, ramp_learning_rate=ramp))
@@ -568,6 +579,7 @@ def test_the_ramp_has_a_learning_rate_of_its_own() -> None:
     assert a.loss[first] != b.loss[first]
 
 
+@pytest.mark.long
 def test_variances_start_anew_at_each_stage_and_the_window_is_kept_on_request() -> None:
     trace = run(STAGED, stopping=FullBudget(windowed=True)).trace
     assert [i for i, value in enumerate(trace.variance_emv) if value == 0] == list(STAGED.starts)
@@ -577,6 +589,7 @@ def test_variances_start_anew_at_each_stage_and_the_window_is_kept_on_request() 
     assert np.isnan(run(parse_preset("baseline").schedule(120)).trace.variance_wmv).all()
 
 
+@pytest.mark.long
 def test_a_run_ends_at_a_minimum_of_the_variance_without_reading_the_ground_truth() -> None:
     rule = VarianceMinimum("emv", patience=20, warmup=20)
     truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
@@ -599,6 +612,7 @@ def without_truth(schedule: Schedule, stopping: StoppingRule) -> Outcome:
     return fit(observe(truth, 25, streams), None, schedule, SETTINGS, streams, stopping=stopping)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "rule", [VarianceMinimum("emv", 20, 20), VarianceMinimum("wmv", 10, 0), FullBudget()], ids=str
 )
@@ -632,6 +646,7 @@ def test_the_oracle_needs_a_ground_truth() -> None:
             without_truth(STAGED, oracle)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "rule",
     [

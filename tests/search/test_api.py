@@ -128,6 +128,7 @@ def test_tables_show_front_candidates_and_paired_differences(played: Run) -> Non
     assert "0.75" in comparison
 
 
+@pytest.mark.long
 def test_censored_maxima_are_marked_in_every_table(tmp_path: Path) -> None:
     run = new_run(tmp_path, experiment(search={"trials": 0}))
     ledger = Ledger(run.study, run.experiment, KEYS)

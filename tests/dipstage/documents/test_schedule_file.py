@@ -111,6 +111,7 @@ def test_presets_survive_a_file(tmp_path: Path, preset: str) -> None:
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.text(), st.floats(allow_nan=False) | WHOLE | st.text()))
 def test_yaml_reads_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]

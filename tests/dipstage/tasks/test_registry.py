@@ -146,6 +146,7 @@ def blur(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("blur")
 def test_an_installed_package_adds_the_task_of_the_page() -> None:
     task = parse_task("blur:kernel=[1, 2, 1],sigma_255=1")

@@ -105,6 +105,7 @@ def test_a_task_is_plain_data_and_its_observations_repeat(task: Task) -> None:
     assert {each.dtype for each in held if isinstance(each, torch.Tensor)} == {torch.float64}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS, ids=name_of)
 def test_training_explains_the_measurement_and_restores_the_picture(task: Task) -> None:
     outcome = trained(task)
@@ -117,6 +118,7 @@ def test_training_explains_the_measurement_and_restores_the_picture(task: Task) 
     assert outcome.observation_psnr_gt_db == pytest.approx(own, abs=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS[2:], ids=name_of)
 def test_stages_are_noised_where_the_measurement_lies(task: Task) -> None:
     staged, plain = trained(task, "staged").trace, trained(task).trace

@@ -43,6 +43,7 @@ def dipstage(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
+@pytest.mark.long
 def test_run_writes_curves_pictures_and_plot_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
         result = dipstage(
@@ -96,6 +97,7 @@ def plain_curves() -> str:
         return curves(Path(folder))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "options",
@@ -115,6 +117,7 @@ def test_every_option_has_an_effect(tmp_path: Path, options: tuple[str, str]) ->
     assert curves(tmp_path, *options) != plain_curves()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
     rows = curves(
@@ -145,6 +148,7 @@ def test_a_schedule_file_brings_its_budget_and_is_rescaled_to_another(tmp_path: 
     assert json.loads(shown.stdout)["iterations"] == 400
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_s_recipe_gives_way_to_options(tmp_path: Path) -> None:
     recipe = Recipe(learning_rate=0.02, ramp_learning_rate=0.05, ema_restart="stage")
@@ -167,6 +171,7 @@ def test_a_schedule_file_s_recipe_gives_way_to_options(tmp_path: Path) -> None:
     assert all_given == curves_of("log10")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:
     settings = TrainerSettings(
@@ -197,6 +202,7 @@ def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path)
     assert curves_of("told", "--sigma", "25") != alone.trace.csv()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_results_are_never_overwritten_unless_a_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +237,7 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result.stderr == "interrupted\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_writes_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -267,6 +274,7 @@ def test_a_second_interrupt_ends_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("every", [1, 7, 10, 31])
 def test_snapshots_keep_the_outputs_of_this_run(tmp_path: Path, every: int) -> None:
     kept = tmp_path / "o" / "snapshots"
@@ -316,6 +324,7 @@ def test_memory_that_runs_out_is_one_sentence(
     assert result.stderr.endswith(": memory ran out on cpu: lower --size or --width\n")
 
 
+@pytest.mark.long
 def test_free_memory_is_at_most_the_limit_of_the_process() -> None:
     """In a process of its own, which keeps the limit."""
     program = """
@@ -522,6 +531,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path / "published")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn", "published")
 def test_fast_trains_the_nearest_published_schedule_and_says_what_was_shown(
     tmp_path: Path,

@@ -105,6 +105,7 @@ def test_searches_of_other_tasks_are_refused(
         check_comparable([one, other])
 
 
+@pytest.mark.long
 def test_the_command_shows_writes_and_draws(runs_dir: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1), ("c", 2)):
         search(runs_dir, name, seed)

@@ -87,6 +87,7 @@ def test_equal_complete_trials_leave_no_doubt_and_no_error() -> None:
     assert not race(first(trial(25.0, 200, np.zeros((8, 2))), 1), complete, REPLICATES, 0.9, 1)
 
 
+@pytest.mark.long
 def test_mistakes_are_rarer_than_one_less_the_confidence() -> None:
     """Trials just ahead of the front, over all looks, in 300 repetitions."""
     generator = np.random.default_rng(3)
@@ -217,6 +218,7 @@ def test_a_driver_that_dies_after_the_verdict_leaves_a_raced_trial(tmp_path: Pat
     assert "running" not in states
 
 
+@pytest.mark.long
 def test_tables_plots_and_picks_tell_raced_trials_apart(tmp_path: Path) -> None:
     run = racing_run(tmp_path)
     drive(run)

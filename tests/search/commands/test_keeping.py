@@ -86,6 +86,7 @@ def test_list_shows_each_run_in_a_row(played: Run, tmp_path: Path) -> None:
     assert "broken: run folder" in shown
 
 
+@pytest.mark.long
 def test_list_says_what_a_driver_does_and_what_a_verification_found(tmp_path: Path) -> None:
     run = searched(tmp_path)
     verified(run, lambda name, key: (25.0, 20))

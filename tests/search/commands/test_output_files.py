@@ -30,7 +30,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "export --output": (["export"], "--output"),
     "report --output": (["report"], "--output"),
 }
-DRAWN = ("pareto --budget --plot", "compare --plot", "plot --output", "report --output")
+DRAWN = ("pareto --plot", "compare --plot", "plot --output", "report --output")
 NAMES = [pytest.param(n, marks=pytest.mark.long) if n in DRAWN else n for n in OPTIONS]
 KINDS = {"--csv": ".csv", "--plot": ".svg", "plot": ".pdf", "export": ".yaml", "report": ".html"}
 OTHERS = {

@@ -272,6 +272,7 @@ def test_tpe_would_have_been_confused_without_the_filter() -> None:
     assert suggestions(0, optuna.samplers.TPESampler(seed=1)) != unmarked
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc"])
 def test_the_ledger_samples_what_optuna_s_own_ask_and_tell_would(
     tmp_path: Path, sampler: str

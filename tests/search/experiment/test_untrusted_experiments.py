@@ -57,6 +57,7 @@ def test_any_bytes(path: Path, data: bytes) -> None:
     holds(path, data)
 
 
+@pytest.mark.long
 @examples(100)
 @given(text=YAML_TEXTS)
 def test_any_yaml(path: Path, text: str) -> None:
@@ -77,6 +78,7 @@ def test_experiments_with_other_values(path: Path, data: bytes) -> None:
     holds(path, data)
 
 
+@pytest.mark.long
 @examples(100)
 @given(content=st.dictionaries(st.sampled_from(KEYS), values(KEYS), max_size=6))
 def test_plain_data_of_any_shape(path: Path, content: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def end(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
+@pytest.mark.long
 def test_a_second_driver_is_refused_and_told_who_holds_the_run(
     run: Run, other: "subprocess.Popen[str]"
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_run(
     end(other)
 
 
+@pytest.mark.long
 def test_the_lease_of_a_dead_process_blocks_nobody(
     run: Run, other: "subprocess.Popen[str]"
 ) -> None:
@@ -77,6 +79,7 @@ def test_the_lease_of_a_dead_process_blocks_nobody(
     assert run.driver() is None
 
 
+@pytest.mark.long
 def test_a_process_that_is_only_stopped_keeps_its_lease(
     run: Run, other: "subprocess.Popen[str]"
 ) -> None:
@@ -93,6 +96,7 @@ def on_another_machine(run: Run) -> None:
         connection.execute(text("UPDATE dipsearch_leases SET machine = 'm', host = 'far'"))
 
 
+@pytest.mark.long
 def test_a_driver_elsewhere_is_given_up_after_silence(
     run: Run, other: "subprocess.Popen[str]"
 ) -> None:
@@ -145,6 +149,7 @@ def test_a_driver_that_was_taken_for_dead_finds_out_and_ends(
         assert run.driver() is not None
 
 
+@pytest.mark.long
 def test_of_two_that_are_after_a_dead_driver_s_lease_one_gets_it(
     run: Run, other: "subprocess.Popen[str]"
 ) -> None:
