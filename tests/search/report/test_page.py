@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from played_verification import gains, searched, verified
 from reported_runs import play_with_files
+from verified_runs import copy
 
 from search import Run
 from search.analysis.status import status_of
@@ -34,10 +35,18 @@ SCORES: dict[int, tuple[float, int] | str] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def played_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two candidates and four sampled trials with curves and pictures; trial 4 failed."""
-    return play_with_files(new_run(tmp_path, experiment()), SCORES.__getitem__)
+    made = new_run(tmp_path_factory.mktemp("played"), experiment())
+    play_with_files(made, SCORES.__getitem__).storage.engine.dispose()
+    return made
+
+
+@pytest.fixture
+def run(played_run: Run, tmp_path: Path) -> Run:
+    """A copy of that run."""
+    return copy(played_run, tmp_path)
 
 
 def data_of(html: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from fake_runs import experiment, new_run
 from played_verification import searched, verified
+from verified_runs import copy
 
 from dipstage.errors import InputError
 from search import Run, resume
@@ -21,13 +22,21 @@ def link(old: Path, new: Path) -> None:
     new.symlink_to(old)
 
 
+@pytest.fixture(scope="module")
+def verified_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A played run with its verification, to copy."""
+    run = searched(tmp_path_factory.mktemp("runs"))
+    verified(run, lambda name, key: (25.0 + len(name) / 10, 20))
+    run.storage.engine.dispose()
+    return run
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("move", [shutil.move, shutil.copytree, link])
 def test_every_command_opens_it_by_the_name_of_its_folder(
-    tmp_path: Path, move: Callable[[Path, Path], object]
+    verified_run: Run, tmp_path: Path, move: Callable[[Path, Path], object]
 ) -> None:
-    run = searched(tmp_path / "runs")
-    verified(run, lambda name, key: (25.0 + len(name) / 10, 20))
+    run = copy(verified_run, tmp_path / "runs")
     before = run.records()
     (tmp_path / "elsewhere").mkdir()
     move(run.folder, tmp_path / "elsewhere" / "new")
