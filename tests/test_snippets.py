@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MAINS: dict[str, click.Group] = {"dipstage": dipstage_main, "dipsearch": dipsearch_main}
 SMALL = (
     "size=32", "trainer.iterations=40", "trainer.width=4", "trainer.scales=2", "space.ramp.high=20",
-    "search.trials=1", "candidates=[baseline]",
+    "search.trials=1", "candidates=[baseline]", "resources.concurrent=1",
 )  # fmt: skip
 """What makes the experiment that snippets launch one of seconds."""
 

@@ -19,6 +19,7 @@ SMALL = [
     "name=small", "images=[skimage:camera]", "size=16", "seeds=[0]", "candidates=[baseline]",
     "trainer.iterations=20", "trainer.width=4", "trainer.scales=1", "trainer.input_depth=4",
     "trainer.patience=5", "space.ramp={low: 5, high: 15}", "search.trials=1",
+    "resources.concurrent=1",
 ]  # fmt: skip
 
 

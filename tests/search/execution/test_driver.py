@@ -25,6 +25,9 @@ from search.store.run import RunRecord
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
+ONE_AT_A_TIME = {"concurrent": 1}
+"""For brief searches, which take less time than the start of a second worker."""
+
 
 @pytest.fixture(scope="module")
 def run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -90,7 +93,7 @@ def test_a_replicate_is_what_fit_gives_outside_ray(run: Run) -> None:
 
 
 def test_the_same_seed_searches_the_same_schedules(run: Run, tmp_path: Path) -> None:
-    again = launch(experiment(resources={"concurrent": 1}, search={"trials": 2}), runs_dir=tmp_path)
+    again = launch(experiment(resources=ONE_AT_A_TIME, search={"trials": 2}), runs_dir=tmp_path)
     assert [t.params for t in again.records()[2:]] == [t.params for t in run.records()[2:4]]
 
 
@@ -106,7 +109,9 @@ def test_a_run_that_exists_is_refused_and_told_how_to_resume(run: Run) -> None:
 
 
 def test_resume_goes_on_to_more_trials_and_not_to_fewer(tmp_path: Path) -> None:
-    small = experiment(images=["skimage:moon"], seeds=[0], search={"trials": 2})
+    small = experiment(
+        images=["skimage:moon"], seeds=[0], search={"trials": 2}, resources=ONE_AT_A_TIME
+    )
     launch(small, runs_dir=tmp_path)
     longer = resume("tiny", trials=5, runs_dir=tmp_path)
     assert len(longer.records()) == 7
@@ -135,7 +140,14 @@ def test_resume_refuses_a_picture_that_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     save_png(path, load_picture("skimage:moon", size=32, multiple=2).pixels)
     launch(
-        experiment(images=[str(path)], seeds=[0], space=None, search={"trials": 0}),
+        experiment(
+            images=[str(path)],
+            seeds=[0],
+            candidates=["baseline"],
+            space=None,
+            search={"trials": 0},
+            resources=ONE_AT_A_TIME,
+        ),
         runs_dir=tmp_path / "runs",
     )
     save_png(tmp_path / "b.png", load_picture("skimage:coins", size=32, multiple=2).pixels)
@@ -155,6 +167,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(tmp_path:
         candidates=["baseline"],
         search={"trials": 2},
         trainer={"iterations": 30, "width": 4, "scales": 1, "input_noise_std": 1e38},
+        resources=ONE_AT_A_TIME,
     )
     run = launch(broken, runs_dir=tmp_path)
     assert [trial.state for trial in run.records()] == ["failed"] * 3
@@ -212,7 +225,9 @@ def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
 
 def test_a_study_of_another_run_in_the_same_storage_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
-    small = experiment(images=["skimage:moon"], seeds=[0], search={"trials": 0})
+    small = experiment(
+        images=["skimage:moon"], seeds=[0], search={"trials": 0}, resources=ONE_AT_A_TIME
+    )
     run = launch(small, runs_dir=tmp_path / "a", storage=url)
     assert len(run.front()) >= 1
     assert not (run.folder / "study.db").exists()
@@ -273,6 +288,7 @@ def test_steps_to_a_tolerance_are_read_off_the_curves(tmp_path: Path) -> None:
             seeds=[0],
             search={"trials": 0},
             objective={"output": "raw", "tolerance_db": 0.5},
+            resources=ONE_AT_A_TIME,
         ),
         runs_dir=tmp_path,
     )
@@ -292,7 +308,10 @@ def test_steps_to_a_tolerance_are_read_off_the_curves(tmp_path: Path) -> None:
 
 def test_the_experiment_s_warm_up_reaches_the_trainer(tmp_path: Path) -> None:
     trainer = {**experiment().model_dump()["trainer"], "warmup": 20}
-    small = {"images": ["skimage:moon"], "seeds": [0], "search": {"trials": 0}}
+    small = {
+        "images": ["skimage:moon"], "seeds": [0], "candidates": ["baseline"],
+        "search": {"trials": 0}, "resources": ONE_AT_A_TIME,
+    }  # fmt: skip
     plain = launch(experiment(**small), runs_dir=tmp_path / "plain").records()[0]
     warm = launch(experiment(**small, trainer=trainer), runs_dir=tmp_path / "warm").records()[0]
     assert plain.replicates["moon-seed0"].raw != warm.replicates["moon-seed0"].raw

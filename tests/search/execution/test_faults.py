@@ -269,6 +269,7 @@ def test_a_trial_that_is_out_of_memory_is_tried_again_alone_and_last(tmp_path: P
     assert failed.failure == "OutOfMemoryError on k: CUDA out of memory, alone on its device"
 
 
+@pytest.mark.long
 def test_too_many_failures_end_the_search_with_their_reasons(tmp_path: Path) -> None:
     run = new_run(tmp_path, experiment(search={"trials": 40, "max_failed_share": 0.3}))
     play(run, lambda number: f"broken {number}" if number in (0, 3, 7) else (25.0, 9))
@@ -293,6 +294,7 @@ def test_a_search_of_which_all_trials_fail_ends_early(tmp_path: Path) -> None:
     broken = experiment(
         images=["skimage:moon"], seeds=[0], search={"trials": 60},
         trainer={"iterations": 30, "width": 4, "scales": 1, "input_noise_std": 1e38},
+        resources={"concurrent": 1},
     )  # fmt: skip
     with pytest.raises(WorkError, match=r"10 of the last 10 trials failed, .* diverged on moon"):
         launch(broken, runs_dir=tmp_path)

@@ -111,7 +111,7 @@ def test_a_signal_ends_a_search_with_130_and_the_line_that_resumes_it(
     tmp_path: Path, send: Callable[[subprocess.Popen[str]], None]
 ) -> None:
     path = tmp_path / "tiny.yaml"
-    path.write_text(experiment(seeds=[0]).yaml())
+    path.write_text(experiment(seeds=[0], resources={"concurrent": 1}).yaml())
     process = subprocess.Popen(
         [sys.executable, "-m", "search.cli", "launch", str(path), "--runs-dir", str(tmp_path / "r"),
          "--set", "trainer.iterations=3000"],

@@ -40,7 +40,8 @@ class Notes(Quiet):
 def logged_experiment(folder: Path, **changes: Any) -> Experiment:
     """The tiny one, logged to TensorBoard and to MLflow in a folder."""
     wanted = {"tensorboard": True, "mlflow": str(folder)}
-    return experiment(logging=wanted, search={"trials": 2}, **changes)
+    one = {"concurrent": 1}
+    return experiment(logging=wanted, search={"trials": 2}, resources=one, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from processes import finish
+from click.testing import CliRunner
 from verified_runs import results
 
 from dipstage.documents.schedule_file import load_schedule
 from dipstage.renamed import FormerName
 from search import Run
+from search.cli import main
 from search.verification.rows import verification_rows
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "run-0.1.tar.gz"
@@ -65,6 +66,7 @@ def test_verdicts_are_those_that_were_recorded(old: Run) -> None:
             assert row[name] == pytest.approx(float(was[name]), rel=1e-9)
 
 
+@pytest.mark.long
 def test_it_has_a_report_and_exports_schedules(old: Run, tmp_path: Path) -> None:
     assert "tiny-0.1" in old.report(tmp_path / "report.html").read_text()
     best = old.pick("psnr")
@@ -77,7 +79,13 @@ def test_it_has_a_report_and_exports_schedules(old: Run, tmp_path: Path) -> None
         assert load_schedule(old.folder / "best.yaml").iterations == 30
 
 
-@pytest.mark.ray
+def finish(*arguments: str, runs_dir: Path) -> tuple[int, str]:
+    """Exit code and output of a command."""
+    done = CliRunner().invoke(main, [*arguments, "--runs-dir", str(runs_dir)])
+    return done.exit_code, done.output
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_it_resumes_once_changes_are_accepted_and_is_verified_again(old: Run) -> None:
     folder = old.folder.parent
     before = old.trials()

@@ -25,6 +25,7 @@ def test_an_inpainting_search_ends_in_a_verified_export(ray_session: None, tmp_p
         trainer={**CONTENT["trainer"], "example": "inpainting-kate", "skip_channels": 2},
         candidates=["baseline", "log10"],
         search={"trials": 2, "sampler": "random"},
+        resources={"concurrent": 1},
     )
     run = launch(inpaint, runs_dir=tmp_path)
     records = run.records()
