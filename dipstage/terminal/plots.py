@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 SAVING: Any = {"svg.hashsalt": "dipstage", "pdf.fonttype": 42}
 """Settings of matplotlib for files: reproducible names in SVG, embedded fonts in PDF."""
-_BY = f"{SIGNATURE}figure"
+SIGNED = f"{SIGNATURE}figure"
 METADATA: Any = {
-    "png": {"Software": _BY},
-    "svg": {"Creator": _BY, "Date": None},
-    "pdf": {"Creator": _BY, "CreationDate": None},
+    "png": {"Software": SIGNED},
+    "svg": {"Creator": SIGNED, "Date": None},
+    "pdf": {"Creator": SIGNED, "CreationDate": None},
 }
 """Metadata of files by their kind: nothing that changes from run to run."""
 _STYLES = {"raw": (BLUE, "-"), "smoothed": (VERMILLION, "--")}

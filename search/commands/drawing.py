@@ -100,13 +100,14 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
 
 def check_figure_file(path: Path | None, option: str) -> None:
     """Raise InputError if a file was asked for that cannot be drawn or must not be replaced."""
-    from dipstage.documents.whole_files import refuse_to_replace
-
     if path is None:
         return
+    from dipstage.documents.whole_files import refuse_to_replace
+    from dipstage.terminal.plots import SIGNED
+
     if path.suffix.lower() not in KINDS:
         raise InputError(f"{option} must end in .png, .svg or .pdf, got {path.name!r}")
-    refuse_to_replace(path, KINDS[path.suffix.lower()])
+    refuse_to_replace(path, KINDS[path.suffix.lower()], SIGNED.encode())
 
 
 def _draw(run: RunRecord, figure: str, style: Any, given: dict[str, Any]) -> Plot:

@@ -31,7 +31,8 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "report --output": (["report"], "--output"),
 }
 DRAWN = ("pareto --plot", "compare --plot", "plot --output", "report --output")
-NAMES = [pytest.param(n, marks=pytest.mark.long) if n in DRAWN else n for n in OPTIONS]
+LONG = pytest.mark.long
+NAMES = [pytest.param(name, marks=LONG if name in DRAWN else ()) for name in OPTIONS]
 KINDS = {"--csv": ".csv", "--plot": ".svg", "plot": ".pdf", "export": ".yaml", "report": ".html"}
 OTHERS = {
     ".csv": b"name: mine\n",
@@ -185,7 +186,7 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_destroyed(
 @pytest.mark.parametrize(
     ("name", "suffix", "content"),
     [
-        (name, suffix, content)
+        pytest.param(name, suffix, content, marks=LONG if name in DRAWN else ())
         for name in OPTIONS
         for suffix in dict.fromkeys([suffix_of(name), *([".png"] if "pl" in name else [])])
         for content in ALIKE[suffix]
