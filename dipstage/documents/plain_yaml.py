@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import unicodedata
 import warnings
@@ -39,6 +40,18 @@ def forbidden_in(text: str) -> str | None:
     """Name what in a text would break lines, terminals or encodings; None if nothing does."""
     found = (words for c in text if (words := _FORBIDDEN.get(unicodedata.category(c))))
     return next(found, "an invisible character" if _INVISIBLE.search(text) else None)
+
+
+def decoded_otherwise(text: str) -> str | None:
+    """Return a text from the system as UTF-8; None if that is no other text without what hides.
+
+    A locale that is not the file system's turns the name of a file into other characters.
+    """
+    try:
+        found = os.fsencode(text).decode()
+    except UnicodeError:
+        return None
+    return found if found != text and forbidden_in(found) is None else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
