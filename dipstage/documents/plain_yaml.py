@@ -133,9 +133,9 @@ def _plain_composer() -> type[Any]:
     return PlainComposer
 
 
-def _ambiguity(tag: str, text: str) -> str | None:
+def _ambiguity(tag: str | None, text: str) -> str | None:
     """Say why a value could be read otherwise than it was meant; None if it could not."""
-    kind = tag.rpartition(":")[2]
+    kind = (tag or "").rpartition(":")[2]
     if kind in ("merge", "value"):
         return f"{text} has a meaning in old versions of YAML only: put it in quotes"
     if kind not in ("int", "float"):

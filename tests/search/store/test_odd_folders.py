@@ -89,13 +89,20 @@ def _database(content: bytes | None) -> Callable[[Path], object]:
         (_database(b"5000"), "study.db cannot be opened as a study's database: .*copy its folder"),
         (_database(b"60000"), "study.db cannot be opened as a study's database: .*copy its folder"),
         (_database(b"no database" * 99), "study.db cannot be opened as a study's database: "),
-        (lambda folder: (shutil.rmtree(folder), folder.touch()), "x is a file, so it is no run's"),
-        (lambda folder: (shutil.rmtree(folder), folder.symlink_to(folder)), "'x' does not exist"),
+        (
+            lambda folder: (folder.rename("gone"), folder.write_text("")),
+            "x is a file, so",
+        ),
     ],
 )
 def test_what_is_no_run_is_said(
-    run: Run, tmp_path: Path, change: Callable[[Path], object], words: str
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+    words: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(run.folder, tmp_path / "x")
     change(tmp_path / "x")
     with pytest.raises(InputError, match=words):
