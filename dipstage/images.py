@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents.plain_yaml import forbidden_in
+from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in
 from dipstage.errors import InputError
 from dipstage.picture_files import Source, decode
 from dipstage.settings import SSIM_WINDOW
@@ -220,7 +220,10 @@ def load_pixels(name: str) -> tuple[Pixels, Source]:
         (H, W, C) in [0, 1], and what the file holds.
     """
     if (found := forbidden_in(name)) is not None:
-        raise InputError(f"picture {name!r} has {found} in its name: rename it")
+        advice = "rename it"
+        if (meant := decoded_otherwise(name)) is not None:
+            name, advice = meant, "set LC_ALL to a locale of UTF-8, such as C.UTF-8, or rename it"
+        raise InputError(f"picture {name!r} has {found} in its name: {advice}")
     if name.startswith("skimage:"):
         pixels, source = decode(name, _skimage_path(name), as_stored=True)
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -75,6 +77,12 @@ def read_raw(name: str, data: bytes, page: int | None) -> Raw:
         InputError: The file has more than 100 million pixels, is damaged or of another kind, or
             has several pages and `page` is None.
     """
+    if not data:
+        raise InputError(f"picture {name!r} is an empty file: copy it again")
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        if not width or not height:
+            raise InputError(f"picture {name!r} is {width} × {height}: it has no pixels")
     raw = (_read_tiff if data[:4] in _TIFF_MAGIC else _read_other)(name, data, page)
     shape = raw.pixels.shape
     if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (4,):
@@ -86,6 +94,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
     """Decode grey and RGB TIFF, of which Pillow reads some depths; leave the rest to Pillow."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # The errors are raised as well.
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             index, number, pages = _chosen_page(name, tiff, wanted)
@@ -151,6 +160,8 @@ def _chosen_page(name: str, tiff: TiffFile, wanted: int | None) -> tuple[int, in
     """
     every = [page.subfiletype for page in islice(tiff.pages, _MAX_PAGES + 1)]
     whole = [i for i, kind in enumerate(every) if not kind & (_REDUCED | _MASK)]
+    if not every:
+        raise ValueError("it has no pages")
     if not whole:
         raise InputError(
             f"picture {name!r} holds only a thumbnail that is read (a camera's raw file?): "
@@ -231,7 +242,7 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
         raise InputError(
             f"picture {name!r} is "
             + (
-                f"a {kind} picture of a kind that is not read: save it as PNG"
+                f"damaged, or {kind} of a kind that is not read: copy it again, or save it anew"
                 if kind
                 else "not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
             )
@@ -265,6 +276,8 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     info = dict(image.info)
     depth = data[24] if image.format == "PNG" else 8
     mode = _MODES.get(image.mode)
+    if image.mode == "P" and image.format == "PNG":
+        _check_palette(data, np.asarray(image))
     if image.mode == "P":
         mode = "RGBA" if "transparency" in info else "RGB"
     if image.mode in ("I", "F"):
@@ -296,6 +309,19 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     if cicp > 0 and data[cicp + 4 : cicp + 6] not in (b"\x01\x01", b"\x01\x0d"):
         raise InputError(f"picture {name!r} has the colours of video (cICP): convert it to sRGB")
     return raw
+
+
+def _check_palette(data: bytes, indices: NDArray[Any]) -> None:
+    """Raise ValueError if the palette of a PNG lacks a colour, for which Pillow takes black."""
+    at, colours = 8, 0
+    while (kind := data[at + 4 : at + 8]) not in (b"IDAT", b""):
+        length = int.from_bytes(data[at : at + 4])
+        colours = length // 3 if kind == b"PLTE" else colours
+        at += length + 12
+    if indices.max() >= colours:
+        raise ValueError(
+            f"its palette has {colours} colours and its pixels use {indices.max() + 1}"
+        )
 
 
 def _decode_deep_png(name: str, data: bytes, page: int) -> NDArray[Any]:
@@ -351,7 +377,16 @@ def _too_large(name: str) -> InputError:
 
 
 def _damaged(name: str, error: Exception) -> InputError:
-    return InputError(f"picture {name!r} is damaged or of a kind that is not read: {error}")
+    words = str(error).strip() or type(error).__name__
+    if "MAX_TEXT" in words:
+        return InputError(
+            f"picture {name!r} holds texts or a colour profile too large for a picture: save it "
+            "without metadata"
+        )
+    return InputError(
+        f"picture {name!r} is damaged or of a kind that is not read ({words}): copy it again, or "
+        "save it anew"
+    )
 
 
 def _other_colours(name: str, colours: str) -> InputError:

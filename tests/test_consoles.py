@@ -237,3 +237,81 @@ def test_no_locale_ends_a_command_with_a_traceback(
     )  # fmt: skip
     assert json.loads(done.stderr.splitlines()[-1]) == []
     assert len(done.stdout) > 10_000
+
+
+CODES = """
+import json, sys
+from dipstage.terminal.cli import main as dipstage
+from search.cli import main as dipsearch
+programs, codes = {"dipstage": dipstage, "dipsearch": dipsearch}, {}
+for program, *line in json.loads(sys.argv[1]):
+    try:
+        programs[program](line)
+    except SystemExit as end:
+        codes[" ".join([program, *line])] = end.code
+open(sys.argv[2], "w").write(json.dumps(codes))
+"""
+
+
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_error_that_cannot_be_written_changes_no_exit_code(
+    tmp_path: Path, streams: str
+) -> None:
+    if "full" in streams and not Path("/dev/full").exists():
+        pytest.skip("there is no device that is always full")
+    lines = {
+        title: [title.split()[0], *line]
+        for title, (_, line) in EVERY.items()
+        if not (title.endswith("--help") and title.startswith("dipsearch"))
+    }
+    written = tmp_path / "codes.json"
+    program = [sys.executable, "-c", CODES, json.dumps([*lines.values()]), str(written)]
+    subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *program],
+        stdout=subprocess.DEVNULL, cwd=tmp_path, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    expected = {title: 0 if title.endswith("--help") else 2 for title in lines}
+    assert json.loads(written.read_text()) == expected
+
+
+@pytest.mark.parametrize("name", ["trials --json", "schedules --json", "trials"])
+def test_the_output_that_cannot_be_written_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no device that is always full")
+    monkeypatch.setitem(COMMANDS, "trials --json", (dipsearch, ["trials", RUN, "--json"]))
+    stdout = io.TextIOWrapper(open("/dev/full", "wb"), encoding="utf-8")  # noqa: SIM115
+    code, said = end_of(run, tmp_path, monkeypatch, name, stdout)
+    assert code == 1
+    assert "the output cannot be written: No space left on device" in said
+    stdout.close()
+
+
+@pytest.mark.parametrize("character", "\x1b\x07\x9b\u202e\u2066\u200b\u2028")
+@pytest.mark.parametrize("main", [dipsearch, dipstage])
+def test_an_argument_that_would_rewrite_the_terminal_is_refused(
+    capsys: pytest.CaptureFixture[str], main: click.Group, character: str
+) -> None:
+    for command in main.commands:
+        with pytest.raises(SystemExit) as ended:
+            main([command, f"a{character}b"])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert character not in said
+        assert "in the argument 'a" in said
+
+
+def test_a_name_that_the_locale_decodes_otherwise_is_explained(tmp_path: Path) -> None:
+    """In a process of its own, because the encoding of file names is fixed when it starts."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dipstage", "check", "größe\u2019.png".encode()],
+        check=False, capture_output=True, cwd=tmp_path, encoding="utf-8",
+        env={
+            **os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C",
+        },
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "set LC_ALL to a locale of UTF-8, such as C.UTF-8" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import unicodedata
 import warnings
@@ -39,6 +40,18 @@ def forbidden_in(text: str) -> str | None:
     """Name what in a text would break lines, terminals or encodings; None if nothing does."""
     found = (words for c in text if (words := _FORBIDDEN.get(unicodedata.category(c))))
     return next(found, "an invisible character" if _INVISIBLE.search(text) else None)
+
+
+def decoded_otherwise(text: str) -> str | None:
+    """Return a text from the system as UTF-8; None if that is no other text without what hides.
+
+    A locale that is not the file system's turns the name of a file into other characters.
+    """
+    try:
+        found = os.fsencode(text).decode()
+    except UnicodeError:
+        return None
+    return found if found != text and forbidden_in(found) is None else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -120,9 +133,9 @@ def _plain_composer() -> type[Any]:
     return PlainComposer
 
 
-def _ambiguity(tag: str, text: str) -> str | None:
+def _ambiguity(tag: str | None, text: str) -> str | None:
     """Say why a value could be read otherwise than it was meant; None if it could not."""
-    kind = tag.rpartition(":")[2]
+    kind = (tag or "").rpartition(":")[2]
     if kind in ("merge", "value"):
         return f"{text} has a meaning in old versions of YAML only: put it in quotes"
     if kind not in ("int", "float"):

@@ -7,14 +7,16 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in
 from dipstage.errors import InputError, WorkError
 from dipstage.interrupts import terminable
 from dipstage.renamed import FormerName
@@ -62,7 +64,9 @@ class Commands(click.Group):
                 )
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run as a program: no encoding and no closed pipe ends it with a traceback."""
+        """Run as a program: no encoding and no closed stream ends it with a traceback."""
+        before = sys.stderr
+        _open_streams()
         streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
         for stream in streams:
             if stream.errors in ("strict", "surrogateescape"):
@@ -70,7 +74,7 @@ class Commands(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:  # Of help and usage, which are printed before a command is run.
-            click.echo(f"{self.name}: {error.strerror or error}", err=True)
+            click.echo(f"{extra.get('prog_name') or self.name}: {_reason(error)}", err=True)
             sys.exit(1)
         finally:
             for stream in streams:
@@ -78,6 +82,17 @@ class Commands(click.Group):
                     stream.flush()
                 except OSError:
                     _discard(stream)
+            sys.stderr = before
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Refuse arguments that would be printed otherwise than they were typed."""
+        for argument in args:
+            found = forbidden_in(re.sub("[\t\n\ud800-\udfff]", "", argument))
+            if found is not None and decoded_otherwise(argument) is None:
+                error = InputError(f"{found} in the argument {argument!r}: leave it out")
+                click.echo(f"{context.info_name}: {error}", err=True)
+                context.exit(2)
+        return super().parse_args(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
@@ -90,9 +105,7 @@ class Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # The reader closed the pipe; click handles it.
-            where = f"{error.filename}: " if error.filename else ""
-            reason = WorkError(f"{where}{error.strerror or error}")
-            click.echo(f"{context.info_name}: {reason}", err=True)
+            click.echo(f"{context.info_name}: {WorkError(_reason(error))}", err=True)
             context.exit(1)
         except MemoryError:
             click.echo(f"{context.info_name}: memory ran out", err=True)
@@ -100,6 +113,53 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             context.exit(130)
+
+
+def _reason(error: OSError) -> str:
+    """Return what failed. An error of no file is one of the output."""
+    where = error.filename or "the output cannot be written"
+    return f"{where}: {error.strerror or error}"
+
+
+class _Unfailing(io.RawIOBase):
+    """The file descriptor of standard error: what cannot be written is lost, and is no error."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return os.write(self._descriptor, data)
+        return len(data)
+
+
+def _open_streams() -> None:
+    """Open closed streams, so that no other file gets their number, and let stderr not fail."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115
+    error = sys.stderr
+    raw = getattr(error.buffer, "raw", error.buffer) if hasattr(error, "buffer") else None
+    if isinstance(error, io.TextIOWrapper) and isinstance(raw, io.FileIO):
+        error.flush()
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Unfailing(error.fileno())), error.encoding, error.errors,
+            line_buffering=True,
+        )  # fmt: skip
 
 
 @contextmanager

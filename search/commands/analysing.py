@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -106,7 +107,8 @@ def status(
         len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
     ):
         click.echo(
-            f"the verification is not finished; continue with: dipsearch verify {name}"
+            f"the verification is not finished; continue with: dipsearch verify "
+            f"{shlex.quote(name)}"
             f"{runs_dir_flag(runs_dir)}"
         )
 
@@ -114,9 +116,8 @@ def status(
 def _resume_line(run: RunRecord, name: str, runs_dir: Path) -> str:
     """Return the line for a search, or a part of its verification, that no driver is running."""
     command = "verify" if "/" in run.name else "resume"
-    return (
-        f"no driver is running; continue with: dipsearch {command} {name}{runs_dir_flag(runs_dir)}"
-    )
+    there = runs_dir_flag(runs_dir)
+    return f"no driver is running; continue with: dipsearch {command} {shlex.quote(name)}{there}"
 
 
 def _verification_parts(run: RunRecord) -> list[RunRecord]:

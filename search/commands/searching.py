@@ -188,11 +188,11 @@ def exit_interrupted(
 ) -> NoReturn:
     """Print how to continue, and exit with 130."""
     if (runs_dir / name / "experiment.yaml").exists():
-        there = runs_dir_flag(runs_dir)
-        click.echo(f"interrupted; continue with: dipsearch {command} {name}{there}", err=True)
+        quoted, there = shlex.quote(name), runs_dir_flag(runs_dir)
+        click.echo(f"interrupted; continue with: dipsearch {command} {quoted}{there}", err=True)
         _show_state(name, runs_dir, storage)
         if command == "resume":
-            click.echo(f"or end it here with: dipsearch resume {name}{there} --finish", err=True)
+            click.echo(f"or end it here with: dipsearch resume {quoted}{there} --finish", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
     raise SystemExit(130)
@@ -219,17 +219,17 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         if (ended := run.attributes.ended) is not None:
             console.print(f"the search ended early because {ended}", markup=False)
     best, *others = write_results(run)
-    here = runs_dir_flag(runs_dir)
+    name, here = shlex.quote(run.name), runs_dir_flag(runs_dir)
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
     size = f" --size {run.experiment.size}" if run.experiment.size else ""
-    following = [f"dipsearch verify {run.name}{here}"] * run.objective.is_standard + [
-        f"dipsearch pareto {run.name}{here} --plot front.svg",
-        f"dipsearch export {run.name}{here} --pick psnr --output mine.yaml",
+    following = [f"dipsearch verify {name}{here}"] * run.objective.is_standard + [
+        f"dipsearch pareto {name}{here} --plot front.svg",
+        f"dipsearch export {name}{here} --pick psnr --output mine.yaml",
         f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "
         f"{shlex.quote(str(best))}{size}",
     ]
     if run.experiment.space is not None:
-        following.append(f"dipsearch resume {run.name}{here} {_more(run)}")
+        following.append(f"dipsearch resume {name}{here} {_more(run)}")
     console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
     make_report(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -195,7 +196,7 @@ def verify(
     path = run.folder / "verification.csv"
     write_rows(rows, path, own=True)
     click.echo(f"written: {path}")
-    click.echo(f"next:\n  dipsearch export {run.name}{runs_dir_flag(runs_dir)}")
+    click.echo(f"next:\n  dipsearch export {shlex.quote(run.name)}{runs_dir_flag(runs_dir)}")
     make_report(run)
 
 
@@ -260,8 +261,8 @@ def confirm(
     else:
         print_confirmation(confirmation, make_console().print)
     here = runs_dir_flag(runs_dir)
-    following = [f"dipsearch verify {run.name}{here}"] + [
-        f"dipsearch export {run.name}{here} --pick {which} --output {which}.yaml"
+    following = [f"dipsearch verify {shlex.quote(run.name)}{here}"] + [
+        f"dipsearch export {shlex.quote(run.name)}{here} --pick {which} --output {which}.yaml"
         for which, found in picked.items()
         if found is not None
     ]

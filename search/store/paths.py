@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.errors import InputError, WorkError
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
@@ -29,6 +31,11 @@ def runs_path(where: Path | str | None = None) -> Path:
     if not isinstance(where, str) or "://" not in where:
         # A `Path` or `UPath` is returned as it is.
         return Path(where) if isinstance(where, str) else where
+    if where.startswith(("http://", "https://")):
+        raise InputError(
+            f"{where} is an address of the web, where no runs are: name a folder, or an address "
+            "such as s3://BUCKET/PREFIX"
+        )
     try:
         from upath import UPath
 
@@ -57,6 +64,10 @@ def path_exists(path: Path) -> bool:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return False
+        raise WorkError(f"{path} cannot be looked at: {brief(error)}") from None
     except Exception as error:  # Clients of object stores raise errors of many kinds.
         raise WorkError(f"{path} cannot be looked at: {brief(error)}") from None
     return True
@@ -89,28 +100,39 @@ def run_folder(name: str, runs_dir: Path) -> Path:
 def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
     """Return the folder of a run that is given by its name, or by a path to its folder.
 
-    A name that no run has is also tried as a path, unless another folder of runs was asked for.
+    The folder may have been renamed to any name. A name that no run has is also tried as a path,
+    unless another folder of runs was asked for.
 
     Raises:
         InputError: If there is no run.
     """
-    if re.fullmatch(RUN_NAME, named):
-        folder = run_folder(named, runs_path(runs_dir))
-        if _is_run(folder):
-            return folder
-        if folder.parent != runs_path() or not _is_run(Path(named)):
-            raise InputError(
-                f"run {named!r} does not exist in {folder.parent}: start it with dipsearch launch, "
-                "or see dipsearch list"
-            )
+    if not named:
+        raise InputError("the run has no name: give that of its folder, or see dipsearch list")
+    home = runs_path(runs_dir)
+    is_path = "/" in named or named in (".", "..")
+    if not is_path and _is_run(home / named):
+        return home / named
     path = runs_path(named.rstrip("/")) if "://" in named else Path(named)
     if path.name in ("", ".."):
         path = Path(os.path.abspath(path))
-    if not _is_run(path):
+    if (is_path or home == runs_path()) and _is_run(path):
+        if _is_run(path.parent):
+            raise InputError(f"{named} is a part of the run {path.parent}: name that")
+        return path
+    for folder in [path] if is_path else [home / named, path]:
+        if path_exists(folder):
+            reason = "has no experiment.yaml" if _is_folder(folder) else "is a file"
+            raise InputError(f"{folder} {reason}, so it is no run's folder: see dipsearch list")
+    if is_path:
         raise InputError(f"{named!r} is neither a run's name nor a path to the folder of a run")
-    if _is_run(path.parent):
-        raise InputError(f"{named} is a part of the run {path.parent}: name that")
-    return run_folder(path.name, path.parent)
+    raise InputError(
+        f"run {named!r} does not exist in {home}: start it with dipsearch launch, or see dipsearch "
+        "list"
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() or is_remote(path)
 
 
 def _is_run(folder: Path) -> bool:
@@ -127,7 +149,8 @@ def find_runs(runs_dir: Path) -> list[Path]:
         return []
     except Exception as error:  # Clients of object stores raise errors of many kinds.
         raise InputError(f"--runs-dir {runs_dir} cannot be read: {brief(error)}") from None
-    names = [path for path in found if re.fullmatch(RUN_NAME, path.name)]
+    # The names of folders that are being made or removed begin with a dot.
+    names = [path for path in found if path.name[:1] != "." and forbidden_in(path.name) is None]
     return sorted(filter(_is_run, names), key=lambda path: path.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 import uuid
@@ -98,7 +99,7 @@ def _studies(
 def _leftovers(folder: Path) -> list[Path]:
     if is_remote(folder) or not folder.parent.is_dir():
         return []
-    return sorted(folder.parent.glob(f".{folder.name}.{_REMOVED}*"))
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{_REMOVED}*"))
 
 
 def remove(remains: Remains) -> None:

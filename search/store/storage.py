@@ -104,8 +104,9 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
         ) from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         where = "--storage" if url else folder / "study.db"
+        advice = "" if url else "; if the run is a copy, copy its folder again"
         raise InputError(
-            f"{where} cannot be opened as a study's database: {_reason(error)}"
+            f"{where} cannot be opened as a study's database: {_reason(error)}{advice}"
         ) from None
 
 
@@ -135,6 +136,8 @@ def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
             f"run folder {folder} has no study.db: if its study is in a database, name it with "
             f"--storage or {ADDRESS_VARIABLE}"
         )
+    if not create and path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path} is empty: copy the run's folder again from where it was made")
     # The path is passed to sqlite3 directly: in an address, `?` and `%` have a special meaning.
     connect = functools.partial(sqlite3.connect, path, timeout=_LOCKED_S, check_same_thread=False)
     storage = PatientStorage("sqlite:///study.db", {"creator": connect}, create)

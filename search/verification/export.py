@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import shutil
 import uuid
 from dataclasses import dataclass, replace
@@ -58,7 +59,9 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     verification = _verification(run)
     if verification is None:
         judged = run.objective.is_standard
-        note = f"not verified: dipsearch verify {run.name}" if judged else "not verified"
+        note = (
+            f"not verified: dipsearch verify {shlex.quote(run.name)}" if judged else "not verified"
+        )
         return Choice(pick(run, which, records), None, note)
     if which in RULES:
         held = _best_held(verification)
