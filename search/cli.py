@@ -54,6 +54,7 @@ main.add_section(
         keeping.remove: "dipsearch remove first second",
     },
 )
+main.add_section("Read", {starting.docs: "dipsearch docs experiment-file"})
 main.add_section(
     "Search on a remote cluster",
     {

@@ -93,9 +93,11 @@ def run_html(run: RunRecord) -> str:
     if rows:
         words = f"{objective.output} output, mean ± standard deviation over {n} replicates"
         columns = ["front", objective.steps_words, objective.quality.label, "stages", "ramp"]
+        searched = any(row.cells.settings for row in rows)
+        columns += ["settings"] * searched
         columns += ["against plain DIP"] * (verification is not None)
         head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-        body = "".join(_row(row, verification) for row in rows[:_MOST])
+        body = "".join(_row(row, verification, searched=searched) for row in rows[:_MOST])
         more = f"; {len(rows) - _MOST} more" if len(rows) > _MOST else ""
         parts.append(
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -104,8 +106,9 @@ def run_html(run: RunRecord) -> str:
     return "".join(parts)
 
 
-def _row(row: FrontRow, verification: Verification | None) -> str:
+def _row(row: FrontRow, verification: Verification | None, *, searched: bool) -> str:
     cells = [row.name, row.cells.steps, row.cells.psnr_db, row.cells.stages, row.cells.ramp]
+    cells += [row.cells.settings] * searched
     if verification is not None:
         number = row.trial.number
         verdict, held = verification.verdict(number), verification.measured(number)

@@ -307,6 +307,7 @@ def export(run: RunRecord, pick: str | None, into_folder: bool, output_file: Pat
     In a verified run, schedules that were shown to be better than plain DIP are preferred, then
     those that are not worse, then the rest of the front.
     """
+    from search.presentation.words import settings
     from search.verification.export import choose, export_front
     from search.verification.export import export as export_choice
 
@@ -319,4 +320,5 @@ def export(run: RunRecord, pick: str | None, into_folder: bool, output_file: Pat
         return
     choice = choose(run, "knee" if pick is None else pick)
     path = export_choice(run, choice, output_file)
-    echo_written(path, f"{choice.trial.name} written to {path}; {choice.note}")
+    sampled = f" ({words})" if (words := settings(choice.trial.params)) else ""
+    echo_written(path, f"{choice.trial.name}{sampled} written to {path}; {choice.note}")

@@ -1,4 +1,4 @@
-"""init: a packaged experiment as a file to edit."""
+"""init and docs: a packaged experiment as a file to edit, and the pages of the documentation."""
 
 from __future__ import annotations
 
@@ -40,4 +40,24 @@ def init(name: str, output_file: Path | None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         write_asked(path, content)
     echo_written(output, f"written: {', '.join(map(str, files))}")
-    echo_written(output, f"next:\n  dipsearch launch {shlex.quote(str(output))}")
+    echo_written(
+        output,
+        f"next:\n  dipsearch launch {shlex.quote(str(output))}\n  dipsearch docs experiment-file",
+    )
+
+
+@click.command()
+@click.argument("page", required=False)
+def docs(page: str | None) -> None:
+    """Print PAGE of the documentation, or list the pages."""
+    from search.experiment.packaged import packaged_pages
+
+    pages = packaged_pages()
+    if page is None:
+        width = max(map(len, pages), default=0)
+        for name, text in pages.items():
+            click.echo(f"{name:{width}}  {text.splitlines()[0].removeprefix('# ')}")
+    elif (name := page.removesuffix(".md")) in pages:
+        click.echo(pages[name], nl=False)
+    else:
+        raise InputError(f"there is no page {page!r}: choose {', '.join(pages)}")

@@ -68,9 +68,13 @@ def _refuse_other(experiment: Experiment, run: RunRecord) -> None:
     other = run.experiment
     ours = {"task": plain_task(experiment.task), "objective": asdict(experiment.objective)}
     theirs = {"task": plain_task(other.task), "objective": asdict(run.objective)}
-    for key in ours:
-        if ours[key] != theirs[key]:
-            raise InputError(f"{key} of {run.name!r} is {theirs[key]}, and here {ours[key]}")
+    for key, group in ours.items():
+        for name in {**group, **theirs[key]}:
+            there, here = theirs[key].get(name), group.get(name)
+            if there != here:
+                raise InputError(
+                    f"{key}.{name} of {run.name!r} is {_word(there)}, and here {_word(here)}"
+                )
     mine, its = (
         _searched(each.model_dump(mode="json")["space"], "space") for each in (experiment, other)
     )

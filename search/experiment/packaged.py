@@ -1,4 +1,4 @@
-"""Experiments that come with the package, which can be named instead of a file."""
+"""What comes with the package: experiments, which can be named instead of a file, and the pages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def packaged_experiments() -> dict[str, Path]:
-    """Return the files of the experiments that come with the package, by name.
+    """Return the files of the experiments that come with the package, by name."""
+    return {path.stem: path for path in sorted(_folder("experiments").glob("*.yaml"))}
 
-    They are part of an installed package; in a checkout they are in the folder `experiments`.
-    """
-    folder = _PACKAGE / "experiments"
+
+def packaged_pages() -> dict[str, str]:
+    """Return the pages of the documentation that come with the package, as Markdown by name."""
+    texts = {path.stem: path.read_text("utf-8") for path in sorted(_folder("docs").glob("*.md"))}
+    # The others only include a file of the repository.
+    return {name: text for name, text in texts.items() if text.startswith("# ")}
+
+
+def _folder(name: str) -> Path:
+    """Return a folder that is part of an installed package, and beside it in a checkout."""
+    folder = _PACKAGE / name
     if not folder.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():
-        folder = _PACKAGE.parent / "experiments"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        return _PACKAGE.parent / name
+    return folder
 
 
 def experiment_file(given: Path) -> Path:

@@ -10,7 +10,7 @@ from dipstage.terminal.numbers import SSIM
 from search.analysis.front import front_of, knee_of
 from search.analysis.pareto import dominates, strictly_dominates
 from search.experiment.objectives import Objective
-from search.presentation.words import spread
+from search.presentation.words import settings, spread
 from search.store.records import Trial
 
 
@@ -20,6 +20,7 @@ class Cells:
 
     steps: the second objective, with `≥` where the end of a run may have cut off a replicate's
     maximum. psnr_db: the first objective. Both have `~` where they are predicted for a raced trial.
+    settings: what was sampled beside the staircase, such as `width 48, ema 0.98`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Cells:
     ssim: str
     stages: str
     ramp: str
+    settings: str
 
     @classmethod
     def of(cls, trial: Trial, objective: Objective) -> Cells:
@@ -45,7 +47,7 @@ class Cells:
             ssim = spread(trial.measure(output, "max_ssim_gt"), SSIM)
         stages = str(len(trial.schedule.stages)) if trial.schedule else ""
         ramp = str(trial.schedule.ramp) if trial.schedule else ""
-        return cls(trial.name, steps, psnr, ssim, stages, ramp)
+        return cls(trial.name, steps, psnr, ssim, stages, ramp, settings(trial.params))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from dipstage.documents.schedule_file import Measure
+from dipstage.recipe import Recipe
 from dipstage.terminal.numbers import RATIO, fixed
 
 if TYPE_CHECKING:
     from search.verification.statistics import Difference
+
+
+_SETTINGS = {field.name for field in fields(Recipe)}
+
+
+def parameter(name: str, value: Any) -> str:
+    """Return a sampled parameter, such as `ema 0.9871`."""
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def settings(params: Mapping[str, Any]) -> str:
+    """Return the parameters that are no part of the staircase: network, rates, input noise, average
+    and kind of target. Empty if none was sampled.
+    """
+    return ", ".join(parameter(name, params[name]) for name in params if name in _SETTINGS)
 
 
 def spread(measure: Measure, digits: int, sign: str = "") -> str:

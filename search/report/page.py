@@ -18,6 +18,7 @@ from search.analysis.status import status_of
 from search.presentation.provenance import facts, provenance
 from search.presentation.repeating import repeats
 from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
+from search.presentation.words import settings
 from search.report.advice import advise
 from search.report.data import gather_data
 from search.report.pictures import gather as gather_pictures
@@ -107,6 +108,7 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         bars=content["bars"].removeprefix("± "),
         facts=facts(run, records, status, verification),
         standings=advice.standings,
+        settings={trial.number: settings(trial.params) for trial in records},
         versus=rows_against_presets(run, records, verification),
         method=verification.method if verification else "",
         time_words=verification.rule.time_words if verification else "steps after",

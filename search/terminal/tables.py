@@ -15,29 +15,27 @@ from search.analysis.censoring import cut_off
 from search.experiment.objectives import Objective
 from search.presentation.front import Cells, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
-from search.presentation.words import spread
+from search.presentation.words import parameter, spread
 from search.store.records import Trial
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
     from dipstage.terminal.fitted import FittedTable
 
-_COLUMNS = [
-    "schedule",
-    "max SSIM_GT",
-    "stages",
-    "ramp",
-    "against the others",
-]
+_COLUMNS = ["max SSIM_GT", "stages", "ramp"]
 
 
 def front_table(run: RunRecord) -> FittedTable:
-    """Return the front, fewest steps first, and the candidates that are not on it."""
+    """Return the front, fewest steps first, and the candidates that are not on it.
+
+    It has a column for what was sampled beside the staircase, if anything was.
+    """
     objective = run.objective
     records = run.records()
     shown, observed = front_rows(records, objective), observation_psnr_gt_db(records)
     members = [row for row in shown if row.on_front]
     behind = len(shown) - len(members)
+    settings = ["settings"] * any(row.cells.settings for row in shown)
     rows = [
         [
             row.name,
@@ -46,6 +44,7 @@ def front_table(run: RunRecord) -> FittedTable:
             c.ssim,
             c.stages,
             c.ramp,
+            *(bound(c.settings) for _ in settings),
             bound(row.relation),
         ]
         for row in shown
@@ -58,8 +57,12 @@ def front_table(run: RunRecord) -> FittedTable:
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
         + ("" if observed is None else f"; the observations have {db(observed)} dB")
     )
-    columns = [_COLUMNS[0], objective.steps_words, objective.quality.label, *_COLUMNS[1:]]
-    return table(columns, rows, title, left=(0, 6), flow=(6,), drop=(3, 5, 4, 6))
+    columns = ["schedule", objective.steps_words, objective.quality.label, *_COLUMNS, *settings]
+    words = tuple(range(6, 7 + len(settings)))
+    drop = (3, 5, 4, *reversed(words))
+    return table(
+        [*columns, "against the others"], rows, title, left=(0, *words), flow=words, drop=drop
+    )
 
 
 def comparison_table(run: RunRecord, output: Output) -> FittedTable:
@@ -185,7 +188,7 @@ def _words(trial: Trial) -> list[str]:
     """Return the parameters in short; weights are only counted."""
     weights = sum(name.startswith("weight_") for name in trial.params)
     parts = [
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        parameter(name, value)
         for name, value in trial.params.items()
         if not name.startswith("weight_") and name not in ("stages", "ramp")
     ]

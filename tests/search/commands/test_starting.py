@@ -20,7 +20,10 @@ def test_init_writes_the_quickstart_with_its_comments(
     monkeypatch.chdir(tmp_path)
     result = init()
     assert result.exit_code == 0, result.output
-    assert result.stdout == "written: quickstart.yaml\nnext:\n  dipsearch launch quickstart.yaml\n"
+    assert result.stdout == (
+        "written: quickstart.yaml\nnext:\n  dipsearch launch quickstart.yaml\n"
+        "  dipsearch docs experiment-file\n"
+    )
     source = packaged_experiments()["quickstart"]
     assert Path("quickstart.yaml").read_bytes() == source.read_bytes()
     assert load_experiment(Path("quickstart.yaml")) == load_experiment(source)
@@ -59,3 +62,19 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
     refused = init("quikstart")
     assert refused.exit_code == 2
     assert all(name in refused.stderr for name in packaged_experiments())
+
+
+def test_docs_lists_pages_and_prints_them() -> None:
+    def docs(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["docs", *arguments])
+
+    listed = docs().output
+    assert "\nexperiment-file    The experiment file\n" in listed
+    assert "readme" not in listed  # It only includes a file.
+    for line in listed.splitlines():
+        name, _, title = line.partition("  ")
+        assert docs(name).output.startswith(f"# {title.strip()}\n")
+    assert "| `objective.max_steps` |" in docs("experiment-file.md").output
+    refused = docs("experiments")
+    assert refused.exit_code == 2
+    assert "there is no page 'experiments': choose cluster, decisions, " in refused.stderr

@@ -189,8 +189,11 @@ def play_all(run: Run) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"search": {"trials": 1, "learn_from": ["nothing"]}}, "run 'nothing' does not"),
-    "task": ({"task": {"sigma_255": 15}}, "task of 'tiny' is .*25.*, and here .*15"),
-    "objective": ({"objective": {"output": "smoothed"}}, "objective of 'tiny' is .*raw"),
+    "task": ({"task": {"sigma_255": 15}}, r"task\.sigma_255 of 'tiny' is 25.*, and here 15"),
+    "objective": (
+        {"objective": {"output": "smoothed"}},
+        r"objective\.output of 'tiny' is raw, and here smoo",
+    ),
     "plain": ({"candidates": ["log10"]}, "needs plain DIP, .*: add baseline to candidates"),
     "parameters": (
         {"space": {**SPACE, "split": ["power", "log"]}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fake_runs import trial
 
@@ -48,3 +50,11 @@ def test_an_end_of_the_front_is_not_called_its_knee() -> None:
     assert [row.name for row in front_rows(bent, Objective())][1] == "trial 2 (knee)"
     straight = [*ends, trial(2, 24.1, 19)]
     assert not any(row.is_knee for row in front_rows(straight, Objective()))
+
+
+def test_what_was_sampled_beside_the_staircase_is_in_words() -> None:
+    sampled = replace(
+        trial(0, 25.0, 20), params={"stages": 3, "width": 48, "ema": 0.98712, "draw": "fresh"}
+    )
+    assert Cells.of(sampled, Objective()).settings == "width 48, ema 0.9871, draw fresh"
+    assert Cells.of(trial(1, 25.0, 20), Objective()).settings == ""

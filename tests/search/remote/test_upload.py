@@ -121,7 +121,7 @@ def test_runs_that_cannot_be_learned_from_are_refused_before_anything_is_sent(
 ) -> None:
     earlier = play(new_run(tmp_path, experiment()), lambda number: (25.0 + number, 20))
     learn_from = {"trials": 2, "learn_from": [str(earlier.folder)]}
-    with pytest.raises(InputError, match=r"search\.learn_from: objective of 'tiny' is"):
+    with pytest.raises(InputError, match=r"search\.learn_from: objective\.output of 'tiny'"):
         upload.check(experiment(objective={"output": "smoothed"}, search=learn_from))
     nowhere = {"trials": 2, "learn_from": [str(tmp_path / "nowhere")]}
     with pytest.raises(InputError, match=r"search\.learn_from: .* is neither a run's name nor a"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from curved_runs import LONG, curved
+from fake_runs import CONTENT
 from played_verification import gains, searched, verified
 from rich.cells import cell_len
 from rich.console import Console
@@ -17,6 +19,7 @@ from dipstage.terminal.display import staircase_table
 from dipstage.terminal.fitted import BOUND, FittedTable, bound
 from search import Run
 from search.analysis.best_so_far import rank_by_budget
+from search.report.page import render
 from search.terminal import comparison_tables, tables, verification_tables
 from search.verification.result import Verification
 
@@ -96,6 +99,18 @@ def test_all_columns_are_there_with_enough_width_and_the_others_are_named_withou
     assert "not shown" not in wide
     assert "training (s)" in wide
     assert "diverged" in wide
+
+
+def test_settings_that_were_sampled_have_a_column(run: Run, tmp_path: Path) -> None:
+    assert "settings" not in shown(tables.front_table(run), 200)
+    space = {**CONTENT["space"], "stages": {"low": 3, "high": 6}, "width": {"low": 4, "high": 64}}
+    searched = curved(tmp_path, space=space)
+    text = shown(tables.front_table(searched), 200)
+    member = next(trial for trial in searched.front() if not trial.candidate)
+    assert "  ramp  settings" in text
+    assert re.search(rf"^{member.name} .*  width {member.params['width']} ", text, re.MULTILINE)
+    assert f"<td>width {member.params['width']}</td>" in searched._repr_html_()
+    assert '<span class="rest">width ' in render(searched)
 
 
 def test_a_staircase_fits() -> None:
