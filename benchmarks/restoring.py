@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any, TypeAlias
 
@@ -52,26 +53,27 @@ def stopping_rule(content: Content) -> list[str]:
 
 
 def classical(content: Content) -> list[str]:
-    """Classical methods beside `dipstage restore`: means over pictures."""
+    """Classical methods beside `dipstage restore`: means over pictures, and where each is best."""
     names = ("dipstage restore", "non-local means", "wavelets")
     rows = []
     for size in dict.fromkeys(row["size"] for row in content["rows"]):
         found = [row for row in content["rows"] if row["size"] == size]
-        if any(len(row["methods"]) < len(names) for row in found):
-            continue
         cells = [f"{size} × {size}", str(len(found)),
                  f"{statistics.mean(row['noisy_db'] for row in found):.2f}"]  # fmt: skip
+        is_whole = all(len(row["methods"]) == len(names) for row in found)
+        best = [max(names, key=lambda name: _psnr_db(row, name)) for row in found]
         for name in names:
-            each = [row["methods"][name] for row in found]
+            each = [row["methods"][name] for row in found if name in row["methods"]]
+            if len(each) < len(found):
+                cells.append("not measured")
+                continue
             mean_db = statistics.mean(one["psnr_db"] for one in each)
             mean_s = statistics.mean(one["wall_s"] for one in each)
-            cells.append(f"{mean_db:.2f} ({mean_s:.2g} s)")
-        higher = sum(
-            row["methods"][names[0]]["psnr_db"]
-            > max(row["methods"][name]["psnr_db"] for name in names[1:])
-            for row in found
-        )
-        rows.append([*cells, str(higher)])
-    columns = ["size", "pictures", "noisy (dB)", *(f"{name} (dB)" for name in names),
-               "pictures on which `dipstage restore` is best"]  # fmt: skip
-    return table(columns, rows)
+            where = f", best on {best.count(name)}" if is_whole else ""
+            cells.append(f"{mean_db:.2f} ({mean_s:.2g} s{where})")
+        rows.append(cells)
+    return table(["size", "pictures", "noisy (dB)", *(f"{name} (dB)" for name in names)], rows)
+
+
+def _psnr_db(row: Content, name: str) -> float:
+    return float(row["methods"].get(name, {}).get("psnr_db", -math.inf))

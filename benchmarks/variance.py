@@ -105,11 +105,13 @@ def stopped(training: Recorded, budget: int) -> Stopped:
 
 
 def recorded(run: RunRecord) -> dict[str, dict[str, Recorded]]:
-    """Return the trainings of each schedule by their replicates' keys."""
+    """Return the trainings of each schedule whose trial is complete, by their replicates' keys."""
     pictures, task = load_pictures(run.experiment), loaded_task(run.experiment)
     trainings: dict[str, dict[str, Recorded]] = {}
     noises: dict[str, float | None] = {}
     for trial in run.records():
+        if trial.state != "complete":
+            continue
         schedule, trainer = trial.schedule, run.experiment.trainer
         assert schedule is not None
         ema = schedule.recipe.applied_to(trainer).ema

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ASKED_ABOVE_S = 300
 _PREVIEW_EVERY = 50
+_LITTLE_NOISE_255 = 5.0
 
 
 class _Sigma(click.ParamType[float | None]):
@@ -194,7 +195,7 @@ def restore(
         network={key: value for key, value in network.items() if value is not None},
     )
     device = choose_device(device)
-    _announce(console, plan, sigma)
+    _announce(console, plan, sigma, small is not given)
     restored = _train(console, plan, small, files, runs, seed, threads, device, yes)
     finished = small.with_sides(restored.picture)
     files.write(files.output, finished)
@@ -265,11 +266,17 @@ def _known_pixels(mask: Photograph, photo: Photograph) -> NDArray[np.bool_]:
     return known
 
 
-def _announce(console: Console, plan: Plan, sigma: float | None) -> None:
+def _announce(console: Console, plan: Plan, sigma: float | None, is_smaller: bool) -> None:
     """Say what was chosen."""
     if plan.sigma_255 is not None:
         how = "estimated" if sigma is None else "as given"
         console.print(f"noise: sigma {plan.sigma_255:.1f}, {how}", markup=False)
+        if plan.sigma_255 < _LITTLE_NOISE_255:
+            console.print(
+                "notice: little noise, so that the network may remove more detail than noise"
+                + (" (--size averages noise away)" if is_smaller else ""),
+                markup=False,
+            )
     settings = plan.settings
     console.print(
         f"schedule: {plan.evidence or plan.schedule_name}; at most {plan.schedule.iterations} "
