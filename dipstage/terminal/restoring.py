@@ -96,7 +96,8 @@ _FILE = click.Path(path_type=Path)
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Average this many networks: side by side on a GPU, one after the other on a CPU.",
+    help="Number of networks whose outputs are averaged. They are trained at the same time on a "
+    "GPU, one after the other on a CPU.",
 )
 @click.option(
     "--seed",
