@@ -171,7 +171,7 @@ def restore(
     from dipstage.restoring import planned
 
     if compare and task != "denoise":
-        raise InputError("--compare knows only methods for --task denoise")
+        raise InputError("--compare is only for --task denoise")
     given = load_photograph(photo)
     known = load_photograph(mask, "mask") if mask else None
     clean = load_photograph(truth, "ground truth") if truth else None
@@ -328,7 +328,7 @@ def _ask(seconds: float) -> None:
             f"this takes up to {_duration(seconds)}: lower --size or --iterations, or confirm it "
             "by --yes"
         )
-    if not click.confirm("Go on?", default=True):
+    if not click.confirm("Continue?", default=True):
         raise InputError("nothing was done: lower --size or --iterations to take less time")
 
 
