@@ -42,15 +42,15 @@ INTRODUCTION = """\
 
 This page lists what has been measured with this project, with the commands that repeat it. It is
 written by `python benchmarks/results.py` from the files in `experiments/results`, which hold the
-scores of all trainings. [Verification](verification.md) explains the words and the rule.
+scores of all trainings. [Verification](verification.md) explains the terms and the rule.
 """
 EXPLANATION = """
 A *trial* is one schedule of a search. The *time ratio* is the mean ratio of the iterations until
 the *common target*, the lower of the two maxima less 0.1 dB, is reached; below 1 the schedule is
 faster. The *PSNR difference* is that of the maxima of PSNR_GT. Brackets are 95 % intervals over
 pictures, and p is corrected for all claims that were declared (Holm). A claim must hold against
-every reference. The next table shows each claim against the reference that leaves the least of the
-claimed gain.
+every reference, which are several versions of plain DIP. The next table shows each claim against
+the reference over which its gain is smallest.
 """
 FIGURE = """
 ![Each claim on its held-out pictures](images/results.svg)
@@ -61,8 +61,9 @@ endpoint that was claimed. Dashed lines are the largest losses that count as not
 CONFIRMATION = """\
 ### Its confirmation
 
-Before the verification, the best schedules of the search were trained again on other pictures,
-against plain DIP with the search's settings. These numbers chose what was verified.
+Before the verification, the best schedules of the search were retrained on other pictures and
+compared with plain DIP with the search's settings. The schedules to verify were chosen by these
+numbers.
 """
 
 
@@ -239,16 +240,16 @@ def _limits(published: Published) -> Iterator[str]:
         f"seed{'s' * (seeds != 1)} each."
     )
     yield (
-        "Maxima are found with the ground truth. What a stopping rule without it would keep is "
-        "not judged."
+        "Maxima are found with the ground truth. How much of a gain remains with a stopping rule "
+        "that does not use it is not judged."
     )
     for claim in claims_of([published]):
         if published.is_better(claim.name):
             endpoint, other = ("time", "PSNR") if claim.endpoint == "time" else ("PSNR", "time")
             yield f"{claim.name} was claimed in {endpoint} alone; in {other} it is only not worse."
     yield (
-        "Verdicts count iterations. Seconds are shares of the wall time of whole trainings, which "
-        "may have run beside others."
+        "Verdicts are about iterations. Seconds are estimated from the wall time of whole "
+        "trainings, which may have shared the machine with others."
     )
     for remark in record.remarks:
         yield remark[:1].upper() + remark[1:] + "." * (not remark.endswith("."))

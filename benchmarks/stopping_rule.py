@@ -83,7 +83,8 @@ def train(folder: Path, pictures: Path, iterations: int, size: int, width: int) 
             }
             part = path.with_suffix(".part")
             with part.open("wb") as file:
-                np.savez_compressed(file, **{key: arrays[key] for key in KEPT}, **about)
+                kept: dict[str, Any] = {key: arrays[key] for key in KEPT} | about
+                np.savez_compressed(file, **kept)
             os.replace(part, path)
             print(f"{path.name}: {outcome.wall_s:.0f} s", flush=True)
 

@@ -291,7 +291,7 @@ def _skimage_path(name: str) -> Path:
     key = name.removeprefix("skimage:")
     if key not in SKIMAGE_PICTURES:
         raise InputError(
-            f"unknown picture {name!r}: scikit-image carries {', '.join(SKIMAGE_PICTURES)}"
+            f"unknown picture {name!r}: scikit-image has {', '.join(SKIMAGE_PICTURES)}"
         )
     import skimage
 

@@ -183,7 +183,7 @@ def _chosen_page(name: str, tiff: TiffFile, wanted: int | None) -> tuple[int, in
 def _chosen(name: str, count: int, wanted: int | None, what: str) -> int:
     if wanted is None and count > 1:
         raise InputError(
-            f"picture {name!r} has {count} {what}: choose one by #page=N behind its name, with N "
+            f"picture {name!r} has {count} {what}: choose one by #page=N after its name, with N "
             f"from 1 to {count}"
         )
     if wanted is not None and not 1 <= wanted <= count:

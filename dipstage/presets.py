@@ -169,7 +169,7 @@ def parse_preset(text: str) -> AnyPreset:
                 raise ValueError(value)  # Python also reads 1_000, nan and digits of all scripts.
             arguments[key] = casts[key](value)
         except ValueError:
-            raise InputError(f"preset {text!r}: {key} is no number: {value!r}") from None
+            raise InputError(f"preset {text!r}: {key} is not a number: {value!r}") from None
     try:
         return kind(**arguments)  # type: ignore[arg-type]
     except InputError as error:

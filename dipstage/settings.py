@@ -124,10 +124,11 @@ class TrainerSettings:
     oracle_stop: Literal[True, False, "both", "decided"] = _setting(
         False,
         help="End a training early, in its last stage. `true`: once PSNR_GT of the optimised "
-        "output has not risen for `patience` iterations. `decided`: as `true`, but if that is the "
-        "smoothed output, already once PSNR_GT has not risen for 30 and has fallen by 0.02 dB. "
-        "`both`: once PSNR_GT of neither output has risen for 200, or for `patience` if that is "
-        "more. This uses the ground truth to save time; scores until then are not affected.",
+        "output has not risen for `patience` iterations. `decided`: the same for the raw output; "
+        "for the smoothed output, once PSNR_GT has not risen for 30 iterations and has fallen by "
+        "0.02 dB. `both`: once PSNR_GT of neither output has risen for 200 iterations, or for "
+        "`patience` if that is more. This uses the ground truth to save time; scores until then "
+        "are not affected.",
     )
     warmup: int = _setting(
         0,

@@ -223,7 +223,7 @@ json_option = click.option(
     "as_json",
     is_flag=True,
     callback=_json,
-    help="Print JSON, and everything else on standard error.",
+    help="Print JSON on standard output, and everything else on standard error.",
 )
 """Option of commands that print a table. They call `echo_json`; docs/json.md lists the keys."""
 
@@ -273,5 +273,5 @@ def wide_option(command: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=remember,
-        help="Show all columns of tables, also those that do not fit the terminal.",
+        help="Show all columns of tables, even if they do not fit the terminal.",
     )(command)

@@ -21,7 +21,7 @@ from dipstage.terminal.console import echo_json, json_option, make_console, tabl
 )
 @json_option
 def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json: bool) -> None:
-    """Show what each IMAGE is taken for: size, colours, range, profile, crop and notices.
+    """Show how each IMAGE is read: size, colours, range of values, profile, crop and notices.
 
     IMAGE is a PNG, JPEG, TIFF or WebP file, a pattern, or skimage:NAME.
     """
@@ -66,7 +66,9 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
     "--iterations", type=int, help="Iterations to train [default: the schedule file's, else 2000]."
 )
 @click.option(
-    "--size", type=click.IntRange(min=1), help="Side of the picture, by which fast and best choose."
+    "--size",
+    type=click.IntRange(min=1),
+    help="Side of the picture, for which fast and best differ.",
 )
 @click.option(
     "--sigma",

@@ -97,7 +97,8 @@ _FILE = click.Path(path_type=Path)
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Average this many networks: side by side on a GPU, one after the other on a CPU.",
+    help="Number of networks whose outputs are averaged. They are trained at the same time on a "
+    "GPU, one after the other on a CPU.",
 )
 @click.option(
     "--seed",
@@ -171,7 +172,7 @@ def restore(
     from dipstage.restoring import planned
 
     if compare and task != "denoise":
-        raise InputError("--compare knows only methods for --task denoise")
+        raise InputError("--compare is only for --task denoise")
     given = load_photograph(photo)
     known = load_photograph(mask, "mask") if mask else None
     clean = load_photograph(truth, "ground truth") if truth else None
@@ -334,7 +335,7 @@ def _ask(seconds: float) -> None:
             f"this takes up to {_duration(seconds)}: lower --size or --iterations, or confirm it "
             "by --yes"
         )
-    if not click.confirm("Go on?", default=True):
+    if not click.confirm("Continue?", default=True):
         raise InputError("nothing was done: lower --size or --iterations to take less time")
 
 

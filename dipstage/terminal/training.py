@@ -55,7 +55,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "--task",
     "task_name",
     metavar="KIND[:KEY=VALUE,…]",
-    help="What is measured of IMAGE: denoise, inpaint:missing=0.8, inpaint:mask=FILE, "
+    help="How IMAGE is degraded: denoise, inpaint:missing=0.8, inpaint:mask=FILE, "
     "super_resolve:factor=2, or the task of an installed package [default: the schedule file's, "
     "else denoise].",
 )
@@ -108,9 +108,9 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--oracle-stop",
     type=click.Choice(["raw", "smoothed", "both", "decided"]),
-    help="Stop in the last stage once PSNR_GT of this output has not risen for --patience "
-    "iterations, or that of both for 200. `decided` is as smoothed, but waits for 30 once PSNR_GT "
-    "has fallen by 0.02 dB. This reads the ground truth.",
+    help="End the training in its last stage once PSNR_GT of this output has not risen for "
+    "--patience iterations; both waits until neither output has risen for 200. decided is like "
+    "smoothed, but waits for 30 once PSNR_GT has fallen by 0.02 dB. This uses the ground truth.",
 )
 @click.option(
     "--patience",
@@ -169,8 +169,8 @@ def run(
     """Train one network on a noised copy of IMAGE and score it against IMAGE.
 
     IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
-    --task chooses another measurement than noise. After Ctrl-C, the curves and pictures so far are
-    written and marked as interrupted.
+    --task degrades IMAGE in another way than by noise. After Ctrl-C, the curves and pictures so far
+    are written and marked as interrupted.
     """
     from dipstage.examples import example as official
     from dipstage.settings import TrainerSettings

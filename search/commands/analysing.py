@@ -134,8 +134,8 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 @click.option(
     "--replicates",
     is_flag=True,
-    help="With --csv or --json, a row for each replicate, those of a confirmation and a "
-    "verification included.",
+    help="With --csv or --json: a row for each replicate, including those of a confirmation and a "
+    "verification.",
 )
 @json_option
 @wide_option
@@ -286,8 +286,9 @@ def compare(
 @click.option(
     "--pick",
     metavar="knee|psnr|steps|fast|best|NUMBER|NAME",
-    help="The knee of the front, its highest PSNR, its fewest steps, the schedule that is claimed, "
-    "or will be, to be faster or higher, a trial's number or a candidate's name [default: knee].",
+    help="On the front: the knee, the highest PSNR, or the fewest steps. fast, best: the schedule "
+    "that a verification claims to be faster, or to have a higher PSNR. Or a trial's number, or a "
+    "candidate's name [default: knee].",
 )
 @click.option(
     "--all",

@@ -83,7 +83,7 @@ def _size(count: int) -> str:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN…")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @storage_option
 @runs_dir_option
 def remove(names: tuple[str, ...], yes: bool, storage: str | None, runs_dir: Path) -> None:

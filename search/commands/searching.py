@@ -96,7 +96,7 @@ def launch(
     "--experiment",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The experiment with new paths, if its pictures have moved.",
+    help="Experiment file with the new paths, if its pictures have moved.",
 )
 @accept_changes_option
 @wide_option

@@ -14,10 +14,10 @@ from search.commands.shared import echo_written, file_option
 @click.argument("name", default="quickstart", metavar="[NAME]")
 @file_option("--output", "File to write [default: NAME.yaml].")
 def init(name: str, output_file: Path | None) -> None:
-    """Write a packaged experiment to a file, to edit and launch it.
+    """Write an included experiment to a file that you can edit and launch.
 
-    NAME is quickstart, unless given; an unknown one lists those that there are. Schedule files that
-    the experiment names are written beside it. No file is replaced.
+    NAME is quickstart by default; an unknown NAME lists all included experiments. Schedule files
+    that the experiment names are written beside it. No file is replaced.
     """
     import shlex
 

@@ -64,14 +64,14 @@ N = TypeVar("N", int, float)
     "--alpha",
     type=float,
     metavar="P",
-    help="Significance level. If you plan to verify again with more pictures, give each time a "
-    "share of 0.05 [default: 0.05].",
+    help="Significance level. If you plan to verify more than once, give a part of 0.05 each time "
+    "[default: 0.05].",
 )
 @click.option(
     "--baseline-iterations",
     type=int,
     metavar="N",
-    help="Budget of plain DIP [default and minimum: 1.5 times that of the search].",
+    help="Budget of the held-out trainings [default and minimum: 1.5 times that of the search].",
 )
 @click.option(
     "--learning-rates",
@@ -97,7 +97,7 @@ N = TypeVar("N", int, float)
     "--smallest-ratio",
     type=float,
     metavar="R",
-    help="Largest ratio of times that is of interest [default: 0.85].",
+    help="Ratio of times of the smallest gain that is of interest [default: 0.85].",
 )
 @click.option(
     "--controls",
@@ -145,9 +145,9 @@ def verify(
 ) -> None:
     """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
 
-    It is claimed that one schedule is faster (--fast) and one has a higher PSNR_GT (--best). Both
-    claims are recorded before anything is trained. dipsearch verify RUN continues an interrupted
-    verification, and shows the results of a finished one again.
+    There are two claims: that one schedule is faster (--fast), and that one has a higher PSNR_GT
+    (--best). Both are recorded before anything is trained. dipsearch verify RUN continues an
+    interrupted verification, and shows the results of a finished one again.
     """
     from search.store.paths import verification_path
     from search.terminal.verification_tables import print_verification
@@ -232,10 +232,11 @@ def confirm(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Choose what to verify: train the best schedules of RUN again on other pictures.
+    """Choose what to verify: retrain the best schedules of RUN on other pictures.
 
-    The scores that selected them are optimistic. Of the schedules that are not worse than plain DIP
-    on these pictures, dipsearch verify takes the fastest and the one with the highest PSNR_GT.
+    The scores that selected these schedules are optimistic. On the new pictures, they are compared
+    with plain DIP. dipsearch verify then takes the fastest of those whose PSNR_GT is not lower, and
+    the one with the highest PSNR_GT of those that are not slower.
     """
     from search.terminal.verification_tables import print_confirmation
     from search.verification.confirmation import Confirmation

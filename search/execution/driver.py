@@ -52,7 +52,7 @@ def launch(
             f"dipsearch resume {experiment.name}, or choose another --name"
         )
     if folder.exists() and not is_remote(folder):
-        raise InputError(f"{folder} is no run but exists: remove it, or choose another --name")
+        raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
     experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
@@ -150,8 +150,8 @@ def create(
     except OSError as error:
         if address is None and (folder / "experiment.yaml").exists():
             raise InputError(
-                f"run {name!r} exists in {folder.parent}, another launch was first: go on with it "
-                f"by dipsearch resume {name}, or choose another --name"
+                f"run {name!r} exists in {folder.parent}, another launch has just made it: "
+                f"continue it with dipsearch resume {name}, or choose another --name"
             ) from None
         raise InputError(f"--runs-dir {folder.parent} cannot be written: {brief(error)}") from None
 

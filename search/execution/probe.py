@@ -61,17 +61,17 @@ class Crew:
             for _, pipe in self._members:
                 pipe.send(iterations)
         except OSError:
-            raise WorkError("a training ended without a word") from None
+            raise WorkError("a training ended without a result") from None
 
     def _answers(self) -> list[float]:
         answers = []
         for _, pipe in self._members:
             if not pipe.poll(_PATIENCE_S):
-                raise WorkError(f"a training gave no sign for {_PATIENCE_S:.0f} s")
+                raise WorkError(f"a training gave no result for {_PATIENCE_S:.0f} s")
             try:
                 answer = pipe.recv()
             except (EOFError, OSError):
-                raise WorkError("a training ended without a word") from None
+                raise WorkError("a training ended without a result") from None
             if isinstance(answer, str):
                 raise WorkError(answer)
             answers.append(float(answer))

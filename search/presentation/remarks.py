@@ -31,13 +31,17 @@ def remarks(verification: Verification) -> Iterator[str]:
             if (n := trial.censored(output))
         ]
         if cut:
-            yield f"censored: the end may have cut off these {output} maxima: {'; '.join(cut)}"
+            yield (
+                f"the end of training may have cut off some {output} maxima (censored): "
+                f"{'; '.join(cut)}"
+            )
     kinds = Counter(each.device == "cpu" for trial in records for each in trial.replicates.values())
     if len(kinds) > 1:
         yield (
             f"{kinds[True]} of {kinds.total()} trainings ran on a CPU and the others on a GPU: "
-            "pairs across both share picture, observation and initial weights, but not the noise "
-            "of the network's input, and their times in seconds cannot be compared"
+            "a CPU and a GPU training of one replicate share picture, observation and initial "
+            "weights, but not the noise of the network's input, and their times in seconds cannot "
+            "be compared"
         )
     if verification.plain is None:
         yield "tuned plain DIP finished no replicate: there are no verdicts"
@@ -60,7 +64,7 @@ def remarks(verification: Verification) -> Iterator[str]:
 
 
 def _remarks_on_claims(verification: Verification) -> Iterator[str]:
-    """Yield what the claims missed, and what their gains are owed to."""
+    """Yield what the claims lack, and whether a gain is due to the order of the stages."""
     declared = verification.plan.declared
     assert declared is not None
     for trial in verification.of_role("found"):
@@ -74,7 +78,7 @@ def _remarks_on_claims(verification: Verification) -> Iterator[str]:
             yield (
                 f"{name} is not shown to be better. {needed or 'More than 1000'} pictures would "
                 f"show the smallest effect of interest, {effect}, with 80 % power, given the "
-                "spread between these pictures. New pictures are judged alone: --restart"
+                "spread between these pictures. --restart verifies on new pictures alone"
             )
             continue
         unbroken = verification.unbroken(name)

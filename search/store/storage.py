@@ -127,7 +127,7 @@ def _open_server(url: str, create: bool) -> PatientStorage:
 def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
     if is_remote(folder):
         raise InputError(
-            f"{folder} is on object storage, where SQLite cannot live: name a database with "
+            f"{folder} is on object storage, where SQLite does not work: name a database with "
             f"{ADDRESS_VARIABLE} or --storage"
         )
     path = folder / "study.db"

@@ -104,7 +104,7 @@ def verify(
         if plan.declared is None and part(run, HELD_OUT) is None:
             raise InputError(
                 f"the verification of {run.name!r} was begun by an earlier version and has trained "
-                "nothing on held-out pictures yet: say --restart to begin another"
+                "nothing on held-out pictures yet: use --restart to begin another"
             )
         own: dict[str, Picture] = {}
         if request.restart or part(run, TUNING) is None:
@@ -240,9 +240,9 @@ class _Driver:
                 f"{run.name}/{n} on {o}" for n, found in others.items() for o in found
             )
             raise InputError(
-                f"{words} has begun, and this would train on {self.device}: go on with the same "
-                "device, by --set resources.device or on its machine, begin anew, or mix both by "
-                "--accept-changes, and every output will say so"
+                f"{words} has begun, and this would train on {self.device}: continue on the same "
+                "kind of device (--set resources.device), begin anew with --restart, or mix both "
+                "with --accept-changes; every output then says so"
             )
 
 
@@ -320,7 +320,7 @@ def _tuned(
         made = made.reread()
     raise InputError(
         f"plain DIP is still best at the end of what was tried, after {EXTENSIONS} extensions: "
-        "say --restart with other --learning-rates"
+        "use --restart with other --learning-rates"
     )
 
 

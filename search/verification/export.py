@@ -190,7 +190,7 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         not folder.is_dir()
         or any(not re.fullmatch(r"trial-\d+\.yaml", path.name) for path in folder.iterdir())
     ):
-        raise InputError(f"{folder} holds something else than a front: choose another --output")
+        raise InputError(f"{folder} contains something other than a front: choose another --output")
     if is_remote(folder):
         return _export_all(run, numbers, records, folder)
     folder = Path(os.path.realpath(folder))  # A symbolic link stays.

@@ -245,7 +245,7 @@ def _refuse_other(run: RunRecord, begun: Plan, request: Request) -> None:
         if wanted is not None and wanted != stored:
             raise InputError(
                 f"run {run.name!r} has a verification with {option} {stored}, not {wanted}: leave "
-                "the option out to go on with it, or say --restart to discard it and begin another"
+                "the option out to continue it, or use --restart to discard it and begin another"
             )
 
 

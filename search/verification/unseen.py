@@ -88,8 +88,8 @@ def refuse_seen(
     words += [f"seeds {', '.join(map(str, again))}"] if again else []
     if words and not allowed:
         raise InputError(
-            f"the search or an earlier step has seen {'; '.join(words)}: choose others, or say "
-            "--allow-seen, and every output will say so"
+            f"the search or an earlier step has seen {'; '.join(words)}: choose others, or use "
+            "--allow-seen; every output then says so"
         )
     return words or None
 

@@ -192,7 +192,7 @@ def test_refusals_name_the_picture_and_the_reason(tmp_path: Path) -> None:
             load_picture(str(tmp_path / name))
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="unknown picture 'skimage:lena': scikit-image carries"):
+    with pytest.raises(InputError, match="unknown picture 'skimage:lena': scikit-image has"):
         load_picture("skimage:lena")
     with pytest.raises(InputError, match="would be 8 × 8: SSIM needs sides of at least 11"):
         load_picture("skimage:camera", size=8, multiple=8)

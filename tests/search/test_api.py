@@ -232,7 +232,7 @@ def test_the_whole_front_is_exported_or_nothing(
     assert result.output == f"front of 3 written to {tmp_path / 'mine'}/\n"
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {path.name for path in paths}
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="mine holds something else than a front"):
+    with pytest.raises(InputError, match="mine contains something other than a front"):
         played.export_front(tmp_path / "mine")
     before = [path.read_text() for path in paths]
     monkeypatch.setattr("search.verification.export.save_schedule", _full_disk)

@@ -160,7 +160,7 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["launch", "none.yaml"], "none.yaml does not exist"),
         (["launch", "broken.yaml"], "broken.yaml, line 1: not YAML"),
         (["launch", "e.yaml"], "run 'tiny' exists in runs"),
-        (["launch", "e.yaml", "--name", "stray"], "stray is no run but exists: remove it"),
+        (["launch", "e.yaml", "--name", "stray"], "stray exists but is not a run: remove it"),
         (["launch", "e.yaml", "--name", "a/b"], "name: must be letters"),
         (["launch", "e.yaml", "--name", "../up"], "name: must be letters"),
         (["launch", "e.yaml", "--name", "x", "--trials", "-1"], "search.trials: "),

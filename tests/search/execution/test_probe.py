@@ -108,7 +108,7 @@ def test_a_training_that_is_killed_is_told_in_words() -> None:
         process, _ = crew._members[0]
         process.kill()
         process.join()
-        with pytest.raises(WorkError, match="a training ended without a word"):
+        with pytest.raises(WorkError, match="a training ended without a result"):
             crew.speed(5)
     finally:
         crew.end()

@@ -95,7 +95,7 @@ def test_a_second_launch_that_comes_late_names_the_run(
         driver.create(experiment(), tmp_path / "tiny", None, {}, [])
 
     monkeypatch.setattr(driver, "clear_leftover", make_first)
-    with pytest.raises(InputError, match="go on with it by dipsearch resume tiny"):
+    with pytest.raises(InputError, match="continue it with dipsearch resume tiny"):
         driver.create(experiment(), tmp_path / "tiny", None, {}, [])
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 

@@ -77,7 +77,7 @@ def test_a_run_on_object_storage_is_made_played_and_read(tmp_path: Path) -> None
 @pytest.mark.usefixtures("there")
 def test_a_study_on_object_storage_needs_a_database() -> None:
     tiny = experiment()
-    with pytest.raises(InputError, match=r"on object storage, where SQLite cannot live"):
+    with pytest.raises(InputError, match=r"on object storage, where SQLite does not work"):
         create(tiny, run_folder("tiny", runs_path(RUNS)), None, {}, [])
 
 

@@ -166,7 +166,7 @@ def test_a_finished_verification_is_shown_again_without_training(verified: Run) 
 def test_another_request_does_not_mix_with_one_that_has_begun(
     verified: Run, request_: Request, words: str
 ) -> None:
-    with pytest.raises(InputError, match=words + r".* or say --restart"):
+    with pytest.raises(InputError, match=words + r".* or use --restart"):
         verify(verified, request_, view=Quiet())
 
 
