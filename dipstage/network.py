@@ -48,7 +48,7 @@ class _Block(nn.Module):
             y = F.conv2d(x, self.conv.weight, stride=self.conv.stride)
         else:
             y = self.conv(x)
-        return F.leaky_relu(self.norm(y), 0.2)
+        return F.leaky_relu(self.norm(y), 0.2, inplace=True)
 
 
 def _is_on_gpu(x: Tensor) -> bool:

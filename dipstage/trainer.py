@@ -213,6 +213,8 @@ class _Run:
         )
         self.input = fixed_input(settings, shape, streams.generator(Stream.INPUT)).to(device)
         self.input_noise = torch.empty_like(self.input)
+        dtype, layout = self.views.dtype, self.views.layout
+        self.noisy_input = torch.empty_like(self.input, dtype=dtype, memory_format=layout)
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
 
         self.steps = [schedule.at(iteration) for iteration in range(schedule.iterations)]
@@ -288,8 +290,9 @@ class _Run:
             self.optimiser.param_groups[0]["lr"].copy_(row[RATE])
         views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
-        noisy_input = torch.add(self.input, self.input_noise, alpha=self.settings.input_noise_std)
-        output = self.network(noisy_input.to(views.dtype, memory_format=views.layout)).contiguous()
+        std, noisy_input = self.settings.input_noise_std, self.noisy_input
+        torch.add(self.input, self.input_noise, alpha=std, out=noisy_input)
+        output = self.network(noisy_input).contiguous()
         loss = F.mse_loss(self.problem.measured(output), self.problem.restricted(self.target))
         views.gather(loss)
         with torch.no_grad():

@@ -133,8 +133,8 @@ class Resources(Group):
     heartbeat_timeout: Literal["auto"] | Annotated[Finite, Field(ge=5, le=1e6)] = "auto"
     """Maximum time in seconds that a worker may take for a block of ten iterations. A worker that
     takes longer is ended, and its trial continues on another one. `auto` is 20 times the slowest
-    block, at least 60, and 1800 for the first two blocks of a replicate, which include compilation.
-    A number holds for all blocks."""
+    block, at least 60, and 1800 for the first two blocks of a replicate, whose picture may be
+    larger. A number holds for all blocks."""
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Resources:

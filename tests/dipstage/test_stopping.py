@@ -91,8 +91,8 @@ def first_stop(rule: OracleDecided, smoothed: list[float]) -> int | None:
 def test_a_maximum_is_decided_after_a_wait_and_a_fall() -> None:
     falling = [25 - 0.01 * i for i in range(100)]
     assert first_stop(OracleDecided(80), falling) == 31
-    slowly = [25 - 0.0005 * i for i in range(100)]
-    assert first_stop(OracleDecided(80), slowly) == 42
+    slowly = [25 - 0.00045 * i for i in range(100)]
+    assert first_stop(OracleDecided(80), slowly) == 46
     flat = [25.0] * 100
     assert first_stop(OracleDecided(80), flat) == 81
     assert first_stop(OracleDecided(20), flat) == 21
