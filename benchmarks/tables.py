@@ -21,7 +21,7 @@ from restoring import classical, stopping_rule, variance
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / f"docs/{name}.md" for name in ("performance", "verification", "restore")]
 Content: TypeAlias = dict[str, Any]
-GOALS = {"64/32/4": 2.0, "128/64/5": 2.0, "256/128/5": 2.5}
+GOALS = {"64/32/4": 2.5, "128/64/5": 3.0, "256/128/5": 3.5}
 GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
 
 

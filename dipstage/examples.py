@@ -7,6 +7,7 @@ notebook and the picture, with their numbers of iterations.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from dipstage.documents.records import from_plain
@@ -70,6 +71,5 @@ def settings_of(content: Any) -> TrainerSettings:
     if isinstance(content, Mapping) and "example" in content:
         given = {key: value for key, value in content.items() if key != "example"}
         base = example(str(content["example"]))
-        names = base.__dataclass_fields__
-        content = {**{name: getattr(base, name) for name in names}, **given}
+        content = {**{field.name: getattr(base, field.name) for field in fields(base)}, **given}
     return from_plain(TrainerSettings, content, {})
