@@ -18,6 +18,8 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from published import REPLICATES, HeldOut, Published
+
 from dipstage.errors import InputError
 from dipstage.images import Picture
 from dipstage.stopping import Output
@@ -25,7 +27,6 @@ from search.execution.trainable import Setting, train_replicates
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_pictures, loaded_task
 from search.experiment.reading import load_experiment
-from search.presentation.published import REPLICATES, HeldOut, Published
 from search.store.replicate import ReplicateKey
 from search.verification.parts import HELD_OUT
 

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from cells import table
+from published import RECORD, Published
+from publishing import publish
 
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.terminal.palette import BLACK, BLUE, FAINT
 from search.plots.style import Plot, drawing
-from search.presentation.published import RECORD, Published
-from search.presentation.publishing import publish
 from search.presentation.words import interval, p_value, ratio_interval
 from search.store.run import RunRecord
 from search.verification.rules import PSNR_MARGIN_DB, TIME_MARGIN, Endpoint

@@ -323,10 +323,3 @@ def png(pixels: Pixels) -> bytes:
         buffer, format="PNG"
     )
     return buffer.getvalue()
-
-
-def save_png(path: Path, pixels: Pixels) -> None:
-    """Write (C, H, W) in [0, 1] as an 8-bit PNG. The file appears whole or not at all."""
-    from dipstage.documents.whole_files import write_whole
-
-    write_whole(path, png(pixels))

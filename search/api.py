@@ -53,7 +53,7 @@ class Run(RunRecord):
         """
         import pandas as pd
 
-        from search.presentation.publishing import rows_of_replicates
+        from search.presentation.replicates import rows_of_replicates
 
         return pd.DataFrame(rows_of_replicates(self))
 

@@ -45,13 +45,13 @@ def times_to_target(
     return int(np.argmax(schedule >= target)) + 1, int(np.argmax(reference >= target)) + 1
 
 
-def log_time_ratio(schedule: Curve, reference: Curve, below_db: float = BELOW_DB) -> float:
+def log_time_ratio(schedule: Curve, reference: Curve) -> float:
     """Return the log ratio of the times to the common target; below 0 if the schedule is faster.
 
     Exchanging the two curves changes the sign and nothing else. For the arguments, see
     `times_to_target`.
     """
-    ours, theirs = times_to_target(schedule, reference, below_db)
+    ours, theirs = times_to_target(schedule, reference)
     return math.log(ours / theirs)
 
 

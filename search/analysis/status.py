@@ -54,15 +54,12 @@ class Status:
         return self.complete + self.raced + self.failed
 
 
-def status_of(
-    run: RunRecord, trials: list[Trial] | None = None, now: datetime | None = None
-) -> Status:
+def status_of(run: RunRecord, trials: list[Trial] | None = None) -> Status:
     """Return the status of a run.
 
     Args:
         run: Run whose status is wanted.
         trials: Trials of the run, if they have just been read.
-        now: Local time without a time zone; by default the present.
     """
     trials = run.records() if trials is None else trials
     by_state = {
@@ -78,7 +75,7 @@ def status_of(
     wanted = work.sampled + len(work.candidates) if attributes.ended is None else done
     whole = max((len(t.replicates) for t in by_state["complete"]), default=0)
     # Optuna stores trials' times in local time without a time zone.
-    ahead = forecast(trials, work, now or datetime.now())
+    ahead = forecast(trials, work, datetime.now())
     return Status(
         wanted=wanted,
         complete=len(by_state["complete"]),

@@ -150,7 +150,7 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: boo
         make_console().print(trials_table(run))
         return
     if replicates:
-        from search.presentation.publishing import rows_of_replicates
+        from search.presentation.replicates import rows_of_replicates
 
         rows = rows_of_replicates(run)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -126,22 +126,12 @@ def verify(
     run: RunRecord,
     images: tuple[str, ...],
     seeds: str | None,
-    fast: str | None,
-    best: str | None,
-    claims: int | None,
-    alpha: float | None,
-    baseline_iterations: int | None,
     learning_rates: str | None,
-    references: int | None,
-    smallest_db: float | None,
-    smallest_ratio: float | None,
-    controls: bool,
-    allow_seen: bool,
-    restart: bool,
     resources: tuple[str, ...],
     accept_changes: bool,
     address: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
 
@@ -163,18 +153,8 @@ def verify(
     request = Request(
         images=images or None,
         seeds=_seeds(seeds),
-        fast=fast,
-        best=best,
-        claims=claims,
-        alpha=alpha,
-        baseline_iterations=baseline_iterations,
         learning_rates=_numbers("--learning-rates", learning_rates, float),
-        references=references,
-        smallest_db=smallest_db,
-        smallest_ratio=smallest_ratio,
-        controls=controls,
-        allow_seen=allow_seen,
-        restart=restart,
+        **options,
     )
     hardware = Hardware(resources, address, accept_changes)
     planned = _written_at(verification_path(run.folder))
@@ -182,7 +162,7 @@ def verify(
         run_with_view(lambda view: verify_run(run, request, hardware=hardware, view=view))
     except KeyboardInterrupt:
         now = _written_at(verification_path(run.folder))
-        if now is None or (restart and now == planned):
+        if now is None or (request.restart and now == planned):
             click.echo("interrupted before the verification began; nothing has changed", err=True)
             raise SystemExit(130) from None
         exit_interrupted("verify", run.name, runs_dir, run.address)

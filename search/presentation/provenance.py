@@ -73,8 +73,8 @@ def facts(
     return found
 
 
-def _some(words: list[str], most: int = 8) -> str:
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+def _some(words: list[str]) -> str:
+    return ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
 
 
 def _hours(records: list[Trial], verification: Verification | None) -> str:

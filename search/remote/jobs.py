@@ -168,12 +168,12 @@ class Cluster:
             while (piece := runner.run(_next(pieces))) is not None:
                 yield piece
 
-    def stop(self, job: str, wait_s: float = GRACE_S + 30) -> State:
+    def stop(self, job: str) -> State:
         """Ask a job to stop, wait until it has ended, and return its last state."""
         if not (state := self.state(job)).ended:
             with self._connected(job) as ray:
                 ray.stop_job(job)
-        deadline = time.monotonic() + wait_s
+        deadline = time.monotonic() + GRACE_S + 30
         while not (state := self.state(job)).ended and time.monotonic() < deadline:
             time.sleep(0.5)
         return state

@@ -212,12 +212,9 @@ class Verification:
         wanted = of_interest(declared, claim.endpoint)
         return pictures_needed(wanted, Spread(max(spreads), 0.0), 1, level)
 
-    def against_plain(
-        self, name: str, output: Output | None = None, reference: Trial | None = None
-    ) -> Comparison | None:
-        """Return one schedule against plain DIP, by default tuned and in the optimised output."""
-        reference = reference or self.plain
-        wanted = (name, reference and reference.name, output or self.run.objective.output)
+    def against_plain(self, name: str, output: Output | None = None) -> Comparison | None:
+        """Return one schedule against tuned plain DIP, by default in the optimised output."""
+        wanted = (name, self.plain and self.plain.name, output or self.output)
         for each in self.comparisons:
             if (each.schedule, each.reference, each.output) == wanted:
                 return each

@@ -8,9 +8,10 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from written_pictures import save_png
 
 from dipstage.errors import InputError
-from dipstage.images import SKIMAGE_PICTURES, expand, load_picture, save_png
+from dipstage.images import SKIMAGE_PICTURES, expand, load_picture
 
 RAMP8 = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)
 RAMP16 = (np.arange(64 * 64 * 3, dtype=np.uint32) * 5).reshape(64, 64, 3).astype(np.uint16)

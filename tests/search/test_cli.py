@@ -133,8 +133,7 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     import numpy as np
-
-    from dipstage.images import save_png
+    from written_pictures import save_png
 
     monkeypatch.chdir(tmp_path)
     change, words = EXPERIMENT_ERRORS[case]

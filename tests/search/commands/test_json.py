@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from played_verification import compared, gains, searched, verified
+from written_pictures import save_png
 
-from dipstage.images import save_png
 from dipstage.terminal.cli import main as dipstage
 from dipstage.terminal.console import echo_json, json_option
 from search import Run

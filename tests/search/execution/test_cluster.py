@@ -15,8 +15,9 @@ from fake_runs import experiment
 from processes import dipsearch, finish, kill, trainers, wait_until
 from servers import PostgreSQL, object_storage, postgresql
 from simulated_cluster import ENVIRONMENT, SimulatedCluster, simulated_cluster
+from written_pictures import save_png
 
-from dipstage.images import load_picture, save_png
+from dipstage.images import load_picture
 from search import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.server]

@@ -135,7 +135,7 @@ def test_resume_refuses_a_run_that_does_not_exist_or_has_a_driver(run: Run, tmp_
 def test_resume_refuses_a_picture_that_has_changed(tmp_path: Path) -> None:
     import shutil
 
-    from dipstage.images import save_png
+    from written_pictures import save_png
 
     path = tmp_path / "a.png"
     save_png(path, load_picture("skimage:moon", size=32, multiple=2).pixels)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 from fake_runs import experiment
+from written_pictures import save_png
 
 from dipstage.errors import InputError
-from dipstage.images import load_picture, save_png
+from dipstage.images import load_picture
 from search.execution.driver import unchanged_pictures
 
 

@@ -222,7 +222,9 @@ def test_pictures_of_one_name_are_told_apart_and_the_same_picture_is_refused(
 ) -> None:
     import shutil
 
-    from dipstage.images import load_picture, save_png
+    from written_pictures import save_png
+
+    from dipstage.images import load_picture
 
     camera, moon = (load_picture(f"skimage:{n}", size=32, multiple=2) for n in ("camera", "moon"))
     for folder, picture in (("a", camera), ("b", moon)):
@@ -241,7 +243,7 @@ def test_pictures_of_one_name_are_told_apart_and_the_same_picture_is_refused(
 def test_labels_are_unique_on_disks_that_ignore_case(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
-    from dipstage.images import save_png
+    from written_pictures import save_png
 
     for seed, name in enumerate(names):
         pixels = np.random.default_rng(seed).random((1, 32, 32), dtype=np.float32)
@@ -256,7 +258,9 @@ def test_labels_are_unique_on_disks_that_ignore_case(
 def test_home_and_variables_are_expanded_in_file_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, file: str
 ) -> None:
-    from dipstage.images import expand, load_picture, save_png
+    from written_pictures import save_png
+
+    from dipstage.images import expand, load_picture
 
     home = tmp_path / "home"
     home.mkdir()
@@ -287,7 +291,7 @@ def test_a_variable_without_a_value_is_named(tmp_path: Path) -> None:
 def test_a_file_that_has_the_name_itself_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dipstage.images import save_png
+    from written_pictures import save_png
 
     monkeypatch.setenv("HOME", str(tmp_path / "elsewhere"))
     for name in ("~", "$HOME"):

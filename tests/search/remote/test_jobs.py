@@ -19,9 +19,9 @@ import numpy as np
 import psutil
 import pytest
 from fake_runs import CONTENT
+from written_pictures import save_png
 
 from dipstage.documents.plain_yaml import yaml_text
-from dipstage.images import save_png
 from search import Run
 
 pytestmark = pytest.mark.ray

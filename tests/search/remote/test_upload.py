@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 from fake_runs import CONTENT, experiment, new_run, play
+from written_pictures import save_png
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
-from dipstage.images import save_png
 from dipstage.presets import parse_preset
 from search.commands.cluster import job_address
 from search.execution.learning import learn

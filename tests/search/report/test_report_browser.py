@@ -403,7 +403,9 @@ def test_every_chart_has_an_alternative_text(finished: Path, show: Any) -> None:
 
 
 def test_hostile_names_and_reasons_are_text(runs: Path, tmp_path: Path, show: Any) -> None:
-    from dipstage.images import load_picture, save_png
+    from written_pictures import save_png
+
+    from dipstage.images import load_picture
     from search.verification.export import choose, export
 
     name = "<img src=x onerror=alert(1)>'\"&{{7*7}}"

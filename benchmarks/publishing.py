@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from published import PAIRS, RECORD, REPLICATES, HeldOut, Published, Record
+
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
 from dipstage.documents.whole_files import write_asked
@@ -20,33 +22,20 @@ from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import in_words, plain_task, without_folders
 from search.analysis.common_target import judged_curve, times_to_target
 from search.analysis.status import status_of
-from search.analysis.trial_rows import replicate_rows
 from search.experiment.objectives import Objective
 from search.presentation.provenance import facts, names, provenance
-from search.presentation.published import PAIRS, RECORD, REPLICATES, HeldOut, Published, Record
 from search.presentation.remarks import remarks
+from search.presentation.replicates import rows_of_replicates
 from search.presentation.rows import write_rows
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey, versions_of
 from search.store.run import RunRecord
 from search.verification.confirmation import PLAIN, Confirmation
-from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, part
+from search.verification.parts import CONFIRMATION, HELD_OUT
 from search.verification.result import Verification
 from search.verification.verdicts import Curves, Entry, entry_of
 
 Row: TypeAlias = dict[str, Any]
-
-
-def rows_of_replicates(run: RunRecord) -> list[Row]:
-    """Return a row for each replicate of a run, its confirmation and its verification."""
-    parts = (part(run, name) for name in (CONFIRMATION, TUNING, HELD_OUT))
-    return [
-        {"run": made.name, "role": roles.get(trial.name, "sampled"), **cells}
-        for made in (run, *filter(None, parts))
-        for roles in ({each.name: each.role for each in made.attributes.candidates},)
-        for trial in made.records()
-        for cells in replicate_rows(trial)
-    ]
 
 
 def rows_of_pairs(verification: Verification) -> list[Row]:

@@ -1,6 +1,6 @@
 """Generate docs/experiment-file.md from the model, so that the page always agrees with the code.
 
-`python -m search.experiment.reference docs/experiment-file.md` writes the page. The description of
+`python docs/experiment_file.py docs/experiment-file.md` writes the page. The description of
 a key is the text below it in `search.experiment.model`, or the `help` of its field if the group is
 a dataclass.
 """
@@ -39,7 +39,7 @@ _RANGES = {IntRange: "range of whole numbers", FloatRange: "range of numbers"}
 _INTRO = """\
 # The experiment file
 
-<!-- Made by `python -m search.experiment.reference docs/experiment-file.md`: edit the model. -->
+<!-- Made by `python docs/experiment_file.py docs/experiment-file.md`: edit the model. -->
 
 An experiment file is a YAML file that describes a search. `dipsearch launch EXPERIMENT` checks the
 whole file before anything starts, and keeps a copy with the run. An unknown key or a value that is

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_file import groups, page
 from fake_runs import CONTENT, experiment
 from pydantic import BaseModel
 
@@ -15,9 +16,8 @@ from dipstage.errors import InputError
 from dipstage.settings import TrainerSettings
 from search.experiment.model import Experiment
 from search.experiment.reading import validate
-from search.experiment.reference import groups, page
 
-PAGE = Path(__file__).parents[3] / "docs" / "experiment-file.md"
+PAGE = Path(__file__).parents[1] / "docs" / "experiment-file.md"
 
 
 def keys_of(value: Any, prefix: str = "") -> Iterator[str]:
@@ -30,9 +30,7 @@ def keys_of(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_the_page_is_what_the_model_gives() -> None:
-    assert PAGE.read_text() == page(), (
-        "python -m search.experiment.reference docs/experiment-file.md"
-    )
+    assert PAGE.read_text() == page(), "python docs/experiment_file.py docs/experiment-file.md"
 
 
 def test_every_key_that_an_experiment_is_frozen_with_is_on_the_page() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from played_verification import CLAIMS, IMAGES, gains, searched, verified
+from published import PAIRS, RECORD, REPLICATES, Published
+from publishing import publish
 
 from dipstage.errors import InputError
-from search.presentation.published import PAIRS, RECORD, REPLICATES, Published
-from search.presentation.publishing import publish
 from search.verification.result import Verification
 from search.verification.verdicts import Word
 
