@@ -160,7 +160,7 @@ class Run(RunRecord):
         Raises:
             InputError: if an argument is not one of its choices.
         """
-        from search.plots import plot_front
+        from search.plots.front import plot_front
 
         return plot_front(self, style, errors, from_db)
 
@@ -189,7 +189,7 @@ class Run(RunRecord):
         Raises:
             InputError: if an argument is not one of its choices, or if a trial has no curve.
         """
-        from search.plots import plot_curves
+        from search.plots.curves import plot_curves
 
         return plot_curves(self, which, output, style, errors, from_db)
 
@@ -211,7 +211,7 @@ class Run(RunRecord):
         Raises:
             InputError: if an argument is not one of its choices, or if a trial has no schedule.
         """
-        from search.plots import plot_schedules
+        from search.plots.schedules import plot_schedules
 
         return plot_schedules(self, which, level, style)
 
@@ -227,7 +227,7 @@ class Run(RunRecord):
         Raises:
             InputError: if there are too few trials, or if no parameter matters.
         """
-        from search.plots import plot_importance
+        from search.plots.importance import plot_importance
 
         return plot_importance(self, style)
 
@@ -245,7 +245,7 @@ class Run(RunRecord):
         Raises:
             InputError: if no trial is complete, or if `style` is not one of its choices.
         """
-        from search.plots import plot_attainment
+        from search.plots.attainment import plot_attainment
 
         return plot_attainment(self, budget=budget, style=style)
 

@@ -31,8 +31,8 @@ KINDS = {
 }
 """Kinds of files that commands write where the user asks, with how they begin."""
 SIGNATURE = "written by dipstage: "
-"""With one word behind it, in the metadata of pictures: what may replace them. Pages are signed by
-what they lack."""
+"""Mark in the metadata of pictures; the word behind it says what may replace them. Pages are
+signed by what they lack."""
 _SIGNED = re.compile(SIGNATURE.encode() + rb"\w+|<meta name=\"lacks\"")
 _HEAD = 16_384
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")

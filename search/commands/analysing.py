@@ -184,7 +184,6 @@ def pareto(
     plot_file: Path | None,
 ) -> None:
     """Show the front and the candidates."""
-    from search import plots
     from search.analysis.front import front_of, nothing_yet
     from search.terminal.tables import print_findings
 
@@ -194,9 +193,15 @@ def pareto(
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
         return
+
+    def draw() -> Figure:
+        from search.plots.front import plot_front
+
+        return plot_front(run)
+
     _deliver(
         front_and_candidates(run), as_json, csv_file, plot_file,
-        lambda: print_findings(run, make_console().print), lambda: plots.plot_front(run),
+        lambda: print_findings(run, make_console().print), draw,
     )  # fmt: skip
 
 
@@ -218,7 +223,6 @@ def _deliver(
 def _best_for_budget(
     run: RunRecord, budget: int, as_json: bool, csv_file: Path | None, plot_file: Path | None
 ) -> None:
-    from search import plots
     from search.analysis.best_so_far import rank_by_budget
     from search.terminal.tables import budget_table
 
@@ -242,9 +246,12 @@ def _best_for_budget(
             f"best for {budget} iterations: {best.name}; export it with --pick {best.number}"
         )
 
-    _deliver(
-        rows, as_json, csv_file, plot_file, show, lambda: plots.plot_attainment(run, ranked, budget)
-    )
+    def draw() -> Figure:
+        from search.plots.attainment import plot_attainment
+
+        return plot_attainment(run, ranked, budget)
+
+    _deliver(rows, as_json, csv_file, plot_file, show, draw)
 
 
 @click.command()

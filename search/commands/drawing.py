@@ -11,7 +11,7 @@ from dipstage.errors import InputError
 from search.commands.shared import echo_written, file_option, with_run, write_figure
 
 if TYPE_CHECKING:
-    from search.plots import Plot
+    from search.plots.style import Plot
     from search.store.run import RunRecord
 
 KINDS = {".svg": "an SVG", ".pdf": "a PDF", ".png": "a PNG"}
@@ -111,18 +111,27 @@ def check_figure_file(path: Path | None, option: str) -> None:
 
 
 def _draw(run: RunRecord, figure: str, style: Any, given: dict[str, Any]) -> Plot:
-    from search import plots
     from search.plots.chosen import split_names
 
     names = split_names(run, given.pop("trials")) if "trials" in given else []
     match figure:
         case "front":
-            return plots.plot_front(run, style, **given)
+            from search.plots.front import plot_front
+
+            return plot_front(run, style, **given)
         case "curves":
-            return plots.plot_curves(run, names, given.pop("curves_of", None), style, **given)
+            from search.plots.curves import plot_curves
+
+            return plot_curves(run, names, given.pop("curves_of", None), style, **given)
         case "schedules":
-            return plots.plot_schedules(run, names, style=style, **given)
+            from search.plots.schedules import plot_schedules
+
+            return plot_schedules(run, names, style=style, **given)
         case "importance":
-            return plots.plot_importance(run, style)
+            from search.plots.importance import plot_importance
+
+            return plot_importance(run, style)
         case _:
-            return plots.plot_attainment(run, style=style, **given)
+            from search.plots.attainment import plot_attainment
+
+            return plot_attainment(run, style=style, **given)

@@ -16,8 +16,8 @@ def write_results(run: RunRecord) -> list[Path]:
         The paths of the files.
     """
     from dipstage.terminal.plots import save_figure
-    from search import plots
     from search.commands.shared import front_and_candidates
+    from search.plots.front import plot_front
     from search.presentation.rows import write_rows
     from search.verification.export import choose, export
 
@@ -25,5 +25,5 @@ def write_results(run: RunRecord) -> list[Path]:
     write_rows(front_and_candidates(run), table, own=True)
     # The figure comes last: if it fails, the schedule is written already.
     best = export(run, choose(run, "knee"))
-    save_figure(plots.plot_front(run), figure, own=True)
+    save_figure(plot_front(run), figure, own=True)
     return [best, table, figure]

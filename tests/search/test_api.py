@@ -18,7 +18,7 @@ from search.analysis.trial_rows import row
 from search.cli import main
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates
-from search.plots import plot_front
+from search.plots.front import plot_front
 from search.presentation.front import relation
 from search.terminal.tables import comparison_table, front_table
 

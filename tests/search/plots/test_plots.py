@@ -20,11 +20,10 @@ from dipstage.presets import parse_preset
 from dipstage.terminal.plots import save_figure
 from search import Run
 from search.execution.ledger import Ledger
-from search.plots import Plot
 from search.plots.labels import label_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
-from search.plots.style import STYLES, Style, drawing
+from search.plots.style import STYLES, Plot, Style, drawing
 
 pytestmark = pytest.mark.long
 

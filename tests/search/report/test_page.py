@@ -340,7 +340,7 @@ def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.Mo
     def broken(drawn: Run) -> None:
         raise ValueError("no font")
 
-    monkeypatch.setattr("search.plots.plot_front", broken)
+    monkeypatch.setattr("search.plots.front.plot_front", broken)
     with pytest.raises(ValueError, match="no font"):
         _show_results(run, run.folder.parent)
     assert (run.folder / "best.yaml").exists()
