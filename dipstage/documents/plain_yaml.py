@@ -125,9 +125,7 @@ def _plain_composer() -> type[Any]:
                 raise ComposerError(_PLAIN, None, problem, event.start_mark)
             self.level, self.values = self.level + 1, self.values + 1
             node = super().compose_node(parent, index)
-            if isinstance(node, ScalarNode) and (
-                problem := _ambiguity(node.tag or "", node.value)
-            ):
+            if isinstance(node, ScalarNode) and (problem := _ambiguity(node.tag or "", node.value)):
                 raise ComposerError(_PLAIN, None, problem, event.start_mark)
             self.level -= 1
             return node
