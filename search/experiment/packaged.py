@@ -1,4 +1,4 @@
-"""What comes with the package: experiments, which can be named instead of a file, and the pages."""
+"""Contents of the package: experiments, which can be named instead of a file, and the pages."""
 
 from __future__ import annotations
 
