@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def refreshed(page: str) -> str:
         f"The command was `dipstage restore PHOTO --compare {options}`{schedule}. It has the "
         f"higher PSNR on {higher} of these {len(rows)} pictures, and non-local means on the others."
     )
-    made = "\n".join([*table(columns, rows), "", said])
+    made = "\n".join([*table(columns, rows), "", *textwrap.wrap(said, 118)])
     return _MARKS.sub(lambda found: f"{found[1]}{made}\n{found[2]}", page)
 
 
