@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,11 @@ def figure(columns: list[tuple[dict[str, Any], list[NDArray[Any]]]]) -> Figure:
 
 def refreshed(page: str) -> str:
     """Return the page with the table of the numbers that are kept."""
-    rows = []
-    for row in json.loads(NUMBERS.read_text())["rows"]:
+    rows, higher = [], 0
+    content = json.loads(NUMBERS.read_text())
+    for row in content["rows"]:
         noisy, own, classical = row["psnr_db"]
+        higher += own > classical
         rows.append(
             [row["picture"], f"{row['format']}, {row['bits']} bits", f"{row['sigma_255']:.1f}",
              f"{noisy:.2f}", f"{own:.2f}", f"{classical:.2f}", str(row["iterations"]),
@@ -114,7 +117,14 @@ def refreshed(page: str) -> str:
         "picture", "file", "estimated sigma", "noisy (dB)", "`dipstage restore` (dB)",
         "non-local means (dB)", "iterations", "time (s)",
     ]  # fmt: skip
-    made = "\n".join(table(columns, rows))
+    chosen = {row["schedule"]: None for row in content["rows"] if "schedule" in row}
+    schedule = f", which took the schedule `{', '.join(chosen)}`" if chosen else ""
+    options = content["machine"]["options"]
+    said = (
+        f"The command was `dipstage restore PHOTO --compare {options}`{schedule}. It has the "
+        f"higher PSNR on {higher} of these {len(rows)} pictures, and non-local means on the others."
+    )
+    made = "\n".join([*table(columns, rows), "", *textwrap.wrap(said, 118)])
     return _MARKS.sub(lambda found: f"{found[1]}{made}\n{found[2]}", page)
 
 
