@@ -78,7 +78,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**63 - 1),
     default=0,
     show_default=True,
     help="Seed of the observation, the weights and all noise.",
@@ -139,7 +139,6 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--output",
     callback=_expanded,
-    type=click.Path(file_okay=False),
     metavar="DIR",
     help="Folder for curves.csv, pictures and plot "
     "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
@@ -268,6 +267,7 @@ def _train(
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
     refuse_too_large(settings, height, width, device)
     inputs = (image, schedule_name, *task_files(task).values())
+    task = loaded(task, size, settings.multiple)
     folder = output_folder(
         output, picture.label, schedule_name, seed, inputs, snapshots is not None
     )
@@ -281,7 +281,7 @@ def _train(
     truth = picture.tensor()
     use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
-    problem = loaded(task, size, settings.multiple).observe(truth, streams)
+    problem = task.observe(truth, streams)
     kept = snapshot_folder(folder) if snapshots else folder
 
     def ends(iteration: int, pictures: Tensor) -> bool:
