@@ -266,11 +266,6 @@ def _train(
         if notice := found.beyond(width, height, task.noise_255, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
     refuse_too_large(settings, height, width, device)
-    inputs = (image, schedule_name, *task_files(task).values())
-    task = loaded(task, size, settings.multiple)
-    folder = output_folder(
-        output, picture.label, schedule_name, seed, inputs, snapshots is not None
-    )
 
     from dipstage.interrupts import deferred
     from dipstage.memory import is_out_of_memory
@@ -281,7 +276,11 @@ def _train(
     truth = picture.tensor()
     use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
-    problem = task.observe(truth, streams)
+    problem = loaded(task, size, settings.multiple).observe(truth, streams)
+    inputs = (image, schedule_name, *task_files(task).values())
+    folder = output_folder(
+        output, picture.label, schedule_name, seed, inputs, snapshots is not None
+    )
     kept = snapshot_folder(folder) if snapshots else folder
 
     def ends(iteration: int, pictures: Tensor) -> bool:

@@ -370,6 +370,7 @@ def test_files_of_others_in_the_folder_are_kept(
         (["skimage:camera", "--output", __file__], "is no folder: name one"),
         (["skimage:camera", "--seed", str(2**63)], "is not in the range"),
         (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),
+        (["skimage:camera", "--task", "inpaint:mask=skimage:brick"], "the mask hides everything"),
         (["skimage:camera", "--task", "inpaint:missing=0_8"], "write a number in plain digits"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
