@@ -171,7 +171,12 @@ def expand(specs: list[str]) -> list[str]:
     names: list[str] = []
     for spec in map(expand_path, specs):
         path, _ = (spec, {}) if spec.startswith("skimage:") else split_options(spec)
-        if path.startswith("skimage:") or not glob.has_magic(path) or os.path.lexists(path):
+        if (
+            path.startswith("skimage:")
+            or "://" in path
+            or not glob.has_magic(path)
+            or os.path.lexists(path)
+        ):
             names.append(spec)
             continue
         try:
@@ -219,6 +224,8 @@ def load_pixels(name: str) -> tuple[Pixels, Source]:
     Returns:
         (H, W, C) in [0, 1], and what the file holds.
     """
+    if not name:
+        raise InputError("a picture has no name: give that of a file, or skimage:NAME")
     if (found := forbidden_in(name)) is not None:
         advice = "rename it"
         if (meant := decoded_otherwise(name)) is not None:

@@ -36,7 +36,7 @@ def file_of(name: str) -> ScheduleFile | None:
     if is_preset(name):
         return None
     path = Path(name)
-    if not path.suffix and not path.exists():
+    if not name or (not path.suffix and not path.exists()):
         raise InputError(
             f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -83,6 +84,8 @@ def schedules(
     from dipstage.documents.published import is_published, published
     from dipstage.presets import PRESETS
 
+    if sigma is not None and not math.isfinite(sigma):
+        raise InputError(f"--sigma must be a finite number, got {sigma}")
     console = make_console()
     names = [name] if name else list(PRESETS)
     found = None

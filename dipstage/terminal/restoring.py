@@ -102,7 +102,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**63 - 1),
     default=0,
     show_default=True,
     help="Seed of the first run.",

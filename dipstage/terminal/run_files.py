@@ -75,6 +75,8 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise InputError(f"--output {folder} is no folder: name one, or a new one") from None
         raise InputError(f"--output {folder} cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--output {folder} cannot be written: choose another folder")

@@ -78,7 +78,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**63 - 1),
     default=0,
     show_default=True,
     help="Seed of the observation, the weights and all noise.",
@@ -139,7 +139,6 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--output",
     callback=_expanded,
-    type=click.Path(file_okay=False),
     metavar="DIR",
     help="Folder for curves.csv, pictures and plot "
     "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
@@ -267,10 +266,6 @@ def _train(
         if notice := found.beyond(width, height, task.noise_255, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
     refuse_too_large(settings, height, width, device)
-    inputs = (image, schedule_name, *task_files(task).values())
-    folder = output_folder(
-        output, picture.label, schedule_name, seed, inputs, snapshots is not None
-    )
 
     from dipstage.interrupts import deferred
     from dipstage.memory import is_out_of_memory
@@ -282,6 +277,10 @@ def _train(
     use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
     problem = loaded(task, size, settings.multiple).observe(truth, streams)
+    inputs = (image, schedule_name, *task_files(task).values())
+    folder = output_folder(
+        output, picture.label, schedule_name, seed, inputs, snapshots is not None
+    )
     kept = snapshot_folder(folder) if snapshots else folder
 
     def ends(iteration: int, pictures: Tensor) -> bool:

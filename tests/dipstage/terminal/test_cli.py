@@ -359,6 +359,33 @@ def test_files_of_others_in_the_folder_are_kept(
     assert holds is None or path.read_bytes() == holds
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "a picture has no name: give that of a file"),
+        (["http://example.com/a.png?x=1"], "does not exist: download it"),
+        (["skimage:camera", "--schedule", ""], "unknown preset '': choose one of"),
+        (["skimage:camera", "--output", "/dev/null"], "--output /dev/null is no folder"),
+        (["skimage:camera", "--output", "/dev/null/x"], "--output /dev/null/x is no folder"),
+        (["skimage:camera", "--output", __file__], "is no folder: name one"),
+        (["skimage:camera", "--seed", str(2**63)], "is not in the range"),
+        (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),
+        (["skimage:camera", "--task", "inpaint:mask=skimage:brick"], "the mask hides everything"),
+        (["skimage:camera", "--task", "inpaint:missing=0_8"], "write a number in plain digits"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_request_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = dipstage("run", *arguments, *SMALL)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_an_earlier_run_is_replaced_but_not_its_pictures_that_are_trained_on(
     tmp_path: Path,
