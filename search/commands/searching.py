@@ -224,7 +224,7 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
     size = f" --size {run.experiment.size}" if run.experiment.size else ""
     following = [f"dipsearch verify {name}{here}"] * run.objective.is_standard + [
         f"dipsearch pareto {name}{here} --plot front.svg",
-        f"dipsearch export {name}{here} --pick psnr --output mine.yaml",
+        f"dipsearch export {name}{here} --pick psnr --output highest.yaml",
         f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "
         f"{shlex.quote(str(best))}{size}",
     ]

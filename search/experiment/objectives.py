@@ -230,8 +230,13 @@ class Objective:
         if self.metric == "psnr":
             return self.psnr
         if self.metric == "ssim":
-            return Quantity("max_ssim_gt", "max SSIM_GT", "", SSIM)
+            return _SSIM
         return Quantity(self.metric, self.metric, "", 3)
+
+    @property
+    def beside(self) -> Quantity:
+        """What tables show beside the first objective: SSIM, or PSNR_GT if SSIM is optimised."""
+        return self.psnr if self.metric == "ssim" else _SSIM
 
     @property
     def cost(self) -> Quantity:
@@ -269,6 +274,9 @@ class Objective:
         """The constraints by name."""
         limits = {"max_steps": self.max_steps, "min_psnr_gt_db": self.min_psnr_gt_db}
         return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+_SSIM = Quantity("max_ssim_gt", "max SSIM_GT", "", SSIM)
 
 
 def mean_score(scores: Iterable[Score]) -> Score:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from dipstage.terminal.numbers import SSIM
 from search.analysis.front import front_of, knee_of
 from search.analysis.pareto import dominates, strictly_dominates
 from search.experiment.objectives import Objective
@@ -20,13 +19,14 @@ class Cells:
 
     steps: the second objective, with `≥` where the end of a run may have cut off a replicate's
     maximum. psnr_db: the first objective. Both have `~` where they are predicted for a raced trial.
+    beside: SSIM, or PSNR_GT if SSIM is the first objective.
     settings: what was sampled beside the staircase, such as `width 48, ema 0.98`.
     """
 
     name: str
     steps: str
     psnr_db: str
-    ssim: str
+    beside: str
     stages: str
     ramp: str
     settings: str
@@ -34,7 +34,7 @@ class Cells:
     @classmethod
     def of(cls, trial: Trial, objective: Objective) -> Cells:
         """Return the cells of a trial, from the replicates that it has finished."""
-        steps = psnr = ssim = ""
+        steps = psnr = beside = ""
         output, quality, cost = objective.output, objective.quality, objective.cost
         if trial.estimate is not None:
             cut = "≥ " if trial.censored(output) else ""
@@ -44,10 +44,11 @@ class Cells:
             cut = "≥ " if trial.censored(output) else ""
             steps = cut + spread(trial.measure(output, cost.key), cost.digits)
             psnr = spread(trial.measure(output, quality.key), quality.digits)
-            ssim = spread(trial.measure(output, "max_ssim_gt"), SSIM)
+            other = objective.beside
+            beside = spread(trial.measure(output, other.key), other.digits)
         stages = str(len(trial.schedule.stages)) if trial.schedule else ""
         ramp = str(trial.schedule.ramp) if trial.schedule else ""
-        return cls(trial.name, steps, psnr, ssim, stages, ramp, settings(trial.params))
+        return cls(trial.name, steps, psnr, beside, stages, ramp, settings(trial.params))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dipstage.stopping import Output
-from dipstage.terminal.numbers import SSIM, db, fixed
+from dipstage.terminal.numbers import db, fixed
 from dipstage.terminal.palette import THEMES
 from search.analysis.comparison import history, hypervolume_unit
 from search.analysis.importance import importance_of
@@ -66,6 +66,7 @@ def gather_data(
         "steps_words": objective.steps_words,
         "steps_label": objective.cost.label,
         "steps_digits": objective.cost.digits,
+        "beside_label": objective.beside.label,
         "quality_key": objective.quality.key,
         "quality_words": objective.quality.words,
         "quality_label": objective.quality.label,
@@ -144,11 +145,12 @@ def _measures(trial: Trial, objective: Objective) -> dict[str, Any]:
     """Return means and spreads over the finished replicates, and the maximum of each."""
     output, quality, cost = objective.output, objective.quality, objective.cost
     psnr, steps = trial.measure(output, quality.key), trial.measure(output, cost.key)
+    beside = objective.beside
     other = trial.measure("smoothed" if output == "raw" else "raw", "max_psnr_gt_db")
     return {
         "psnr_mean": _rounded(psnr.mean, quality.digits + 1),
         "steps_mean": _rounded(steps.mean, cost.digits + 1),
-        "ssim": _rounded(trial.measure(output, "max_ssim_gt").mean, 4),
+        "beside": _rounded(trial.measure(output, beside.key).mean, beside.digits + 1),
         "other_psnr": _rounded(other.mean, 3),
         "maxima": [
             [scores.steps_to_max, _rounded(scores.max_psnr_gt_db, 3)]
@@ -168,7 +170,8 @@ def _words(trial: Trial, objective: Objective) -> dict[str, str]:
     found = {"psnr": cells.psnr_db, "steps": cells.steps, "wall_s": fixed(trial.wall_s, 0)}
     found["score"] = "~ " * (trial.estimate is not None) + score
     if trial.replicates:
-        found["ssim"] = fixed(trial.measure(objective.output, "max_ssim_gt").mean, SSIM)
+        beside = objective.beside
+        found["beside"] = beside.text(trial.measure(objective.output, beside.key).mean)
         found["other"] = db(trial.measure(other, "max_psnr_gt_db").mean)
     return found
 

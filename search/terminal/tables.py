@@ -22,8 +22,6 @@ from search.store.run import RunRecord
 if TYPE_CHECKING:
     from dipstage.terminal.fitted import FittedTable
 
-_COLUMNS = ["max SSIM_GT", "stages", "ramp"]
-
 
 def front_table(run: RunRecord) -> FittedTable:
     """Return the front, fewest steps first, and the candidates that are not on it.
@@ -41,7 +39,7 @@ def front_table(run: RunRecord) -> FittedTable:
             row.name,
             c.steps,
             c.psnr_db,
-            c.ssim,
+            c.beside,
             c.stages,
             c.ramp,
             *(bound(c.settings) for _ in settings),
@@ -57,7 +55,8 @@ def front_table(run: RunRecord) -> FittedTable:
         + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
         + ("" if observed is None else f"; the observations have {db(observed)} dB")
     )
-    columns = ["schedule", objective.steps_words, objective.quality.label, *_COLUMNS, *settings]
+    measures = [objective.steps_words, objective.quality.label, objective.beside.label]
+    columns = ["schedule", *measures, "stages", "ramp", *settings]
     words = tuple(range(6, 7 + len(settings)))
     drop = (3, 5, 4, *reversed(words))
     return table(

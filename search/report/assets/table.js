@@ -7,7 +7,7 @@ const columns = [
   { title: data.quality_label, value: (t) => t.psnr, text: (t) => score(t, t.words.psnr), down: true },
   { title: data.steps_words, value: (t) => t.steps, text: (t) => score(t, t.words.steps) },
   { title: data.output === "raw" ? "smoothed (dB)" : "raw (dB)", value: (t) => t.other_psnr, text: (t) => t.words.other ?? "", down: true },
-  { title: "max SSIM_GT", value: (t) => t.ssim, text: (t) => t.words.ssim ?? "", down: true },
+  { title: data.beside_label, value: (t) => t.beside, text: (t) => t.words.beside ?? "", down: true },
   { title: "stages", value: (t) => t.count, text: (t) => number(t.count) },
   { title: "ramp", value: (t) => t.ramp, text: (t) => number(t.ramp) },
   { title: "learning rate", value: (t) => t.learning_rate, text: (t) => number(t.learning_rate) },

@@ -58,3 +58,11 @@ def test_what_was_sampled_beside_the_staircase_is_in_words() -> None:
     )
     assert Cells.of(sampled, Objective()).settings == "width 48, ema 0.9871, draw fresh"
     assert Cells.of(trial(1, 25.0, 20), Objective()).settings == ""
+
+
+def test_psnr_stands_beside_ssim_where_that_is_optimised() -> None:
+    assert Cells.of(trial(0, 25.0, 20), Objective()).beside == "0.750 ± 0.000"
+    objective = Objective(metric="ssim")
+    cells = Cells.of(trial(0, 25.0, 20), objective)
+    assert (cells.psnr_db, cells.beside) == ("0.750 ± 0.000", "25.00 ± 0.00")
+    assert objective.beside.label == "max PSNR_GT (dB)"
