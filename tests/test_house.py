@@ -135,7 +135,7 @@ def docstrings(tree: ast.AST) -> Iterator[str]:
 
 def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
     for path in SOURCES:
-        for text in docstrings(ast.parse(path.read_text())):
+        for text in docstrings(tree(path)):
             assert text.split(maxsplit=1)[0] not in NEVER_FIRST, (
                 f"{path.relative_to(ROOT)}: begin with an imperative verb or a noun phrase: "
                 f"{text[:60]!r}"
