@@ -103,7 +103,8 @@ def figure(columns: list[tuple[dict[str, Any], list[NDArray[Any]]]]) -> Figure:
 
 def refreshed(page: str) -> str:
     """Return the page with the table of the numbers that are kept."""
-    rows, higher = [], 0
+    rows: list[list[str]] = []
+    higher = 0
     content = json.loads(NUMBERS.read_text())
     for row in content["rows"]:
         noisy, own, classical = row["psnr_db"]
