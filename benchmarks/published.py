@@ -25,7 +25,7 @@ from dipstage.stopping import Output
 from search.experiment.candidate import Role
 from search.verification.declared import Plan
 from search.verification.parts import CONFIRMATION, HELD_OUT
-from search.verification.rules import ClaimRule, Endpoint
+from search.verification.rules import ClaimRule, Endpoint, hardest
 from search.verification.statistics import Difference
 from search.verification.verdicts import Comparison, Verdict, Word, worst
 
@@ -198,14 +198,7 @@ class Published:
 
     def hardest(self, name: str) -> Comparison | None:
         """Return the comparison with the reference that leaves the least of a claimed gain."""
-        is_time = self.claims[name] == "time"
-
-        def left(each: Comparison) -> float:
-            high = each.time.mean if each.time.high is None else each.time.high
-            low = each.psnr_db.mean if each.psnr_db.low is None else each.psnr_db.low
-            return -high if is_time else low
-
-        return min(self.against_references(name), key=left, default=None)
+        return hardest(self.against_references(name), self.claims[name])
 
     def costs(self, each: Comparison) -> tuple[tuple[float, float], tuple[float, float] | None]:
         """Return mean iterations and mean seconds to the common target.

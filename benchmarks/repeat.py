@@ -56,7 +56,7 @@ def recorded(folder: Path, name: str, output: Output) -> list[Recorded]:
             row["device"],
         )
         for row in csv.DictReader(text.splitlines())
-        if row["run"].endswith(f".{HELD_OUT}") and row["name"] == name
+        if row["run"].rpartition("/")[2] == HELD_OUT and row["name"] == name
     ]
 
 

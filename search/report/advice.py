@@ -211,7 +211,7 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     else:
         headline = "Stay with plain DIP: no schedule is shown to be better"
     sure = []
-    comparison = verification.against_plain(held.name) if held else None
+    comparison = verification.hardest(held.name) if held else None
     if comparison is not None and verification.plain is not None:
         sure.append(
             f"{_on(verification)}, {trial.name}{_named_place(trial, verification)} has a max "

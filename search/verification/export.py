@@ -221,7 +221,7 @@ def _export_all(
 
 def _verified(verification: Verification, trial: Trial) -> Verified | None:
     held = verification.measured(trial.number)
-    comparison = verification.against_plain(held.name) if held else None
+    comparison = verification.hardest(held.name) if held else None
     verdict = verification.verdict_of(held.name) if held else None
     if held is None or comparison is None or verdict is None or held.values is None:
         return None

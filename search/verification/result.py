@@ -19,7 +19,7 @@ from search.verification.parts import HELD_OUT, TUNING, is_finished, part
 from search.verification.plan import staged_front
 from search.verification.power import Spread, pictures_needed
 from search.verification.references import chosen_references
-from search.verification.rules import ClaimRule, Rule, SignedRankRule
+from search.verification.rules import ClaimRule, Rule, SignedRankRule, hardest
 from search.verification.verdicts import (
     Arrival,
     Comparison,
@@ -219,6 +219,17 @@ class Verification:
             if (each.schedule, each.reference, each.output) == wanted:
                 return each
         return None
+
+    def hardest(self, name: str) -> Comparison | None:
+        """Return the comparison that leaves the least of a claimed gain; without a claim, that with
+        tuned plain DIP.
+        """
+        claim, references = self.claim(name), self.references(name)
+        if claim is None:
+            return self.against_plain(name)
+        compared = (each for each in self.comparisons if each.schedule == name)
+        judged = [c for c in compared if c.output == self.output and c.reference in references]
+        return hardest(judged, claim.endpoint)
 
     def verdict_of(self, name: str, output: Output | None = None) -> Verdict | None:
         """Return what holds of a held-out schedule against all its references; None for plain

@@ -53,6 +53,18 @@ class Rule(Protocol):
         """
 
 
+def hardest(comparisons: Sequence[Comparison], endpoint: Endpoint) -> Comparison | None:
+    """Return the comparison whose interval leaves the least of a gain; None without any."""
+
+    def left(each: Comparison) -> float:
+        difference = each.time if endpoint == "time" else each.psnr_db
+        end = difference.high if endpoint == "time" else difference.low
+        least = difference.mean if end is None else end
+        return -least if endpoint == "time" else least
+
+    return min(comparisons, key=left, default=None)
+
+
 def claim_p(
     psnr_db: NDArray[np.floating[Any]], log_ratio: NDArray[np.floating[Any]], endpoint: Endpoint
 ) -> NDArray[np.float64]:
