@@ -10,7 +10,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents.published import ENDPOINTS, Published, is_published, published
+from dipstage.documents.published import (
+    ENDPOINTS,
+    Published,
+    is_published,
+    nearest_published,
+    published,
+)
 from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
 from dipstage.errors import InputError
 from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
@@ -106,9 +112,9 @@ def chosen_schedule(
 ) -> Chosen:  # fmt: skip
     """Return the schedule that is asked for; this is the one place that decides what `auto` is.
 
-    For denoising, `auto` is the published schedule with the highest PSNR for the nearest size and
-    noise, `best`; without any, `fast`; and plain DIP, `baseline`, if nothing is published and for
-    other tasks.
+    For denoising, `auto` is the published schedule for the nearest size and noise, `best` rather
+    than `fast` where both are as near. It is plain DIP, `baseline`, if nothing is published and
+    for other tasks.
 
     Args:
         asked: `auto`, a preset, `fast`, `best`, the path of a schedule file, or a schedule.
@@ -125,7 +131,7 @@ def chosen_schedule(
         return Chosen(given, "the given schedule")
     size = max(round(math.sqrt(sides[0] * sides[1])), 1)
     if asked == "auto":
-        found = _published(size, sigma_255) if task == "denoise" else None
+        found = nearest_published(size, sigma_255 or 25.0) if task == "denoise" else None
         if found is None:
             return chosen_schedule("baseline", task, sides, sigma_255, iterations)
     elif is_published(asked):
@@ -145,12 +151,3 @@ def chosen_schedule(
         )
     content = read_schedule_file(path)
     return Chosen(content.rescaled(iterations, sigma_255), asked, content)
-
-
-def _published(size: int, sigma_255: float | None) -> Published | None:
-    for kind in ("best", "fast"):
-        try:
-            return published(kind, size, sigma_255 or 25.0)
-        except InputError:
-            continue
-    return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -188,19 +189,39 @@ def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
     if kind not in ENDPOINTS:
         raise InputError(f"kind must be {' or '.join(ENDPOINTS)}, got {kind!r}")
 
-    def distance(path: Path) -> tuple[float, str]:
-        match = _NAME.fullmatch(path.stem)
-        assert match is not None
-        sizes, noises = math.log(size / int(match["size"])), _log(sigma_255, float(match["sigma"]))
-        return abs(sizes) + abs(noises), path.stem
-
-    paths = [p for p in FOLDER.glob(f"*-{kind}.yaml") if _NAME.fullmatch(p.stem)]
-    if not paths:
+    found = _nearest((kind,), size, sigma_255)
+    if found is None:
         raise InputError(
             f"no schedule is published as {kind} yet: name a preset such as log10, or a schedule "
             "file"
         )
-    return Published.read(min(paths, key=distance))
+    return found
+
+
+def nearest_published(size: int, sigma_255: float = 25.0) -> Published | None:
+    """Return the published schedule for the nearest size and noise, `best` before `fast`.
+
+    Args:
+        size: As in `published`.
+        sigma_255: As in `published`.
+
+    Returns:
+        The schedule; None if nothing is published.
+    """
+    return _nearest(("best", "fast"), size, sigma_255)
+
+
+def _nearest(kinds: Sequence[str], size: int, sigma_255: float) -> Published | None:
+    def distance(path: Path) -> tuple[float, int, str]:
+        match = _NAME.fullmatch(path.stem)
+        assert match is not None
+        sizes, noises = math.log(size / int(match["size"])), _log(sigma_255, float(match["sigma"]))
+        return abs(sizes) + abs(noises), kinds.index(match["kind"]), path.stem
+
+    paths = [
+        p for p in FOLDER.glob("*.yaml") if (m := _NAME.fullmatch(p.stem)) and m["kind"] in kinds
+    ]
+    return Published.read(min(paths, key=distance)) if paths else None
 
 
 def _log(sigma_255: float, other: float) -> float:

@@ -74,8 +74,8 @@ _FILE = click.Path(path_type=Path)
     default="auto",
     show_default=True,
     metavar="auto|PRESET|fast|best|FILE",
-    help="For denoise, auto takes the published schedule best, else fast, for the nearest size and "
-    "noise. Without one, and for other tasks, it takes baseline, plain DIP.",
+    help="For denoise, auto takes the published schedule for the nearest size and noise, best "
+    "rather than fast. Without one, and for other tasks, it takes baseline, plain DIP.",
 )
 @click.option(
     "--stop",

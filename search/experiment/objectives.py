@@ -235,7 +235,7 @@ class Objective:
 
     @property
     def beside(self) -> Quantity:
-        """What tables show beside the first objective: SSIM, or PSNR_GT if SSIM is optimised."""
+        """The score that tables show beside the first objective: SSIM, or PSNR_GT beside SSIM."""
         return self.psnr if self.metric == "ssim" else _SSIM
 
     @property

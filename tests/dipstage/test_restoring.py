@@ -13,7 +13,6 @@ import torch
 from published_schedules import publish
 
 import dipstage
-from dipstage import choosing
 from dipstage.arrays import padded
 from dipstage.choosing import (
     FITTED_MARGIN_DB,
@@ -190,12 +189,20 @@ def test_padding_reflects_and_leaves_room_for_ssim() -> None:
     assert np.array_equal(wide[30:, :41], NOISY[:-3:-1])
 
 
-def test_auto_is_the_best_published_schedule_and_else_plain_dip(
-    monkeypatch: pytest.MonkeyPatch,
+def test_auto_is_the_nearest_published_schedule_and_else_plain_dip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choosing, "_published", lambda *_: None)
-    auto = chosen_schedule("auto", "denoise", (64, 64), 25.0, 100)
-    assert (auto.name, auto.schedule) == ("baseline", Schedule.plain(100))
+    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path)
+
+    def auto(side: int) -> str:
+        return chosen_schedule("auto", "denoise", (side, side), 25.0, 100).name
+
+    assert chosen_schedule("auto", "denoise", (64, 64), 25.0, 100).schedule == Schedule.plain(100)
+    assert auto(64) == "baseline"
+    publish(tmp_path)
+    assert {auto(64), auto(128)} == {"denoise-sigma25-64-best"}
+    assert auto(33) == "denoise-sigma25-64-best"
+    assert auto(31) == "denoise-sigma25-16-fast"
 
 
 def test_a_published_schedule_brings_its_trainer_and_its_evidence(
