@@ -360,10 +360,10 @@ OTHERS = {
         photometric="ycbcr",
         extratags=[(532, 5, 6, (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1), True)],
     ),
-    "TIFF picture of a kind": tiff(
+    "TIFF of a kind": tiff(
         np.dstack([COLOUR, GREY, GREY]), photometric="separated", extrasamples=[2]
     ),
-    "JPEG picture of a kind": bytes(imagecodecs.jpeg_encode(deep(COLOUR) >> 4, bitspersample=12)),
+    "JPEG of a kind": bytes(imagecodecs.jpeg_encode(deep(COLOUR) >> 4, bitspersample=12)),
     "3 samples for each grey pixel": tiff(COLOUR, photometric="minisblack", planarconfig="contig"),
     "5 samples for each RGB pixel": tiff(
         np.dstack([COLOUR, GREY, GREY]), photometric="rgb", extrasamples=[0, 0]

@@ -196,7 +196,10 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
         (["photo.png", "--device", "tpu"], "--device 'tpu' cannot be used"),
         (["photo.png", "--truth", "small.png"], "--truth is 9 × 7 with 1 channels"),
-        (["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"], "--compare knows"),
+        (
+            ["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"],
+            "--compare is only for --task denoise",
+        ),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
 )

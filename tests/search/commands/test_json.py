@@ -28,7 +28,8 @@ from search.verification.plan import comparison
 DOCUMENT = Path(__file__).parents[3] / "docs" / "json.md"
 NO_TABLE = {
     "dipsearch": {
-        "init", "plot", "report", "dashboard", "export", "remove", "submit", "logs", "stop", "fetch"
+        "docs", "init", "plot", "report", "dashboard", "export", "remove", "submit", "logs", "stop",
+        "fetch",
     },
     "dipstage": set[str](),
 }  # fmt: skip

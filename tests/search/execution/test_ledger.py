@@ -438,7 +438,7 @@ def test_storages_that_cannot_be_opened_are_refused_without_their_password(
         assert "secret" not in str(caught.value)
     for content in (b"", b"no database" * 100):
         (tmp_path / "study.db").write_bytes(content)
-        with pytest.raises(InputError, match=r"study\.db cannot be opened|has no study"):
+        with pytest.raises(InputError, match=r"study\.db (is empty|cannot be opened)|has no study"):
             load_study(open_storage(tmp_path, None), "tiny")
     with pytest.raises(InputError, match="no study 'other'"):
         load_study(open_storage(run.folder, None), "other")

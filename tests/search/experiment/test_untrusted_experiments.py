@@ -98,7 +98,7 @@ ABSURD: list[tuple[dict[str, Any], str]] = [
     ({"images": ["a.png"] * 1001}, "images: "),
     ({"images": ["a\nb.png"]}, "images has a control character"),
     ({"candidates": ["\ud800.yaml"]}, "candidates has half a character"),
-    ({"space": CONTENT["space"] | {"stages": {"low": 1, "high": 10**9}}}, "at most 1000"),
+    ({"space": CONTENT["space"] | {"stages": {"low": 1, "high": 10**9}}}, "at most 1,000"),
     ({"resources": {"cpus_per_trial": 10**9}}, "resources.cpus_per_trial: "),
     *(({"name": name}, "name: must be letters") for name in
       ("../x", ".", "..", "x\n", "\n", "a/b", "a\\b", "a" * 101, "é", "x\0", "", "-x")),

@@ -35,7 +35,7 @@ def test_an_empty_file_is_no_study_and_leaves_no_connection_open(
     tmp_path: Path, open_connections: set[int]
 ) -> None:
     (tmp_path / "study.db").touch()
-    with pytest.raises(InputError, match=r"study\.db cannot be opened as a study's database"):
+    with pytest.raises(InputError, match=r"study\.db is empty: copy the run's folder again"):
         open_storage(tmp_path, None)
     assert not open_connections
 
