@@ -13,21 +13,24 @@ if TYPE_CHECKING:
     from dipstage.settings import TrainerSettings
 
 REMEDY = "raise trainer.iterations"
+FEWEST = 4
+"""Trainings, of at least two schedules, from which on a notice is given."""
 
 
 def cut_off(run: RunRecord, trials: Iterable[Trial]) -> str | None:
     """Return a sentence if the budget cut off the maximum of every training so far.
 
-    A single training says nothing: its maximum may be late by chance.
+    A few trainings, or those of one schedule, say nothing: their maxima may be late by themselves.
 
     Returns:
         The sentence without its full stop; None if some maximum is not censored.
     """
-    replicates = [each for trial in trials for each in trial.replicates.values()]
+    trained = [list(trial.replicates.values()) for trial in trials if trial.replicates]
+    replicates = [each for found in trained for each in found]
     output = run.objective.output
-    if len(replicates) < 2 or not all(
-        each.stop is Stop.BUDGET and each.scores(output).censored for each in replicates
-    ):
+    if len(trained) < 2 or len(replicates) < FEWEST:
+        return None
+    if not all(each.stop is Stop.BUDGET and each.scores(output).censored for each in replicates):
         return None
     settings = run.experiment.trainer
     return (

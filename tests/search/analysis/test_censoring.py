@@ -29,8 +29,8 @@ def played(tmp_path: Path, censored: list[bool], stop: Stop = Stop.BUDGET) -> Ru
     return run
 
 
-def test_it_shows_from_the_second_training_on(tmp_path: Path) -> None:
-    for n, shows in ((1, False), (2, True), (8, True)):
+def test_it_shows_once_a_second_schedule_is_cut_off_too(tmp_path: Path) -> None:
+    for n, shows in ((1, False), (4, False), (5, True), (8, True)):
         run = played(tmp_path / str(n), [True] * n)
         words = cut_off(run, run.records())
         assert (words is not None) == shows
