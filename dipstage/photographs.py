@@ -157,6 +157,8 @@ def load_photograph(name: str, what: str = "photograph") -> Photograph:
     Raises:
         InputError: The file cannot be read; see `load_picture`.
     """
+    if not name:
+        raise InputError(f"the {what}'s name is empty: name a picture file")
     path, options = split_options(name)
     data = read_regular(Path(expand_path(path)), MAX_BYTES, f"{what} {name!r}")
     with warnings.catch_warnings(action="ignore"):  # As `decode` does.

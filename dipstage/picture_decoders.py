@@ -394,4 +394,5 @@ def _other_colours(name: str, colours: str) -> InputError:
 
 
 def _other_type(name: str, dtype: np.dtype[Any] | None) -> InputError:
-    return InputError(f"picture {name!r} has pixels of type {dtype}: save it with 8 or 16 bits")
+    kind = "an unknown type" if dtype is None else f"type {dtype}"
+    return InputError(f"picture {name!r} has pixels of {kind}: save it with 8 or 16 bits")

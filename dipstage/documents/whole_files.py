@@ -53,7 +53,10 @@ def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
                 raise InputError(f"{what} cannot be read: it is not a regular file")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
-        advice = "download it, and name the file" if _ADDRESS.match(str(path)) else "check the path"
+        address = _ADDRESS.match(str(path))
+        advice = "download it, and name the file" if address else "check the path"
+        if address and address[0] == "file:/":
+            advice = "leave file:// out"
         raise InputError(f"{what} does not exist: {advice}") from None
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror}") from None

@@ -31,6 +31,22 @@ _WIDE = "dipstage.wide"
 """Key under which click's context holds whether `--wide` was given."""
 
 
+class Finite(click.FloatRange):
+    """A number of an option; nan and inf, of which no limit is true, are refused."""
+
+    name = "float"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Return the number; InputError if it is not finite."""
+        if not math.isfinite(click.FLOAT.convert(value, parameter, context)):
+            option = parameter.opts[0] if parameter else "the number"
+            raise InputError(f"{option} must be a finite number, got {value!r}")
+        number: float = super().convert(value, parameter, context)
+        return number
+
+
 class Commands(click.Group):
     """Commands that end errors with one line on stderr and an exit code.
 

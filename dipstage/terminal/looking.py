@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import click
 
 from dipstage.errors import InputError
 from dipstage.terminal.asked import file_of, schedule_of
-from dipstage.terminal.console import echo_json, json_option, make_console, table
+from dipstage.terminal.console import Finite, echo_json, json_option, make_console, table
 
 
 @click.command()
@@ -73,7 +72,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
 )
 @click.option(
     "--sigma",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     help="Noise of the observation, to which a schedule file is rescaled [default: the file's].",
 )
 @json_option
@@ -84,8 +83,8 @@ def schedules(
     from dipstage.documents.published import is_published, published
     from dipstage.presets import PRESETS
 
-    if sigma is not None and not math.isfinite(sigma):
-        raise InputError(f"--sigma must be a finite number, got {sigma}")
+    if name == "":
+        raise InputError("the schedule's name is empty: name a preset or a schedule file")
     console = make_console()
     names = [name] if name else list(PRESETS)
     found = None

@@ -35,7 +35,10 @@ class Files:
         if output is None:
             path = Path(expand_path(split_options(photo.name)[0]))
             ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
-            output = path.with_name(f"{path.stem}-restored{ending}")
+            output, number = path.with_name(f"{path.stem}-restored{ending}"), 1
+            while output.exists():
+                number += 1
+                output = path.with_name(f"{path.stem}-restored-{number}{ending}")
         named = {"--output": output, "--output-raw": raw, "--preview": preview}
         named = {option: path and path.expanduser() for option, path in named.items()}
         paths = {option: path for option, path in named.items() if path is not None}
@@ -46,6 +49,8 @@ class Files:
                 ending = name.replace(" ", "-")
                 compared[name] = base.with_name(f"{base.stem}-{ending}{base.suffix}")
         for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
+            if not path.name:
+                raise InputError(f"{option} must name a file")
             photo.check_format(path, option)
             # The target of a link is written.
             folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent

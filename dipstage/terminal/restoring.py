@@ -115,7 +115,8 @@ _FILE = click.Path(path_type=Path)
     "--output",
     type=_FILE,
     metavar="FILE",
-    help="The restored photograph, .png, .jpg, .tif or .webp [default: PHOTO-restored beside it].",
+    help="The restored photograph, .png, .jpg, .tif or .webp [default: a new file PHOTO-restored "
+    "beside it].",
 )
 @click.option("--output-raw", type=_FILE, metavar="FILE", help="Also write the raw output.")
 @click.option(

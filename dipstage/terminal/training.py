@@ -17,7 +17,7 @@ from dipstage.terminal.asked import (
     schedule_of,
     task_asked,
 )
-from dipstage.terminal.console import echo_json, json_option, make_console
+from dipstage.terminal.console import Finite, echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.run_files import keep_snapshot, output_folder, snapshot_folder, write_run
 
@@ -61,7 +61,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--sigma",
-    type=float,
+    type=Finite(),
     help="Noise of the observation, on the 0 … 255 scale [default: the task's; 25 for denoise].",
 )
 @click.option(
@@ -97,7 +97,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--learning-rate",
-    type=float,
+    type=Finite(),
     help="Learning rate of Adam [default: the schedule file's, else 0.01].",
 )
 @click.option(
@@ -325,11 +325,10 @@ def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:
     from dipstage.documents.records import to_plain
     from dipstage.stopping import OUTPUTS
 
-    names = (
-        "stop", "iterations", "resets", "wall_s", "iterations_per_s", "device", "arithmetic"
-    )  # fmt: skip
+    names = "stop", "iterations", "resets", "wall_s", "iterations_per_s", "device"
     scores: dict[str, Any] = {
         output: to_plain(outcome.scores(output), {}) if outcome.iterations else None
         for output in OUTPUTS
     }
-    return {**{name: getattr(outcome, name) for name in names}, **scores, "folder": str(folder)}
+    facts: dict[str, Any] = {name: getattr(outcome, name) for name in names}
+    return {**facts, "arithmetic": outcome.precision, **scores, "folder": str(folder)}

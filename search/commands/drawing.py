@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
+from dipstage.terminal.console import Finite
 from search.commands.shared import echo_written, file_option, with_run, write_figure
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 )
 @click.option(
     "--from-db",
-    type=float,
+    type=Finite(),
     metavar="DB",
     help="For front and curves: lower end of the PSNR_GT axis.",
 )

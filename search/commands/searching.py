@@ -13,7 +13,7 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.interrupts import terminable
-from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.console import Finite, echo_json, json_option, make_console, wide_option
 from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 @experiment_options
 @click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
-@click.option("--hours", type=float, help="Hours after which no further trial begins.")
+@click.option("--hours", type=Finite(), help="Hours after which no further trial begins.")
 @wide_option
 @address_option
 @json_option
@@ -85,7 +85,7 @@ def launch(
 @click.command()
 @click.option("--trials", type=int, help="Total number of sampled trials to continue to.")
 @click.option(
-    "--hours", type=float, help="Total hours of search after which no further trial begins."
+    "--hours", type=Finite(), help="Total hours of search after which no further trial begins."
 )
 @click.option(
     "--finish",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.console import Finite, echo_json, json_option, make_console, wide_option
 from search.commands.reporting import make_report
 from search.commands.searching import exit_interrupted, run_with_view
 from search.commands.shared import (
@@ -62,7 +62,7 @@ N = TypeVar("N", int, float)
 )
 @click.option(
     "--alpha",
-    type=float,
+    type=Finite(),
     metavar="P",
     help="Significance level. If you plan to verify more than once, give a part of 0.05 each time "
     "[default: 0.05].",
@@ -89,13 +89,13 @@ N = TypeVar("N", int, float)
 )
 @click.option(
     "--smallest-db",
-    type=float,
+    type=Finite(),
     metavar="DB",
     help="Smallest gain in PSNR_GT that is of interest [default: 0.2].",
 )
 @click.option(
     "--smallest-ratio",
-    type=float,
+    type=Finite(),
     metavar="R",
     help="Ratio of times of the smallest gain that is of interest [default: 0.85].",
 )

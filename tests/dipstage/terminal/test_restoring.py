@@ -200,6 +200,9 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
             ["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"],
             "--compare is only for --task denoise",
         ),
+        ([""], "the photograph's name is empty"),
+        (["photo.png", "--output", ""], "--output must name a file"),
+        (["file:///photo.png"], "leave file:// out"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
 )
@@ -244,6 +247,14 @@ def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     with pytest.raises(InputError, match="nothing was done"):
         _ask(720)
+
+
+def test_a_second_restoration_takes_a_new_name(folder: Path) -> None:
+    assert typed("photo.png", "--iterations", "1").exit_code == 0
+    first = Path("photo-restored.png").read_bytes()
+    assert typed("photo.png", "--iterations", "1").exit_code == 0
+    assert names(folder) == {"photo-restored.png", "photo-restored-2.png"}
+    assert Path("photo-restored.png").read_bytes() == first
 
 
 def test_an_interrupt_keeps_the_best_so_far(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

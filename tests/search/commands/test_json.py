@@ -140,3 +140,22 @@ def test_what_json_lacks_is_null_and_other_output_is_on_standard_error() -> None
     }  # fmt: skip
     assert result.stderr == "progress\n"
     assert CliRunner().invoke(command, []).stdout == "progress\n"
+
+
+NUMBERS = [
+    (main, command, parameter.opts[0])
+    for main in MAINS.values()
+    for command, found in main.commands.items()
+    for parameter in found.params
+    if parameter.type.name == "float" or isinstance(parameter.type, click.FloatRange)
+]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(("main", "command", "option"), NUMBERS)
+def test_options_take_finite_numbers_only(
+    main: click.Group, command: str, option: str, value: str
+) -> None:
+    result = CliRunner().invoke(main, [command, option, value])
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"{option} must be a finite number, got '{value}'\n")
