@@ -218,6 +218,8 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
             f"PSNR_GT {_psnr_words(comparison)}{_range(comparison.psnr_db, DB)}, "
             f"{_time_words(comparison)}."
         )
+        if comparison.reference != verification.plain.name:
+            sure.append(f"This is against {comparison.reference}, over which it gains least.")
         said = str(verdict)
         meaning = _meaning(verdict, verification.rule)
         sure.append(f"{said[:1].upper()}{said[1:]}: {meaning}.")

@@ -9,7 +9,7 @@ from fake_runs import outcome
 from scipy import stats
 
 from search.experiment.objectives import Objective
-from search.verification.rules import ClaimRule, Endpoint, claim_p
+from search.verification.rules import ClaimRule, Endpoint, claim_p, hardest
 from search.verification.statistics import holm, student_p
 from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare
 
@@ -133,3 +133,12 @@ def test_the_p_of_a_claim_is_that_of_its_weaker_part() -> None:
     assert claim_p(psnr, ratio, "time") == expected
     expected = max(student_p(psnr), student_p(-ratio, -math.log(1.1)))
     assert claim_p(psnr, ratio, "psnr") == expected
+
+
+def test_the_hardest_reference_is_the_one_over_which_the_claimed_gain_is_smallest() -> None:
+    compared = judged(entry("ours", 26.5, 300), entry("slow", 26.0, 600), entry("quick", 25.5, 350))
+    by_time, by_psnr = hardest(compared, "time"), hardest(compared, "psnr")
+    assert by_time is not None
+    assert by_psnr is not None
+    assert (by_time.reference, by_psnr.reference) == ("quick", "slow")
+    assert hardest([], "psnr") is None
