@@ -94,5 +94,6 @@ def test_a_whole_palette_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https", "ftp", "s3", "file"])
 def test_an_address_is_no_picture(scheme: str) -> None:
-    with pytest.raises(InputError, match="does not exist: download it, and name the file"):
+    advice = "leave file:// out" if scheme == "file" else "download it, and name the file"
+    with pytest.raises(InputError, match=f"does not exist: {advice}"):
         load_picture(f"{scheme}://example.com/a.png")
