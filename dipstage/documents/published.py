@@ -116,7 +116,7 @@ class Published:
         return (
             f"{self.name} (trial {made.trial} of {made.run}), {verified.verdict} than tuned plain "
             f"DIP on {pictures} held-out pictures × {seeds} seed{'s' * (seeds != 1)}: "
-            f"{', '.join(words)} (95 % intervals)"
+            f"{', '.join(words)} (95 % intervals, against {verified.against})"
         )
 
     def beyond(
