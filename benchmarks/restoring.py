@@ -70,7 +70,8 @@ def classical(content: Content) -> list[str]:
             mean_db = statistics.mean(one["psnr_db"] for one in each)
             mean_s = statistics.mean(one["wall_s"] for one in each)
             where = f", best on {best.count(name)}" if is_whole else ""
-            cells.append(f"{mean_db:.2f} ({mean_s:.2g} s{where})")
+            seconds = f"{mean_s:.0f}" if mean_s >= 10 else f"{mean_s:.2g}"
+            cells.append(f"{mean_db:.2f} ({seconds} s{where})")
         rows.append(cells)
     return table(["size", "pictures", "noisy (dB)", *(f"{name} (dB)" for name in names)], rows)
 
