@@ -125,7 +125,7 @@ def refreshed(page: str) -> str:
         f"The command was `dipstage restore PHOTO --compare {options}`{schedule}. It has the "
         f"higher PSNR on {higher} of these {len(rows)} pictures, and non-local means on the others."
     )
-    made = "\n".join([*table(columns, rows), "", *textwrap.wrap(said, 118)])
+    made = "\n".join([*table(columns, rows), "", *textwrap.wrap(said, 118, break_on_hyphens=False)])
     return _MARKS.sub(lambda found: f"{found[1]}{made}\n{found[2]}", page)
 
 
