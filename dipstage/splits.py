@@ -35,7 +35,7 @@ class Split(Protocol):
 class PowerSplit:
     """Edges at ramp · (k / noised) ** exponent.
 
-    Above 1, stages of heavy noise are brief; below 1, stages of light noise are.
+    Above 1, the noisiest stages are the shortest; below 1, they are the longest.
 
     Args:
         exponent: Finite, above 0.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 project = "dipsearch"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
-exclude_patterns = ["experiment_file.py", "figures.py"]
+exclude_patterns = ["experiment_file.py", "figures.py", "samples.py"]
 default_role = "code"  # For text in single backticks, in docstrings and help texts.
 html_theme = "furo"
 html_static_path = ["static"]

@@ -26,6 +26,10 @@ PAGES = [
 ]
 MAINS = {"dipstage": dipstage_main, "dipsearch": dipsearch_main}
 
+FOLDERS = ("dipstage", "search", "tests", "docs", "benchmarks")
+PLACEHOLDERS = {"FIGURE", "GROUP", "NAME", "plot_NAME"}
+"""What stands for a name of your own in a recipe."""
+
 BUILD = """
 import socket, sys
 def refuse(*_):
@@ -96,9 +100,9 @@ def test_every_command_and_option_has_a_help_text(name: str, command: click.Comm
             assert parameter.help, f"{name} {parameter.opts[0]}"
 
 
-def test_readme_lists_every_command() -> None:
-    text = (ROOT / "README.md").read_text()
-    for _, (name, _) in commands():
+def test_the_tables_list_every_command() -> None:
+    for main, (name, _) in commands():
+        text = (DOCS / "commands" / f"{main}.md").read_text()
         assert re.search(rf"^\| `{name}\b", text, re.MULTILINE), name
 
 
@@ -142,3 +146,17 @@ def _with_included(page: Path) -> Path:
 def test_links_are_found_at_all() -> None:
     assert sum(len(links(page)) for page in PAGES) > 50
     assert "verdicts" in anchors(DOCS / "verification.md")
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_files_and_names_in_the_code_exist(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    spans = re.findall(r"`([^`\n]+)`", text)
+    sources = [file for name in FOLDERS for file in (ROOT / name).rglob("*.py")]
+    known = [f"/{file.relative_to(ROOT)}" for file in [*sources, *ROOT.glob("*.py")]]
+    for path in (span for span in spans if re.fullmatch(r"[a-z\d_./]+\.py", span)):
+        assert any(each.endswith(f"/{path}") for each in known), f"{page} names {path}"
+    words = set(re.findall(r"\w+", "".join(file.read_text() for file in sources)))
+    for name in (span for span in spans if re.fullmatch(r"[A-Z]\w+(\.\w+)?|_?[a-z]+_\w+", span)):
+        missing = {*name.split(".")} - words - PLACEHOLDERS
+        assert not missing, f"{page} names {name}"

@@ -201,7 +201,7 @@ def run(
         console.print(f"{schedule_name}: {found.evidence}", markup=False)
     if measured:
         console.print(
-            f"trainer of {schedule_name}, unless told otherwise: width {settings.width}, "
+            f"settings of {schedule_name}, unless options override them: width {settings.width}, "
             f"scales {settings.scales}, learning rate {settings.learning_rate:g}, "
             f"sigma {task.noise_255:g}",
             markup=False,

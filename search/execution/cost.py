@@ -33,7 +33,8 @@ def cost_words(run: RunRecord, ledger: Ledger, setting: Setting, shares: Shares)
     if seconds is not None:
         total_s = trainings * seconds / max(1, shares.concurrent)
         words += f": {at_most}about {duration(total_s)} with {shares.concurrent} at a time"
-    if at_most and experiment.racing.enabled and experiment.search.trials:
+    replicates = len(run.attributes.pictures) * len(experiment.seeds)
+    if at_most and experiment.search.trials and experiment.racing.can_stop(replicates):
         words += ", less what racing saves"
     hours = run.attributes.hours
     return words + (f"; no trial begins after {hours:g} h of search" if hours else "")

@@ -93,9 +93,10 @@ def launch(
 
 
 def racing_notice(experiment: Experiment, replicates: int) -> str | None:
-    """Return a notice if racing is on but can stop no trial of so many replicates."""
-    racing = experiment.racing
-    if not racing.enabled or not experiment.search.trials or racing.min_replicates < replicates:
+    """Return a notice if racing is asked for but can stop no trial of so many replicates."""
+    racing, is_asked_for = experiment.racing, "racing" in experiment.model_fields_set
+    is_off = not racing.enabled or not experiment.search.trials
+    if not is_asked_for or is_off or racing.can_stop(replicates):
         return None
     return (
         f"racing.min_replicates is {racing.min_replicates} and a trial has {replicates} "

@@ -108,6 +108,10 @@ class Racing(Group):
     """Number of replicates that every trial trains before it can be stopped. No trial is stopped
     early unless this is less than the number of replicates of a trial."""
 
+    def can_stop(self, replicates: int) -> bool:
+        """Return whether a sampled trial of so many replicates can be stopped early."""
+        return self.enabled and self.min_replicates < replicates
+
 
 class Resources(Group):
     """Hardware that one trial uses, and the number of trials that run at a time."""

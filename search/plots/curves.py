@@ -103,9 +103,9 @@ def _draw(
         starts = trial.schedule.starts[1:] if trial.schedule else ()
         switches = [start for start in starts if start < len(curve.mean)]
         axes.plot(switches, curve.mean[switches], "|", color=line["color"], alpha=0.8)
-        if round(steps) < len(curve.mean):
-            stem = [curve.mean[round(steps)], best]
-            axes.plot([steps, steps], stem, ":", color=line["color"], linewidth=0.8)
+        below = min(round(steps), len(curve.mean) - 1)
+        stem = [curve.mean[below], best]
+        axes.plot([below, steps], stem, ":", color=line["color"], linewidth=0.8)
         axes.plot(steps, best, "o", color=line["color"], mec="black", mew=0.6, zorder=4)
     axes.plot([], [], "|", color="0.3", label="stage switch")
     axes.plot([], [], "o", color="white", mec="black", mew=0.6, label="mean of the maxima")

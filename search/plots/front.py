@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,6 +17,9 @@ from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, math_label
 from search.store.records import Trial
 from search.store.run import RunRecord
+
+_Stroke: TypeAlias = tuple[float, float, float, float]
+"""A horizontal or vertical line, from (x, y) to (x, y)."""
 
 
 def plot_front(
@@ -48,7 +52,7 @@ def plot_front(
         infeasible = [t for t in trials if not t.candidate and not t.feasible]
         dominated = [t for t in trials if not t.candidate and t.feasible and t not in members]
         named = [t for t in trials if t.candidate or t in members]
-        _bars(axes, named, run, spread)
+        strokes = [*_bars(axes, named, run, spread), *_stairs(_places(members))]
         _draw(axes, raced, infeasible, dominated, named, _places(members), knee)
         axes.set_xlabel(objective.cost.label)
         axes.set_ylabel(math_label(objective.quality.label))
@@ -64,7 +68,7 @@ def plot_front(
             (*_point(place), _name(t)) for t, place in zip(named, _places(named), strict=True)
         ]
         others = [_point(place) for place in [*_places([*dominated, *infeasible]), *raced]]
-        label_points(figure, axes, places, others, SMALL[style])
+        label_points(figure, axes, places, others, SMALL[style], strokes)
     return figure
 
 
@@ -84,7 +88,7 @@ def _draw(
         [score.max_psnr_gt_db for score in members],
         where="post",
         color=BLUE,
-        zorder=1,
+        zorder=1.5,
     )
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
     _points(axes, _places(infeasible), "sampled, infeasible", marker="v", mfc="none", color=GREY)
@@ -119,7 +123,17 @@ def _points(axes: Axes, scores: Sequence[Score], label: str, scale: float = 1, *
         )
 
 
-def _bars(axes: Axes, trials: Sequence[Trial], run: RunRecord, spread: Spread) -> None:
+def _stairs(members: Sequence[Score]) -> list[_Stroke]:
+    """Return the lines of the front, two from each member to the next."""
+    places = [_point(member) for member in members]
+    found = []
+    for (x, y), (to_x, to_y) in pairwise(places):
+        found += [(x, y, to_x, y), (to_x, y, to_x, to_y)]
+    return found
+
+
+def _bars(axes: Axes, trials: Sequence[Trial], run: RunRecord, spread: Spread) -> list[_Stroke]:
+    """Draw error bars, and return their lines."""
     output, steps = run.objective.output, run.objective.cost.key
     quality, places = run.objective.quality.key, _places(trials)
     halves = [(spread.of(t, output, steps), spread.of(t, output, quality)) for t in trials]
@@ -132,5 +146,9 @@ def _bars(axes: Axes, trials: Sequence[Trial], run: RunRecord, spread: Spread) -
             fmt="none",
             ecolor="0.5",
             elinewidth=0.7,
-            zorder=1.5,
+            zorder=1,
         )
+    found = []
+    for (x, y), (across, up) in zip(map(_point, places), halves, strict=True):
+        found += [(x - across, y, x + across, y), (x, y - up, x, y + up)]
+    return found

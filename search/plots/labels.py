@@ -1,4 +1,4 @@
-"""Names beside points, placed so that they cover neither points nor each other."""
+"""Names beside points, placed so that they cover neither points, lines nor each other."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BEFORE = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}
 """Share of a text that is left of or below the place that it is aligned to."""
 _MARKER = 0.6
 """Half the side of a marker that names must not cover, as a fraction of the text size."""
-
-
+_STROKE = 0.15
+"""Half the width of a line that names must not cover, as a fraction of the text size."""
 _PLACES_WITHOUT_LINE = 8
 """Number of places that are so near that no line to the point is needed."""
 
@@ -33,18 +33,24 @@ def label_points(
     named: Sequence[tuple[float, float, str]],
     others: Sequence[tuple[float, float]],
     size: float,
+    strokes: Sequence[tuple[float, float, float, float]] = (),
 ) -> None:
-    """Write a name beside each point (x, y, name), where it covers the least of points and names.
+    """Write a name beside each point (x, y, name), where it covers the least of all else.
 
     The limits of the axes must be final.
 
-    others: points without a name. size: text size in points.
+    others: points without a name. size: text size in points. strokes: horizontal and vertical lines
+    from (x, y) to (x, y).
     """
     figure.draw_without_rendering()
     scale = figure.dpi / 72
     radius, distance = _MARKER * size * scale, 0.55 * size
     spots = [axes.transData.transform(point) for point in [*((x, y) for x, y, _ in named), *others]]
     taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in spots]
+    taken += [
+        Bbox(axes.transData.transform([[x, y], [to_x, to_y]])).padded(_STROKE * size * scale)
+        for x, y, to_x, to_y in strokes
+    ]
     inside = axes.get_window_extent()
     for (x, y, name), (across, up) in zip(named, spots, strict=False):
         text = axes.annotate(

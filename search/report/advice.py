@@ -284,7 +284,7 @@ def _place(trial: Trial, records: list[Trial]) -> str:
         return "the best trial"
     for name, members in names_on(front_of(records)):
         if trial in members:
-            return f"the front's {name}"
+            return "the front's knee" if name == "knee" else f"the trial with the front's {name}"
     return "on the front"
 
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -18,8 +17,6 @@ from dipstage.documents.schedule_file import load_schedule
 from search import Run
 from search.cli import main
 from search.store.paths import curve_path
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def dipsearch(*arguments: str) -> Result:
@@ -200,19 +197,6 @@ def test_wrong_requests_get_one_sentence_and_exit_code_2(
     assert len(result.stderr.strip().splitlines()) == 1
     after = [path for path in sorted(tmp_path.rglob("*")) if path.name != "driver.lock"]
     assert after == before
-
-
-def test_every_command_has_help_and_is_in_the_readme() -> None:
-    from dipstage.terminal.cli import main as dipstage
-
-    for name, group in (("dipsearch", main), ("dipstage", dipstage)):
-        assert isinstance(group, click.Group)
-        for command in group.commands.values():
-            assert command.help, command.name
-            assert f"`{name} {command.name}" in README.read_text()
-            for parameter in command.params:
-                if isinstance(parameter, click.Option):
-                    assert parameter.help, f"{command.name} {parameter.name}"
 
 
 def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Path) -> None:

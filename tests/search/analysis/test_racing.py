@@ -186,12 +186,14 @@ def test_racing_switched_off_is_the_plain_search(tmp_path: Path) -> None:
         ({}, 4, 1, "racing.min_replicates is 2 and a trial has 1 replicate:"),
         ({"min_replicates": 9, "enabled": False}, 4, 3, None),
         ({"min_replicates": 9}, 0, 3, None),
+        (None, 4, 1, None),
     ],
 )
 def test_racing_that_can_stop_nothing_is_noted(
-    racing: dict[str, object], trials: int, replicates: int, said: str | None
+    racing: dict[str, object] | None, trials: int, replicates: int, said: str | None
 ) -> None:
-    notice = racing_notice(experiment(racing=racing, search={"trials": trials}), replicates)
+    asked = {} if racing is None else {"racing": racing}
+    notice = racing_notice(experiment(search={"trials": trials}, **asked), replicates)
     assert (notice or "").startswith(said or "")
     assert (notice is None) == (said is None)
 

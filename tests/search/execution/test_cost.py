@@ -35,6 +35,9 @@ def test_the_cost_counts_what_is_left_and_its_hours(
     monkeypatch.setattr(cost, "measured_training_s", lambda *_: None)
     said = cost.cost_words(run, ledger, setting, shares)
     assert said.startswith("48 trainings of at most 30 iterations, less what racing saves;")
+    unraced = new_run(tmp_path / "unraced", experiment(racing={"min_replicates": 4}))
+    said = cost.cost_words(unraced, ledger, setting, shares)
+    assert said == "48 trainings of at most 30 iterations"
     # A later driver knows how long trainings take: `outcome` says 2.5 s.
     work = ledger.next()
     assert work is not None

@@ -13,6 +13,7 @@ from curved_runs import LONG, curved
 from fake_runs import KEYS, experiment, new_run, outcome, play
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
@@ -24,6 +25,7 @@ from search.plots.labels import label_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
 from search.plots.style import STYLES, Plot, Style, drawing
+from search.store.paths import curve_path
 
 pytestmark = pytest.mark.long
 
@@ -317,3 +319,31 @@ def test_names_give_way_to_points_and_to_one_another() -> None:
         inside = axes.get_window_extent()
         assert inside.contains(boxes[3].x0, boxes[3].y0)
         assert inside.contains(boxes[3].x1, boxes[3].y1)
+
+
+def test_names_give_way_to_lines() -> None:
+    right = (0.5, 0.55, 0.9, 0.55)
+    for strokes in ([], [right]):
+        with drawing("paper", 1) as figure:
+            axes = figure.subplots()
+            axes.set(xlim=(0, 1), ylim=(0, 1))
+            label_points(figure, axes, [(0.5, 0.5, "a point")], [], 7, strokes)
+            name = axes.texts[0].get_window_extent()
+            line = Bbox(axes.transData.transform([right[:2], right[2:]]))
+            assert line.padded(0.1).overlaps(name) == (not strokes)
+
+
+def test_a_maximum_beyond_the_end_of_its_mean_curve_is_joined_to_it(tmp_path: Path) -> None:
+    """The mean curve ends with the shortest replicate, the mean of the maxima need not."""
+    run = curved(tmp_path)
+    trial = run.records()[0]
+    first = next(iter(trial.replicates))
+    end = round(trial.measure("raw", "steps_to_max").mean) - 2
+    path = curve_path(run.folder, trial.number, first)
+    with np.load(path) as file:
+        arrays = {name: array[:end] for name, array in file.items()}
+    np.savez(path, **arrays)
+    [axes] = run.plot_curves(trial.number).axes
+    [stem] = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert points(stem)[0][0] == end - 1
+    assert points(stem)[1][0] == trial.measure("raw", "steps_to_max").mean

@@ -115,6 +115,7 @@ def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
     assert first == "Trial 2 looks best, but that is not verified"
     assert word == "not verified"
     assert "2.00 dB above plain DIP's (baseline), reached 2 iterations sooner" in sure
+    assert sure.startswith("It is the trial with the front's highest PSNR. In the search itself, over ")
     assert "interval" not in sure
     html = page.render(run)
     assert "+2.00" in html
