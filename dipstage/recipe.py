@@ -13,7 +13,7 @@ from dipstage.settings import EmaRestart, TrainerSettings
 TargetKind: TypeAlias = Literal["ddpm", "variance-exploding", "contrast"]
 Draw: TypeAlias = Literal["fixed", "fresh"]
 _TRAINING = ("learning_rate", "input_noise_std", "ema", "ema_restart")
-_NETWORK = ("width", "scales", "skip_channels", "input_depth", "warmup")
+_NETWORK = ("width", "first_width", "scales", "skip_channels", "input_depth", "warmup")
 _OF_TRAINER = _TRAINING + _NETWORK
 
 
@@ -37,7 +37,8 @@ class Recipe:
         ema_restart: When the average starts anew: at each stage, or never.
         average_from: Iteration at which the average starts anew once more, at least 0. It lets
             plain DIP start its average as late as a staged schedule does.
-        width: Channels of the network at every scale.
+        width: Channels of the network at every scale, or its maximum if `first_width` is above 0.
+        first_width: Channels at the finest scale, which double from scale to scale; 0 for `width`.
         scales: How often the network halves the picture.
         skip_channels: Channels of the skip connection of each scale.
         input_depth: Channels of the network's input.
@@ -57,6 +58,7 @@ class Recipe:
     ema_restart: EmaRestart | None = None
     average_from: int | None = None
     width: int | None = None
+    first_width: int | None = None
     scales: int | None = None
     skip_channels: int | None = None
     input_depth: int | None = None

@@ -64,9 +64,8 @@ def test_python_runs(
     page: Path, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The blocks of a page, one after the other, where a small quickstart lies in its place."""
-    (tmp_path / "experiments").mkdir()
-    small = load_experiment(ROOT / "experiments" / "quickstart.yaml", SMALL)
-    (tmp_path / "experiments" / "quickstart.yaml").write_text(small.yaml())
+    small = load_experiment("quickstart", SMALL)
+    (tmp_path / "quickstart").write_text(small.yaml())  # A file goes before what is packaged.
     monkeypatch.chdir(tmp_path)
     module = ModuleType("snippet")
     monkeypatch.setitem(sys.modules, "snippet", module)

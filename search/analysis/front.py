@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dipstage.errors import InputError
 from search.analysis import pareto
-from search.experiment.objectives import Score
+from search.experiment.objectives import Objective, Score
 from search.store.records import Trial, distinct
 from search.store.run import RunRecord
 
 RULES = ("knee", "psnr", "steps")
 """Rules that pick a member of the front: its knee, its highest PSNR_GT, its fewest steps."""
+
+
+def as_rule(which: str, objective: Objective) -> str:
+    """Return the rule that an objective's name stands for, or the name as it is.
+
+    Args:
+        which: Name, such as `ssim`, which picks the highest SSIM_GT where that is optimised.
+        objective: The objectives.
+    """
+    return {objective.metric: "psnr", objective.against: "steps"}.get(which, which)
 
 
 def pick_of(scores: list[Score], which: str) -> int:
@@ -80,13 +90,14 @@ def pick(run: RunRecord, which: str, records: list[Trial] | None = None) -> Tria
     Args:
         run: Run to pick from.
         which: Trial's number, a candidate's name, or a rule: `knee`, `psnr` (highest PSNR_GT) or
-            `steps` (fewest steps).
+            `steps` (fewest steps). The run's own objectives, such as `ssim`, are rules, too.
         records: Trials of the run, if they have just been read.
 
     Raises:
         InputError: If the trial does not exist or is not complete, or if no trial is complete.
     """
     records = run.records() if records is None else records
+    which = as_rule(which, run.objective)
     if which not in RULES:
         for trial in records:
             if which in (str(trial.number), trial.name):

@@ -64,7 +64,6 @@ def submit(
     the pictures, schedule files and runs that it names, and the code of this program. It prints the
     id of the job and does not wait for the job to end.
     """
-    from search.experiment.packaged import experiment_file
     from search.experiment.reading import load_experiment
     from search.remote.head import check as check_head
     from search.remote.jobs import Cluster
@@ -76,7 +75,7 @@ def submit(
         given.append(f"search.trials={trials}")
     if resume:  # What the run learns from was copied into its study when it began.
         given.append("search.learn_from=[]")
-    loaded = load_experiment(experiment_file(experiment), (*overrides, *given))
+    loaded = load_experiment(experiment, (*overrides, *given))
     submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
     notices = check(loaded)
     notices += check_head(cluster.ask(submission), submission)

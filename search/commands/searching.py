@@ -61,7 +61,6 @@ def launch(
     EXPERIMENT is a file, or the name of an experiment that comes with the package, such as
     quickstart.
     """
-    from search.experiment.packaged import experiment_file
     from search.experiment.reading import load_experiment
 
     flags = {
@@ -72,7 +71,7 @@ def launch(
         "search.seed": seed,
     }
     given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
-    loaded = load_experiment(experiment_file(experiment), overrides + given)
+    loaded = load_experiment(experiment, overrides + given)
 
     def start(view: View) -> RunRecord:
         from search.execution.driver import launch as launch_search
@@ -221,17 +220,27 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
     best, *others = write_results(run)
     name, here = shlex.quote(run.name), runs_dir_flag(runs_dir)
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
-    size = f" --size {run.experiment.size}" if run.experiment.size else ""
     following = [f"dipsearch verify {name}{here}"] * run.objective.is_standard + [
         f"dipsearch pareto {name}{here} --plot front.svg",
-        f"dipsearch export {name}{here} --pick psnr --output highest.yaml",
-        f"dipstage run {shlex.quote(run.experiment.images[0])} --schedule "
-        f"{shlex.quote(str(best))}{size}",
+        f"dipsearch export {name}{here} --pick {run.objective.metric} --output highest.yaml",
+        f"dipstage run {_first_picture(run)} --schedule {shlex.quote(str(best))}",
     ]
     if run.experiment.space is not None:
         following.append(f"dipsearch resume {name}{here} {_more(run)}")
     console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
     make_report(run)
+
+
+def _first_picture(run: RunRecord) -> str:
+    """Return the argument that names the run's first picture, and its size as an option."""
+    from dipstage.images import expand
+
+    try:
+        picture = expand(run.experiment.images)[0]
+    except InputError:  # A pattern that matches nothing any more.
+        picture = "PICTURE"
+    size = run.experiment.size
+    return shlex.quote(picture) + (f" --size {size}" if size else "")
 
 
 def _more(run: RunRecord) -> str:

@@ -248,6 +248,8 @@ class Experiment(Group):
                 f"objective.stop is {self.objective.stop}, which ends a run itself: leave out "
                 "trainer.oracle_stop"
             )
+        if self.space is not None and self.space.input_depth and self.trainer.input == "meshgrid":
+            raise ValueError("space.input_depth must be left out: a meshgrid has 2 channels")
         total = self.space.noise.total if self.space else None
         if total is not None:
             sigma, low, high = self.task.noise_255, total.min_sigma_255, total.max_sigma_255
@@ -278,6 +280,9 @@ class Experiment(Group):
             for name, bounds in found.items()
             if bounds is not None
         }
+        if self.space is not None and (firsts := self.space.first_width) is not None:
+            either = (self.trainer.first_width, firsts.low)
+            largest["first_width"] = max(*either, firsts.high) if all(either) else 0
         return replace(self.trainer, **largest)
 
     def __repr__(self) -> str:

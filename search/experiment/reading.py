@@ -18,6 +18,7 @@ from dipstage.renamed import warn_former_name
 from dipstage.tasks.registry import task_kind
 from search.experiment.model import Experiment
 from search.experiment.names import RUN_NAME_WORDS
+from search.experiment.packaged import experiment_file
 
 _SWITCHES = ("yes", "no", "on", "off")
 """Texts, which YAML 1.1 took for true and false."""
@@ -27,7 +28,8 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
     """Read and validate an experiment file.
 
     Args:
-        path: the experiment file. Paths in it are relative to its folder.
+        path: the experiment file, or the name of an experiment that comes with the package, such
+            as quickstart. Paths in the file are relative to its folder.
         overrides: values that replace those of the file, as KEY=VALUE with dots between the groups
             of KEY and YAML in VALUE. Paths in them are relative to the current folder.
 
@@ -38,7 +40,7 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
         InputError: if the file cannot be read, or if a key or value is wrong. The message names
             the file and the key.
     """
-    path = Path(path)
+    path = experiment_file(Path(path))
     content = read_yaml(path)
     _make_paths_absolute(content, path.parent)
     _make_task_absolute(content, path.parent)

@@ -167,6 +167,10 @@ class Space(Group):
     the iterations (arXiv 2312.02696, section 3.1)."""
     width: Annotated[IntRange | None, AfterValidator(Within(least=1, most=MAX_CHANNELS))] = None
     """Values of `trainer.width` to search."""
+    first_width: Annotated[IntRange | None, AfterValidator(Within(least=0, most=MAX_CHANNELS))] = (
+        None
+    )
+    """Values of `trainer.first_width` to search."""
     scales: Annotated[IntRange | None, AfterValidator(Within(least=1, most=8))] = None
     """Values of `trainer.scales` to search. Sides of pictures must be multiples of 2 to the power
     of the highest value."""

@@ -74,7 +74,7 @@ def _walk(asked: _Asked, space: Space, sigma_255: float) -> Point:
     }
     searched |= {
         name: asked.integer(name, bounds)
-        for name in ("width", "scales", "skip_channels", "input_depth", "warmup")
+        for name in ("width", "first_width", "scales", "skip_channels", "input_depth", "warmup")
         if (bounds := getattr(space, name)) is not None
     }
     recipe = Recipe(**searched)

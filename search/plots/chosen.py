@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
-from search.analysis.front import RULES, front_of, knee_of, pick
+from search.analysis.front import RULES, as_rule, front_of, knee_of, pick
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -50,7 +50,7 @@ def choose(
 
 
 def _named(run: RunRecord, trials: list[Trial], name: str) -> Trial:
-    if name in RULES:
+    if as_rule(name, run.objective) in RULES:
         return pick(run, name)
     for trial in trials:
         if name in (str(trial.number), trial.name):

@@ -142,17 +142,31 @@ def _word(trial: Trial, verification: Verification | None) -> str:
 
 def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[str]:
     """Yield sentences on the results of the search itself and on why they are insufficient."""
-    plain = plain_of(records)
+    plain, objective = plain_of(records), run.objective
     n = len(trial.replicates)
+    both = f"{objective.quality.words} and {objective.cost.words}"
     if trial.is_plain:
+        better = f"is a better compromise between {both}"
+        if objective.single:
+            better = f"has a higher {objective.quality.words}"
         yield (
             f"{_capital(trial.name)} is {_place(trial, records)}: in the search itself, no staged "
-            "schedule is a better compromise between PSNR_GT and steps."
+            f"schedule {better}."
         )
     elif plain is None:
         yield (
             f"{_capital(trial.name)} is {_place(trial, records)}. The search has no plain DIP to "
             "compare it with, so the gain from staging is not known."
+        )
+    elif not objective.is_standard:
+        ours, plains = (
+            objective.at(each.values, bool(each.censored(objective.output)))
+            for each in (trial, plain)
+            if each.values is not None
+        )
+        yield (
+            f"It is {_place(trial, records)}. In the search itself, over {_count(n, 'replicate')}, "
+            f"its {both} are {ours}, and those of plain DIP ({plain.name}) are {plains}."
         )
     else:
         entries = [Entry(trial.name, trial.replicates)]

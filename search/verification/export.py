@@ -24,7 +24,7 @@ from dipstage.documents.schedule_file import (
 from dipstage.errors import InputError
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
-from search.analysis.front import RULES, front_of, nothing_yet, pick
+from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick
 from search.store.paths import brief, is_remote, verification_path
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     records: as they were read, where they have just been.
     """
     records = run.records() if records is None else records
+    which = as_rule(which, run.objective)
     if which in ("fast", "best"):
         from search.verification.plan import claimed_trial
 

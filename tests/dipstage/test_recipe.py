@@ -17,7 +17,7 @@ from dipstage.trainer import fit, observe
 
 SETTINGS = TrainerSettings(width=8, scales=2, input_depth=8, precision="fp32")
 STAGED = parse_preset("log10").schedule(30)
-NETWORK = Recipe(width=6, scales=1, skip_channels=2, input_depth=4, warmup=5)
+NETWORK = Recipe(width=6, first_width=4, scales=1, skip_channels=2, input_depth=4, warmup=5)
 
 
 def run(schedule: Schedule, settings: TrainerSettings = SETTINGS) -> Outcome:
@@ -29,7 +29,9 @@ def run(schedule: Schedule, settings: TrainerSettings = SETTINGS) -> Outcome:
 
 def test_a_network_in_the_recipe_is_the_network_that_is_trained() -> None:
     named = run(replace(STAGED, recipe=NETWORK))
-    settings = replace(SETTINGS, width=6, scales=1, skip_channels=2, input_depth=4, warmup=5)
+    settings = replace(
+        SETTINGS, width=6, first_width=4, scales=1, skip_channels=2, input_depth=4, warmup=5
+    )
     same = run(STAGED, settings)
     assert np.array_equal(named.trace.loss, same.trace.loss)
     assert not np.array_equal(named.trace.loss, run(STAGED).trace.loss)

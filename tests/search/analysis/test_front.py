@@ -159,8 +159,13 @@ def test_ssim_and_seconds_are_objectives_with_their_own_names_and_digits(tmp_pat
     assert columns[1:3] == ["seconds to max SSIM", "max SSIM_GT"]
     page = render(run)
     assert "seconds to max SSIM (s)" in page
+    assert "its max SSIM_GT and seconds to max SSIM are 0.750 at 0.5 s, and those of plain" in page
     assert run.plot_front()
     assert run.study.metric_names == ["max_ssim_gt", "seconds_to_max_ssim_gt"]
+    assert run.pick("ssim") == run.pick("psnr") == run.front()[-1]
+    assert run.pick("seconds") == run.front()[0]
+    path = run.export("ssim", tmp_path / "highest.yaml")
+    assert f"trial: {run.front()[-1].number}\n" in path.read_text()
 
 
 def test_the_default_objective_is_that_of_earlier_versions(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_packaged_experiments_are_those_of_the_repository_and_are_valid() -> Non
         path.stem for path in (Path(__file__).parents[3] / "experiments").glob("*.yaml")
     }
     assert "quickstart" in there
-    assert load_experiment(experiment_file(Path("quickstart"))).name == "quickstart"
+    assert load_experiment("quickstart").name == "quickstart"
 
 
 def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """suggest and decode are inverses, and every point is a valid schedule of the budget."""
 
 import functools
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
 import optuna
 import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
+from dipstage.recipe import Recipe
 from dipstage.schedules import Family
+from dipstage.settings import TrainerSettings
 from dipstage.splits import FreeSplit, LogSplit, PowerSplit
 from search.experiment.searched import Space
 from search.experiment.space import Point, decode, suggest
@@ -59,6 +62,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "power-function average": {"ema_gamma": {"low": 0.0, "high": 20.0}},
     "network": {
         "width": {"low": 4, "high": 64, "log": True},
+        "first_width": {"low": 0, "high": 8},
         "scales": {"low": 1, "high": 3},
         "skip_channels": {"low": 0, "high": 8},
         "input_depth": {"low": 4, "high": 8},
@@ -129,6 +133,28 @@ def test_the_learning_rate_is_searched_only_on_request() -> None:
     rates = {point.recipe.learning_rate for _, point in sample(searched, 20)}
     assert len(rates) == 20
     assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates)
+
+
+def test_every_numeric_setting_of_the_trainer_can_be_searched() -> None:
+    kinds = get_type_hints(TrainerSettings)
+    numeric = {each.name for each in fields(TrainerSettings) if kinds[each.name] in (int, float)}
+    measured_by = {"iterations", "patience"}
+    assert numeric - measured_by <= set(Space.model_fields)
+    assert numeric - measured_by <= {each.name for each in fields(Recipe)}
+
+
+@pytest.mark.parametrize(("own", "low", "largest"), [(0, 4, 0), (6, 0, 0), (6, 4, 8), (16, 4, 16)])
+def test_a_first_width_of_0_is_the_largest(own: int, low: int, largest: int) -> None:
+    trainer = {"iterations": 30, "width": 32, "scales": 2, "first_width": own}
+    searched = space(first_width={"low": low, "high": 8})
+    assert experiment(trainer=trainer, space=searched).largest.first_width == largest
+
+
+def test_the_channels_of_a_meshgrid_are_not_searched() -> None:
+    trainer = {"iterations": 30, "scales": 2, "input": "meshgrid", "input_depth": 2}
+    searched = space(input_depth={"low": 1, "high": 2})
+    with pytest.raises(InputError, match=r"space\.input_depth must be left out: a meshgrid"):
+        experiment(trainer=trainer, space=searched)
 
 
 def test_a_study_that_began_with_a_former_name_keeps_it() -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from fake_runs import KEYS, experiment, new_run, outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from played_verification import gains, searched, verified
 from reported_runs import play_with_files
 from verified_runs import copy
@@ -115,7 +116,7 @@ def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
     assert first == "Trial 2 looks best, but that is not verified"
     assert word == "not verified"
     assert "2.00 dB above plain DIP's (baseline), reached 2 iterations sooner" in sure
-    assert sure.startswith("It is the trial with the front's highest PSNR. In the search itself, over ")
+    assert sure.startswith("It is the trial with the front's highest PSNR. In the search itself, ")
     assert "interval" not in sure
     html = page.render(run)
     assert "+2.00" in html
@@ -335,6 +336,28 @@ def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
         _show_results(failed, failed.folder.parent)
     assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
     assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
+
+
+def test_a_search_suggests_lines_for_its_own_pictures_and_objective(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pattern in a folder with a space is a file that a shell can take."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    for name in ("b", "a"):
+        Image.new("RGB", (32, 32), {"a": "red", "b": "blue"}[name]).save(folder / f"{name}.png")
+    own = experiment(images=[str(folder / "*.png")], seeds=[0], objective={"metric": "ssim"})
+    keys = ["a-seed0", "b-seed0"]
+    run = play_with_files(new_run(tmp_path, own), SCORES.__getitem__, keys=keys)
+    _show_results(run, run.folder.parent)
+    shown = capsys.readouterr().out
+    assert f"dipstage run '{folder / 'a.png'}' --size 16 --schedule " in shown
+    assert "--pick ssim --output highest.yaml" in shown
+    for path in folder.iterdir():
+        path.unlink()
+    _show_results(run, run.folder.parent)
+    assert "dipstage run PICTURE --size 16" in capsys.readouterr().out
 
 
 def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
