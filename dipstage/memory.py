@@ -22,19 +22,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def estimated_bytes(settings: TrainerSettings, height: int, width: int) -> int:
-    """Return about what a training takes at its peak, fitted to eight trainings on a CPU.
+def estimated_bytes(settings: TrainerSettings, height: int, width: int, trainings: int = 1) -> int:
+    """Return about what trainings of a process take at their peak, fitted to eight on a CPU.
 
     Args:
         settings: The network.
         height: Of the picture, in pixels.
         width: Of the picture, in pixels.
+        trainings: How many there are at the same time.
     """
     skips = max(settings.skip_channels - 4, 0)
     finest = settings.widths[0]
     activations = 4 * height * width * (20 * finest + 12 * skips + 256)
     weights = 20 * sum(w * (28 * w + 9 * skips) for w in settings.widths)
-    return 100_000_000 + activations + weights
+    return 100_000_000 + trainings * (activations + weights)
 
 
 def free_bytes(device: str) -> int:

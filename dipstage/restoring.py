@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,16 +28,18 @@ from dipstage.choosing import (
 from dipstage.errors import InputError, WorkError
 from dipstage.examples import EXAMPLES
 from dipstage.measurements import Progress
+from dipstage.memory import estimated_bytes
 from dipstage.outcome import Outcome, Stop
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
+from dipstage.several_runs import estimated_s, runs_at_once, train_all
 from dipstage.stopping import Curve, StoppingRule, VarianceMinimum
+from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.registry import in_words
 from dipstage.tasks.super_resolve import FACTORS
-from dipstage.timing import seconds_per_iteration
-from dipstage.trainer import Job, fit_together
+from dipstage.trainer import Job
 
 _EXAMPLE_OF: dict[Task, str] = {
     "denoise": "denoising",
@@ -60,6 +63,7 @@ class Restored:
         variance: (iterations,) float32: the variance that the rule reads, over the last stage of
             the first run.
         iterations: Iterations of all runs, the waits included.
+        wall_s: Seconds that all runs took together.
         schedule: The schedule that was trained.
         schedule_name: What it was chosen by, such as `baseline`.
         sigma_255: Noise that was given or estimated, on the 0 to 255 scale; None if unknown.
@@ -72,6 +76,7 @@ class Restored:
     why: str
     variance: Curve
     iterations: int
+    wall_s: float
     schedule: Schedule
     schedule_name: str
     sigma_255: float | None
@@ -124,12 +129,14 @@ def restore(
         iterations: The budget; None for the schedule's own, else 2000.
         settings: The network and how it is trained; None for those with which the schedule was
             measured, else those of the official example for the task.
-        runs: Networks that are trained, whose outputs are averaged: side by side on a GPU, one
-            after the other on a CPU.
+        runs: Networks that are trained, whose outputs are averaged. As many are trained at the same
+            time as memory holds: up to all of them on a GPU, and on a CPU up to
+            `torch.get_num_threads()`, whose threads they share.
         seed: Seed of the first run; the others have those that follow.
         device: Where to train.
         progress: Called with the number of the run, from 0, and a `Progress` after each block.
-        each: As in `fit`, called in each run. Once it returns true, no more runs begin.
+        each: As in `fit`, called in each run, but never in two at the same time. Once it returns
+            true, all runs end, and no more begin.
 
     Returns:
         The picture, why the runs ended, and how.
@@ -174,9 +181,28 @@ class Plan:
     rule: StoppingRule
     sigma_255: float | None
 
-    def seconds_per_iteration(self, device: torch.device | str) -> float:
-        """Return the duration of an iteration, measured on a few of them."""
-        return seconds_per_iteration(self._job(0), device)
+    @property
+    def missing(self) -> float:
+        """Share of the picture's pixels that are missing; 0 unless the task is `inpaint`."""
+        if not isinstance(self.problem, Inpainting):
+            return 0.0
+        known = self.problem.mask[..., : self.sides[0], : self.sides[1]]
+        return 1 - float(known.mean())
+
+    def estimated_bytes(self, at_once: int = 1) -> int:
+        """Return about how much memory so many runs take at the same time."""
+        picture = self.problem.picture
+        windowed = 400 * picture[0].numel() if self.rule.windowed else 0
+        height, width = picture.shape[2:]
+        return estimated_bytes(self.settings, height, width, at_once) + at_once * windowed
+
+    def at_once(self, runs: int, device: torch.device | str) -> int:
+        """Return how many of the runs are trained at the same time."""
+        return runs_at_once(runs, device, self.estimated_bytes())
+
+    def estimated_s(self, runs: int, at_once: int, device: torch.device | str) -> float:
+        """Return about how long runs take over their whole budgets, so many at the same time."""
+        return estimated_s(self._job(0), runs, at_once, device)
 
     def _job(self, seed: int) -> Job:
         observed = self.problem.observation.numpy()
@@ -189,12 +215,13 @@ class Plan:
         self,
         *,
         runs: int = 1,
+        at_once: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         progress: Callable[[int, Progress], None] | None = None,
         each: Each | None = None,
     ) -> Restored:
-        """Train and average: see `restore`."""
+        """Train and average: see `restore`. `at_once` is by default what the method returns."""
         if runs < 1:
             raise InputError(f"runs must be at least 1, got {runs}")
         jobs = [
@@ -205,17 +232,11 @@ class Plan:
             )
             for i in range(runs)
         ]
-        if torch.device(device).type == "cuda":
-            outcomes = fit_together(jobs, device=device)
-        else:
-            outcomes = []
-            for job in jobs:
-                outcomes += fit_together([job], device=device)
-                if outcomes[-1].stop is Stop.INTERRUPTED:
-                    break
-        return self._restored(outcomes)
+        started = time.perf_counter()
+        outcomes = train_all(jobs, at_once or self.at_once(runs, device), device)
+        return self._restored(outcomes, time.perf_counter() - started)
 
-    def _restored(self, outcomes: list[Outcome]) -> Restored:
+    def _restored(self, outcomes: list[Outcome], wall_s: float) -> Restored:
         """Average the runs; one that was interrupted counts only if none was completed."""
         usable = [outcome for outcome in outcomes if outcome.selected is not None]
         completed = [outcome for outcome in usable if outcome.stop is not Stop.INTERRUPTED]
@@ -227,13 +248,19 @@ class Plan:
             )
         first = averaged[0]
         kind = self.rule.kind if isinstance(self.rule, VarianceMinimum) else "emv"
+        why = self._why(first)
+        if len(outcomes) > 1:
+            why += f" (first of {len(averaged)} averaged runs"
+            left_out = len(outcomes) - len(averaged)
+            why += f"; {left_out} interrupted or diverged, left out)" if left_out else ")"
         return Restored(
             picture=self.cropped([o.selected.smoothed for o in averaged if o.selected]),
             raw=self.cropped([o.selected.raw for o in averaged if o.selected]),
             stop=first.stop,
-            why=self._why(first, len(averaged)),
+            why=why,
             variance=first.trace.arrays()[f"variance_{kind}"][self.schedule.ramp :],
             iterations=sum(outcome.iterations for outcome in outcomes),
+            wall_s=wall_s,
             schedule=self.schedule,
             schedule_name=self.schedule_name,
             sigma_255=self.sigma_255,
@@ -248,7 +275,7 @@ class Plan:
             picture = np.where(np.isnan(self.known), picture, self.known)
         return picture
 
-    def _why(self, first: Outcome, averaged: int) -> str:
+    def _why(self, first: Outcome) -> str:
         """Say why the first run ended."""
         selected, rule = first.selected, self.rule
         assert selected is not None
@@ -275,7 +302,7 @@ class Plan:
                 f"that of iteration {at}, of the lowest variance," if has_minimum else "the last"
             )
             words = f"{ended}; of its outputs, {which} is taken"
-        return words + (f" (first of {averaged} runs)" if averaged > 1 else "")
+        return words
 
 
 def planned(

@@ -141,7 +141,7 @@ class Published:
             words
             for differs, words in (
                 ((width, height) != (size, size), f"{width} × {height} pixels"),
-                (sigma_255 != known.sigma_255, f"sigma {sigma_255:g}"),
+                (sigma_255 != known.sigma_255, f"sigma {sigma_255:.3g}"),
                 (
                     network != (trainer.width, trainer.scales),
                     "a network of width {} and {} scales".format(*network),

@@ -10,28 +10,25 @@ if TYPE_CHECKING:
     from dipstage.settings import TrainerSettings
 
 
-def refuse_too_large(
-    settings: TrainerSettings, height: int, width: int, device: str, *, together: int = 1
-) -> int:
-    """Return the bytes that trainings take; InputError if they are clearly more than there are."""
+def refuse_too_large(settings: TrainerSettings, height: int, width: int, device: str) -> None:
+    """Raise InputError if a training clearly takes more memory than there is."""
     from dipstage.memory import estimated_bytes, free_bytes
 
-    wanted, free = together * estimated_bytes(settings, height, width), free_bytes(device)
+    wanted, free = estimated_bytes(settings, height, width), free_bytes(device)
     if 0.7 * wanted > free:
         raise InputError(
             f"{width} × {height} pixels with width {settings.width} take about "
             f"{wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on {device}: "
             "lower --size or --width"
         )
-    return wanted
 
 
-def use_threads(threads: int | None, pixels: int) -> None:
-    """Set the CPU threads that were asked for; one by default for small pictures."""
+def use_threads(threads: int | None, pixels: int, runs: int = 1) -> None:
+    """Set the CPU threads that were asked for; by default one for each run on a small picture."""
     import torch
 
     if threads is None and pixels <= 128 * 128:
-        threads = 1
+        threads = min(runs, torch.get_num_threads())
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
 from dipstage.terminal.console import table
@@ -34,7 +41,11 @@ class _Bar:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=iterations, words="")
+        self._iterations = iterations
+        self._lines: dict[int, TaskID] = {0: self._new_line()}
+
+    def _new_line(self) -> TaskID:
+        return self._bar.add_task("", total=self._iterations, words="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -43,9 +54,10 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def _show(self, now: measurements.Progress, words: str, which: str = "") -> None:
+    def _show(self, now: measurements.Progress, words: str, run: int = 0, which: str = "") -> None:
         stage = f"{which}stage {now.stage + 1}/{now.stages}"
-        self._bar.update(self._task, completed=now.iteration + 1, description=stage, words=words)
+        line = self._lines[run]
+        self._bar.update(line, completed=now.iteration + 1, description=stage, words=words)
 
 
 class ProgressBar(_Bar):
@@ -58,7 +70,7 @@ class ProgressBar(_Bar):
 
 
 class RestorationBar(_Bar):
-    """A bar whose words say what the variance does."""
+    """A bar for each run, whose words say what the variance does."""
 
     def __init__(self, console: Console, iterations: int, runs: int, rule: StoppingRule) -> None:
         """Draw on `console` if it is a terminal."""
@@ -67,8 +79,15 @@ class RestorationBar(_Bar):
 
     def update(self, run: int, now: measurements.Progress) -> None:
         """Show the progress of a run, counted from 0, after a block."""
+        if run not in self._lines:
+            self._lines[run] = self._new_line()
         which = f"run {run + 1}/{self._runs}, " if self._runs > 1 else ""
-        self._show(now, variance_in_words(now.variance, self._rule), which)
+        self._show(now, variance_in_words(now.variance, self._rule), run, which)
+        rule, is_last = self._rule, now.iteration + 1 == now.iterations
+        if isinstance(rule, VarianceMinimum):
+            is_last |= rule.found(now.variance) is not None
+        if self._runs > 1 and is_last:
+            self._bar.update(self._lines[run], visible=False)
 
 
 def variance_in_words(variance: Curve, rule: StoppingRule) -> str:

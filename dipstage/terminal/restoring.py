@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.console import echo_json, json_option, make_console, table
+from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.restored_files import Files
+from dipstage.terminal.restored_words import (
+    LONG_S,
+    advice,
+    chosen,
+    comparison,
+    comparison_table,
+    cost,
+    duration,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +31,8 @@ if TYPE_CHECKING:
     from dipstage.choosing import StopName, Task
     from dipstage.photographs import Photograph
     from dipstage.restoring import Plan, Restored
-    from dipstage.terminal.fitted import FittedTable
 
-_ASKED_ABOVE_S = 300
 _PREVIEW_EVERY = 50
-_LITTLE_NOISE_255 = 5.0
 
 
 class _Sigma(click.ParamType[float | None]):
@@ -74,22 +79,23 @@ _FILE = click.Path(path_type=Path)
     default="auto",
     show_default=True,
     metavar="auto|PRESET|fast|best|FILE",
-    help="For denoise, auto takes the published schedule for the nearest size and noise, best "
-    "rather than fast. Without one, and for other tasks, it takes baseline, plain DIP.",
+    help="Noise levels to train through. For denoise, auto takes the published schedule for the "
+    "nearest size and noise, and best rather than fast where both are as near. For other tasks, it "
+    "takes baseline, plain DIP.",
 )
 @click.option(
     "--stop",
     type=click.Choice(["emv", "wmv", "none"]),
     default="emv",
     show_default=True,
-    help="Stop at the minimum of the outputs' variance: emv weights outputs exponentially, wmv "
-    "takes the last 100. none trains over the whole budget.",
+    help="When to stop: at the minimum of the outputs' variance, for which emv weights outputs "
+    "exponentially, and wmv takes the last 100. none trains over the whole budget.",
 )
 @click.option(
     "--iterations",
     type=int,
-    help="Budget [default: the schedule file's, else 2000]. The run ends once the variance "
-    "has not fallen for a tenth of it, at least 150.",
+    help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
+    "run ends once the variance has not fallen for a tenth of it, at least 150.",
 )
 @click.option("--size", type=int, metavar="N", help="Shrink PHOTO to a longer side of N pixels.")
 @click.option(
@@ -97,8 +103,8 @@ _FILE = click.Path(path_type=Path)
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Number of networks whose outputs are averaged. They are trained at the same time on a "
-    "GPU, one after the other on a CPU.",
+    help="Number of networks whose outputs are averaged. As many are trained at the same time as "
+    "memory and, on a CPU, threads allow.",
 )
 @click.option(
     "--seed",
@@ -109,7 +115,11 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--width", type=int, help="Channels of the network, as in dipstage run.")
 @click.option("--scales", type=int, help="Scales of the network, as in dipstage run.")
-@click.option("--threads", type=click.IntRange(1, 256), help="CPU threads, as in dipstage run.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="CPU threads of all runs [default: one for each run up to 128 × 128 pixels, else all].",
+)
 @click.option("--device", default="auto", show_default=True, help="As in dipstage run.")
 @click.option(
     "--output",
@@ -197,20 +207,20 @@ def restore(
         network={key: value for key, value in network.items() if value is not None},
     )
     device = choose_device(device)
-    _announce(console, plan, sigma, small is not given)
+    for line in chosen(plan, given, small, sigma):
+        console.print(line, markup=False)
     restored = _train(console, plan, small, files, runs, seed, threads, device, yes)
     finished = small.with_sides(restored.picture)
     files.write(files.output, finished)
     if files.raw is not None:
         files.write(files.raw, finished.with_sides(restored.raw))
     console.print(f"stopped: {restored.why}", markup=False)
-    wall_s = sum(outcome.wall_s for outcome in restored.outcomes)
     console.print(
-        f"{restored.iterations} iterations in {wall_s:.1f} s on {restored.outcomes[0].device}, "
-        f"written to {files.output}",
+        f"{restored.iterations} iterations in {restored.wall_s:.1f} s on "
+        f"{restored.outcomes[0].device}, written to {files.output}",
         markup=False,
     )
-    methods = {f"dipstage, {plan.schedule_name}": (restored.picture, wall_s)}
+    methods = {f"dipstage, {plan.schedule_name}": (restored.picture, restored.wall_s)}
     if compare:
         from dipstage.classical import classical
 
@@ -219,9 +229,12 @@ def restore(
             if name in methods:
                 files.write(path, small.with_sides(methods[name][0]))
     aim = clean and (clean.resized(size * (factor or 1)) if size is not None else clean)
-    compared = _compared(plan, methods, aim)
+    compared = comparison(plan, methods, aim)
     if compare or clean:
-        console.print(_comparison(compared))
+        console.print(comparison_table(compared))
+    if restored.stop != "interrupted":
+        for line in advice(task, compare):
+            console.print(line, markup=False)
     if as_json:
         echo_json(
             {
@@ -230,7 +243,7 @@ def restore(
                 "schedule": plan.schedule_name,
                 "stop": restored.stop,
                 "iterations": restored.iterations,
-                "wall_s": wall_s,
+                "wall_s": restored.wall_s,
                 "device": restored.outcomes[0].device,
                 "methods": compared,
             }
@@ -268,25 +281,6 @@ def _known_pixels(mask: Photograph, photo: Photograph) -> NDArray[np.bool_]:
     return known
 
 
-def _announce(console: Console, plan: Plan, sigma: float | None, is_smaller: bool) -> None:
-    """Say what was chosen."""
-    if plan.sigma_255 is not None:
-        how = "estimated" if sigma is None else "as given"
-        console.print(f"noise: sigma {plan.sigma_255:.1f}, {how}", markup=False)
-        if plan.sigma_255 < _LITTLE_NOISE_255:
-            console.print(
-                "notice: little noise, so that the network may remove more detail than noise"
-                + (" (--size averages noise away)" if is_smaller else ""),
-                markup=False,
-            )
-    settings = plan.settings
-    console.print(
-        f"schedule: {plan.evidence or plan.schedule_name}; at most {plan.schedule.iterations} "
-        f"iterations, width {settings.width}, {settings.scales} scales",
-        markup=False,
-    )
-
-
 def _train(
     console: Console, plan: Plan, photo: Photograph, files: Files, runs: int, seed: int,
     threads: int | None, device: str, yes: bool,
@@ -294,15 +288,12 @@ def _train(
     """Estimate, ask and train."""
     from dipstage.interrupts import deferred
     from dipstage.memory import is_out_of_memory
-    from dipstage.stopping import VarianceMinimum
     from dipstage.terminal.display import RestorationBar
 
     height, width = plan.problem.picture.shape[2:]
-    use_threads(threads, height * width)
-    side_by_side = runs if device.startswith("cuda") else 1
-    wanted = refuse_too_large(plan.settings, height, width, device, together=side_by_side)
-    if plan.rule.windowed:
-        wanted += 400 * plan.problem.picture[0].numel() * side_by_side
+    use_threads(threads, height * width, runs)
+    refuse_too_large(plan.settings, height, width, device)
+    at_once = plan.at_once(runs, device)
 
     def show(iteration: int, pictures: Tensor) -> bool:
         if files.preview and iteration % _PREVIEW_EVERY == 0:
@@ -311,68 +302,30 @@ def _train(
         return interrupted()
 
     try:
-        seconds = plan.seconds_per_iteration(device) * plan.schedule.iterations * runs
-        early = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
-        console.print(
-            f"takes {early}{_duration(seconds)} and about {wanted / 1e9:.1f} GB on {device}",
-            markup=False,
-        )
-        if seconds > _ASKED_ABOVE_S and not yes:
+        with console.status("measuring how long this takes"):
+            seconds = plan.estimated_s(runs, at_once, device)
+        console.print(cost(plan, seconds, runs, at_once, device), markup=False)
+        if seconds > LONG_S and not yes:
             _ask(seconds)
         with (
             RestorationBar(console, plan.schedule.iterations, runs, plan.rule) as bar,
             deferred() as interrupted,
         ):
-            return plan.run(runs=runs, seed=seed, device=device, progress=bar.update, each=show)
+            return plan.run(
+                runs=runs, at_once=at_once, seed=seed, device=device, progress=bar.update, each=show
+            )
     except Exception as error:
         if is_out_of_memory(error):
-            raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
+            what = "--size, --width or --runs" if runs > 1 else "--size or --width"
+            raise WorkError(f"memory ran out on {device}: lower {what}") from None
         raise
 
 
 def _ask(seconds: float) -> None:
     if not sys.stdin.isatty():
         raise InputError(
-            f"this takes up to {_duration(seconds)}: lower --size or --iterations, or confirm it "
+            f"this takes up to {duration(seconds)}: lower --size or --iterations, or confirm it "
             "by --yes"
         )
     if not click.confirm("Continue?", default=True):
         raise InputError("nothing was done: lower --size or --iterations to take less time")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def _compared(
-    plan: Plan,
-    methods: dict[str, tuple[NDArray[np.float32], float]],
-    truth: Photograph | None,
-) -> list[dict[str, Any]]:
-    """Return the time of each method, and its PSNR if there is a ground truth."""
-    import numpy as np
-
-    rows: list[dict[str, Any]] = []
-    unrestored = plan.cropped([plan.problem.picture[0].numpy()])
-    for name, (picture, seconds) in {"photograph": (unrestored, None), **methods}.items():
-        rows.append({"name": name, "wall_s": seconds})
-        if truth is not None:
-            mse = float(np.mean((picture.astype(np.float64) - truth.pixels) ** 2))
-            rows[-1]["psnr_db"] = -10 * math.log10(mse) if mse else math.inf
-    return rows
-
-
-def _comparison(compared: list[dict[str, Any]]) -> FittedTable:
-    """Return the table of times, and of PSNR if there is a ground truth."""
-    rows = [
-        [
-            each["name"],
-            "" if each["wall_s"] is None else f"{each['wall_s']:.2f}",
-            *([f"{each['psnr_db']:.2f}".replace("inf", "∞")] if "psnr_db" in each else []),
-        ]
-        for each in compared
-    ]
-    columns = ["", "time (s)"] + (["PSNR (dB)"] if "psnr_db" in compared[0] else [])
-    return table(columns, rows)

@@ -1,6 +1,8 @@
 """dipstage restore as a person types it."""
 
+import re
 from contextlib import nullcontext
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,18 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 
 from dipstage.arrays import as_pixels
 from dipstage.errors import InputError
 from dipstage.images import load_picture
+from dipstage.measurements import Progress
 from dipstage.restoring import Plan, planned, restore
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.terminal.cli import main
-from dipstage.terminal.display import variance_in_words
+from dipstage.terminal.display import RestorationBar, variance_in_words
+from dipstage.terminal.restored_words import cost
 from dipstage.terminal.restoring import _ask
 
 TINY = ["--width", "4", "--scales", "2", "--iterations", "20"]
@@ -229,8 +234,58 @@ def test_a_bad_request_gets_one_sentence_and_writes_nothing(
     assert names(folder) == before
 
 
+def test_several_runs_say_how_they_share_the_machine(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    said = {}
+    for threads in ("2", "1"):
+        monkeypatch.setattr("torch.get_num_threads", lambda n=int(threads): n)
+        result = typed(
+            "photo.png", "--runs", "2", "--threads", threads, "--output", f"{threads}.png"
+        )
+        assert result.exit_code == 0, result.output
+        said[threads] = " ".join(result.output.split())
+    assert "2 runs, all at the same time; Ctrl-C ends it" in said["2"]
+    assert "2 runs, one after the other; Ctrl-C ends it" in said["1"]
+    assert "40 iterations in" in said["2"]
+    assert Path("1.png").read_bytes() == Path("2.png").read_bytes()
+
+
+def test_it_says_what_is_restored_and_what_to_do_next(folder: Path) -> None:
+    def said(*options: str) -> str:
+        result = typed("photo.png", *options)
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    alone = said()
+    assert "photograph: 33 × 26 pixels noise: sigma 2" in alone
+    assert "If it is blurred, lower --sigma" in alone
+    assert "--compare shows their results" in alone
+    assert "--compare shows" not in said("--compare")
+    smaller = said("--size", "20", "--task", "inpaint", "--mask", "mask.png")
+    assert "photograph: 20 × 16 pixels, made smaller from 33 × 26 pixels missing: " in smaller
+    assert "of the pixels (black in the mask), the others stay as they are" in smaller
+    assert "If it is blurred, raise --iterations" in smaller
+    noisy = said("--task", "inpaint", "--mask", "mask.png", "--sigma", "9")
+    assert "missing: 15.4% of the pixels (black in the mask), all are restored" in noisy
+    larger = said("--task", "super_resolve", "--factor", "2")
+    assert "photograph: 33 × 26 pixels, enlarged to 66 × 52" in larger
+
+
+def test_a_smaller_size_is_named_where_it_would_help() -> None:
+    def said(side: int, seconds: float) -> str:
+        plan = planned(np.full((side, 32, 1), 0.5, np.float32), sigma_255=25, schedule="baseline")
+        return cost(plan, seconds, 1, 1, "cpu")
+
+    assert "takes at most 20 minutes and about" in said(512, 1200)
+    assert "; with --size 256 about 5 minutes; Ctrl-C" in said(512, 1200)
+    assert "--size" not in said(512, 299)
+    assert "--size" not in said(256, 1200)
+
+
 def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Plan, "seconds_per_iteration", lambda *_: 36.0)
+    monkeypatch.setattr(Plan, "estimated_s", lambda *_: 720.0)
     refused = typed("photo.png")
     assert refused.exit_code == 2
     assert "this takes up to 12 minutes: lower --size or --iterations, or confirm it by --yes" in (
@@ -284,3 +339,24 @@ def falling(n: int) -> Curve:
 )  # fmt: skip
 def test_the_bar_says_what_the_variance_does(curve: Curve, rule: StoppingRule, words: str) -> None:
     assert variance_in_words(curve, rule) == words
+
+
+def test_the_bar_has_a_line_for_each_run_until_it_has_ended() -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+
+    def at(iteration: int) -> Progress:
+        return Progress(iteration, 20, 0, 1, {}, {}, {}, np.zeros(0, np.float32))
+
+    def shown() -> list[str]:
+        page = Console(file=StringIO(), width=100)
+        with page.capture() as captured:
+            page.print(bar._bar.get_renderable())
+        return re.findall(r"run \d/\d|\d+/20", captured.get())
+
+    with RestorationBar(console, 20, 3, FullBudget()) as bar:
+        bar.update(0, at(9))
+        bar.update(1, at(14))
+        assert shown() == ["run 1/3", "10/20", "run 2/3", "15/20"]
+        bar.update(1, at(19))
+        bar.update(2, at(9))
+        assert shown() == ["run 1/3", "10/20", "run 3/3", "10/20"]

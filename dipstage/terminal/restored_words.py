@@ -1,0 +1,137 @@
+"""Sentences that `dipstage restore` prints: what was chosen, its cost, and what to do next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dipstage.terminal.console import table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dipstage.choosing import Task
+    from dipstage.photographs import Photograph
+    from dipstage.restoring import Plan
+    from dipstage.terminal.fitted import FittedTable
+
+LONG_S = 300
+"""Trainings that take longer are confirmed before they begin."""
+_QUICK_SIZE = 256
+_LITTLE_NOISE_255 = 5.0
+
+
+def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None) -> Iterator[str]:
+    """Say what is restored, and what was chosen for it.
+
+    Args:
+        plan: The restoration.
+        given: The photograph as it was read.
+        photo: The same, perhaps smaller.
+        sigma: The noise that was asked for; None where it was estimated.
+    """
+    sides = _sides(photo.pixels)
+    if photo is not given:
+        sides += f", made smaller from {_sides(given.pixels)}"
+    if plan.sides != photo.pixels.shape[:2]:
+        sides += f", enlarged to {plan.sides[1]} × {plan.sides[0]}"
+    yield f"photograph: {sides}"
+    if plan.missing:
+        others = "the others stay as they are" if plan.sigma_255 is None else "all are restored"
+        yield f"missing: {plan.missing:.1%} of the pixels (black in the mask), {others}"
+    if plan.sigma_255 is not None:
+        how = "estimated" if sigma is None else "as given"
+        yield f"noise: sigma {plan.sigma_255:.1f} on the scale from 0 to 255, {how}"
+        if plan.sigma_255 < _LITTLE_NOISE_255:
+            yield (
+                "notice: little noise, so that the network may remove more detail than noise"
+                + ("" if photo is given else " (--size averages noise away)")
+            )
+    settings = plan.settings
+    yield (
+        f"schedule: {plan.schedule_name}, at most {plan.schedule.iterations} iterations, width "
+        f"{settings.width}, {settings.scales} scales"
+    )
+    if plan.evidence:
+        yield f"evidence: {plan.evidence}"
+
+
+def cost(plan: Plan, seconds: float, runs: int, at_once: int, device: str) -> str:
+    """Say how long the training takes, how much memory, and how runs share the machine."""
+    from dipstage.stopping import VarianceMinimum
+
+    at_most = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
+    memory = f"{plan.estimated_bytes(at_once) / 1e9:.1f} GB"
+    words = f"takes {at_most}{duration(seconds)} and about {memory} on {device}"
+    if runs > 1:
+        together = f"{'all' if at_once == runs else at_once} at the same time"
+        words += f", {runs} runs, {together if at_once > 1 else 'one after the other'}"
+    longer = max(plan.problem.observation.shape[2:])
+    if seconds > LONG_S and longer > _QUICK_SIZE:
+        quick = duration(seconds * (_QUICK_SIZE / longer) ** 2)
+        words += f"; with --size {_QUICK_SIZE} about {quick}"
+    return words + "; Ctrl-C ends it and keeps the best so far"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def advice(task: Task, compared: bool) -> Iterator[str]:
+    """Say what to do if the result is not as it should be."""
+    if task == "denoise":
+        yield (
+            "If it is blurred, lower --sigma or raise --iterations; if it is still noisy, raise "
+            "--sigma."
+        )
+    else:
+        yield "If it is blurred, raise --iterations; if it is grainy, lower them."
+    if task == "denoise" and not compared:
+        yield "Classical methods are faster and sometimes better: --compare shows their results."
+
+
+def comparison(
+    plan: Plan,
+    methods: dict[str, tuple[NDArray[np.float32], float]],
+    truth: Photograph | None,
+) -> list[dict[str, Any]]:
+    """Return the time of each method, and its PSNR if there is a ground truth."""
+    import numpy as np
+
+    rows: list[dict[str, Any]] = []
+    unrestored = plan.cropped([plan.problem.picture[0].numpy()])
+    for name, (picture, seconds) in {"photograph": (unrestored, None), **methods}.items():
+        rows.append({"name": name, "wall_s": seconds})
+        if truth is not None:
+            mse = float(np.mean((picture.astype(np.float64) - truth.pixels) ** 2))
+            rows[-1]["psnr_db"] = -10 * math.log10(mse) if mse else math.inf
+    return rows
+
+
+def comparison_table(compared: list[dict[str, Any]]) -> FittedTable:
+    """Return the table of times, and of PSNR if there is a ground truth."""
+    rows = [
+        [
+            each["name"],
+            _seconds(each["wall_s"]),
+            *([f"{each['psnr_db']:.2f}".replace("inf", "∞")] if "psnr_db" in each else []),
+        ]
+        for each in compared
+    ]
+    columns = ["", "time (s)"] + (["PSNR (dB)"] if "psnr_db" in compared[0] else [])
+    return table(columns, rows)
+
+
+def _seconds(wall_s: float | None) -> str:
+    if wall_s is None:
+        return ""
+    return f"{wall_s:.2f}" if wall_s >= 0.01 else "< 0.01"
+
+
+def _sides(pixels: NDArray[np.float32]) -> str:
+    return f"{pixels.shape[1]} × {pixels.shape[0]} pixels"
