@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from blur_package import install_blur
 from PIL import Image
 
 from dipstage.errors import InputError
@@ -33,7 +33,6 @@ from dipstage.tasks.registry import (
 from dipstage.tasks.super_resolve import SuperResolve
 from dipstage.trainer import fit
 
-PAGE = Path(__file__).parents[3] / "docs" / "tasks.md"
 PICTURE = load_picture("skimage:chelsea", size=32, multiple=4)
 TASKS: dict[str, Task] = {
     "denoise": Denoise(),
@@ -134,16 +133,7 @@ def test_a_mask_is_cropped_and_resized_as_pictures_are(tmp_path: Path) -> None:
 @pytest.fixture
 def blur(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package of the page, installed as pip installs one."""
-    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(code.splitlines()) < 50
-    [entries] = re.findall(r'```toml\n\[project.entry-points."(.*?)"\]\n(.*?)```',
-                           PAGE.read_text(), re.DOTALL)  # fmt: skip
-    (tmp_path / "blur_task.py").write_text(code)
-    made = tmp_path / "blur_task-1.0.dist-info"
-    made.mkdir()
-    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: blur-task\nVersion: 1.0\n")
-    (made / "entry_points.txt").write_text("[{}]\n{}".format(*entries).replace('"', ""))
-    monkeypatch.syspath_prepend(tmp_path)
+    install_blur(tmp_path, monkeypatch)
 
 
 @pytest.mark.long

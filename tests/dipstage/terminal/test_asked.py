@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from blur_package import install_blur
 from click.testing import CliRunner, Result
 
 from dipstage.documents.schedule_file import (
@@ -25,6 +27,7 @@ from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint
+from dipstage.tasks.registry import task_kind
 from dipstage.terminal.asked import notice_of_task, task_asked
 from dipstage.terminal.cli import main
 from dipstage.trainer import fit
@@ -112,6 +115,18 @@ def test_a_mask_file_hides_pixels(tmp_path: Path) -> None:
     observation = load_picture("o/observation.png", multiple=4).pixels
     assert not observation[:, :15].any()
     assert observation[:, 17:].min() > 0
+
+
+def test_a_task_of_an_installed_package_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package").mkdir()
+    install_blur(tmp_path / "package", monkeypatch)
+    result = run("--task", "blur:sigma_255=5", *NETWORK, "--iterations", "11")
+    assert result.exit_code == 0, result.output
+    kind: Any = task_kind("blur")
+    problem = kind(sigma_255=5).observe(PICTURE.tensor(), Streams(PICTURE.digest, 0))
+    assert (tmp_path / "o/observation.png").read_bytes() == png(problem.picture[0].numpy())
 
 
 def test_schedules_of_another_task_are_trained_and_said(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blur_package import install_blur
 from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
+from dipstage.randomness import Streams
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.super_resolve import SuperResolve
@@ -162,3 +164,20 @@ def test_a_mask_travels_to_a_cluster(
 
 def test_super_resolution_is_read() -> None:
     assert experiment(task={"kind": "super_resolve"}).task == SuperResolve(factor=4)
+
+
+def test_an_experiment_takes_the_task_of_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file stays plain data, which is read again without the package's code in it."""
+    install_blur(tmp_path, monkeypatch)
+    task = {"kind": "blur", "kernel": [1.0, 2.0, 1.0], "sigma_255": 5.0}
+    found = experiment(task=task)
+    (tmp_path / "e.yaml").write_text(found.yaml())
+    assert load_experiment(tmp_path / "e.yaml") == found
+    assert found.model_dump(mode="json")["task"] == task
+    picture, _ = load_pictures(found).values()
+    problem = found.task.observe(picture.tensor(), Streams(picture.digest, 0))
+    assert problem.observation.shape == (1, 3, 16, 16)
+    with pytest.raises(InputError, match="task: unknown key taps: known are kernel, sigma_255"):
+        experiment(task={"kind": "blur", "taps": 3})
