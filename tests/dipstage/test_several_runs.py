@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dipstage.measurements import Progress
 from dipstage.outcome import Outcome, Stop
 from dipstage.restoring import planned, restore
 from dipstage.settings import TrainerSettings
-from dipstage.several_runs import estimated_s, runs_at_once
+from dipstage.several_runs import estimated_s, runs_at_once, train_all
 from dipstage.trainer import Job, fit_together
 
 NOISY = np.random.default_rng(0).random((16, 16, 3), np.float32)
@@ -54,7 +55,7 @@ def test_as_many_runs_at_once_as_threads_and_memory(
 
 def test_every_run_is_the_same_bytes_alone_and_beside_others() -> None:
     """Each computes with one thread: sums depend on their number."""
-    plan = planned(NOISY, **SMALL)
+    plan = planned(NOISY, **{**SMALL, "iterations": 11})
     both = plan.run(runs=3, at_once=2)
     torch.set_num_threads(1)
     alone = [plan.run(seed=seed) for seed in range(3)]
@@ -65,7 +66,7 @@ def test_every_run_is_the_same_bytes_alone_and_beside_others() -> None:
         assert other.outcomes[0].selected is not None
         assert np.array_equal(one.selected.smoothed, other.outcomes[0].selected.smoothed)
         assert np.array_equal(one.trace.loss, other.outcomes[0].trace.loss)
-    assert both.iterations == 90
+    assert both.iterations == 33
     assert both.why.endswith("(first of 3 averaged runs)")
     assert both.wall_s > 0
 
@@ -112,6 +113,28 @@ def test_an_interrupt_ends_all_runs_and_the_best_so_far_of_all_is_averaged() -> 
     mean = np.mean([o.selected.smoothed for o in restored.outcomes if o.selected], axis=0)
     assert restored.picture == pytest.approx(np.moveaxis(mean, 0, -1), abs=1e-6)
     assert "interrupted after" in restored.why
+
+
+def test_runs_share_a_gpu_in_groups_until_they_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is trained: each run only looks whether it is to end."""
+    groups: list[int] = []
+    seen: list[bool] = []
+
+    def train(jobs: list[Job], device: str) -> list[Outcome]:
+        groups.append(len(jobs))
+        seen.extend(job.each(1, torch.zeros(0)) for job in jobs if job.each)
+        return []
+
+    monkeypatch.setattr("dipstage.several_runs.fit_together", train)
+    job = planned(NOISY, **SMALL)._job(0)
+    train_all([job] * 5, 2, "cuda")
+    assert groups == [2, 2, 1]
+    groups.clear()
+    answers = iter((False, False, True))
+    seen.clear()
+    train_all([replace(job, each=lambda *_: next(answers))] * 6, 2, "cuda")
+    assert groups == [2, 2], "the third group does not begin"
+    assert seen == [False, False, True, True], "one that says so ends the others"
 
 
 def test_a_run_that_fails_ends_the_others_and_is_the_error() -> None:
