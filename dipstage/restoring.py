@@ -243,8 +243,8 @@ class Plan:
         averaged = completed or usable
         if not averaged:
             raise WorkError(
-                f"the loss was no longer finite after {outcomes[0].iterations} iterations: lower "
-                "the learning rate"
+                f"the loss was no longer finite after {outcomes[0].iterations} iterations: choose "
+                "another schedule, such as baseline, or lower the learning rate"
             )
         first = averaged[0]
         kind = self.rule.kind if isinstance(self.rule, VarianceMinimum) else "emv"
@@ -283,14 +283,14 @@ class Plan:
         has_minimum = isinstance(rule, VarianceMinimum) and at < end - 1
         if first.stop is Stop.MINIMUM:
             words = (
-                f"the variance of the outputs was lowest at iteration {at}, and did not fall again "
-                f"in {end - 1 - at} more"
+                f"the outputs changed least at iteration {at} (lowest variance), and no less in "
+                f"{end - 1 - at} more iterations"
             )
         elif first.stop is Stop.BUDGET and isinstance(rule, VarianceMinimum):
             words = (
-                f"the budget of {end} iterations ended before the variance of the outputs had a "
-                f"minimum that lasts; the output of iteration {at} is taken, and more iterations "
-                "may give a better one"
+                f"the budget of {end} iterations ended before it was certain where the outputs "
+                f"change least (lowest variance); the output of iteration {at} is taken, and more "
+                "iterations may give a better one"
             )
         else:
             ended = {
@@ -299,7 +299,7 @@ class Plan:
                 Stop.DIVERGED: f"the loss was no longer finite after {end} iterations",
             }[first.stop]
             which = (
-                f"that of iteration {at}, of the lowest variance," if has_minimum else "the last"
+                f"that of iteration {at}, where they changed least," if has_minimum else "the last"
             )
             words = f"{ended}; of its outputs, {which} is taken"
         return words

@@ -136,7 +136,7 @@ def test_a_run_that_diverges_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 def test_the_reason_says_when_the_rule_found_nothing() -> None:
     words = restore(NOISY, **{**SMALL, "iterations": 110}).why
-    assert words.startswith("the budget of 110 iterations ended before the variance")
+    assert words.startswith("the budget of 110 iterations ended before it was certain where the")
     assert "more iterations may give a better one" in words
     none = restore(NOISY, **SMALL, stop="none")
     assert none.why == "the budget of 30 iterations ended; of its outputs, the last is taken"
