@@ -36,6 +36,9 @@ def test_every_packaged_experiment_can_be_written_and_read(tmp_path: Path, name:
     output = tmp_path / "mine.yaml"
     assert init(name, "--output", str(output)).exit_code == 0
     written, source = load_experiment(output), load_experiment(packaged_experiments()[name])
+    assert written.name == "mine"
+    named = {"name", "candidates", "images"}  # By the file, and from its folder.
+    assert written.model_dump(exclude=named) == source.model_dump(exclude=named)
     for ours, theirs in zip(written.candidates, source.candidates, strict=True):
         if theirs.endswith(".yaml"):
             assert Path(ours).is_relative_to(tmp_path)
@@ -71,7 +74,9 @@ def test_docs_lists_pages_and_prints_them() -> None:
     listed = docs().output
     assert "\nexperiment-file    The experiment file\n" in listed
     assert "readme" not in listed  # It only includes a file.
-    for line in listed.splitlines():
+    *lines, following, command = listed.splitlines()
+    assert (following, command) == ("next:", "  dipsearch docs first-search")
+    for line in lines:
         name, _, title = line.partition("  ")
         assert docs(name).output.startswith(f"# {title.strip()}\n")
     assert "| `objective.max_steps` |" in docs("experiment-file.md").output
