@@ -53,6 +53,10 @@ class Status:
         """Number of trials that ended, including failed ones."""
         return self.complete + self.raced + self.failed
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"<Status: {sentence(self)}>"
+
 
 def status_of(run: RunRecord, trials: list[Trial] | None = None) -> Status:
     """Return the status of a run.
