@@ -21,7 +21,7 @@ from search.commands import (
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Begin with: dipsearch launch quickstart. To read about it: dipsearch docs first-search",
+    epilog="\b\nBegin with:\n  dipsearch launch quickstart\n  dipsearch docs first-search",
 )
 @click.version_option(package_name="dipsearch", prog_name="dipsearch")
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dipstage.documents.plain_yaml import read_yaml
@@ -19,7 +20,20 @@ def packaged_pages() -> dict[str, str]:
     """Return the pages of the documentation that come with the package, as Markdown by name."""
     texts = {path.stem: path.read_text("utf-8") for path in sorted(_folder("docs").glob("*.md"))}
     # The others only include a file of the repository.
-    return {name: text for name, text in texts.items() if text.startswith("# ")}
+    return {name: _plain(text) for name, text in texts.items() if text.startswith("# ")}
+
+
+def _plain(page: str) -> str:
+    """Return a page without what only the website shows: comments, menus, generated reference."""
+    page = re.sub(r"<!--.*?-->\n+", "", page, flags=re.DOTALL)
+    return re.sub(r"```\{([\w-]+)\}\n(.*?)```\n*", _block, page, flags=re.DOTALL)
+
+
+def _block(directive: re.Match[str]) -> str:
+    """Return the commands that print what a directive refers to; nothing for a menu."""
+    names = re.findall(r"^\.\. auto\w+:: ([\w.]+)", directive[2], re.MULTILINE)
+    commands = "".join(f"python -m pydoc {name}\n" for name in names)
+    return f"```sh\n{commands}```\n\n" if names else ""
 
 
 def _folder(name: str) -> Path:

@@ -45,7 +45,7 @@ def test_no_option_has_a_limit_that_is_none(name: str, command: str) -> None:
 
 def test_the_help_says_where_to_begin() -> None:
     text = CliRunner().invoke(dipsearch, ["--help"]).output
-    assert "Begin with: dipsearch launch quickstart." in text
+    assert "Begin with:\n    dipsearch launch quickstart\n    dipsearch docs first-search\n" in text
     assert CliRunner().invoke(dipsearch, ["docs"]).output.endswith("dipsearch docs first-search\n")
     assert CliRunner().invoke(dipsearch, ["docs", "first-search"]).exit_code == 0
 

@@ -1,12 +1,14 @@
 """dipsearch init: a packaged experiment as a file of one's own."""
 
+import pydoc
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from search.cli import main
-from search.experiment.packaged import packaged_experiments
+from search.experiment.packaged import packaged_experiments, packaged_pages
 from search.experiment.reading import load_experiment
 
 
@@ -80,6 +82,11 @@ def test_docs_lists_pages_and_prints_them() -> None:
         name, _, title = line.partition("  ")
         assert docs(name).output.startswith(f"# {title.strip()}\n")
     assert "| `objective.max_steps` |" in docs("experiment-file.md").output
+    for name in packaged_pages():
+        assert not re.search(r"```\{|<!--", docs(name).output), "what only a website shows"
+    named = re.findall(r"^python -m pydoc (\S+)$", docs("python-api").output, re.MULTILINE)
+    assert {"dipstage.fit", "search.Run", "dipstage.tasks.inpaint.Inpaint"} <= set(named)
+    assert all(pydoc.locate(name) for name in named)
     refused = docs("experiments")
     assert refused.exit_code == 2
     assert "there is no page 'experiments': choose cluster, decisions, " in refused.stderr
