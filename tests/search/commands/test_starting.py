@@ -87,6 +87,9 @@ def test_docs_lists_pages_and_prints_them() -> None:
     named = re.findall(r"^python -m pydoc (\S+)$", docs("python-api").output, re.MULTILINE)
     assert {"dipstage.fit", "search.Run", "dipstage.tasks.inpaint.Inpaint"} <= set(named)
     assert all(pydoc.locate(name) for name in named)
+    commands = docs("dipsearch").output
+    assert 'eval "$(_DIPSEARCH_COMPLETE=bash_source dipsearch)"' in commands
+    assert commands.endswith("```sh\ndipsearch COMMAND --help\n```\n")
     refused = docs("experiments")
     assert refused.exit_code == 2
     assert "there is no page 'experiments': choose cluster, decisions, " in refused.stderr
