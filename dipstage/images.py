@@ -166,11 +166,14 @@ def expand(specs: list[str]) -> list[str]:
         specs: Paths, patterns and `skimage:NAME`. Options behind a pattern apply to each file.
 
     Raises:
-        InputError: A pattern matches no file, or more than 1000.
+        InputError: A pattern matches no file, or more than 1000, or a folder is named.
     """
     names: list[str] = []
     for spec in map(expand_path, specs):
         path, _ = (spec, {}) if spec.startswith("skimage:") else split_options(spec)
+        if os.path.isdir(path):
+            pattern = os.path.join(path, "*.png")
+            raise InputError(f"{spec!r} is a folder: name its pictures, as in {pattern!r}")
         if (
             path.startswith("skimage:")
             or "://" in path

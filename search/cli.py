@@ -18,7 +18,11 @@ from search.commands import (
 )
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nBegin with:\n  dipsearch launch quickstart\n  dipsearch docs first-search",
+)
 @click.version_option(package_name="dipsearch", prog_name="dipsearch")
 def main() -> None:
     """Search for better training schedules of staged Deep Image Prior."""

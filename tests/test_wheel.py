@@ -58,8 +58,13 @@ def test_a_wheel_in_an_empty_environment_runs_a_packaged_experiment(tmp_path: Pa
         for folder in (shipped, ours)
     )
     assert names == {name for name in own if not name.startswith("results/")}
-    pages = {path.name for path in (packages / "search/docs").iterdir()}
-    assert pages == {path.name for path in (ROOT / "docs").glob("*.md")}
+    shipped, ours = packages / "search/docs", ROOT / "docs"
+    pages, own = (
+        {str(path.relative_to(folder)) for path in folder.rglob(kind) if path.is_file()}
+        for folder, kind in ((shipped, "*"), (ours, "*.md"))
+    )
+    assert pages == own
+    assert "commands/dipsearch.md" in pages
     # Neither the commands nor their workers import from the user's folder.
     for package in ("dipstage", "search"):
         (empty / f"{package}.py").write_text("raise RuntimeError('the wrong module')\n")

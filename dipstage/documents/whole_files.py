@@ -58,6 +58,8 @@ def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
         if address and address[0] == "file:/":
             advice = "leave file:// out"
         raise InputError(f"{what} does not exist: {advice}") from None
+    except IsADirectoryError:
+        raise InputError(f"{what} cannot be read: it is a folder, name a file in it") from None
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror}") from None
     except InputError:

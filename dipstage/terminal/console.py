@@ -46,6 +46,10 @@ class Finite(click.FloatRange):
         number: float = super().convert(value, parameter, context)
         return number
 
+    def _describe_range(self) -> str:
+        """Return the limits for the help; click 8.4 writes `x<=None` where there are none."""
+        return "" if self.min is self.max is None else super()._describe_range()
+
 
 class Commands(click.Group):
     """Commands that end errors with one line on stderr and an exit code.

@@ -21,8 +21,9 @@ from dipstage.terminal.console import Finite, echo_json, json_option, make_conso
 )
 @json_option
 def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json: bool) -> None:
-    """Show how each IMAGE is read: size, colours, range of values, profile, crop and notices.
+    """Show how each IMAGE is read.
 
+    The table names size, colours, range of values, profile, crop and notices.
     IMAGE is a PNG, JPEG, TIFF or WebP file, a pattern, or skimage:NAME.
     """
     from dipstage.images import expand, load_picture

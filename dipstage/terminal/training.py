@@ -165,7 +165,7 @@ def run(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Train one network on a noised copy of IMAGE and score it against IMAGE.
+    """Train on a noised copy of IMAGE, and score the output.
 
     IMAGE is a PNG, JPEG, TIFF or WebP file, or skimage:NAME for a picture inside scikit-image.
     --task degrades IMAGE in another way than by noise. After Ctrl-C, the curves and pictures so far

@@ -53,6 +53,10 @@ class Status:
         """Number of trials that ended, including failed ones."""
         return self.complete + self.raced + self.failed
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"<Status: {sentence(self)}>"
+
 
 def status_of(run: RunRecord, trials: list[Trial] | None = None) -> Status:
     """Return the status of a run.
@@ -112,7 +116,8 @@ def counts(status: Status) -> list[str]:
     """Return the number of trials in each state, in words."""
     parts = [f"{status.done}/{status.wanted} trials", f"{status.running} running"]
     if status.raced:
-        parts.append(f"{status.raced} raced ({status.replicates_saved} replicates saved)")
+        saved = status.replicates_saved
+        parts.append(f"{status.raced} raced ({saved} replicate{'s' * (saved != 1)} saved)")
     if status.failed:
         parts.append(f"{status.failed} failed")
     if status.ended is not None:

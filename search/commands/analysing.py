@@ -53,7 +53,10 @@ def status(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Show the trials by state, the best so far, the pace and the time left, or a submitted job."""
+    """Show how far RUN, or a submitted job, has come.
+
+    That is the trials by state, the best score so far, the trials per hour and the time left.
+    """
     if watching and as_json:
         raise InputError("--watch and --json cannot be combined: give one of them")
     if (cluster := job_address(name, address, runs_dir)) is not None:
@@ -270,10 +273,11 @@ def compare(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Compare searches of one task by their hypervolume over trials and over hours.
+    """Compare searches of one task by their hypervolume.
 
-    Runs that differ only in the sampler's seed are repetitions of one search. For them the command
-    also shows the PSNR_GT that a quarter, half and three quarters of the searches reached.
+    It is shown over trials and over hours. Runs that differ only in the sampler's seed are
+    repetitions of one search. For them the command also shows the PSNR_GT that a quarter, half and
+    three quarters of the searches reached.
     """
     from search.analysis.comparison import check_comparable
     from search.plots.comparison import plot_comparison
@@ -310,7 +314,7 @@ def compare(
 )
 @with_run
 def export(run: RunRecord, pick: str | None, into_folder: bool, output_file: Path | None) -> None:
-    """Write the schedule of a trial to a file that dipstage run can train with.
+    """Write the schedule of a trial to a file for dipstage run.
 
     In a verified run, schedules that were shown to be better than plain DIP are preferred, then
     those that are not worse, then the rest of the front.

@@ -57,7 +57,7 @@ def submit(
     runs_dir: str | None,
     address: str,
 ) -> None:
-    """Start the search that EXPERIMENT describes on a remote Ray cluster.
+    """Start the search of EXPERIMENT on a remote Ray cluster.
 
     EXPERIMENT is a file, or the name of an experiment that comes with the package. The command
     first asks the head for its packages and for a run of that name. Then it sends the experiment,

@@ -77,10 +77,11 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
     "iterations [default: the search's budget].",
 )
 def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: Any) -> None:
-    """Draw a figure of a run: its front, PSNR_GT curves, schedules as staircases, the importance of
-    its parameters, or the best PSNR_GT so far (attainment).
+    """Draw a figure of RUN as SVG, PDF or PNG.
 
-    The command prints a caption. The same run always gives the same file, byte for byte.
+    FIGURE is its front, PSNR_GT curves, schedules as staircases, the importance of its parameters,
+    or the best PSNR_GT so far (attainment). The command prints a caption. The same run always gives
+    the same file, byte for byte.
     """
     given = {key: value for key, value in options.items() if value is not None}
     check_figure_file(output_file, "--output")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 )
 @with_run
 def report(run: RunRecord, output_file: Path | None, images: tuple[str, ...]) -> None:
-    """Write a report on RUN in its present state: one HTML file that works offline.
+    """Write a report on RUN: one HTML file that works offline.
 
-    launch, resume and verify write the same report when they end. A report that shows more, such as
-    pictures that are not here, is never overwritten.
+    It shows the present state of the run. launch, resume and verify write the same report when they
+    end. A report that shows more, such as pictures that are not here, is never overwritten.
     """
     from search.report import write_report
 

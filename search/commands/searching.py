@@ -114,7 +114,7 @@ def resume(
     storage: str | None,
     runs_dir: Path,
 ) -> None:
-    """Continue RUN after an interruption, or with more trials or hours than first asked for."""
+    """Continue RUN; --trials and --hours extend it."""
     from search.experiment.reading import load_experiment
     from search.store.paths import find_run
 
@@ -170,16 +170,23 @@ def run_with_view(start: Callable[[View], T]) -> T:
             return start(live)
 
 
-def _show_state(name: str, runs_dir: Path, storage: str | None) -> None:
-    """Print how an interrupted search stands, and the commands that write what is missing."""
+def _show_state(name: str, runs_dir: Path, storage: str | None) -> bool:
+    """Print how an interrupted search stands, and the commands that write what is missing.
+
+    Returns:
+        Whether a trial is complete, so that the search can be concluded.
+    """
     from search.analysis.status import sentence, status_of
     from search.presentation.unwritten import unwritten
     from search.store.run import RunRecord
 
     with suppress(Exception):  # The database may be why somebody interrupted.
         run = RunRecord.open(name, runs_dir, storage)
-        for line in (f"{name}: {sentence(status_of(run))}", *unwritten(run)):
+        status = status_of(run)
+        for line in (f"{name}: {sentence(status)}", *unwritten(run)):
             click.echo(line)
+        return status.complete > 0
+    return False
 
 
 def exit_interrupted(
@@ -188,9 +195,9 @@ def exit_interrupted(
     """Print how to continue, and exit with 130."""
     if (runs_dir / name / "experiment.yaml").exists():
         quoted, there = shlex.quote(name), runs_dir_flag(runs_dir)
+        can_finish = _show_state(name, runs_dir, storage)
         click.echo(f"interrupted; continue with: dipsearch {command} {quoted}{there}", err=True)
-        _show_state(name, runs_dir, storage)
-        if command == "resume":
+        if command == "resume" and can_finish:
             click.echo(f"or end it here with: dipsearch resume {quoted}{there} --finish", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
@@ -207,18 +214,22 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         console.print(f"{trial.name} failed: {trial.failure}", markup=False)
     from search.analysis.front import front_of, nothing_yet
 
-    if not front_of(records := run.records()):
+    has_front = bool(front_of(records := run.records()))
+    if as_json and has_front:
+        echo_json(front_and_candidates(run))
+    elif has_front:
+        print_findings(run, console.print)
+    if not as_json and (ended := run.attributes.ended) is not None:
+        console.print(f"the search ended early because {ended}", markup=False)
+    name, here = shlex.quote(run.name), runs_dir_flag(runs_dir)
+    more = f"dipsearch resume {name}{here} {_more(run)}"
+    if not has_front:
         make_report(run)
         click.echo(f"dipsearch: {nothing_yet(run, records)}", err=True)
+        if run.experiment.space is not None and any(t.state == "complete" for t in records):
+            click.echo(f"search on with: {more}", err=True)
         raise SystemExit(1)
-    if as_json:
-        echo_json(front_and_candidates(run))
-    else:
-        print_findings(run, console.print)
-        if (ended := run.attributes.ended) is not None:
-            console.print(f"the search ended early because {ended}", markup=False)
     best, *others = write_results(run)
-    name, here = shlex.quote(run.name), runs_dir_flag(runs_dir)
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
     following = [f"dipsearch verify {name}{here}"] * run.objective.is_standard + [
         f"dipsearch pareto {name}{here} --plot front.svg",
@@ -226,7 +237,7 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         f"dipstage run {_first_picture(run)} --schedule {shlex.quote(str(best))}",
     ]
     if run.experiment.space is not None:
-        following.append(f"dipsearch resume {name}{here} {_more(run)}")
+        following.append(more)
     console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
     make_report(run)
 

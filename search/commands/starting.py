@@ -14,31 +14,36 @@ from search.commands.shared import echo_written, file_option
 @click.argument("name", default="quickstart", metavar="[NAME]")
 @file_option("--output", "File to write [default: NAME.yaml].")
 def init(name: str, output_file: Path | None) -> None:
-    """Write an included experiment to a file that you can edit and launch.
+    """Write an included experiment to a file to edit and launch.
 
     NAME is quickstart by default; an unknown NAME lists all included experiments. Schedule files
     that the experiment names are written beside it. No file is replaced.
     """
+    import re
     import shlex
 
     from dipstage.documents.whole_files import write_asked
+    from search.experiment.names import RUN_NAME
     from search.experiment.packaged import packaged_experiment, schedule_files
 
     source = packaged_experiment(name)
     output = output_file or Path(f"{name}.yaml")
-    files = {output: source.read_bytes()}
+    content = source.read_text("utf-8")
+    if re.fullmatch(RUN_NAME, output.stem):  # A run has the name of its file, as far as it can.
+        content = re.sub(r"(?m)^name: \S+", f"name: {output.stem}", content, count=1)
+    files = {output: content.encode()}
     for schedule in schedule_files(source):
         there = output.parent / schedule
-        content = (source.parent / schedule).read_bytes()
-        if not there.is_file() or there.read_bytes() != content:
-            files[there] = content
+        packaged = (source.parent / schedule).read_bytes()
+        if not there.is_file() or there.read_bytes() != packaged:
+            files[there] = packaged
     for path in files:
         if path.is_symlink() or path.is_file():
             raise InputError(f"{path} exists: remove it, or choose another --output")
-    for path, content in reversed(files.items()):
+    for path, written in reversed(files.items()):
         if path is not output:
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_asked(path, content)
+        write_asked(path, written)
     echo_written(output, f"written: {', '.join(map(str, files))}")
     echo_written(
         output,
@@ -57,6 +62,7 @@ def docs(page: str | None) -> None:
         width = max(map(len, pages), default=0)
         for name, text in pages.items():
             click.echo(f"{name:{width}}  {text.splitlines()[0].removeprefix('# ')}")
+        click.echo("next:\n  dipsearch docs first-search")
     elif (name := page.removesuffix(".md")) in pages:
         click.echo(pages[name], nl=False)
     else:

@@ -133,11 +133,12 @@ def verify(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Test whether schedules of RUN are better than plain DIP, on held-out pictures and seeds.
+    """Test whether schedules of RUN are better than plain DIP.
 
-    There are two claims: that one schedule is faster (--fast), and that one has a higher PSNR_GT
-    (--best). Both are recorded before anything is trained. dipsearch verify RUN continues an
-    interrupted verification, and shows the results of a finished one again.
+    Pictures and seeds are held out: the search has not used them. There are two claims: that one
+    schedule is faster (--fast), and that one has a higher PSNR_GT (--best). Both are recorded
+    before anything is trained. dipsearch verify RUN continues an interrupted verification, and
+    shows the results of a finished one again.
     """
     from search.store.paths import verification_path
     from search.terminal.verification_tables import print_verification
@@ -212,11 +213,12 @@ def confirm(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Choose what to verify: retrain the best schedules of RUN on other pictures.
+    """Choose what to verify, by training on other pictures.
 
-    The scores that selected these schedules are optimistic. On the new pictures, they are compared
-    with plain DIP. dipsearch verify then takes the fastest of those whose PSNR_GT is not lower, and
-    the one with the highest PSNR_GT of those that are not slower.
+    The best schedules of RUN are retrained. The scores that selected these schedules are
+    optimistic. On the new pictures, they are compared with plain DIP. dipsearch verify then takes
+    the fastest of those whose PSNR_GT is not lower, and the one with the highest PSNR_GT of those
+    that are not slower.
     """
     from search.terminal.verification_tables import print_confirmation
     from search.verification.confirmation import Confirmation

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 )
 @with_run
 def dashboard(run: RunRecord, port: int | None, host: str) -> None:
-    """Show RUN in a browser with optuna-dashboard, while it runs and afterwards.
+    """Show RUN in a browser, while it runs and afterwards.
 
-    The dashboard serves a copy that follows the study, so nothing in it can change a search. Ctrl-C
-    stops the dashboard.
+    The page is that of optuna-dashboard. It serves a copy that follows the study, so nothing in it
+    can change a search. Ctrl-C stops the dashboard.
     """
     from search.dashboard.server import LOOPBACK
     from search.dashboard.server import dashboard as served

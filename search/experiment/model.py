@@ -287,8 +287,11 @@ class Experiment(Group):
 
     def __repr__(self) -> str:
         """Return one line; `yaml` has all keys."""
-        trials, candidates = self.search.trials, len(self.candidates)
-        return f"<Experiment {self.name!r}: {trials} trials and {candidates} candidates>"
+        trials, candidates = (
+            f"{n} {thing}{'s' * (n != 1)}"
+            for n, thing in ((self.search.trials, "trial"), (len(self.candidates), "candidate"))
+        )
+        return f"<Experiment {self.name!r}: {trials} and {candidates}>"
 
     def yaml(self) -> str:
         """Return the text of a file that `load_experiment` reads back as an equal experiment."""

@@ -262,12 +262,15 @@ class Objective:
         return self.cost.words
 
     def at(self, values: tuple[float, float], censored: bool) -> str:
-        """Return both objectives, such as `25.31 dB at 120`, with ≥ where the end of training may
-        have cut the maximum off.
+        """Return both objectives, such as `25.31 dB at 120` or `max SSIM_GT 0.793 at 67`, with ≥
+        where the end of training may have cut the maximum off.
         """
-        cost = self.cost
+        quality, cost = self.quality, self.cost
+        reached = quality.amount(values[0])
+        if not quality.unit:  # A number without a unit says nothing by itself.
+            reached = f"{quality.words} {reached}"
         spent = cost.text(values[1]) if cost.unit == "iterations" else cost.amount(values[1])
-        return f"{self.quality.amount(values[0])} at {'≥ ' * censored}{spent}"
+        return f"{reached} at {'≥ ' * censored}{spent}"
 
     @property
     def limits(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dipstage.documents.plain_yaml import read_yaml
@@ -17,9 +18,29 @@ def packaged_experiments() -> dict[str, Path]:
 
 def packaged_pages() -> dict[str, str]:
     """Return the pages of the documentation that come with the package, as Markdown by name."""
-    texts = {path.stem: path.read_text("utf-8") for path in sorted(_folder("docs").glob("*.md"))}
+    folder = _folder("docs")
+    files = sorted(
+        [*folder.glob("*.md"), *folder.glob("commands/*.md")], key=lambda path: path.stem
+    )
+    texts = {path.stem: path.read_text("utf-8") for path in files}
     # The others only include a file of the repository.
-    return {name: text for name, text in texts.items() if text.startswith("# ")}
+    return {name: _plain(text) for name, text in texts.items() if text.startswith("# ")}
+
+
+def _plain(page: str) -> str:
+    """Return a page without what only the website shows: comments, menus, generated reference."""
+    page = re.sub(r"<!--.*?-->\n+", "", page, flags=re.DOTALL)
+    page = re.sub(r"```\{([\w-]+)\}\n(.*?)```\n*", _block, page, flags=re.DOTALL)
+    return page.rstrip() + "\n"
+
+
+def _block(directive: re.Match[str]) -> str:
+    """Return the commands that print what a directive refers to; nothing for a menu."""
+    names = re.findall(r"^\.\. auto\w+:: ([\w.]+)", directive[2], re.MULTILINE)
+    programs = re.findall(r":prog: (\w+)", directive[2])
+    commands = [f"python -m pydoc {name}\n" for name in names]
+    commands += [f"{program} COMMAND --help\n" for program in programs]
+    return f"```sh\n{''.join(commands)}```\n\n" if commands else ""
 
 
 def _folder(name: str) -> Path:

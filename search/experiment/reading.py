@@ -40,7 +40,7 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
         InputError: if the file cannot be read, or if a key or value is wrong. The message names
             the file and the key.
     """
-    path = experiment_file(Path(path))
+    given, path = str(path), experiment_file(Path(path))
     content = read_yaml(path)
     _make_paths_absolute(content, path.parent)
     _make_task_absolute(content, path.parent)
@@ -52,7 +52,21 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
         _set_key(content, _current_key(key), patch[key])
         _make_task_absolute(content, Path())
         _rename_keys(content)
-    return validate(content, str(path))
+    experiment = validate(content, str(path))
+    if given != str(path):
+        _check_packaged(experiment, given, path.parent)
+    return experiment
+
+
+def _check_packaged(experiment: Experiment, name: str, folder: Path) -> None:
+    """Raise InputError if a packaged experiment needs pictures that are not part of the package."""
+    for image in experiment.images:
+        if image.startswith(f"{folder}{os.sep}") and not os.path.lexists(image):
+            raise InputError(
+                f"{name} needs pictures that are not part of the package, such as "
+                f"{Path(image).name}: name others with --set images=[…], or write the experiment "
+                f"to a file with dipsearch init {name}, whose comments say where to put them"
+            )
 
 
 def validate(content: dict[str, Any], where: str) -> Experiment:

@@ -166,7 +166,7 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
         )
         yield (
             f"It is {_place(trial, records)}. In the search itself, over {_count(n, 'replicate')}, "
-            f"its {both} are {ours}, and those of plain DIP ({plain.name}) are {plains}."
+            f"it has {ours}, and plain DIP ({plain.name}) has {plains}."
         )
     else:
         entries = [Entry(trial.name, trial.replicates)]

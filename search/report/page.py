@@ -87,9 +87,13 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     records = run.records()
     status = status_of(run, records)
     verification = Verification.open(run)
-    advice = advise(run, records, status, verification, run.driver() is not None)
+    driven = run.driver() is not None
+    advice = advise(run, records, status, verification, driven)
     gathered = gather_data(run, records, advice, verification)
     content = gathered.content
+    for cells in content["trials"]:
+        if cells["state"] == "running" and not driven:
+            cells["state"] = "unfinished"
     candidates = [trial.number for trial in records if trial.candidate]
     ranked = dict.fromkeys([advice.number, content["plain"], *content["front"], *candidates])
     first = [number for number in ranked if number is not None]

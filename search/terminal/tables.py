@@ -144,7 +144,7 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
 
 def trials_table(run: RunRecord) -> FittedTable:
     """Return every trial as a row."""
-    objective = run.objective
+    objective, driven = run.objective, run.driver() is not None
     rows, names = [], {trial.number: trial.name for trial in run.records()}
     for trial in run.records():
         same = [] if trial.same_as is None else [f"same schedule as {names[trial.same_as]}"]
@@ -153,7 +153,9 @@ def trials_table(run: RunRecord) -> FittedTable:
         rows.append(
             [
                 trial.name,
-                ", ".join(filter(None, [state_words(trial), trial.infeasible_words])),
+                ", ".join(
+                    filter(None, [state_words(trial, driven=driven), trial.infeasible_words])
+                ),
                 cells.steps if has_scores else "",
                 cells.psnr_db if has_scores else "",
                 cells.stages,
@@ -178,8 +180,15 @@ def trials_table(run: RunRecord) -> FittedTable:
     )
 
 
-def state_words(trial: Trial) -> str:
-    """Return a trial's state, and the replicates after which it was raced."""
+def state_words(trial: Trial, *, driven: bool) -> str:
+    """Return a trial's state, and the replicates after which it was raced.
+
+    Args:
+        trial: The trial.
+        driven: Whether a driver has the run: without one, no trial is running.
+    """
+    if trial.state == "running" and not driven:
+        return "unfinished"
     return f"raced after {len(trial.replicates)}" if trial.state == "raced" else trial.state
 
 

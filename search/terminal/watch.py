@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 EVERY_S = 1.0
+IDLE = 10
+"""Looks without a driver, which takes a moment to begin, until a log says that there is none."""
 
 
 def wait_for(opened: Callable[[], RunRecord], begins: Path, console: Console) -> RunRecord:
@@ -55,9 +57,12 @@ def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord],
     """
     parts = Parts(run)
     if not console.is_terminal:
-        lines = Lines(console)
+        lines, idle = Lines(console), 0
         while (current := unfinished(run, parts)) is not None:
             lines.update(current)
+            idle = idle + 1 if current.driver() is None else 0
+            if idle == IDLE:
+                console.print(how_to_resume(current), markup=False)
             time.sleep(EVERY_S)
         return
     with LiveView(console, f"{run.name} …") as view:

@@ -194,7 +194,7 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         raise InputError(f"{folder} contains something other than a front: choose another --output")
     if is_remote(folder):
         return _export_all(run, numbers, records, folder)
-    folder = Path(os.path.realpath(folder))  # A symbolic link stays.
+    given, folder = folder, Path(os.path.realpath(folder))  # A symbolic link stays.
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     former = aside.with_suffix(".former")
     try:
@@ -208,7 +208,7 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
-    return [folder / path.name for path in written]
+    return [given / path.name for path in written]
 
 
 def _export_all(

@@ -169,6 +169,10 @@ def test_globs_expand_in_order(tmp_path: Path) -> None:
         f"{tmp_path}/a.png",
         f"{tmp_path}/b.png",
     ]
+    with pytest.raises(InputError, match=r"is a folder: name its pictures, as in '.*/\*\.png'"):
+        expand([str(tmp_path)])
+    with pytest.raises(InputError, match=r"cannot be read: it is a folder, name a file in it"):
+        load_picture(tmp_path)
     with pytest.raises(InputError, match=r"no picture matches '.*\.webp'"):
         expand([f"{tmp_path}/*.webp"])
 

@@ -231,6 +231,8 @@ def test_the_whole_front_is_exported_or_nothing(
     )  # fmt: skip
     assert result.output == f"front of 3 written to {tmp_path / 'mine'}/\n"
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {path.name for path in paths}
+    monkeypatch.chdir(tmp_path)
+    assert played.export_front("mine")[0] == Path("mine/trial-3.yaml"), "named as it was asked for"
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="mine contains something other than a front"):
         played.export_front(tmp_path / "mine")

@@ -11,6 +11,7 @@ from fake_runs import KEYS, experiment, new_run, play, trial
 import search
 from dipstage import InputError, ScheduleFile, load_picture, parse_preset, save_schedule
 from search import Quiet, Run
+from search.analysis.status import sentence
 from search.execution import driver
 from search.notebook import NotebookView, chosen_view
 
@@ -85,6 +86,9 @@ def test_objects_are_shown_in_a_line(played: Run) -> None:
     replicate = trials[0].replicates["chelsea-seed0"]
     assert repr(replicate) == "<Replicate: 25.00 dB at 20, budget after 30 iterations>"
     assert repr(played.experiment) == "<Experiment 'tiny': 4 trials and 2 candidates>"
+    one = experiment(search={"trials": 1}, candidates=["baseline"])
+    assert repr(one) == "<Experiment 'tiny': 1 trial and 1 candidate>"
+    assert repr(played.status()) == f"<Status: {sentence(played.status())}>"
 
 
 class Shown:

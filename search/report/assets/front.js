@@ -69,7 +69,7 @@ chart("front", (colour) => {
     { type: "scatter", mode: "lines", name: "front", x: stairs.map((t) => at(t)[0]), y: stairs.map((t) => at(t)[1]), line: { shape: "hv", color: colour.blue, width: 1.5 }, hoverinfo: "skip", showlegend: false },
     points(is("raced"), "raced (predicted)", { symbol: "x-thin", size: 8, color: colour.grey, line: outline(1.5, colour.grey) }),
     points(is("failed"), "failed", { symbol: "triangle-down", size: 10, color: colour.purple }),
-    points(is("running"), "running", { symbol: "star-triangle-up-open", size: 10, color: colour.green, line: outline(1.5, colour.green) }),
+    points([...is("running"), ...is("unfinished")], is("running").length ? "running" : "unfinished", { symbol: "star-triangle-up-open", size: 10, color: colour.green, line: outline(1.5, colour.green) }),
     points(infeasible, "sampled, infeasible", { symbol: "triangle-down-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(dominated, "sampled, dominated", { symbol: "circle-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(front, "sampled, on the front", { symbol: "circle", size: 10, color: colour.blue, line: outline(1, colour.paper) }, spreads ? bars(front, faded(colour.blue)) : {}),

@@ -154,12 +154,12 @@ def test_ssim_and_seconds_are_objectives_with_their_own_names_and_digits(tmp_pat
     assert best.number == 5
     assert best.values == (0.75, 6 / 12.0), "12 iterations a second, to the maximum of SSIM_GT"
     assert run.trials()["seconds_to_max_ssim_gt"][5] == 0.5
-    assert "best 0.750 at 0.5 s (trial 5)" in sentence(status_of(run))
+    assert "best max SSIM_GT 0.750 at 0.5 s (trial 5)" in sentence(status_of(run))
     columns = [*front_table(run)._columns]
     assert columns[1:3] == ["seconds to max SSIM", "max SSIM_GT"]
     page = render(run)
     assert "seconds to max SSIM (s)" in page
-    assert "its max SSIM_GT and seconds to max SSIM are 0.750 at 0.5 s, and those of plain" in page
+    assert "it has max SSIM_GT 0.750 at 0.5 s, and plain DIP (baseline) has max SSIM_GT" in page
     assert run.plot_front()
     assert run.study.metric_names == ["max_ssim_gt", "seconds_to_max_ssim_gt"]
     assert run.pick("ssim") == run.pick("psnr") == run.front()[-1]

@@ -32,6 +32,24 @@ def test_every_command_is_in_one_section_of_the_help(name: str) -> None:
         assert f"\n  {command} " in text
 
 
+@pytest.mark.parametrize("name", MAINS)
+def test_the_list_of_commands_is_whole_in_80_columns(name: str) -> None:
+    _, *lines = CliRunner().invoke(MAINS[name], ["--help"]).output.splitlines()
+    assert [line for line in lines if line.endswith("...")] == []
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY)
+def test_no_option_has_a_limit_that_is_none(name: str, command: str) -> None:
+    assert "None" not in CliRunner().invoke(MAINS[name], [command, "--help"]).output
+
+
+def test_the_help_says_where_to_begin() -> None:
+    text = CliRunner().invoke(dipsearch, ["--help"]).output
+    assert "Begin with:\n    dipsearch launch quickstart\n    dipsearch docs first-search\n" in text
+    assert CliRunner().invoke(dipsearch, ["docs"]).output.endswith("dipsearch docs first-search\n")
+    assert CliRunner().invoke(dipsearch, ["docs", "first-search"]).exit_code == 0
+
+
 @pytest.mark.parametrize(("name", "command"), EVERY)
 def test_every_command_has_an_example_that_click_accepts(name: str, command: str) -> None:
     text = CliRunner().invoke(MAINS[name], [command, "--help"]).output

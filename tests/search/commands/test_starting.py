@@ -1,12 +1,14 @@
 """dipsearch init: a packaged experiment as a file of one's own."""
 
+import pydoc
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from search.cli import main
-from search.experiment.packaged import packaged_experiments
+from search.experiment.packaged import packaged_experiments, packaged_pages
 from search.experiment.reading import load_experiment
 
 
@@ -36,6 +38,9 @@ def test_every_packaged_experiment_can_be_written_and_read(tmp_path: Path, name:
     output = tmp_path / "mine.yaml"
     assert init(name, "--output", str(output)).exit_code == 0
     written, source = load_experiment(output), load_experiment(packaged_experiments()[name])
+    assert written.name == "mine"
+    named = {"name", "candidates", "images"}  # By the file, and from its folder.
+    assert written.model_dump(exclude=named) == source.model_dump(exclude=named)
     for ours, theirs in zip(written.candidates, source.candidates, strict=True):
         if theirs.endswith(".yaml"):
             assert Path(ours).is_relative_to(tmp_path)
@@ -71,10 +76,20 @@ def test_docs_lists_pages_and_prints_them() -> None:
     listed = docs().output
     assert "\nexperiment-file    The experiment file\n" in listed
     assert "readme" not in listed  # It only includes a file.
-    for line in listed.splitlines():
+    *lines, following, command = listed.splitlines()
+    assert (following, command) == ("next:", "  dipsearch docs first-search")
+    for line in lines:
         name, _, title = line.partition("  ")
         assert docs(name).output.startswith(f"# {title.strip()}\n")
     assert "| `objective.max_steps` |" in docs("experiment-file.md").output
+    for name in packaged_pages():
+        assert not re.search(r"```\{|<!--", docs(name).output), "what only a website shows"
+    named = re.findall(r"^python -m pydoc (\S+)$", docs("python-api").output, re.MULTILINE)
+    assert {"dipstage.fit", "search.Run", "dipstage.tasks.inpaint.Inpaint"} <= set(named)
+    assert all(pydoc.locate(name) for name in named)
+    commands = docs("dipsearch").output
+    assert 'eval "$(_DIPSEARCH_COMPLETE=bash_source dipsearch)"' in commands
+    assert commands.endswith("```sh\ndipsearch COMMAND --help\n```\n")
     refused = docs("experiments")
     assert refused.exit_code == 2
     assert "there is no page 'experiments': choose cluster, decisions, " in refused.stderr

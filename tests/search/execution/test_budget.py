@@ -10,6 +10,7 @@ from dipstage.errors import InputError
 from search import Run
 from search.analysis.status import sentence, status_of
 from search.cli import main
+from search.commands.searching import exit_interrupted
 from search.execution.budget import trials_without_gain
 from search.execution.driver import conclude, drive
 from search.execution.ledger import Ledger
@@ -166,6 +167,27 @@ def test_finish_is_refused_without_a_trial_and_beside_a_larger_budget(tmp_path: 
     code, said = on(run, "--hours", "0")
     assert code == 2
     assert "--hours must be above 0 and at most 100,000, got 0" in said
+
+
+@pytest.mark.parametrize("complete", [0, 1])
+def test_after_ctrl_c_finish_is_suggested_once_it_can_conclude(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], complete: int
+) -> None:
+    run = new_run(tmp_path, experiment())
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    for _ in range(complete):
+        work = ledger.next()
+        assert work is not None
+        for key in KEYS:
+            ledger.record(work.number, key, outcome(25.0, 10))
+        ledger.finish(work.number, None)
+    with pytest.raises(SystemExit) as ended:
+        exit_interrupted("resume", "tiny", tmp_path)
+    assert ended.value.code == 130
+    shown, resume = capsys.readouterr(), f"dipsearch resume tiny --runs-dir {tmp_path}"
+    assert shown.out.startswith(f"tiny: {complete}/6 trials, 0 running")
+    told = [f"interrupted; continue with: {resume}", f"or end it here with: {resume} --finish"]
+    assert shown.err.splitlines() == told[: 1 + complete]
 
 
 def test_finish_of_a_whole_search_does_not_call_it_early(tmp_path: Path) -> None:

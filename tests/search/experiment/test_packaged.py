@@ -28,6 +28,21 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
     assert experiment_file(Path("quickstart")) == Path("quickstart")
 
 
+def test_pictures_that_are_not_packaged_are_missed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    source = packaged_experiments()["denoise-64"]
+    (folder / "denoise-64.yaml").write_bytes(source.read_bytes())
+    monkeypatch.setattr("search.experiment.packaged._folder", lambda name: tmp_path / name)
+    with pytest.raises(InputError, match=r"denoise-64 needs pictures .* 101085\.png: .* init deno"):
+        load_experiment("denoise-64")
+    own = load_experiment("denoise-64", ("images=[skimage:moon]",))
+    assert own.images == ["skimage:moon"]
+    assert load_experiment(folder / "denoise-64.yaml").name == "denoise-64", "a file says where"
+
+
 @pytest.mark.parametrize("given", ["none.yaml", "folder/quickstart", "./a.yml"])
 def test_a_path_is_a_path(given: str) -> None:
     assert experiment_file(Path(given)) == Path(given)

@@ -4,6 +4,7 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -26,7 +27,10 @@ from search.presentation.verdicts import plain_of
 from search.report import page, pictures
 from search.report.advice import advise
 from search.report.thinning import kept
+from search.store.attributes import write
+from search.store.lease import leased
 from search.store.paths import curve_path, picture_path
+from search.terminal.tables import state_words
 from search.verification.result import Verification
 
 pytestmark = pytest.mark.long
@@ -164,6 +168,20 @@ def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path
     first, _, sure = headline(empty.reread(), driver=True)
     assert first == "Trial 3 looks best so far, but that is not verified"
     assert "The search is running: 4/6 trials" in sure
+    states = ["complete"] * 4 + ["running"] * 2
+    assert [trial.state for trial in empty.records()] == states
+    with leased(empty.storage, "tiny", "a driver"):
+        assert states_in(empty) == states
+    assert states_in(empty) == ["complete"] * 4 + ["unfinished"] * 2, "nobody trains them"
+
+
+def states_in(run: Run) -> list[str]:
+    """The states of the trials in the report; the table in a terminal has the same."""
+    trials = cast("list[dict[str, str]]", data_of(page.render(run))["trials"])
+    states = [trial["state"] for trial in trials]
+    driven = run.driver() is not None
+    assert states == [state_words(trial, driven=driven) for trial in run.records()]
+    return states
 
 
 def test_advice_is_of_the_trials_that_the_data_have(tmp_path: Path) -> None:
@@ -336,6 +354,16 @@ def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
         _show_results(failed, failed.folder.parent)
     assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
     assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
+    never = experiment(objective={"max_steps": 1}, search={"trials": 4, "hours": 0.5})
+    ended = play_with_files(new_run(tmp_path / "n", never), SCORES.__getitem__)
+    write(ended.study, ended="0.5 h of search were used", driven_s=1800.0)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        _show_results(Run.open("tiny", tmp_path / "n"), tmp_path / "n")
+    shown = capsys.readouterr()
+    assert "the search ended early because 0.5 h of search were used" in shown.out
+    assert "no feasible trial yet: all that are complete violate max_steps 1" in shown.err
+    assert f"dipsearch resume tiny --runs-dir {tmp_path / 'n'} --hours 1\n" in shown.err
 
 
 def test_a_search_suggests_lines_for_its_own_pictures_and_objective(

@@ -25,6 +25,7 @@ from reported_runs import play_with_files, record
 from dipstage.documents.schedule_file import read_schedule_file
 from search import Run
 from search.execution.ledger import Ledger
+from search.store.lease import leased
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -194,7 +195,9 @@ def test_a_running_search_shows_what_there_is(runs: Path, show: Any) -> None:
     assert work is not None
     if "camera-seed0" not in work.done:
         record(run, ledger, work, "camera-seed0", (24.0, 12))
-    opened = show(run.reread().report())
+    with leased(run.storage, run.study.study_name, "a driver"):
+        written = run.reread().report()
+    opened = show(written)
     opened.drawn()
     expect(opened.page.locator("h1")).to_contain_text("so far, but that is not verified")
     names = opened.page.evaluate("document.getElementById('front').data.map((t) => t.name)")

@@ -14,7 +14,7 @@ from search.execution.ledger import Ledger
 from search.execution.view import Quiet
 from search.terminal.progress import Lines, LiveView, drawn
 from search.terminal.sketch import sketch
-from search.terminal.watch import wait_for, watch
+from search.terminal.watch import IDLE, wait_for, watch
 
 
 def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -> None:
@@ -139,6 +139,22 @@ def test_watch_prints_lines_until_nothing_is_left_to_do(
     watch(Run.open("tiny", tmp_path), Console(file=text, width=200), lambda current: "")
     lines = [line.split(" ", 1)[1].split(",")[0] for line in text.getvalue().splitlines()]
     assert lines == [f"tiny: {done}/6 trials" for done in range(6)]
+
+
+def test_a_log_of_watch_says_once_that_nobody_drives_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text, looks = new_run(tmp_path, experiment()), io.StringIO(), []
+
+    def look(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3 * IDLE:
+            play(run, lambda number: (25.0 + number, 10))
+
+    monkeypatch.setattr("search.terminal.watch.time.sleep", look)
+    watch(Run.open("tiny", tmp_path), Console(file=text, width=200), lambda _: "go on with")
+    lines = text.getvalue().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["tiny: 0/6 trials, 0 running", "on with"]
 
 
 def test_watch_waits_for_a_run_that_is_starting(
