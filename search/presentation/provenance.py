@@ -145,7 +145,7 @@ def provenance(
     workers = versions_of(each for trial in records for each in trial.replicates.values())
     found: Facts = [
         ("run", run.name),
-        ("written", datetime.now().astimezone().isoformat(timespec="minutes")),
+        ("written", datetime.now().astimezone().isoformat(" ", "minutes")),
         *_times(records),
         ("sampler", f"{experiment.search.sampler}, seed {experiment.search.seed}"),
         *(

@@ -151,7 +151,7 @@ def shown_path(path: Path) -> str | None:
     """Return a path for a command line, from the current folder or from `~`.
 
     Returns:
-        The path, quoted for a shell, or None if it would show folders that are nobody's business.
+        The path, quoted for a shell, or None if it would show private folders.
     """
     path = path.absolute()
     relative = os.path.relpath(path)
