@@ -215,14 +215,11 @@ def _nearest(kinds: Sequence[str], size: int, sigma_255: float) -> Published | N
     def distance(path: Path) -> tuple[float, int, str]:
         match = _NAME.fullmatch(path.stem)
         assert match is not None
-        sizes, noises = math.log(size / int(match["size"])), _log(sigma_255, float(match["sigma"]))
+        sizes = math.log(size / int(match["size"]))
+        noises = math.log(max(sigma_255, 1.0) / max(float(match["sigma"]), 1.0))
         return abs(sizes) + abs(noises), kinds.index(match["kind"]), path.stem
 
     paths = [
         p for p in FOLDER.glob("*.yaml") if (m := _NAME.fullmatch(p.stem)) and m["kind"] in kinds
     ]
     return Published.read(min(paths, key=distance)) if paths else None
-
-
-def _log(sigma_255: float, other: float) -> float:
-    return math.log(max(sigma_255, 1.0) / max(other, 1.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +18,20 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 KINDS = {".svg": "an SVG", ".pdf": "a PDF", ".png": "a PNG"}
-_FIGURES_OF_OPTION = {
-    "trials": ("curves", "schedules"),
-    "curves_of": ("curves",),
-    "from_db": ("front", "curves"),
-    "level": ("schedules",),
-    "errors": ("front", "curves"),
-    "budget": ("attainment",),
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "front": ("errors", "from_db"),
+    "curves": ("which", "output", "errors", "from_db"),
+    "schedules": ("which", "level"),
+    "importance": (),
+    "attainment": ("budget",),
 }
-"""The figures that each option applies to."""
-_OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
+"""Figures, each drawn by `plot_NAME` of `search.plots.NAME`, with the options that apply to it."""
+_OPTION_NAMES = {"which": "--trials", "output": "--curves-of", "from_db": "--from-db"}
 
 
 @click.command()
 @with_run  # Placed first, so that RUN comes before the figure.
-@click.argument(
-    "figure", type=click.Choice(["front", "curves", "schedules", "importance", "attainment"])
-)
+@click.argument("figure", type=click.Choice(list(_OPTIONS)))
 @file_option("--output", "File to write: .svg, .pdf or .png.", required=True)
 @click.option(
     "--style",
@@ -43,12 +42,14 @@ _OPTION_NAMES = {"curves_of": "--curves-of", "from_db": "--from-db"}
 )
 @click.option(
     "--trials",
+    "which",
     metavar="NAME,NAME…",
     help="For curves and schedules: trials by number, candidates by name, or knee, psnr, steps "
     "[default: the knee of the front and the candidates].",
 )
 @click.option(
     "--curves-of",
+    "output",
     type=click.Choice(["raw", "smoothed", "both"]),
     help="For curves: the output to draw [default: the output that is optimised].",
 )
@@ -86,11 +87,10 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
     given = {key: value for key, value in options.items() if value is not None}
     check_figure_file(output_file, "--output")
     for key in given:
-        if figure not in _FIGURES_OF_OPTION[key]:
+        if key not in _OPTIONS[figure]:
             option = _OPTION_NAMES.get(key, f"--{key}")
-            raise InputError(
-                f"{option} applies to {' and '.join(_FIGURES_OF_OPTION[key])}, not to {figure}"
-            )
+            figures = " and ".join(name for name, options in _OPTIONS.items() if key in options)
+            raise InputError(f"{option} applies to {figures}, not to {figure}")
     from search.analysis.front import front_of, nothing_yet
 
     if not front_of(records := run.records()):
@@ -112,28 +112,10 @@ def check_figure_file(path: Path | None, option: str) -> None:
     refuse_to_replace(path, KINDS[path.suffix.lower()], SIGNED.encode())
 
 
-def _draw(run: RunRecord, figure: str, style: Any, given: dict[str, Any]) -> Plot:
+def _draw(run: RunRecord, figure: str, style: str, given: dict[str, Any]) -> Plot:
     from search.plots.chosen import split_names
 
-    names = split_names(run, given.pop("trials")) if "trials" in given else []
-    match figure:
-        case "front":
-            from search.plots.front import plot_front
-
-            return plot_front(run, style, **given)
-        case "curves":
-            from search.plots.curves import plot_curves
-
-            return plot_curves(run, names, given.pop("curves_of", None), style, **given)
-        case "schedules":
-            from search.plots.schedules import plot_schedules
-
-            return plot_schedules(run, names, style=style, **given)
-        case "importance":
-            from search.plots.importance import plot_importance
-
-            return plot_importance(run, style)
-        case _:
-            from search.plots.attainment import plot_attainment
-
-            return plot_attainment(run, style=style, **given)
+    if "which" in given:
+        given["which"] = split_names(run, given["which"])
+    draw: Callable[..., Plot] = getattr(import_module(f"search.plots.{figure}"), f"plot_{figure}")
+    return draw(run, style=style, **given)

@@ -276,7 +276,7 @@ class Ledger:
         taken.wall_s[key] = replicate.wall_s
 
     def race(self, number: int) -> bool:
-        """Return whether the front has beaten a trial under way, which is then to be finished.
+        """Return whether racing stops a running trial, which is then to be finished.
 
         Candidates are never raced: they are there to be compared with.
         """

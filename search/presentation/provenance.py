@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dipstage.tasks.registry import in_words, plain_task, without_folders
 from search.analysis.status import Status, duration
+from search.presentation.words import some
 from search.store.records import Trial
 from search.store.replicate import versions_of
 from search.store.run import RunRecord
@@ -51,15 +52,15 @@ def facts(
     found = [
         (
             "pictures",
-            f"{_some(pictures)} ({size}; {in_words(plain_task(experiment.task))})",
+            f"{some(pictures)} ({size}; {in_words(plain_task(experiment.task))})",
         ),
-        ("seeds", _some([str(seed) for seed in experiment.seeds])),
+        ("seeds", some([str(seed) for seed in experiment.seeds])),
     ]
     if verification is not None:
         plan = verification.plan
         held = [name.removeprefix("skimage:") for name in names(plan.images)]
         words = "verified on" if not plan.seen else "verified on (seen before)"
-        found.append((words, f"{_some(held)}, seeds {_some([str(seed) for seed in plan.seeds])}"))
+        found.append((words, f"{some(held)}, seeds {some([str(seed) for seed in plan.seeds])}"))
     parts = [(status.complete, "complete"), (status.raced, "raced"), (status.failed, "failed"),
              (status.running, "running")]  # fmt: skip
     counted = ", ".join(f"{n} {word}" for n, word in parts if n)
@@ -71,10 +72,6 @@ def facts(
         ("hardware", _hardware(records)),
     ]  # fmt: skip
     return found
-
-
-def _some(words: list[str]) -> str:
-    return ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
 
 
 def _hours(records: list[Trial], verification: Verification | None) -> str:
@@ -148,7 +145,7 @@ def provenance(
     workers = versions_of(each for trial in records for each in trial.replicates.values())
     found: Facts = [
         ("run", run.name),
-        ("written", datetime.now().astimezone().isoformat(timespec="minutes")),
+        ("written", datetime.now().astimezone().isoformat(" ", "minutes")),
         *_times(records),
         ("sampler", f"{experiment.search.sampler}, seed {experiment.search.seed}"),
         *(

@@ -66,7 +66,9 @@ class Repeater:
         name, lines = file_name(self._run, trial), {}
         for key, replicate in trial.replicates.items():
             parsed = ReplicateKey.parse(key)
-            options = [*self._options, "--seed", str(parsed.seed), *_device(replicate.device)]
+            # Records name a device by its hardware.
+            device = "cpu" if replicate.device == "cpu" else "cuda"
+            options = [*self._options, "--seed", str(parsed.seed), "--device", device]
             picture = self._pictures.get(parsed.picture, "PICTURE")
             lines[key] = f"dipstage run {picture} {shlex.join(['--schedule', name, *options])}"
         content = schedule_file(self._run, trial, self._verification)
@@ -151,7 +153,7 @@ def shown_path(path: Path) -> str | None:
     """Return a path for a command line, from the current folder or from `~`.
 
     Returns:
-        The path, quoted for a shell, or None if it would show folders that are nobody's business.
+        The path, quoted for a shell, or None if it would show private folders.
     """
     path = path.absolute()
     relative = os.path.relpath(path)
@@ -174,8 +176,3 @@ def _options(run: RunRecord) -> list[str]:
     asked = experiment.resources.cpus_per_trial
     cores = run.attributes.cores or (None if asked == "auto" else asked)
     return options + (["--threads", str(cores)] if cores else [])
-
-
-def _device(device: str) -> tuple[str, str]:
-    """Return the option for a device, which records know by the name of the hardware."""
-    return "--device", "cpu" if device == "cpu" else "cuda"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,11 @@ def settings(params: Mapping[str, Any]) -> str:
     and kind of target. Empty if none was sampled.
     """
     return ", ".join(parameter(name, params[name]) for name in params if name in _SETTINGS)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first eight names, and how many more there are."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def spread(measure: Measure, digits: int, sign: str = "") -> str:

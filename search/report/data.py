@@ -15,6 +15,7 @@ from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
 from search.presentation.front import Cells, front_rows
 from search.presentation.verdicts import plain_of
+from search.presentation.words import some
 from search.report.curves import Curves, gather
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -97,8 +98,8 @@ def gather_data(
     }
     notes = []
     if curves.missing:
-        first = ", ".join(curves.missing[:5]) + (" and others" if len(curves.missing) > 5 else "")
-        notes.append(f"The curves of {first} are not in the run's folder or cannot be read.")
+        names = some(curves.missing)
+        notes.append(f"The curves of {names} are not in the run's folder or cannot be read.")
     return Gathered(content, notes, curves.missing, _texts(run, members, content))
 
 

@@ -18,7 +18,7 @@ from search.analysis.status import status_of
 from search.presentation.provenance import facts, provenance
 from search.presentation.repeating import repeats
 from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
-from search.presentation.words import settings
+from search.presentation.words import settings, some
 from search.report.advice import advise
 from search.report.data import gather_data
 from search.report.pictures import gather as gather_pictures
@@ -145,19 +145,15 @@ def _missing(
     for name, label, reason in truths:
         grouped.setdefault((name, reason), []).append(label)
     found = [
-        f"ground truth and observation of {_some(labels)} in {name}, because {reason}; name "
+        f"ground truth and observation of {some(labels)} in {name}, because {reason}; name "
         "pictures that are elsewhere with --images"
         for (name, reason), labels in grouped.items()
     ]
     if curves:
-        found.append(f"curves of {_some(curves)}, because they are not in {run.folder / 'curves'}")
+        found.append(f"curves of {some(curves)}, because they are not in {run.folder / 'curves'}")
     if bare:
         found.append(f"outputs of trials, because they are not in {run.folder / 'pictures'}")
     return found
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _repeats(

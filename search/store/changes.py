@@ -129,7 +129,8 @@ def record_changes(run: RunRecord, now: Experiment, changes: list[Change]) -> No
     attributes = run.attributes
     recorded = attributes.experiment
     moved = recorded is not None and (
-        now.images != recorded["images"] or task_files(now.task) != _files_in(recorded)
+        now.images != recorded["images"]
+        or task_files(now.task) != task_files(task_of(recorded["task"]))
     )
     if recorded is None or not (changes or moved):
         return
@@ -143,10 +144,6 @@ def record_changes(run: RunRecord, now: Experiment, changes: list[Change]) -> No
         )
     write(run.study, experiment=now.model_dump(mode="json"))
     write_whole(run.folder / "experiment.yaml", now.yaml())
-
-
-def _files_in(recorded: dict[str, Any]) -> dict[str, str]:
-    return task_files(task_of(recorded["task"]))
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:

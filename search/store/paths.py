@@ -121,7 +121,8 @@ def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
         return path
     for folder in [path] if is_path else [home / named, path]:
         if path_exists(folder):
-            reason = "has no experiment.yaml" if _is_folder(folder) else "is a file"
+            is_folder = folder.is_dir() or is_remote(folder)
+            reason = "has no experiment.yaml" if is_folder else "is a file"
             raise InputError(f"{folder} {reason}, so it is no run's folder: see dipsearch list")
     if is_path:
         raise InputError(f"{named!r} is neither a run's name nor a path to the folder of a run")
@@ -129,10 +130,6 @@ def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
         f"run {named!r} does not exist in {home}: start it with dipsearch launch, or see dipsearch "
         "list"
     )
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() or is_remote(path)
 
 
 def _is_run(folder: Path) -> bool:

@@ -102,7 +102,7 @@ def drawn(run: RunRecord, console: Console, below: str | None = None) -> Any:
         lines.append(", ".join([*pace(status), *left]) + " of this part" * (part == 1))
     if below:
         lines.append(below)
-    parts: list[Any] = [_line(text) for text in lines]
+    parts: list[Any] = [Text(text, no_wrap=True, overflow="ellipsis") for text in lines]
     bar = Table.grid()
     bar.add_row(ProgressBar(total=status.wanted, completed=status.done, width=min(60, width)))
     parts.insert(1, bar)
@@ -118,10 +118,6 @@ def _part(run: RunRecord) -> int:
     from search.verification.parts import HELD_OUT, TUNING
 
     return {TUNING: 1, HELD_OUT: 2}.get(run.name.rpartition("/")[2], 0)
-
-
-def _line(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _front(run: RunRecord, records: list[Trial], width: int, height: int, console: Console) -> Any:

@@ -194,21 +194,23 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         raise InputError(f"{folder} contains something other than a front: choose another --output")
     if is_remote(folder):
         return _export_all(run, numbers, records, folder)
-    given, folder = folder, Path(os.path.realpath(folder))  # A symbolic link stays.
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    target = Path(os.path.realpath(folder))  # A symbolic link stays.
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     former = aside.with_suffix(".former")
     try:
         aside.mkdir()
         written = _export_all(run, numbers, records, aside)
-        if folder.exists():
-            folder.rename(former)
-        aside.rename(folder)
+        if target.exists():
+            target.rename(former)
+        aside.rename(target)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {brief(error)}") from None
     finally:
+        if former.exists() and not target.exists():
+            former.rename(target)
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
-    return [given / path.name for path in written]
+    return [folder / path.name for path in written]
 
 
 def _export_all(

@@ -37,13 +37,13 @@ def outlook(run: RunRecord, plan: Plan) -> Iterator[str]:
     measured = _measured(run, declared)
     for claim in declared.claims:
         spread = measured.get(claim.endpoint)
-        source = "measured in the search" if spread else "of scratch runs"
+        source = "the variation measured in the search" if spread else "typical variation"
         spread = spread or (TIME_SPREAD if claim.endpoint == "time" else PSNR_SPREAD)
         effect = effect_words(claim.endpoint, smallest_effect(spread, pictures, seeds, alpha))
         yield (
             f"trial {claim.trial}: {pictures} pictures with {seeds} seeds show {effect} with 80 % "
-            f"power, at level {alpha:.2g} and with spreads {source} (pictures "
-            f"{spread.picture:.2f}, seeds {spread.seed:.2f})"
+            f"power, at level {alpha:.2g} and with {source} (standard deviation over pictures "
+            f"{spread.picture:.2f}, over seeds {spread.seed:.2f})"
         )
         wanted = of_interest(declared, claim.endpoint)
         needed = pictures_needed(wanted, spread, seeds, alpha)

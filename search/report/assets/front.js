@@ -82,15 +82,21 @@ chart("front", (colour) => {
     const low = Math.min(...values), high = Math.max(...values), margin = 0.1 * (high - low || 1);
     return [low - margin, high + margin];
   };
-  const annotations = named.map((trial) => ({
-    x: at(trial)[0], y: at(trial)[1], text: plain(trial.candidate ? trial.name : String(trial.n)),
-    showarrow: false, xanchor: "left", xshift: 8, yshift: 10, font: { size: 11, color: trial.candidate ? colour.orange : colour.blue },
-  }));
+  const across = placed.length ? range(placed.map((t) => at(t)[0])) : [0, 1];
+  // Towards the middle, so that the edge cuts no name; above the front there are no points.
+  const annotations = named.map((trial) => {
+    const isRight = at(trial)[0] > (across[0] + across[1]) / 2;
+    return {
+      x: at(trial)[0], y: at(trial)[1], text: plain(trial.candidate ? trial.name : String(trial.n)), showarrow: false,
+      xanchor: isRight ? "right" : "left", xshift: isRight ? -8 : 8, yshift: onFront.has(trial.n) ? 10 : -10,
+      font: { size: 11, color: trial.candidate ? colour.orange : colour.blue },
+    };
+  });
   return {
     traces,
     layout: layout(colour, {
       // By the points: bars may leave the picture, since pictures differ more than schedules do.
-      annotations, xaxis: axis(data.steps_label, colour, placed.length ? { range: range(placed.map((t) => at(t)[0])) } : {}),
+      annotations, xaxis: axis(data.steps_label, colour, placed.length ? { range: across } : {}),
       yaxis: axis(data.quality_label, colour, placed.length ? { range: range(placed.map((t) => at(t)[1])) } : {}),
     }),
   };

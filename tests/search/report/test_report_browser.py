@@ -390,6 +390,20 @@ def test_nothing_is_wider_than_a_telephone(
     expect(opened.page.locator("h1")).to_be_in_viewport()
 
 
+def test_no_name_on_the_front_is_cut_on_a_telephone(finished: Path, show: Any) -> None:
+    opened = show(finished, viewport={"width": 360, "height": 700})
+    opened.drawn()
+    ends = opened.page.evaluate(
+        """() => [...document.querySelectorAll("#front .annotation-text")].map((name) => {
+            const box = name.getBoundingClientRect();
+            const plot = document.getElementById("front").getBoundingClientRect();
+            return [name.textContent, box.left - plot.left, plot.right - box.right];
+        })"""
+    )
+    assert {name for name, *_ in ends} >= {"baseline", "log10", "2"}
+    assert all(left >= 0 and right >= 0 for _, left, right in ends), ends
+
+
 def test_500_trials_are_below_10_megabytes(large: Path) -> None:
     assert large.stat().st_size < 10_000_000
 
