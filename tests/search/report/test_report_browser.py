@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fake_runs import experiment, new_run
-from played_verification import gains, searched, verified
-from playwright.sync_api import (
-    Browser,
-    ConsoleMessage,
-    Dialog,
-    Page,
-    expect,
-    sync_playwright,
-)
+from opened_reports import CHROMIUM, SCORES, place_of
+from playwright.sync_api import expect
 from reported_runs import play_with_files, record
 
 from dipstage.documents.schedule_file import read_schedule_file
@@ -27,155 +16,10 @@ from search import Run
 from search.execution.ledger import Ledger
 from search.store.lease import leased
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCORES: dict[int, tuple[float, int] | str] = {
-    0: (25.0, 20), 1: (26.0, 19), 2: (27.0, 18), 3: (24.0, 10), 4: "</script><b>bad</b>",
-    5: (27.0, 25),
-}  # fmt: skip
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all tests; each opens a context of its own."""
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield found
-        found.close()
-
-
-@dataclass
-class Opened:
-    """A report in a page, and everything that the browser complained of."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def listen(self) -> None:
-        """Note everything from now on."""
-
-        def said(message: ConsoleMessage) -> None:
-            if message.type in ("error", "warning"):
-                self.complaints.append(message.text)
-
-        def dialog(asked: Dialog) -> None:
-            self.complaints.append(f"a dialog: {asked.message}")
-            asked.dismiss()
-
-        self.page.on("console", said)
-        self.page.on("dialog", dialog)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url[:80]}"))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def drawn(self) -> None:
-        """Wait until every chart is."""
-        self.page.wait_for_selector("html[data-drawn]")
-
-    def quiet(self) -> None:
-        """Nothing was complained of, and nothing asked for but the file and what it holds."""
-        assert self.complaints == []
-        outside = [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))]
-        assert outside == []
-
-
-@pytest.fixture
-def show(browser: Browser) -> Iterator[Any]:
-    """Opens a report; at the end of the test nothing may have been complained of."""
-    contexts, opened = [], []
-
-    def open_(path: Path, **how: Any) -> Opened:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **how})
-        contexts.append(context)
-        shown = Opened(context.new_page())
-        opened.append(shown)
-        shown.listen()
-        shown.page.goto(path.as_uri())
-        return shown
-
-    yield open_
-    for shown in opened:
-        shown.quiet()
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for all runs of this file."""
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def finished(runs: Path) -> Path:
-    """Two candidates and four trials, one of which failed with a reason that is HTML."""
-    return play_with_files(new_run(runs / "a", experiment()), SCORES.__getitem__).report()
-
-
-@pytest.fixture(scope="module")
-def verified_report(runs: Path) -> Path:
-    """Of a run of which one schedule is better than plain DIP."""
-    score = gains(trial_2=(0.5, -10), trial_3=(-0.5, -10), trial_5=(0.5, 10))
-    return Run.of(verified(searched(runs / "b"), score).run).report()
-
-
-@pytest.fixture(scope="module")
-def large(runs: Path) -> Path:
-    """500 sampled trials of 600 iterations and up to 30 stages, some raced, some failed."""
-    big = experiment(
-        trainer={"iterations": 600, "width": 4, "scales": 1, "input_depth": 4, "patience": 50},
-        seeds=[0],
-        space={
-            "stages": {"low": 1, "high": 30},
-            "exponent": {"low": 0.2, "high": 5.0, "log": True},
-            "ramp": {"low": 5, "high": 350, "log": True},
-            "split": ["power", "log", "free"],
-            "noise": {"beta": ["linear", "cosine"], "max_level": {"low": 0.1, "high": 1.0}},
-        },
-        search={"trials": 500, "sampler": "random", "seed": 0},
-        racing={"enabled": True, "confidence": 0.9, "min_replicates": 1},
-    )
-    generator = np.random.default_rng(0)
-
-    def score(number: int) -> tuple[float, int] | str:
-        if number % 97 == 50:
-            return "diverged on chelsea-seed0 after 10 iterations"
-        return float(generator.normal(25, 0.8)), int(generator.integers(100, 590))
-
-    keys = ["chelsea-seed0", "camera-seed0"]
-    return play_with_files(new_run(runs / "c", big), score, keys=keys, pictures=60).report()
-
-
-def place_of(page: Page, trial: int) -> tuple[float, float]:
-    """Where a trial's point is on the front, in the page's pixels."""
-    page.locator("#front").scroll_into_view_if_needed()
-    found: list[float] = page.evaluate(
-        """(n) => {
-            const plot = document.getElementById("front"), box = plot.getBoundingClientRect();
-            for (const trace of plot.data) {
-                const i = (trace.customdata ?? []).indexOf(n);
-                if (i < 0) continue;
-                const {xaxis: x, yaxis: y} = plot._fullLayout;
-                return [box.left + x._offset + x.d2p(trace.x[i]),
-                        box.top + y._offset + y.d2p(trace.y[i])];
-            }
-        }""",
-        trial,
-    )
-    return found[0], found[1]
 
 
 def test_an_empty_run_says_that_there_is_nothing_yet(runs: Path, show: Any) -> None:
@@ -233,25 +77,6 @@ def test_hovering_shows_parameters_and_clicking_shows_that_trial_below(
     assert drawn == 30
 
 
-def test_the_front_tells_kinds_apart_by_shape_and_marks_the_knee(large: Path, show: Any) -> None:
-    opened = show(large)
-    opened.drawn()
-    shapes: dict[str, str] = opened.page.evaluate(
-        "Object.fromEntries(document.getElementById('front').data.filter((t) => t.marker)"
-        ".map((t) => [t.name, t.marker.symbol + t.marker.size]))"
-    )
-    assert {"raced (predicted)", "failed", "sampled, dominated", "knee", "candidates"} <= set(
-        shapes
-    )
-    assert len(set(shapes.values())) == len(shapes)
-    bars = opened.page.evaluate(
-        "document.getElementById('front').data.find((t) => t.name === 'sampled, on the front')"
-        ".error_y.array"
-    )
-    assert all(width > 0 for width in bars)
-    assert opened.page.locator("#front .errorbar").count() > 0
-
-
 def test_pictures_zoom_and_move_together_and_differ(finished: Path, show: Any) -> None:
     opened = show(finished)
     page = opened.page
@@ -284,41 +109,6 @@ def test_pictures_zoom_and_move_together_and_differ(finished: Path, show: Any) -
     page.locator("#picture").select_option(label="camera, seed 0")
     label = "Ground truth, camera, seed 0, difference to ground truth, × 4"
     expect(page.locator("#tiles canvas").first).to_have_attribute("aria-label", label)
-
-
-def test_the_table_sorts_and_filters_by_mouse_and_by_keys(large: Path, show: Any) -> None:
-    opened = show(large)
-    page = opened.page
-    opened.drawn()
-    expect(page.locator("#count")).to_have_text("502 trials")
-    numbers = (
-        "[...document.querySelectorAll('#table tbody tr:not([hidden])')]"
-        ".map((r) => +r.dataset.number)"
-    )
-    psnr = "(n) => JSON.parse(document.getElementById('data').textContent).trials[n].psnr"
-    page.get_by_role("button", name="max PSNR_GT (dB)").click()
-    first = page.evaluate(numbers)[:5]
-    values = [page.evaluate(psnr, n) for n in first]
-    assert values == sorted(values, reverse=True)
-    header = page.locator("#table").get_by_role("columnheader", name="steps to max", exact=True)
-    header.get_by_role("button").focus()
-    page.keyboard.press("Enter")
-    expect(header).to_have_attribute("aria-sort", "ascending")
-    expect(page.locator("#table th[aria-sort]")).to_have_count(1)
-    page.keyboard.press("Enter")
-    expect(header).to_have_attribute("aria-sort", "descending")
-    page.locator("#find").fill("diverged")
-    expect(page.locator("#count")).to_have_text("5 of 502 trials")
-    page.locator("#find").fill("")
-    page.locator("#state").select_option("raced")
-    raced = page.evaluate(numbers)
-    assert 0 < len(raced) < 500
-    page.locator("#state").select_option("")
-    page.locator("#least").fill("26")
-    page.locator("#most").fill("200")
-    left = page.evaluate(numbers)
-    assert 0 < len(left) < 100
-    assert all(page.evaluate(psnr, n) >= 26 for n in left[:5])
 
 
 def test_keys_alone_reach_a_header_and_go_along_the_front(finished: Path, show: Any) -> None:
@@ -380,7 +170,7 @@ def test_dark_mode_follows_the_system_and_the_button(finished: Path, show: Any) 
     expect(page.get_by_role("button", name="Light")).to_have_attribute("aria-pressed", "true")
 
 
-@pytest.mark.parametrize("which", ["finished", "verified_report", "large"])
+@pytest.mark.parametrize("which", ["finished", "verified_report"])
 def test_nothing_is_wider_than_a_telephone(
     which: str, request: pytest.FixtureRequest, show: Any
 ) -> None:
@@ -402,10 +192,6 @@ def test_no_name_on_the_front_is_cut_on_a_telephone(finished: Path, show: Any) -
     )
     assert {name for name, *_ in ends} >= {"baseline", "log10", "2"}
     assert all(left >= 0 and right >= 0 for _, left, right in ends), ends
-
-
-def test_500_trials_are_below_10_megabytes(large: Path) -> None:
-    assert large.stat().st_size < 10_000_000
 
 
 def test_every_chart_has_an_alternative_text(finished: Path, show: Any) -> None:

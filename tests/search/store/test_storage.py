@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_runs import experiment, new_run
 from sqlalchemy import Engine, event
 
 from dipstage.errors import InputError
+from search import Run
 from search.store.storage import open_storage
+from search.store.study import load_study
 
 
 @pytest.fixture
@@ -51,3 +54,31 @@ def test_a_database_without_studies_leaves_no_connection_open(
     with pytest.raises(InputError, match="holds no studies: is it the right one"):
         open_storage(tmp_path, None)
     assert not open_connections
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a b", "a#b"])
+def test_runs_live_where_they_were_asked_to_whatever_the_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    run = new_run(tmp_path / name, experiment())
+    assert (tmp_path / name / "tiny" / "study.db").stat().st_size > 0
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+    assert Run.open("tiny", tmp_path / name).trials_wanted == run.trials_wanted
+
+
+def test_storages_that_cannot_be_opened_are_refused_without_their_password(
+    tmp_path: Path,
+) -> None:
+    run = new_run(tmp_path, experiment())
+    with pytest.raises(InputError, match=r"has no study\.db"):
+        open_storage(tmp_path, None)
+    for url in ("nonsense://u:secret@h/d", "secret", "postgresql+nodriver://u:secret@h/d"):
+        with pytest.raises(InputError) as caught:
+            open_storage(tmp_path, url)
+        assert "secret" not in str(caught.value)
+    for content in (b"", b"no database" * 100):
+        (tmp_path / "study.db").write_bytes(content)
+        with pytest.raises(InputError, match=r"study\.db (is empty|cannot be opened)|has no study"):
+            load_study(open_storage(tmp_path, None), "tiny")
+    with pytest.raises(InputError, match="no study 'other'"):
+        load_study(open_storage(run.folder, None), "other")

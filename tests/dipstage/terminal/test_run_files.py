@@ -1,0 +1,118 @@
+"""The folder of `dipstage run`: what is written, replaced and left alone."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from small_commands import SMALL, curves, dipstage
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("undrawn")
+def test_results_are_never_overwritten_unless_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for schedule in ("log10:max_level=0.5", "log10:max_level=0.5", "log10:max_level=0.7"):
+        assert dipstage("run", "skimage:camera", "--schedule", schedule, *SMALL).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "camera-log10-max_level0.5-seed0",
+        "camera-log10-max_level0.5-seed0-2",
+        "camera-log10-max_level0.7-seed0",
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("every", [1, 7, 10, 31])
+def test_snapshots_keep_the_outputs_of_this_run(tmp_path: Path, every: int) -> None:
+    kept = tmp_path / "o" / "snapshots"
+    kept.mkdir(parents=True)
+    (kept / "raw-0000999.png").write_bytes(b"")
+    (kept / "mine.png").write_bytes(b"")
+    plain = curves(tmp_path)
+    assert curves(tmp_path, "--snapshots", str(every)) == plain
+    numbers = range(every, 31, every)
+    assert {path.name for path in kept.iterdir()} == {"mine.png"} | {
+        f"{name}-{number:07d}.png" for name in ("raw", "smoothed") for number in numbers
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("curves.csv", b"name: mine"),
+        ("curves.csv", b"day,iteration,loss\n1,2,3\n"),
+        ("best_raw.png", b"GIF89a"),
+        ("observation.png", b"\x89PNG\r\n\x1a\nmine"),
+        ("curves.png", None),
+    ],
+)
+def test_files_of_others_in_the_folder_are_kept(
+    tmp_path: Path, name: str, holds: bytes | None
+) -> None:
+    path = tmp_path / name
+    path.mkdir() if holds is None else path.write_bytes(holds)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path))
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    assert holds is None or path.read_bytes() == holds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "a picture has no name: give that of a file"),
+        (["http://example.com/a.png?x=1"], "does not exist: download it"),
+        (["skimage:camera", "--schedule", ""], "unknown preset '': choose one of"),
+        (["skimage:camera", "--output", "/dev/null"], "--output /dev/null is no folder"),
+        (["skimage:camera", "--output", "/dev/null/x"], "--output /dev/null/x is no folder"),
+        (["skimage:camera", "--output", __file__], "is no folder: name one"),
+        (["skimage:camera", "--seed", str(2**63)], "is not in the range"),
+        (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),
+        (["skimage:camera", "--task", "inpaint:mask=skimage:brick"], "the mask hides everything"),
+        (["skimage:camera", "--task", "inpaint:missing=0_8"], "write a number in plain digits"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_request_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = dipstage("run", *arguments, *SMALL)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_earlier_run_is_replaced_but_not_its_pictures_that_are_trained_on(
+    tmp_path: Path,
+) -> None:
+    line = ["--snapshots", "10", "--output", str(tmp_path)]
+    for _ in range(2):
+        assert dipstage("run", "skimage:camera", *SMALL, *line).exit_code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    mask = f"inpaint:mask={tmp_path / 'best_raw.png'}"
+    for given in (
+        [str(tmp_path / "observation.png")],
+        [str(tmp_path / "snapshots" / "raw-0000010.png")],
+        ["skimage:camera", "--task", mask],
+    ):
+        result = dipstage("run", *given, *SMALL, *line)
+        assert result.exit_code == 2
+        assert "would be overwritten" in result.stderr
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+
+
+@pytest.mark.parametrize("name", ["ground_truth.png", "observation.png", "best_raw.png"])
+def test_the_picture_that_is_trained_on_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(imagecodecs.png_encode(np.full((64, 64), 99, np.uint8)))
+    content = path.read_bytes()
+    result = dipstage("run", str(path), *SMALL, "--output", str(tmp_path))
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.stderr
+    assert path.read_bytes() == content
