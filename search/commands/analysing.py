@@ -162,6 +162,7 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: boo
         rows = [row(trial, run.objective) for trial in run.records()]
     if csv_file is not None:
         write_rows(rows, csv_file)
+        echo_written(csv_file, f"written: {csv_file}")
     if as_json:
         echo_json(rows)
 
@@ -219,8 +220,10 @@ def _deliver(
         show()
     if csv_file is not None:
         write_rows(rows, csv_file)
+        echo_written(csv_file, f"written: {csv_file}")
     if plot_file is not None:
         write_figure(draw(), plot_file)
+        echo_written(plot_file, f"written: {plot_file}")
 
 
 def _best_for_budget(

@@ -110,7 +110,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
 
 
 def _describe_error(error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False, include_context=False)
+    first, *others = error.errors(include_url=False)
     # The location also has the names of union members and validators, which mean nothing to users.
     key = ".".join(
         str(part) for part in first["loc"] if not str(part).startswith(("literal", "constrained"))
@@ -124,7 +124,9 @@ def _describe_error(error: ValidationError) -> str:
     elif first["type"] == "missing":
         message = "is missing"
     elif first["type"] in ("dataclass_type", "model_type"):
-        message = f"must be keys and values, got {first['input']!r}"
+        message = f"must be keys and values, got {given!r}"
+        if first.get("ctx", {}).get("class_name") in ("IntRange", "FloatRange"):
+            message = f"must be a range such as {{low: 1, high: 2}}, got {given!r}"
     elif not first["msg"].startswith("Value error, "):
         message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     if first["type"] == "string_type" and isinstance(given, int | float | bool | None):

@@ -78,6 +78,7 @@ def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Pat
         played, "pareto", "--csv", str(tmp_path / "p.csv"), "--plot", str(tmp_path / "p.svg")
     )
     assert result.exit_code == 0
+    assert result.output == f"written: {tmp_path / 'p.csv'}\nwritten: {tmp_path / 'p.svg'}\n"
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 1 + 4
     assert "<svg" in (tmp_path / "p.svg").read_text()
 

@@ -54,6 +54,10 @@ def test_other_versions_of_yaml_are_refused(before: str, version: str) -> None:
         ({"racing": {"enabled": "yes"}}, "write true or false, without quotes"),
         ({"logging": {"tensorboard": "on"}}, "write true or false, without quotes"),
         ({"racing": "off"}, "racing: must be keys and values, got 'off'"),
+        (
+            {"space": {**CONTENT["space"], "ema": 0.9}},
+            r"space\.ema: must be a range such as \{low: 1, high: 2\}, got 0\.9",
+        ),
     ],
 )
 def test_the_sentence_shows_the_quotes(change: dict[str, Any], words: str) -> None:
@@ -115,7 +119,10 @@ def test_only_the_hardware_of_a_verification_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("widht", "space.widht: unknown key: known are stages, ramp, split, .*, width, scales"),
+        (
+            "widht",
+            "space.widht: unknown key: known are stages, ramp, .*, width, first_width, scales",
+        ),
         ("noise.level", "space.noise.level: unknown key: known are beta, max_level, total$"),
         ("ramp.step", "space.ramp.step: unknown key: known are log, low, high$"),
     ],
