@@ -74,7 +74,8 @@ class Run(RunRecord):
 
         Args:
             which: a trial's number, a candidate's name, or the rule: `knee` for the knee of the
-                front, `psnr` for its highest PSNR_GT, `steps` for its fewest steps.
+                front, `psnr` for its highest PSNR_GT, `steps` for its fewest steps. A search for
+                other objectives also takes their names, such as `ssim` and `seconds`.
 
         Returns:
             The trial.

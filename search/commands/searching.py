@@ -37,7 +37,11 @@ T = TypeVar("T")
 @experiment_options
 @click.option("--concurrent", type=int, help="Number of trials that run at a time.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
-@click.option("--hours", type=Finite(), help="Hours after which no further trial begins.")
+@click.option(
+    "--hours",
+    type=Finite(),
+    help="Hours after which no further trial begins, if there are still some of --trials.",
+)
 @wide_option
 @address_option
 @json_option

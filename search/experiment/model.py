@@ -66,7 +66,9 @@ class Search(Group):
     compared."""
     hours: Annotated[Finite, Field(gt=0, le=MAX_HOURS)] | None = None
     """Hours after which no further trial begins; running trials are finished. The time during
-    which the search runs is counted, the time between an interruption and a resume is not."""
+    which the search runs is counted, the time between an interruption and a resume is not. To
+    search for that long, set `trials` to more than can be trained: a search that has sampled all
+    of them ends earlier."""
     until: Until | None = None
     sampler: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
     """The Optuna sampler that proposes schedules. `tpe` takes some 10 ms for a proposal, `gp` (a
