@@ -73,7 +73,8 @@ def _refuse_other(experiment: Experiment, run: RunRecord) -> None:
             there, here = theirs[key].get(name), group.get(name)
             if there != here:
                 raise InputError(
-                    f"{key}.{name} of {run.name!r} is {_word(there)}, and here {_word(here)}"
+                    f"{key}.{name} of {run.name!r} is {_word(there)}, and here {_word(here)}: "
+                    "leave that run out, or search for the same"
                 )
     mine, its = (
         _searched(each.model_dump(mode="json")["space"], "space") for each in (experiment, other)
