@@ -19,14 +19,13 @@ from search.commands.shared import (
     file_option,
     front_and_candidates,
     run_options,
-    runs_dir_flag,
     runs_dir_option,
     storage_option,
     with_run,
     write_figure,
 )
 from search.presentation.rows import write_rows
-from search.store.paths import verification_path
+from search.store.paths import runs_dir_flag, verification_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

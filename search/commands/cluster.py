@@ -15,10 +15,9 @@ from dipstage.terminal.console import echo_json
 from search.commands.shared import (
     accept_changes_option,
     experiment_options,
-    runs_dir_flag,
     runs_dir_option,
 )
-from search.store.paths import run_folder
+from search.store.paths import run_folder, runs_dir_flag
 
 if TYPE_CHECKING:
     from search.remote.jobs import State

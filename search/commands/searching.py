@@ -21,10 +21,10 @@ from search.commands.shared import (
     experiment_options,
     front_and_candidates,
     run_options,
-    runs_dir_flag,
     runs_dir_option,
     storage_option,
 )
+from search.store.paths import runs_dir_flag
 
 if TYPE_CHECKING:
     from search.execution.view import View

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -155,13 +154,6 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
         command(RunRecord.open(name, runs_dir, storage), **options)
 
     return run_options(opened)
-
-
-def runs_dir_flag(runs_dir: Path) -> str:
-    """Return ` --runs-dir …` for a suggested command, or nothing for the default."""
-    from search.store.paths import runs_path
-
-    return "" if runs_dir == runs_path() else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:

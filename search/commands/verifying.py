@@ -16,10 +16,10 @@ from search.commands.shared import (
     accept_changes_option,
     address_option,
     resources_option,
-    runs_dir_flag,
     with_run,
 )
 from search.presentation.rows import write_rows
+from search.store.paths import runs_dir_flag
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord

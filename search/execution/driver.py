@@ -26,7 +26,7 @@ from search.experiment.prepare import load_candidates, load_pictures, loaded_tas
 from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
 from search.store.lease import Lease, leased
-from search.store.paths import brief, is_remote, run_folder, runs_path
+from search.store.paths import brief, is_remote, run_folder, run_words, runs_path
 from search.store.run import RunRecord
 from search.store.storage import PatientStorage, open_storage, storage_address
 from search.store.study import clear_leftover, create_study, load_study
@@ -49,7 +49,7 @@ def launch(
     if (folder / "experiment.yaml").exists():
         raise InputError(
             f"run {experiment.name!r} exists in {runs_dir}: continue it with "
-            f"dipsearch resume {experiment.name}, or choose another --name"
+            f"dipsearch resume {run_words(folder)}, or choose another --name"
         )
     if folder.exists() and not is_remote(folder):
         raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
@@ -152,7 +152,7 @@ def create(
         if address is None and (folder / "experiment.yaml").exists():
             raise InputError(
                 f"run {name!r} exists in {folder.parent}, another launch has just made it: "
-                f"continue it with dipsearch resume {name}, or choose another --name"
+                f"continue it with dipsearch resume {run_words(folder)}, or choose another --name"
             ) from None
         raise InputError(f"--runs-dir {folder.parent} cannot be written: {brief(error)}") from None
 
@@ -243,7 +243,7 @@ def conclude(run: RunRecord) -> None:
         if not any(trial.state == "complete" for trial in records):
             raise InputError(
                 f"run {run.name!r} has no complete trial, so there is nothing to conclude: "
-                f"continue it with dipsearch resume {run.name}"
+                f"continue it with dipsearch resume {run_words(run.folder)}"
             )
         ended = sum(trial.state != "running" for trial in records)
         if run.attributes.ended is None and ended < run.trials_wanted + run.candidates_wanted:

@@ -295,6 +295,8 @@ class Experiment(Group):
         )
         return f"<Experiment {self.name!r}: {trials} and {candidates}>"
 
+    __str__ = __repr__
+
     def yaml(self) -> str:
         """Return the text of a file that `load_experiment` reads back as an equal experiment."""
         return yaml_text(self.model_dump(mode="json"))

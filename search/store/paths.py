@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import shutil
 import uuid
 from contextlib import suppress
@@ -16,6 +17,16 @@ from dipstage.errors import InputError, WorkError
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
 RUNS_DIR_VARIABLE = "DIPSEARCH_RUNS_DIR"
+
+
+def runs_dir_flag(runs_dir: Path) -> str:
+    """Return ` --runs-dir …` for a suggested command, or nothing for the default."""
+    return "" if runs_dir == runs_path() else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
+def run_words(folder: Path) -> str:
+    """Return how a suggested command names the run of a folder."""
+    return shlex.quote(folder.name) + runs_dir_flag(folder.parent)
 
 
 def runs_path(where: Path | str | None = None) -> Path:

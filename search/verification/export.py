@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import shlex
 import shutil
 import uuid
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from dipstage.errors import InputError
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick
-from search.store.paths import brief, is_remote, verification_path
+from search.store.paths import brief, is_remote, run_words, verification_path
 
 if TYPE_CHECKING:
     from search.store.records import Trial
@@ -61,7 +60,7 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     if verification is None:
         judged = run.objective.is_standard
         note = (
-            f"not verified: dipsearch verify {shlex.quote(run.name)}" if judged else "not verified"
+            f"not verified: dipsearch verify {run_words(run.folder)}" if judged else "not verified"
         )
         return Choice(pick(run, which, records), None, note)
     if which in RULES:

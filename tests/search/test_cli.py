@@ -86,7 +86,8 @@ def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Pat
 def test_export_writes_a_schedule_that_dipstage_reads(played: Run, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     result = on(played, "export", "--pick", "steps", "--output", str(path))
-    assert "trial 3 written to" in result.stdout
+    verify = f"not verified: dipsearch verify tiny --runs-dir {played.folder.parent}"
+    assert result.stdout == f"trial 3 written to {path}; {verify}\n"
     assert load_schedule(path) == completed(played, played.records()[3])
     assert on(played, "export").exit_code == 0
     assert (played.folder / "best.yaml").exists()

@@ -87,7 +87,7 @@ def test_objects_are_shown_in_a_line(played: Run) -> None:
     assert repr(replicate) == "<Replicate: 25.00 dB at 20, budget after 30 iterations>"
     assert repr(played.experiment) == "<Experiment 'tiny': 4 trials and 2 candidates>"
     one = experiment(search={"trials": 1}, candidates=["baseline"])
-    assert repr(one) == "<Experiment 'tiny': 1 trial and 1 candidate>"
+    assert repr(one) == str(one) == "<Experiment 'tiny': 1 trial and 1 candidate>"
     assert repr(played.status()) == f"<Status: {sentence(played.status())}>"
 
 
