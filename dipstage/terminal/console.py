@@ -47,7 +47,7 @@ class Finite(click.FloatRange):
         return number
 
     def _describe_range(self) -> str:
-        """Return the limits for the help; click 8.4 writes `x<=None` where there are none."""
+        """Return the limits for the help; click 8.5 writes `x<=None` where there are none."""
         return "" if self.min is self.max is None else super()._describe_range()
 
 
