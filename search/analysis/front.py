@@ -71,13 +71,15 @@ def front_of(trials: list[Trial]) -> list[Trial]:
 
 def nothing_yet(run: RunRecord, trials: list[Trial]) -> InputError:
     """Return the error that says why a run has no front."""
-    if not any(trial.values is not None for trial in trials):
+    complete = [trial.violations for trial in trials if trial.values is not None]
+    if not complete:
         return InputError(f"run {run.name!r} has no complete trial yet")
-    limits = [
-        f"{name} {limit:g}"
-        for name, limit in run.objective.limits.items()
-        if any(trial.violations.get(name, 0) > 0 for trial in trials)
-    ]
+    limits = []
+    for name, limit in run.objective.limits.items():
+        excesses = [violations.get(name, 0.0) for violations in complete]
+        if any(excess > 0 for excess in excesses):
+            least = min(excesses)
+            limits.append(f"{name} {limit:g}" + (f" (by {least:.2g} or more)" if least > 0 else ""))
     return InputError(
         f"run {run.name!r} has no feasible trial yet: all that are complete violate "
         f"{' or '.join(limits)}"
