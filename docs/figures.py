@@ -263,7 +263,7 @@ def main() -> None:
             "tasks": tasks(),
         }
         for name, figure in figures.items():
-            save_figure(figure, IMAGES / f"{name}.png")
+            save_figure(figure, IMAGES / f"{name}.png", own=True)
 
 
 if __name__ == "__main__":

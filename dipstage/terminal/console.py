@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -24,7 +24,6 @@ from dipstage.renamed import FormerName
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dipstage.terminal.fitted import FittedTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WIDE = "dipstage.wide"
@@ -262,24 +261,6 @@ def _finite(content: Any) -> Any:
     if hasattr(content, "item"):  # A number of NumPy.
         content = content.item()
     return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def table(
-    columns: Iterable[str],
-    rows: Iterable[Iterable[str]],
-    title: str = "",
-    left: Collection[int] = (0,),
-    flow: Collection[int] = (),
-    drop: Sequence[int] = (),
-    instead: Mapping[int, Sequence[str]] | None = None,
-) -> FittedTable:
-    """Return a plain table; see `FittedTable`."""
-    from dipstage.terminal.fitted import FittedTable
-
-    cells = [list(row) for row in rows]
-    return FittedTable(
-        list(columns), cells, title, left=left, flow=flow, drop=drop, instead=instead
-    )
 
 
 def wide_option(command: F) -> F:

@@ -16,14 +16,13 @@ from rich.progress import (
 )
 
 from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
-from dipstage.terminal.console import table
+from dipstage.terminal.fitted import FittedTable
 from dipstage.terminal.numbers import SSIM, db, fixed
 
 if TYPE_CHECKING:
     from dipstage import measurements
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
-    from dipstage.terminal.fitted import FittedTable
 
 
 class _Bar:
@@ -132,7 +131,7 @@ def outcome_table(outcome: Outcome) -> FittedTable:
                 db(scores.final_psnr_gt_db),
             ]
         )
-    return table(
+    return FittedTable(
         [
             "output",
             "steps to max PSNR_GT",
@@ -164,7 +163,7 @@ def staircase_table(name: str, schedule: Schedule) -> FittedTable:
                 bar,
             ]
         )
-    return table(
+    return FittedTable(
         ["stage", "alpha_bar", "first iteration", "iterations", "share", "over the budget"],
         rows,
         title=f"{name}: {len(schedule.stages)} stages, ramp {schedule.ramp} of "

@@ -8,7 +8,8 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.terminal.asked import file_of, schedule_of
-from dipstage.terminal.console import Finite, echo_json, json_option, make_console, table
+from dipstage.terminal.console import Finite, echo_json, json_option, make_console
+from dipstage.terminal.fitted import FittedTable
 
 
 @click.command()
@@ -54,7 +55,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
         words = {**each, "profile": each["profile"] or "none, taken as sRGB"}
         cells = [[head, text.format_map(words)] for head, text in rows]
         cells += [["notice", notice] for notice in each["notices"]]
-        console.print(table(["", each["name"]], cells, left=(0, 1), flow=(1,)))
+        console.print(FittedTable(["", each["name"]], cells, left=(0, 1), flow=(1,)))
     for sentence in refused:
         click.echo(f"dipstage: {sentence}", err=True)
     if refused:
@@ -121,5 +122,5 @@ def schedules(
         rows = [
             [each, str(len(s.stages)), str(s.ramp), str(s.iterations)] for each, s in loaded.items()
         ]
-        console.print(table(["preset", "stages", "ramp (iterations)", "iterations"], rows))
+        console.print(FittedTable(["preset", "stages", "ramp (iterations)", "iterations"], rows))
         console.print("Show one: dipstage schedules log10 --iterations 600", markup=False)

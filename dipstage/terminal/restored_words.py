@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from dipstage.terminal.console import table
+from dipstage.terminal.fitted import FittedTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from dipstage.choosing import Task
     from dipstage.photographs import Photograph
     from dipstage.restoring import Plan
-    from dipstage.terminal.fitted import FittedTable
 
 LONG_S = 300
 """Trainings that take longer are confirmed before they begin."""
@@ -124,7 +123,7 @@ def comparison_table(compared: list[dict[str, Any]]) -> FittedTable:
         for each in compared
     ]
     columns = ["", "time (s)"] + (["PSNR (dB)"] if "psnr_db" in compared[0] else [])
-    return table(columns, rows)
+    return FittedTable(columns, rows)
 
 
 def _seconds(wall_s: float | None) -> str:

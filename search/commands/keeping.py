@@ -13,9 +13,9 @@ from dipstage.terminal.console import (
     echo_json,
     json_option,
     make_console,
-    table,
     wide_option,
 )
+from dipstage.terminal.fitted import FittedTable
 from search.commands.shared import runs_dir_option, storage_option
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
         click.echo(f"no runs in {runs_dir}: start one with dipsearch launch quickstart")
     else:
         columns = ["run", "state", "trials", "best", "front", "verdict", "changed", "size"]
-        shown = table(
+        shown = FittedTable(
             columns, [_cells(row) for row in rows], str(runs_dir), left=(0, 1, 5), drop=_DROP
         )
         make_console().print(shown)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dipstage.terminal.console import table
+from dipstage.terminal.fitted import FittedTable
 from dipstage.terminal.numbers import at, db, steps
 from search.analysis.comparison import (
     QUARTILES,
@@ -20,9 +20,6 @@ from search.analysis.comparison import (
 )
 from search.analysis.front import front_of
 from search.store.run import RunRecord
-
-if TYPE_CHECKING:
-    from dipstage.terminal.fitted import FittedTable
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -62,7 +59,7 @@ def over_trials_table(runs: Sequence[RunRecord]) -> FittedTable:
         for run, moments in zip(runs, histories, strict=True)
     ]
     columns = ["search", "trials", "raced", "front", *(f"after {m}" for m in marks), "in the end"]
-    return table(columns, rows, "hypervolume over trials", drop=range(2, len(columns) - 1))
+    return FittedTable(columns, rows, "hypervolume over trials", drop=range(2, len(columns) - 1))
 
 
 def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
@@ -79,7 +76,7 @@ def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
         for run, moments in zip(runs, histories, strict=True)
     ]
     columns = ["search", "training (h)", *(f"after {mark:.2g} h" for mark in marks)]
-    return table(columns, rows, "hypervolume over hours of training, all workers together")
+    return FittedTable(columns, rows, "hypervolume over hours of training, all workers together")
 
 
 def attainment_table(group: Sequence[RunRecord]) -> FittedTable:
@@ -101,7 +98,7 @@ def attainment_table(group: Sequence[RunRecord]) -> FittedTable:
         *(f"max PSNR_GT (dB) in\n{quartile:.0%} of searches" for quartile in QUARTILES),
     ]
     names = ", ".join(run.name for run in group)
-    return table(columns, rows, f"attainment of {len(group)} repeated searches: {names}")
+    return FittedTable(columns, rows, f"attainment of {len(group)} repeated searches: {names}")
 
 
 def comparison_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:

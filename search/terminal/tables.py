@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 from dipstage.documents.schedule_file import Measure
 from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.console import table
-from dipstage.terminal.fitted import bound
+from dipstage.terminal.fitted import FittedTable, bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.analysis.censoring import cut_off
 from search.experiment.objectives import Objective
@@ -18,9 +16,6 @@ from search.presentation.verdicts import plain_of
 from search.presentation.words import parameter, spread
 from search.store.records import Trial
 from search.store.run import RunRecord
-
-if TYPE_CHECKING:
-    from dipstage.terminal.fitted import FittedTable
 
 
 def front_table(run: RunRecord) -> FittedTable:
@@ -59,7 +54,7 @@ def front_table(run: RunRecord) -> FittedTable:
     columns = ["schedule", *measures, "stages", "ramp", *settings]
     words = tuple(range(6, 7 + len(settings)))
     drop = (3, 5, 4, *reversed(words))
-    return table(
+    return FittedTable(
         [*columns, "against the others"], rows, title, left=(0, *words), flow=words, drop=drop
     )
 
@@ -96,7 +91,7 @@ def comparison_table(run: RunRecord, output: Output) -> FittedTable:
         "steps /\nbaseline",
     ]
     title = f"{run.name}: {output} output, mean ± standard deviation over {n} replicates"
-    return table(columns, rows, title, drop=(3, 5, 4, 7, 8))
+    return FittedTable(columns, rows, title, drop=(3, 5, 4, 7, 8))
 
 
 def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
@@ -139,7 +134,7 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
         f"{run.name}: best PSNR_GT attained in {budget} iterations; {run.objective.output} "
         f"output, mean ± standard deviation over {ranked[0][1].n} replicates"
     )
-    return table(columns, rows, title, left=(1,), drop=(5, 4))
+    return FittedTable(columns, rows, title, left=(1,), drop=(5, 4))
 
 
 def trials_table(run: RunRecord) -> FittedTable:
@@ -175,7 +170,7 @@ def trials_table(run: RunRecord) -> FittedTable:
         "parameters, or why it failed",
     ]
     failed = [f"{t.name} failed: {t.failure}" for t in run.records() if t.failure]
-    return table(
+    return FittedTable(
         columns, rows, run.name, left=(0, 1, 7), flow=(7,), drop=(7, 6, 5, 4), instead={7: failed}
     )
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.console import table
-from dipstage.terminal.fitted import bound
+from dipstage.terminal.fitted import FittedTable, bound
 from dipstage.terminal.numbers import DB, db, steps
 from search.presentation.remarks import remarks
 from search.presentation.verdicts import VerdictRow, rows_against_others, verified_rows
@@ -15,7 +14,6 @@ from search.presentation.words import interval, p_value, ratio_interval
 from search.verification.verdicts import Word
 
 if TYPE_CHECKING:
-    from dipstage.terminal.fitted import FittedTable
     from search.verification.confirmation import Confirmation
     from search.verification.result import Verification
     from search.verification.verdicts import Arrival
@@ -50,7 +48,7 @@ def print_confirmation(confirmation: Confirmation, print_: Callable[..., None]) 
     ]
     columns = ["schedule", "dB above\n[95 % interval]", "higher\nin",
                "time ratio\n[95 % interval]", "sooner\nin"]  # fmt: skip
-    print_(table(columns, rows, f"{confirmation.made.name}: against plain DIP"))
+    print_(FittedTable(columns, rows, f"{confirmation.made.name}: against plain DIP"))
     print_(confirmation.success, markup=False)
     for words, picked in (
         ("faster", confirmation.pick("time")),
@@ -93,7 +91,7 @@ def plain_table(verification: Verification, output: Output) -> FittedTable:
         f"{verification.run.name}, verified: {output} output, mean ± standard deviation over "
         f"replicates; differences to {plain}"
     )
-    return table(columns, rows, title, left=(0, 9, 10), flow=(0,), drop=(4, 7, 5, 8, 1, 2))
+    return FittedTable(columns, rows, title, left=(0, 9, 10), flow=(0,), drop=(4, 7, 5, 8, 1, 2))
 
 
 def _plain_row(row: VerdictRow) -> list[str]:
@@ -154,7 +152,7 @@ def budget_table(verification: Verification) -> FittedTable:
     ]
     title = f"{verification.run.name}, verified: {output} output at fixed budgets, and shrinkage"
     last = len(columns) - 1
-    return table(
+    return FittedTable(
         columns, rows, title, flow=(0,), drop=(last - 2, last - 1, last, *range(1, last - 4))
     )
 
@@ -194,4 +192,4 @@ def others_table(verification: Verification) -> FittedTable:
         "time",
     ]
     title = f"{verification.run.name}, verified: {output} output, against the candidates"
-    return table(columns, rows, title, left=(0, 1, 6, 7), flow=(0, 1), drop=(3, 5, 4, 2))
+    return FittedTable(columns, rows, title, left=(0, 1, 6, 7), flow=(0, 1), drop=(3, 5, 4, 2))
