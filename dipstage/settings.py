@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin
 
-from dipstage.documents.records import choices
+from dipstage.documents.records import choices, hints
 from dipstage.errors import InputError
 from dipstage.stopping import (
     FullBudget,
@@ -147,7 +147,7 @@ class TrainerSettings:
     """Keys of older versions, which are read without effect, and why."""
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
+        for name, kind in hints(type(self)).items():
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise InputError(
                     f"{name} must be {' or '.join(choices(kind))}, got {getattr(self, name)!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import sqlite3
@@ -14,10 +15,13 @@ import pytest
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
 from needs import FIXTURES, MARKERS, Guard, module_markers, shares_ray
+from one_process import one_process as in_one_process
 from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
+from dipstage.images import Picture, load_picture
 from search import Run
+from search.experiment import prepare
 from search.store import storage
 
 # Wall time proves nothing on a busy machine, and a suite that fails must fail again.
@@ -75,16 +79,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures; those that share one Ray come first, as they take longest."""
-    shared = []
+    """Mark tests by their fixtures, and let files begin in the order of how long they may take.
+
+    Two processes that end with brief files end at about the same time.
+    """
+    weights: dict[Path, int] = {}
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         for name, marker in FIXTURES.items():
             if name in used:
                 item.add_marker(marker)
-        shared.append("ray_session" in used)
-    order = sorted(range(len(items)), key=lambda k: (not shared[k], not markers(items[k]), k))
-    items[:] = [items[k] for k in order]
+        long = item.get_closest_marker("long") is not None
+        weight = 3 if "ray_session" in used else 2 if markers(item) else int(long)
+        weights[item.path] = max(weight, weights.get(item.path, 0))
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -108,6 +116,20 @@ def _copied_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "_open_sqlite", open_copy)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_pictures() -> Iterator[None]:
+    """Load a picture of scikit-image once for each size: nearly every run begins with two."""
+    load = functools.cache(load_picture)
+
+    def load_once(name: str, *, size: int | None, multiple: int) -> Picture:
+        known = name.startswith("skimage:")
+        return (load if known else load_picture)(name, size=size, multiple=multiple)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "load_picture", load_once)
         yield
 
 
@@ -137,9 +159,17 @@ def ray_session() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    """Searches train in this process, without Ray's: see `one_process`."""
+    with in_one_process():
+        yield
+
+
 @pytest.fixture(scope="session")
-def searched(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small search that nobody verifies: a test that would takes a copy."""
     from search import launch
 
-    return launch(experiment(**SMALL), runs_dir=tmp_path_factory.mktemp("searched"))
+    with in_one_process():
+        return launch(experiment(**SMALL), runs_dir=tmp_path_factory.mktemp("searched"))

@@ -253,6 +253,7 @@ open(sys.argv[2], "w").write(json.dumps(codes))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
 def test_a_standard_error_that_cannot_be_written_changes_no_exit_code(
     tmp_path: Path, streams: str

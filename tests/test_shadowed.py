@@ -24,6 +24,7 @@ def python(folder: Path, *arguments: str, paths: tuple[Path, ...]) -> tuple[int,
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["search", "dipstage"])
 def test_the_programs_and_names_of_dipsearch_find_a_hidden_package(
     tmp_path: Path, name: str

@@ -61,7 +61,7 @@ PYTHON = [page for page in PAGES if blocks(page, "python")]
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_runs(
-    page: Path, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The blocks of a page, one after the other, where a small quickstart lies in its place."""
     small = load_experiment("quickstart", SMALL)

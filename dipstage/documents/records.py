@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -42,6 +43,12 @@ def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:
     """Invert `to_plain`; InputError names the key, the rule and the value."""
     result: T = _read(kind, value, "", kinds)
     return result
+
+
+@functools.cache
+def hints(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; finding them takes longer than checking values."""
+    return get_type_hints(kind)
 
 
 def choices(kind: Any) -> list[str]:
@@ -111,8 +118,10 @@ def _read_dataclass(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     for name, field in fields.items():
         if name not in value and field.default is dataclasses.MISSING:
             raise InputError(f"{prefix}{name} is missing")
-    hints = get_type_hints(kind)
-    content = {key: _read(hints[key], item, f"{prefix}{key}", kinds) for key, item in value.items()}
+    kind_of = hints(kind)
+    content = {
+        key: _read(kind_of[key], item, f"{prefix}{key}", kinds) for key, item in value.items()
+    }
     try:
         return kind(**content)
     except InputError as error:

@@ -64,12 +64,12 @@ def held_out_images(run: RunRecord) -> list[str]:
             continue  # Smaller than the search's size.
         if picture.digest not in seen and picture.pixels.shape[0] in channels:
             found.append(f"skimage:{name}")
-    if len(found) < PICTURES:
-        raise InputError(
-            f"scikit-image holds {len(found)} pictures that fit and that the search has not seen: "
-            "name others with --images"
-        )
-    return found[:PICTURES]
+        if len(found) == PICTURES:
+            return found
+    raise InputError(
+        f"scikit-image holds {len(found)} pictures that fit and that the search has not seen: "
+        "name others with --images"
+    )
 
 
 def refuse_seen(

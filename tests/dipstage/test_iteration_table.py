@@ -35,6 +35,7 @@ def test_an_average_has_the_weights_of_its_formula(
     assert average == pytest.approx(np.average(values, weights=weights))
 
 
+@pytest.mark.long
 def test_a_power_function_average_weighs_outputs_by_their_time() -> None:
     average = 0.0
     for n in range(1, 2001):

@@ -97,6 +97,7 @@ def test_weights_have_the_spread_of_pytorch_s_own_convolutions() -> None:
         )
 
 
+@pytest.mark.long
 def test_the_network_can_fit_a_picture() -> None:
     network = SkipNetwork(TrainerSettings(width=16, scales=2, input_depth=8), generator=generator())
     fixed = torch.rand((1, 8, 32, 32), generator=generator())

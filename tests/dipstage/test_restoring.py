@@ -134,6 +134,7 @@ def test_a_run_that_diverges_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch
         restore(NOISY, **SMALL)
 
 
+@pytest.mark.long
 def test_the_reason_says_when_the_rule_found_nothing() -> None:
     words = restore(NOISY, **{**SMALL, "iterations": 110}).why
     assert words.startswith("the budget of 110 iterations ended before it was certain where the")

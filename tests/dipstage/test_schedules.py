@@ -50,6 +50,7 @@ def test_every_iteration_belongs_to_exactly_one_stage(drawn: tuple[Family, int])
     assert covered == list(range(budget))
 
 
+@pytest.mark.long
 @given(families())
 def test_stages_go_from_heavy_noise_to_the_observation(drawn: tuple[Family, int]) -> None:
     family, budget = drawn

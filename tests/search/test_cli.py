@@ -29,6 +29,7 @@ def on(run: Run, command: str, *arguments: str) -> Result:
     return dipsearch(command, run.name, "--runs-dir", str(run.folder.parent), *arguments)
 
 
+@pytest.mark.long
 def test_status_says_what_is_done_and_how_to_go_on(played: Run, tmp_path: Path) -> None:
     result = on(played, "status")
     assert result.exit_code == 0
@@ -225,6 +226,7 @@ def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Pat
     assert on(played, "pareto", "--budget", "9", "--plot", "a.gif").exit_code == 2
 
 
+@pytest.mark.long
 def test_a_path_to_a_run_is_taken_for_its_name(
     played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

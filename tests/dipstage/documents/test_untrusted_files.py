@@ -108,6 +108,7 @@ def test_the_documents_themselves_are_read(path: Path, document: bytes) -> None:
     assert holds(path, document) is not None
 
 
+@pytest.mark.long
 @examples(200)
 @given(data=st.binary(max_size=300))
 def test_any_bytes(path: Path, data: bytes) -> None:

@@ -71,6 +71,7 @@ def test_a_failed_trial_costs_time_and_adds_no_area(tmp_path: Path) -> None:
     assert {m.hypervolume for m in moments} == {100.0}
 
 
+@pytest.mark.long
 def test_repetitions_differ_in_seed_alone(runs_dir: Path) -> None:
     runs = [search(runs_dir, name, seed) for name, seed in (("a", 0), ("b", 1), ("c", 2))]
     other = search(runs_dir, "d", candidates=["baseline", "uniform"])

@@ -20,6 +20,7 @@ def staircase(n: int) -> list[Score]:
     return [Score(float(i), float(i)) for i in range(1, n + 1)]
 
 
+@pytest.mark.long
 @given(scores)
 def test_the_front_is_what_no_other_dominates(drawn: list[Score]) -> None:
     expected = {i for i, a in enumerate(drawn) if not any(dominates(b, a) for b in drawn)}

@@ -155,6 +155,7 @@ def test_remove_takes_no_answer_for_no(played: Run, tmp_path: Path) -> None:
     assert played.folder.is_dir()
 
 
+@pytest.mark.long
 def test_remove_refuses_a_link_and_what_is_alive(tmp_path: Path) -> None:
     run = searched(tmp_path / "runs")
     verified(run, lambda name, key: (25.0, 20))
@@ -175,6 +176,7 @@ def test_remove_refuses_a_link_and_what_is_alive(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+@pytest.mark.long
 def test_remove_takes_the_studies_out_of_a_database_and_no_others(
     tmp_path: Path, database: str
 ) -> None:

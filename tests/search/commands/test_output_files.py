@@ -222,6 +222,7 @@ def test_earlier_results_and_empty_files_are_replaced(
         assert path.stat().st_size > 20
 
 
+@pytest.mark.long
 def test_a_file_that_is_open_is_added_to(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "all.txt"
     with path.open("wb") as file:

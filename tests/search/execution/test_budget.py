@@ -138,6 +138,7 @@ def on(run: Run, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.long
 def test_finish_concludes_with_front_schedule_and_report_and_trains_nothing(tmp_path: Path) -> None:
     run = new_run(tmp_path, experiment(search={"trials": 50}))
     drive_until_idle(run, Clock(), [25.0, 24.0, 26.0], 1)

@@ -111,6 +111,7 @@ def test_what_an_ended_trial_lacks_is_trained_by_the_next_one(tmp_path: Path) ->
     assert [trial.number for trial in run.front()] == [1]
 
 
+@pytest.mark.long
 def test_a_shared_schedule_is_on_the_front_and_in_rankings_once(tmp_path: Path) -> None:
     run = new_plain_run(tmp_path)
     twin = Candidate("twin", Schedule((Stage(0.5, 10), Stage(1.0, 20))))
@@ -179,6 +180,7 @@ class Cut(BaseException):
     """A driver dies here."""
 
 
+@pytest.mark.long
 def test_a_driver_that_dies_while_replicates_are_shared_loses_and_doubles_nothing(
     tmp_path: Path,
 ) -> None:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from counts import assert_exact
 from fake_runs import experiment, new_run, outcome, play
+from one_process import one_process
 from processes import dipsearch, finish, wait_until
 
 from dipstage.errors import WorkError
@@ -84,7 +85,8 @@ def test_a_full_disk_ends_the_search_and_a_resume_goes_on(small_disk: Path) -> N
     (small_disk / "filler").unlink()
     kept = {p.name: p.stat().st_mtime_ns for p in (small_disk / "tiny" / "curves").iterdir()}
     before = Run.open("tiny", small_disk).records()
-    run = resume("tiny", runs_dir=small_disk)
+    with one_process():
+        run = resume("tiny", runs_dir=small_disk)
     assert_exact(run)
     now = {p.name: p.stat().st_mtime_ns for p in (run.folder / "curves").iterdir()}
     finished = sum(len(trial.replicates) for trial in before)
@@ -114,7 +116,7 @@ def sealed() -> Iterator[Callable[[Path], None]]:
         folder.chmod(0o755)
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 def test_a_run_folder_that_becomes_read_only_ends_the_search(
     tmp_path: Path, sealed: Callable[[Path], None]
 ) -> None:
@@ -151,7 +153,7 @@ def test_files_that_may_not_grow_end_the_search_with_one_sentence(tmp_path: Path
     assert_exact(Run.open("tiny", tmp_path / "runs"))
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("patience", [60.0, 0.5])
 def test_a_study_that_another_process_locks_is_waited_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float
@@ -164,14 +166,14 @@ def test_a_study_that_another_process_locks_is_waited_for_a_while(
         other.execute("BEGIN EXCLUSIVE")
 
         def let_go() -> None:
-            time.sleep(5)
+            time.sleep(2)
             other.close()
 
         threads.append(threading.Thread(target=let_go))
         threads[0].start()
 
     once = Once(lock)
-    if patience < 5:
+    if patience < 2:
         with pytest.raises(WorkError, match="database is locked"):
             launch(experiment(**SMALL), runs_dir=tmp_path, view=once)
         threads[0].join()
@@ -237,10 +239,11 @@ def test_trials_out_of_memory_get_a_machine_for_themselves(
             return result
 
     monkeypatch.setattr(tuning, "ScheduleTrial", Greedy)
-    run = launch(experiment(**SMALL), runs_dir=tmp_path)
+    two = experiment(**{**SMALL, "seeds": [0], "candidates": ["log10"], "search": {"trials": 1}})
+    run = launch(two, runs_dir=tmp_path)
     assert_exact(run)
     alone = [trial.user_attrs.get("alone") for trial in run.study.get_trials()]
-    assert alone == ["CUDA out of memory"] * 6
+    assert alone == ["CUDA out of memory"] * 2
 
 
 def test_a_trial_that_is_out_of_memory_is_tried_again_alone_and_last(tmp_path: Path) -> None:
@@ -289,7 +292,7 @@ def test_too_many_failures_end_the_search_with_their_reasons(tmp_path: Path) -> 
     Ledger(worse.study, worse.experiment, ["k"]).check_failure_rate()
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 def test_a_search_of_which_all_trials_fail_ends_early(tmp_path: Path) -> None:
     broken = experiment(
         images=["skimage:moon"], seeds=[0], search={"trials": 60},

@@ -103,7 +103,12 @@ def to_group(process: subprocess.Popen[str]) -> None:
     "send",
     [
         pytest.param(lambda process: process.send_signal(signal.SIGINT), id="SIGINT"),
-        pytest.param(lambda process: process.send_signal(signal.SIGTERM), id="SIGTERM"),
+        # The next one covers it, and so does the test of an interrupted verification.
+        pytest.param(
+            lambda process: process.send_signal(signal.SIGTERM),
+            id="SIGTERM",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(to_group, id="SIGTERM to the group"),
     ],
 )

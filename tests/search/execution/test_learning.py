@@ -97,6 +97,7 @@ def test_the_sampler_sees_differences_once_plain_dip_has_ended(
     assert values_of(Ledger(run.study, run.experiment, keys)) == values_of(ledger)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_alike_when_the_earlier_one_is_gone(earlier: Run, tmp_path: Path) -> None:
     runs = []
     for folder in ("kept", "gone"):
@@ -155,7 +156,8 @@ def test_what_an_earlier_run_had_learned_from_counts_as_seen_but_is_not_learned_
     assert len(learned["new"].points) == 6
 
 
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_sampler_learns_which_earlier_trials_violated_a_constraint(
     tmp_path: Path, sampler: str
 ) -> None:

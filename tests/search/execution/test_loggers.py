@@ -119,6 +119,7 @@ def test_mlflow_has_a_run_for_each_trial_with_parameters_and_objectives(
             assert logged.data.params[name] == str(value)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_resume_logs_what_is_new_and_ends_what_a_dead_driver_left_open(
     run: Run, mlruns: Path, tmp_path: Path
 ) -> None:
@@ -242,6 +243,7 @@ def test_a_logger_that_breaks_is_told_of_once_and_left_out(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_search_does_without_a_server_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

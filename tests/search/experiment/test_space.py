@@ -83,6 +83,7 @@ def sampled(case: str) -> list[tuple[dict[str, Any], Point]]:
     return sample(space(**SPACES[case]), 150)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_decode_is_the_inverse_of_suggest(case: str) -> None:
     searched = space(**SPACES[case])

@@ -90,6 +90,7 @@ def test_the_upload_holds_what_is_needed_and_no_more(mine: Experiment, tmp_path:
     assert sum(path.is_file() for path in (folder / "pictures").rglob("*")) == 6
 
 
+@pytest.mark.long
 def test_the_runs_to_learn_from_are_sent_without_curves_and_learned_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_it_covers_what_computes_numbers_and_nothing_else() -> None:
     assert not rest & {name.split(".")[0] for name in MODULES}
 
 
+@pytest.mark.long
 def test_comments_docstrings_and_layout_do_not_count(package: Path) -> None:
     for module, before in covered(PACKAGE).items():
         path = path_of(package, module)
@@ -101,6 +102,7 @@ def test_every_constant_and_operator_counts(package: Path, module: str) -> None:
     assert digest_of(package) != DIGEST
 
 
+@pytest.mark.long
 def test_a_module_that_training_comes_to_import_is_covered_by_itself(package: Path) -> None:
     before = digest_of(package)
     (package / "novel.py").write_text("X = 1\n")

@@ -85,7 +85,7 @@ def finish(*arguments: str, runs_dir: Path) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 def test_it_resumes_once_changes_are_accepted_and_is_verified_again(old: Run) -> None:
     folder = old.folder.parent
     before = old.trials()

@@ -13,6 +13,7 @@ from search.experiment.objectives import Objective, Score
 from search.store.replicate import Replicate, ReplicateKey
 
 
+@pytest.mark.long
 @given(st.text(), st.integers(0, 2**63))
 def test_a_key_is_read_back_from_its_text(picture: str, seed: int) -> None:
     key = ReplicateKey(picture, seed)

@@ -63,7 +63,7 @@ class Outage(Quiet):
             self.thread.start()
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("seconds", [0.0, pytest.param(30.0, marks=pytest.mark.slow)])
 def test_a_server_that_restarts_or_is_away_costs_nothing(
     server: PostgreSQL, tmp_path: Path, seconds: float
@@ -76,7 +76,7 @@ def test_a_server_that_restarts_or_is_away_costs_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 def test_a_server_that_stays_away_ends_the_search_and_a_resume_goes_on(
     server: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def screen(run: Run, width: int, height: int, below: str | None = None) -> list[
     return [line.rstrip() for line in shown.get().splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 16), (40, 8)])
 def test_the_view_fits_the_terminal(tmp_path: Path, width: int, height: int) -> None:
     named = experiment(candidates=[f"uniform:stages={n}" for n in range(2, 30)])
@@ -190,6 +191,7 @@ def test_watch_in_a_terminal_says_how_to_resume_what_nobody_drives(
     assert "go on with: resume tiny" in text.getvalue()
 
 
+@pytest.mark.long
 def test_status_watch_ends_with_the_status(played: Run) -> None:
     for flags, code, words in (
         (["--watch"], 0, "tiny: 6/6 trials"),

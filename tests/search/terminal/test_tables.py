@@ -101,6 +101,7 @@ def test_all_columns_are_there_with_enough_width_and_the_others_are_named_withou
     assert "diverged" in wide
 
 
+@pytest.mark.long
 def test_settings_that_were_sampled_have_a_column(run: Run, tmp_path: Path) -> None:
     assert "settings" not in shown(tables.front_table(run), 200)
     space = {**CONTENT["space"], "stages": {"low": 3, "high": 6}, "width": {"low": 4, "high": 64}}

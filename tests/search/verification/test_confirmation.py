@@ -115,7 +115,7 @@ def test_too_few_or_seen_pictures_and_a_late_confirmation_are_refused(tmp_path: 
         confirm(run, IMAGES, view=Quiet())
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("one_process")
 def test_a_confirmation_is_trained_shown_and_not_trained_twice(
     searched: Run, tmp_path: Path
 ) -> None:

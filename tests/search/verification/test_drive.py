@@ -1,4 +1,4 @@
-"""Verification through a real Ray: what is compared, what is refused, what is said."""
+"""Verification from a request to its verdicts: what is compared, what is refused, what is said."""
 
 import json
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fake_runs import experiment, new_run
+from one_process import one_process
 from verified_runs import REQUEST, SMALL, copy, results
 
 from dipstage.controls import contrast_alone, in_reverse
@@ -26,14 +27,15 @@ from search.verification.result import Verification
 from search.verification.rows import verification_rows
 from search.verification.verdicts import Comparison, Verdict, Word
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 @pytest.fixture(scope="module")
 def verified(searched: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same search, verified with controls."""
     run = copy(searched, tmp_path_factory.mktemp("verified"))
-    verify(run, REQUEST, view=Quiet())
+    with one_process():
+        verify(run, REQUEST, view=Quiet())
     return run
 
 
@@ -206,7 +208,6 @@ def test_a_refused_restart_keeps_the_verification_that_there_is(verified: Run) -
     assert results(verified).comparisons
 
 
-@pytest.mark.slow
 def test_seen_pictures_are_taken_on_request_and_named_everywhere(
     searched: Run, tmp_path: Path
 ) -> None:
@@ -297,7 +298,6 @@ def test_status_shows_both_comparisons(verified: Run) -> None:
     assert as_json["verification"]["tiny/learning-rate"]["complete"] == tuned
 
 
-@pytest.mark.slow
 def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     run = launch(

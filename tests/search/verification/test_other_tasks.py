@@ -18,7 +18,7 @@ from search.verification.export import choose, export
 from search.verification.result import Verification
 
 
-def test_an_inpainting_search_ends_in_a_verified_export(ray_session: None, tmp_path: Path) -> None:
+def test_an_inpainting_search_ends_in_a_verified_export(one_process: None, tmp_path: Path) -> None:
     inpaint = experiment(
         images=["skimage:astronaut"],
         task={"kind": "inpaint", "missing": 0.4},
