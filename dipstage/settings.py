@@ -147,7 +147,8 @@ class TrainerSettings:
     """Keys of older versions, which are read without effect, and why."""
 
     def __post_init__(self) -> None:
-        for name, kind in hints(type(self)).items():
+        own: type = type(self)
+        for name, kind in hints(own).items():
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise InputError(
                     f"{name} must be {' or '.join(choices(kind))}, got {getattr(self, name)!r}"
