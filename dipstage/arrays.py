@@ -38,6 +38,8 @@ def problem_of(
         known = np.asarray(mask)
         if known.ndim != 2:
             raise InputError(f"the mask must have the shape (H, W), got {known.shape}")
+        if (values := len(np.unique(known))) > 2:
+            raise InputError(f"the mask has {values} values: make it two, as in mask > 127")
         known = (known != 0).astype(np.float32)[..., None]
         Inpainting(observation, as_tensor(known))  # Checks the mask before it is padded.
         hidden = as_tensor(padded(known, multiple))

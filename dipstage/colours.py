@@ -26,7 +26,7 @@ def profile_name(profile: bytes) -> str:
         text = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
     except Exception:  # Little CMS and Pillow raise errors of many kinds.
         text = ""
-    return "".join(filter(str.isprintable, text)).strip()[:60] or "a profile without a name"
+    return "".join(filter(str.isprintable, text)).strip()[:60] or "without a name"
 
 
 def to_srgb(pixels: NDArray[Any], profile: bytes) -> NDArray[np.uint16] | None:

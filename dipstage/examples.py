@@ -70,6 +70,8 @@ def settings_of(content: Any) -> TrainerSettings:
     """
     if isinstance(content, Mapping) and "example" in content:
         given = {key: value for key, value in content.items() if key != "example"}
-        base = example(str(content["example"]))
+        if not isinstance(name := content["example"], str):
+            raise InputError(f"example must be one of {', '.join(EXAMPLES)}, got {name!r}")
+        base = example(name)
         content = {**{field.name: getattr(base, field.name) for field in fields(base)}, **given}
     return from_plain(TrainerSettings, content, {})

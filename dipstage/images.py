@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in
+from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in, remedy_for
 from dipstage.errors import InputError
 from dipstage.picture_files import Source, decode
 from dipstage.settings import SSIM_WINDOW
@@ -230,7 +230,7 @@ def load_pixels(name: str) -> tuple[Pixels, Source]:
     if not name:
         raise InputError("a picture has no name: give that of a file, or skimage:NAME")
     if (found := forbidden_in(name)) is not None:
-        advice = "rename it"
+        advice = remedy_for(split_options(name)[0])
         if (meant := decoded_otherwise(name)) is not None:
             name, advice = meant, "set LC_ALL to a locale of UTF-8, such as C.UTF-8, or rename it"
         raise InputError(f"picture {name!r} has {found} in its name: {advice}")

@@ -187,7 +187,8 @@ def _chosen(name: str, count: int, wanted: int | None, what: str) -> int:
             f"from 1 to {count}"
         )
     if wanted is not None and not 1 <= wanted <= count:
-        raise InputError(f"picture {name!r} has {count} {what}: page must be from 1 to {count}")
+        known = f"from 1 to {count}" if count > 1 else "1, or left out"
+        raise InputError(f"picture {name!r} has {count} {what}: page must be {known}")
     return wanted or 1
 
 

@@ -55,7 +55,8 @@ class Source:
     def readings(self) -> str:
         """Differences from how version 0.1 read such a file, in words; empty if there are none."""
         words = [f"orientation {self.orientation}"] if self.orientation > 1 else []
-        words += [self.profile] if self.profile and self.profile.endswith(_CONVERTED) else []
+        if self.profile and self.profile.endswith(_CONVERTED):
+            words.append(f"the colour profile {self.profile}")
         words += [f"{self.bits} bits"] if self.bits not in (1, 8, 16) else []
         return ", ".join(words + [self.colours] * (self.colours not in ("grey", "RGB")))
 

@@ -147,15 +147,17 @@ def parse_preset(text: str) -> AnyPreset:
     Raises:
         InputError: A name, key or value is unknown or out of range.
     """
-    name, _, options = text.partition(":")
+    name, colon, options = text.partition(":")
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     kind = PRESETS[name]
     casts = {field.name: _CASTS[str(field.type)] for field in fields(kind)}
     renamed = former_names(kind)
     arguments: dict[str, object] = {}
-    for option in filter(None, options.split(",")):
+    for option in options.split(",") if colon else []:
         key, _, value = option.partition("=")
+        if not (key.strip() and value.strip()):
+            raise InputError(f"preset {text!r}: {option!r} must be KEY=VALUE")
         if key in renamed:
             warn_former_name(f"the parameter {key} of preset {name}", renamed[key])
             key = renamed[key]

@@ -240,11 +240,15 @@ def test_no_locale_ends_a_command_with_a_traceback(
 
 
 CODES = """
-import json, sys
+import json, os, sys
+closed = sys.stdout is None
 from dipstage.terminal.cli import main as dipstage
 from search.cli import main as dipsearch
 programs, codes = {"dipstage": dipstage, "dipsearch": dipsearch}, {}
 for program, *line in json.loads(sys.argv[1]):
+    if closed:  # Each command is the first of its process.
+        sys.stdout = None
+        os.closerange(1, 2)
     try:
         programs[program](line)
     except SystemExit as end:
@@ -254,7 +258,7 @@ open(sys.argv[2], "w").write(json.dumps(codes))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "<&- 2>&-"])
 def test_a_standard_error_that_cannot_be_written_changes_no_exit_code(
     tmp_path: Path, streams: str
 ) -> None:
@@ -265,15 +269,62 @@ def test_a_standard_error_that_cannot_be_written_changes_no_exit_code(
         for title, (_, line) in EVERY.items()
         if not (title.endswith("--help") and title.startswith("dipsearch"))
     }
-    written = tmp_path / "codes.json"
+    expected = {title: 0 if title.endswith("--help") else 2 for title in lines}
+    assert codes(tmp_path, lines, streams)[0] == expected
+
+
+def codes(folder: Path, lines: dict[str, list[str]], streams: str) -> tuple[dict[str, object], str]:
+    """Exit codes of commands in a process with redirected streams, and what it says on stderr."""
+    written = folder / "codes.json"
     program = [sys.executable, "-c", CODES, json.dumps([*lines.values()]), str(written)]
-    subprocess.run(
+    done = subprocess.run(
         ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *program],
-        stdout=subprocess.DEVNULL, cwd=tmp_path, check=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, check=True, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
-    expected = {title: 0 if title.endswith("--help") else 2 for title in lines}
-    assert json.loads(written.read_text()) == expected
+    found = json.loads(written.read_text())
+    return {title: found[" ".join(line)] for title, line in lines.items()}, done.stderr
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&- >&-", "<&- >&- 2>&-", "1</dev/null"])
+def test_a_closed_output_is_an_error_of_what_would_be_printed(
+    run: Run, tmp_path: Path, streams: str
+) -> None:
+    own = ["--runs-dir", str(run.folder.parent)]
+    lines = {
+        title: [title.split()[0], *line]
+        for title, (_, line) in EVERY.items()
+        if not title.endswith("--help")
+    }
+    wanted: dict[str, object] = dict.fromkeys(lines, 2)
+    for name, (main, line) in COMMANDS.items():
+        if name in ("help", "version", "status", "trials", "pareto", "pareto --json", "check",
+                    "schedules", "one schedule", "schedules --json"):  # fmt: skip
+            filled = [run.name if part == RUN else part for part in line]
+            program = "dipstage" if main is dipstage else "dipsearch"
+            lines[name], wanted[name] = [program, *filled, *(own if RUN in line else [])], 1
+    found, said = codes(tmp_path, lines, streams)
+    assert found == wanted
+    if "2>" not in streams:
+        assert said.count("the output cannot be written: Bad file descriptor") == 10
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("text", ["", " "])
+@pytest.mark.parametrize("main", [dipsearch, dipstage])
+def test_no_command_takes_an_empty_argument(
+    capsys: pytest.CaptureFixture[str], main: click.Group, text: str
+) -> None:
+    for name, command in main.commands.items():
+        values = [p.opts[0] for p in command.params if not getattr(p, "is_flag", False)]
+        options = [option for option in values if option.startswith("--")]
+        lines = [(option, [name, option, text]) for option in options]
+        lines += [(option, [name, f"{option}={text}"]) for option in options]
+        for what, line in [*lines, (f"the argument after '{name}'", [name, text])]:
+            with pytest.raises(SystemExit) as ended:
+                main(line)
+            assert ended.value.code == 2
+            assert f"{what} is empty: give a value, or leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["trials --json", "schedules --json", "trials"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import os
 import re
+import shlex
 import unicodedata
 import warnings
 from functools import cache
@@ -27,19 +29,56 @@ WHOLE = 2**63
 _PLAIN = "not plain YAML"
 _NUMBER = re.compile(
     r"[-+]?((0|[1-9]\d*)|(\.\d+|\d+\.\d*|\d+(?=[eE]))([eE][-+]?\d+)?|\.(inf|Inf|INF))"
-    r"|\.(nan|NaN|NAN)"
+    r"|\.(nan|NaN|NAN)",
+    re.ASCII,
 )
 """Numbers that every version of YAML reads alike: not 1_000, 0o17, 0x1F, 0b11 or 017."""
+_NAMES = {type(None): "nothing", str: "a text", bool: "true or false", list: "a list"}
+_PROBLEMS = {
+    "found another document": "keep one document",
+    "'\\t' that cannot start any token": "a tab stands where only spaces may: replace it by spaces",
+    "mapping values are not allowed": "a second colon: put a value that contains one in quotes",
+    "could not find expected ':'": "a key without a colon and a space behind it",
+    "that cannot start any token": "a value that begins with @, % or ` must be in quotes",
+    "end of stream": "a quote or bracket is not closed",
+    "<stream end>": "a quote or bracket is not closed",
+    "<block end>": "this does not go on as the lines before began: check spaces and quotes",
+    "escape": "a backslash in double quotes: take single ones",
+}
+"""Complaints of the parser in other words."""
 _FORBIDDEN = {"Cc": "a control character", "Cs": "half a character"} | dict.fromkeys(
     ("Zl", "Zp"), "a line break"
 )
 _INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 
 
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""Encodings by the byte order mark that a file begins with; one of UTF-32 begins like UTF-16's."""
+_UNREADABLE = re.compile("[^\\t\\n\\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow."""
+
+
 def forbidden_in(text: str) -> str | None:
     """Name what in a text would break lines, terminals or encodings; None if nothing does."""
-    found = (words for c in text if (words := _FORBIDDEN.get(unicodedata.category(c))))
+    categories = ("Zl" if c in "\n\r" else unicodedata.category(c) for c in text)
+    found = (words for each in categories if (words := _FORBIDDEN.get(each)))
     return next(found, "an invisible character" if _INVISIBLE.search(text) else None)
+
+
+def remedy_for(text: str) -> str:
+    """Say what to do about what `forbidden_in` finds; it may be in the name of a file."""
+    if not os.path.lexists(text):
+        return "leave it out"
+    written = ""
+    for c in text:
+        is_byte = "\udc80" <= c <= "\udcff"  # Of a name that is no text in the system's encoding.
+        escape = f"\\x{ord(c) - 0xDC00:02x}" if is_byte else f"\\u{ord(c):04x}"
+        written += escape if forbidden_in(c) is not None or c in "'\\" else c
+    kept = "".join(c for c in text if forbidden_in(c) is None)
+    return f"rename the file, with mv -- $'{written}' {shlex.quote(kept or 'new')}"
 
 
 def decoded_otherwise(text: str) -> str | None:
@@ -58,7 +97,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML 1.2 file; InputError names the file and the line."""
     content = parse_yaml(read_regular(path, DOCUMENT_BYTES, str(path)), str(path))
     if not isinstance(content, dict):
-        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        kind = _NAMES.get(type(content), "a number")
         raise InputError(f"{path}: expected keys and values, found {kind}")
     return content
 
@@ -72,8 +111,8 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError
 
-    head = text if isinstance(text, bytes) else text.encode(errors="replace")
-    if re.match(rb"(\xef\xbb\xbf)?(\s*#[^\n]*\n|\s*\n)*%YAML\s+(?!1\.2\s)", head):
+    text = _decoded(text, where)
+    if re.match(r"(\s*#[^\n]*\n|\s*\n)*%YAML\s+(?!1\.2\s)", text):
         raise InputError(f"{where}: only YAML 1.2 is read: leave out the %YAML line")
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _plain_composer()
@@ -88,13 +127,37 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
         mark = error.problem_mark
         line_words = f", line {mark.line + 1}" if mark else ""
         words = _PLAIN if error.context == _PLAIN else "not YAML"
-        problem = str(error.problem).replace("but found another", "keep one")
+        problem = next(
+            (ours for theirs, ours in _PROBLEMS.items() if theirs in str(error.problem)),
+            str(error.problem),
+        )
         raise InputError(f"{where}{line_words}: {words}: {problem}") from None
     except Exception as error:  # Readers of scalars raise errors of many kinds.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{where}: not YAML: {reason}") from None
     _refuse_unplain(content, where)
     return content
+
+
+def _decoded(data: str | bytes, where: str) -> str:
+    """Return text in UTF-8, or in another encoding that a byte order mark names."""
+    if isinstance(data, bytes):
+        encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
+        if encoding == "utf-8" and b"\0" in data:
+            raise InputError(f"{where} is not text in UTF-8: name a YAML file, or save it as UTF-8")
+        try:
+            data = data.decode(encoding)
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise InputError(
+                f"{where}, line {line}: not text in {encoding.upper()}: save the file as UTF-8"
+            ) from None
+    data = data.removeprefix("\ufeff")
+    if (found := _UNREADABLE.search(data)) is not None:
+        line = data.count("\n", 0, found.start()) + 1
+        words = forbidden_in(found[0]) or "a character that YAML does not allow"
+        raise InputError(f"{where}, line {line}: {words}, {found[0]!r}: leave it out")
+    return data
 
 
 @cache
@@ -147,6 +210,18 @@ def _ambiguity(tag: str | None, text: str) -> str | None:
     return None
 
 
+def plain_number(text: str) -> int | float | None:
+    """Return the number that a text is in these files, spaces around it aside; None if it is none.
+
+    Nothing else is a number on a command line either: not 1_0, 0x10, 010, nan or digits of another
+    script.
+    """
+    text = text.strip(" ")
+    if not _NUMBER.fullmatch(text) or "n" in text.lower():
+        return None
+    return int(text) if text.lstrip("-+").isdigit() and len(text) <= 300 else float(text)
+
+
 def _refuse_unplain(content: Any, where: str) -> None:
     """Refuse values that are not plain. The content is a tree, as aliases are refused."""
     waiting = [content]
@@ -158,7 +233,7 @@ def _refuse_unplain(content: Any, where: str) -> None:
             waiting.extend(value)
         elif isinstance(value, str):
             if (found := forbidden_in(value)) is not None:
-                raise InputError(f"{where}: {found} in the text {value!r}: leave it out")
+                raise InputError(f"{where}: {found} in the text {value!r}: {remedy_for(value)}")
         elif isinstance(value, int):
             if not -WHOLE <= value < WHOLE:
                 raise InputError(f"{where}: a whole number is larger than any number here, 64 bits")

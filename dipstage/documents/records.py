@@ -8,6 +8,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from dipstage.documents.plain_yaml import plain_number
 from dipstage.errors import InputError
 from dipstage.renamed import former_names, warn_former_name, warn_no_effect
 
@@ -51,6 +52,11 @@ def hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a floating-point number without a fraction, such as 6e1."""
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+
+
 def choices(kind: Any) -> list[str]:
     """Return the values of a Literal as they stand in files."""
     return [word if isinstance(word, str) else str(word).lower() for word in get_args(kind)]
@@ -67,6 +73,8 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         if len(members) > 1:
             return _read_tagged(members, value, where, kinds)
         return _read(members[0], value, where, kinds)
+    if value is None:
+        raise InputError(f"{where} has no value: write one, or leave the key out".lstrip())
     if origin is Literal:
         if not any(type(value) is type(word) and value == word for word in arguments):
             raise InputError(f"{where} must be {' or '.join(choices(kind))}, got {value!r}")
@@ -81,13 +89,18 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         )
     if origin is dict:
         _refuse_non_mapping(value, where)
+        if (other := next((key for key in value if not isinstance(key, str)), where)) != where:
+            raise InputError(f"{where}.{other} must be a text as key, in quotes")
         return {
             key: _read(arguments[1], item, f"{where}.{key}", kinds) for key, item in value.items()
         }
     whole_as_float = kind is float and isinstance(value, int)
     if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
-        quotes = ", in quotes" if kind is str else ", without quotes" * isinstance(value, str)
-        raise InputError(f"{where} must be {_NAMES[kind]}{quotes}, got {value!r}")
+        quotes = ", in quotes" if kind is str else ""
+        if isinstance(value, str) and (kind is bool or plain_number(value) is not None):
+            quotes = ", without quotes"
+        hint = f": write {value:.0f}" if is_whole(value) and kind is int else ""
+        raise InputError(f"{where} must be {_NAMES[kind]}{quotes}, got {value!r}{hint}")
     try:
         return kind(value)
     except OverflowError:
@@ -142,5 +155,5 @@ def _with_current_names(kind: Any, value: dict[str, Any], prefix: str) -> dict[s
 
 
 def _refuse_non_mapping(value: Any, where: str) -> None:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise InputError(f"{where or 'the file'} must be keys and values, got {value!r}")
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be keys and values, got {value!r}".lstrip())

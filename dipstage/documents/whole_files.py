@@ -6,9 +6,10 @@ import errno
 import os
 import re
 import stat
+import unicodedata
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -139,6 +140,26 @@ def refuse_unwritable(path: Path) -> None:
             raise InputError(f"{path} cannot be written: it is a folder, name a file in it")
 
 
+def refuse_same(files: Mapping[str, Path | None]) -> None:
+    """Raise InputError if two outputs are one file, on any disk: by a link, or but for case.
+
+    Args:
+        files: Paths by what names them, such as `--output`; None for those that are not written.
+    """
+    found: dict[object, str] = {}
+    for named, path in files.items():
+        if path is None:
+            continue
+        same: list[object] = [unicodedata.normalize("NFC", os.path.realpath(path)).casefold()]
+        with suppress(OSError):
+            status = path.stat()
+            same.append((status.st_dev, status.st_ino))
+        other = next((found[each] for each in same if each in found), None)
+        if other is not None:
+            raise InputError(f"{other} and {named} are the same file, {path}: name two files")
+        found |= dict.fromkeys(same, named)
+
+
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
     """Say in one sentence why a file cannot be written."""
@@ -151,7 +172,9 @@ def _refused(path: Path) -> Iterator[None]:
         if error.errno == errno.ENXIO:
             reason = "no program reads from this pipe or device"
         elif error.errno == errno.ENOENT:
-            reason = f"the folder {Path(os.path.realpath(path)).parent} does not exist"
+            folder = Path(os.path.realpath(path)).parent
+            state = "takes no files" if folder.is_dir() else "does not exist"
+            reason = f"the folder {folder} {state}"
         raise InputError(f"{path} cannot be written: {reason}") from None
     except ValueError as error:  # Paths that no system call accepts: NUL, surrogates.
         raise InputError(f"{path} cannot be written: {error}") from None

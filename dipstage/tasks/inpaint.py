@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from dipstage.randomness import Streams
 
 
+KNOWN = 0.999
+"""Brightness above which a pixel of a resized mask is known: it was shrunk from known ones only."""
+_GREY = 0.1, 0.9
+"""Brightness between which a pixel of a mask is neither black nor white."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inpainting:
     """A picture with missing pixels, which are 0 in the observation (see `Problem`).
@@ -107,6 +113,8 @@ class Inpaint:
     def __post_init__(self) -> None:
         check_sigma(self.sigma_255)
         if self.mask is not None:
+            if not self.mask.strip():
+                raise InputError("mask is empty: name a picture file, or leave the key out")
             if self.missing is not None:
                 raise InputError("missing and mask exclude each other: give one of them")
             return
@@ -124,7 +132,15 @@ class Inpaint:
         """See `ReadsFiles.loaded`."""
         if self.mask is None:
             return self
-        return MaskedInpaint(known_pixels(self.mask, size, multiple), self.sigma_255)
+        from dipstage.images import fitted
+
+        mask = read_mask(self.mask)
+        white, cropped = fitted(mask.name, mask.white, size, multiple)
+        height, width = mask.white.shape[:2]
+        if size is not None and height != width:
+            cropped = (f"{mask.name}: of {width} × {height} pixels, the centre square is taken",)
+        known = (white[..., 0] > KNOWN).astype(np.float32)
+        return MaskedInpaint(known, self.sigma_255, (*mask.notices, *cropped))
 
     def observe(self, truth: Tensor, streams: Streams) -> Inpainting:
         """See `Task.observe`. A mask must have the size of the ground truth: see `loaded`."""
@@ -146,11 +162,13 @@ class MaskedInpaint:
     Args:
         known: (H, W) float32: 1 where a pixel is known, 0 where it is missing.
         sigma_255: See `Inpaint`.
+        notices: See `Mask`.
     """
 
     kind: ClassVar[str] = "inpaint"
     known: NDArray[np.float32]
     sigma_255: float = 0.0
+    notices: tuple[str, ...] = ()
 
     @property
     def noise_255(self) -> float:
@@ -167,27 +185,63 @@ class MaskedInpaint:
         return _masked(truth, mask, self.sigma_255, streams)
 
 
-def known_pixels(name: str, size: int | None, multiple: int) -> NDArray[np.float32]:
-    """Read a mask, cropped and resized as `load_picture` does it with pictures.
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """A mask as its file has it.
 
     Args:
-        name: Picture file; pixels brighter than middle grey are known.
-        size: See `load_picture`.
-        multiple: See `load_picture`.
+        name: The file.
+        white: (H, W, 1) float32: 1 where a pixel is known, 0 where it is missing.
+        notices: Sentences that say how the file was read.
+    """
 
-    Returns:
-        (H, W) float32: 1 where a pixel is known. One that was shrunk from known and missing pixels
-        is missing.
+    name: str
+    white: NDArray[np.float32]
+    notices: tuple[str, ...]
+
+
+def read_mask(name: str) -> Mask:
+    """Read a mask: pixels brighter than middle grey are known.
+
+    Args:
+        name: Picture file, or `skimage:NAME`.
 
     Raises:
-        InputError: The file cannot be read, or is smaller than `size`.
+        InputError: The file cannot be read, is partly transparent, or is mostly neither black nor
+            white.
     """
-    from dipstage.images import fitted, load_pixels
+    from dipstage.images import load_pixels
+    from dipstage.photographs import load_photograph
 
-    pixels, _ = load_pixels(name)
-    white = (pixels.mean(axis=2, keepdims=True) >= 0.5).astype(np.float32)
-    whole, _ = fitted(name, white, size, multiple)
-    return (whole[..., 0] > 0.999).astype(np.float32)
+    if name.startswith("skimage:"):
+        pixels, source = load_pixels(name)
+        alpha, notices = None, source.notices
+    else:
+        photo = load_photograph(name, "mask")
+        pixels, alpha, notices = photo.pixels, photo.alpha, photo.notices
+    if alpha is not None and (hidden := int((alpha < np.iinfo(alpha.dtype).max).sum())):
+        raise InputError(
+            f"mask {name!r} has {hidden:,} transparent pixels, which are neither black nor white: "
+            "fill them, and save it without transparency"
+        )
+    brightness = pixels.mean(axis=2, keepdims=True)
+    if 0 < (brightest := float(brightness.max())) < _GREY[0]:
+        raise InputError(
+            f"mask {name!r} is black everywhere: its values reach {brightest:.1%} of their range, "
+            "so scale them to the whole of it"
+        )
+    missing, pixel_count = int((brightness < 0.5).sum()), brightness.size
+    grey = int(((brightness > _GREY[0]) & (brightness < _GREY[1])).sum())
+    if 2 * grey > pixel_count:
+        raise InputError(
+            f"mask {name!r} is no mask: {grey:,} of its {pixel_count:,} pixels are neither black "
+            "nor white"
+        )
+    share = f"{missing:,} of {pixel_count:,} pixels, {missing / pixel_count:.1%}"
+    words = f"{name}: {share}, are missing"
+    if grey:
+        words += f"; of {grey:,} pixels that are neither black nor white, the darker half counts"
+    return Mask(name, (brightness >= 0.5).astype(np.float32), (*notices, words))
 
 
 def _masked(truth: Tensor, mask: Tensor, sigma_255: float, streams: Streams) -> Inpainting:

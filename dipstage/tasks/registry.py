@@ -79,11 +79,17 @@ def task_of(content: Any) -> Task:
         InputError: A key or a value is wrong; the message names it.
     """
     if not isinstance(content, Mapping):
-        raise InputError(f"must be keys and values, got {content!r}")
+        raise InputError(
+            "has no value: write one, or leave the key out"
+            if content is None
+            else f"must be keys and values, got {content!r}"
+        )
     values = dict(content)
     name = values.pop("kind", Denoise.kind)
     if not isinstance(name, str):
-        raise InputError(f"kind must be a text, got {name!r}")
+        raise InputError(
+            f"kind must be a text, got {name!r}" if name is not None else "kind has no value"
+        )
     return from_plain(task_kind(name), values, {})
 
 
@@ -102,10 +108,12 @@ def parse_task(text: str) -> Task:
     Raises:
         InputError: The kind, a key or a value is wrong.
     """
-    kind, _, options = text.partition(":")
+    kind, colon, options = text.partition(":")
     content: dict[str, Any] = {"kind": kind}
-    for option in filter(None, re.split(r",(?![^\[]*\])", options)):
+    for option in re.split(r",(?![^\[]*\])", options) if colon else []:
         key, _, value = option.partition("=")
+        if not (key.strip() and value.strip()):
+            raise InputError(f"task {text!r}: {option!r} must be KEY=VALUE")
         if key in content:
             raise InputError(f"task {text!r} gives {key} twice: keep one")
         content[key] = parse_yaml(value, f"task {text!r}")
@@ -118,6 +126,11 @@ def parse_task(text: str) -> Task:
 def loaded(task: Task, size: int | None, multiple: int) -> Task:
     """Return a task that needs no files any more: see `ReadsFiles.loaded`."""
     return task.loaded(size, multiple) if isinstance(task, ReadsFiles) else task
+
+
+def notices_of(task: Task) -> tuple[str, ...]:
+    """Return sentences that say how the files of a loaded task were read."""
+    return tuple(getattr(task, "notices", ()))
 
 
 def task_files(task: Task) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in
+from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in, remedy_for
 from dipstage.errors import InputError, WorkError
 from dipstage.interrupts import terminable
 from dipstage.renamed import FormerName
@@ -28,26 +28,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _WIDE = "dipstage.wide"
 """Key under which click's context holds whether `--wide` was given."""
-
-
-class Finite(click.FloatRange):
-    """A number of an option; nan and inf, of which no limit is true, are refused."""
-
-    name = "float"
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> float:
-        """Return the number; InputError if it is not finite."""
-        if not math.isfinite(click.FLOAT.convert(value, parameter, context)):
-            option = parameter.opts[0] if parameter else "the number"
-            raise InputError(f"{option} must be a finite number, got {value!r}")
-        number: float = super().convert(value, parameter, context)
-        return number
-
-    def _describe_range(self) -> str:
-        """Return the limits for the help; click 8.5 writes `x<=None` where there are none."""
-        return "" if self.min is self.max is None else super()._describe_range()
 
 
 class Commands(click.Group):
@@ -86,6 +66,7 @@ class Commands(click.Group):
         """Run as a program: no encoding and no closed stream ends it with a traceback."""
         before = sys.stderr
         _open_streams()
+        os.environ["MPLBACKEND"] = "agg"  # Figures are files; a wrong name would end Matplotlib.
         streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
         for stream in streams:
             if stream.errors in ("strict", "surrogateescape"):
@@ -104,12 +85,10 @@ class Commands(click.Group):
             sys.stderr = before
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Refuse arguments that would be printed otherwise than they were typed."""
-        for argument in args:
-            found = forbidden_in(re.sub("[\t\n\ud800-\udfff]", "", argument))
-            if found is not None and decoded_otherwise(argument) is None:
-                error = InputError(f"{found} in the argument {argument!r}: leave it out")
-                click.echo(f"{context.info_name}: {error}", err=True)
+        """Refuse arguments that are empty or would be printed otherwise than they were typed."""
+        for before, argument in zip(["", *args], args, strict=False):
+            if (words := _wrong_in(argument, before)) is not None:
+                click.echo(f"{context.info_name}: {InputError(words)}", err=True)
                 context.exit(2)
         return super().parse_args(context, args)
 
@@ -132,6 +111,24 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             context.exit(130)
+
+
+def _wrong_in(argument: str, before: str) -> str | None:
+    """Say what is wrong with an argument, whatever it means; None if nothing is.
+
+    Args:
+        argument: The argument.
+        before: The one before it.
+    """
+    if not argument.strip() or re.fullmatch(r"--[\w-]+=\s*", argument):
+        option = argument.strip() or before
+        where = f"argument after {before!r}" if before else "first argument"
+        what = option.rstrip("=") if option[:1] == "-" else f"the {where}"
+        return f"{what} is empty: give a value, or leave it out"
+    found = forbidden_in(re.sub("[\t\n\ud800-\udfff]", "", argument))
+    if found is None or decoded_otherwise(argument) is not None:
+        return None
+    return f"{found} in the argument {argument!r}: {remedy_for(argument)}"
 
 
 def _reason(error: OSError) -> str:
@@ -168,9 +165,10 @@ def _open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            # Writing to what is open for reading fails, as writing to a closed stream should.
+            os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
     error = sys.stderr
     raw = getattr(error.buffer, "raw", error.buffer) if hasattr(error, "buffer") else None
     if isinstance(error, io.TextIOWrapper) and isinstance(raw, io.FileIO):

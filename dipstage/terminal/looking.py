@@ -8,16 +8,17 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.terminal.asked import file_of, schedule_of
-from dipstage.terminal.console import Finite, echo_json, json_option, make_console
+from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.fitted import FittedTable
+from dipstage.terminal.number_types import Finite, Whole
 
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
-@click.option("--size", type=int, help="As in dipstage run [default: keep].")
+@click.option("--size", type=Whole(), help="As in dipstage run [default: keep].")
 @click.option(
     "--scales",
-    type=click.IntRange(1, 8),
+    type=Whole(1, 8),
     help="Scales of the network, which decide the crop [default: 5].",
 )
 @json_option
@@ -65,16 +66,18 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
 @click.command()
 @click.argument("name", required=False, metavar="[PRESET|fast|best|FILE]")
 @click.option(
-    "--iterations", type=int, help="Iterations to train [default: the schedule file's, else 2000]."
+    "--iterations",
+    type=Whole(),
+    help="Iterations to train [default: the schedule file's, else 2000].",
 )
 @click.option(
     "--size",
-    type=click.IntRange(min=1),
+    type=Whole(least=1),
     help="Side of the picture, for which fast and best differ.",
 )
 @click.option(
     "--sigma",
-    type=Finite(min=0),
+    type=Finite(least=0),
     help="Noise of the observation, to which a schedule file is rescaled [default: the file's].",
 )
 @json_option

@@ -29,6 +29,7 @@ class Files:
         preview: Path | None, compare: bool,
     ) -> Files:  # fmt: skip
         """Name the files; InputError if one cannot be written or cannot hold the photograph."""
+        from dipstage.documents.whole_files import refuse_same
         from dipstage.images import expand_path, split_options
         from dipstage.photographs import ENDINGS
 
@@ -58,9 +59,9 @@ class Files:
                 raise InputError(f"{option} {path}: the folder {folder} does not exist")
             if not os.access(path if path.exists() else folder, os.W_OK):
                 raise InputError(f"{option} {path} cannot be written: choose another folder")
-        everything = [*paths.values(), *compared.values()]
-        if len({os.path.realpath(path) for path in everything}) < len(everything):
-            raise InputError("--output, --output-raw and --preview must be different files")
+        refuse_same(
+            {**paths, **{f"the file of --compare for {key}": p for key, p in compared.items()}}
+        )
         return cls(paths["--output"], named["--output-raw"], named["--preview"], compared)
 
     def refuse_inputs(self, *inputs: str | None) -> None:

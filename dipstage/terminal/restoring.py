@@ -11,6 +11,7 @@ import click
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.restored_files import Files
 from dipstage.terminal.restored_words import (
     LONG_S,
@@ -23,14 +24,13 @@ from dipstage.terminal.restored_words import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from rich.console import Console
     from torch import Tensor
 
     from dipstage.choosing import StopName, Task
     from dipstage.photographs import Photograph
     from dipstage.restoring import Plan, Restored
+    from dipstage.tasks.inpaint import Mask
 
 _PREVIEW_EVERY = 50
 
@@ -43,12 +43,12 @@ class _Sigma(click.ParamType[float | None]):
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> float | None:
-        if value == "auto" or isinstance(value, float):
-            return None if value == "auto" else value
         try:
-            return float(value)
-        except ValueError:
-            raise InputError(f"--sigma must be auto or a number, got {value!r}") from None
+            return None if value == "auto" else Finite().convert(value, parameter, context)
+        except InputError:
+            raise InputError(
+                f"--sigma must be auto or a number in plain digits, got {value!r}"
+            ) from None
 
 
 _FILE = click.Path(path_type=Path)
@@ -72,7 +72,7 @@ _FILE = click.Path(path_type=Path)
     "For inpaint, auto leaves the known pixels unchanged, and a number restores them as well.",
 )
 @click.option("--mask", metavar="FILE", help="White where a pixel is known, black where missing.")
-@click.option("--factor", type=int, help="How many times larger the sides become: 2 or 4.")
+@click.option("--factor", type=Whole(), help="How many times larger the sides become: 2 or 4.")
 @click.option(
     "--schedule",
     "schedule_name",
@@ -93,14 +93,16 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--iterations",
-    type=int,
+    type=Whole(),
     help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
     "run ends once the variance has not fallen for a tenth of it, at least 150.",
 )
-@click.option("--size", type=int, metavar="N", help="Shrink PHOTO to a longer side of N pixels.")
+@click.option(
+    "--size", type=Whole(), metavar="N", help="Shrink PHOTO to a longer side of N pixels."
+)
 @click.option(
     "--runs",
-    type=click.IntRange(min=1),
+    type=Whole(least=1),
     default=1,
     show_default=True,
     help="Number of networks whose outputs are averaged. As many are trained at the same time as "
@@ -108,16 +110,16 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=Whole(least=0),
     default=0,
     show_default=True,
     help="Seed of the first run.",
 )
-@click.option("--width", type=int, help="Channels of the network, as in dipstage run.")
-@click.option("--scales", type=int, help="Scales of the network, as in dipstage run.")
+@click.option("--width", type=Whole(), help="Channels of the network, as in dipstage run.")
+@click.option("--scales", type=Whole(), help="Scales of the network, as in dipstage run.")
 @click.option(
     "--threads",
-    type=click.IntRange(1, 256),
+    type=Whole(1, 256),
     help="CPU threads of all runs [default: one for each run up to 128 × 128 pixels, else all].",
 )
 @click.option("--device", default="auto", show_default=True, help="As in dipstage run.")
@@ -179,27 +181,30 @@ def restore(
     PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
     Ctrl-C, the best output so far is written.
     """
-    from dipstage.photographs import load_photograph
+    from dipstage.photographs import load_photograph, resized
     from dipstage.restoring import planned
+    from dipstage.tasks.inpaint import KNOWN, read_mask
 
     if compare and task != "denoise":
         raise InputError("--compare is only for --task denoise")
     given = load_photograph(photo)
-    known = load_photograph(mask, "mask") if mask else None
-    clean = load_photograph(truth, "ground truth") if truth else None
+    known = read_mask(mask) if mask is not None else None
+    clean = load_photograph(truth, "ground truth") if truth is not None else None
     files = Files.checked(given, task, output, output_raw, preview, compare)
     files.refuse_inputs(photo, mask, truth, schedule_name)
     _check_sides(given, known, clean, factor)
     small = given.resized(size) if size is not None else given
     console = make_console(going_on=True)
-    for notice in given.notices:
+    for notice in [n for each in (given, known, clean) if each for n in each.notices]:
         console.print(f"notice: {notice}", markup=False)
     network = {"width": width, "scales": scales}
     plan = planned(
         small.pixels,
         task=task,
         sigma_255=sigma,
-        mask=None if known is None else _known_pixels(known, small),
+        mask=None
+        if known is None
+        else resized(known.white, small.pixels.shape[:2])[..., 0] > KNOWN,
         factor=factor,
         schedule=schedule_name,
         stop=stop,
@@ -253,13 +258,13 @@ def restore(
 
 
 def _check_sides(
-    photo: Photograph, mask: Photograph | None, truth: Photograph | None, factor: int | None
+    photo: Photograph, mask: Mask | None, truth: Photograph | None, factor: int | None
 ) -> None:
     """Raise InputError if mask or ground truth do not fit the photograph."""
     height, width, channels = photo.pixels.shape
-    if mask is not None and mask.pixels.shape[:2] != (height, width):
+    if mask is not None and mask.white.shape[:2] != (height, width):
         raise InputError(
-            f"the mask is {mask.pixels.shape[1]} × {mask.pixels.shape[0]} and the photograph "
+            f"the mask is {mask.white.shape[1]} × {mask.white.shape[0]} and the photograph "
             f"{width} × {height}: give a mask of the photograph's size"
         )
     wanted = height * (factor or 1), width * (factor or 1), channels
@@ -269,16 +274,6 @@ def _check_sides(
             f"--truth is {found[1]} × {found[0]} with {found[2]} channels, and the restored "
             f"photograph would be {wanted[1]} × {wanted[0]} with {wanted[2]}"
         )
-
-
-def _known_pixels(mask: Photograph, photo: Photograph) -> NDArray[np.bool_]:
-    """Return (H, W) of the photograph: whether a pixel is known."""
-    from dipstage.photographs import resized
-
-    white = (mask.pixels.mean(axis=2, keepdims=True) >= 0.5).astype(mask.pixels.dtype)
-    # A pixel that was shrunk from known and missing ones is missing.
-    known: NDArray[np.bool_] = resized(white, photo.pixels.shape[:2])[..., 0] > 0.999
-    return known
 
 
 def _train(

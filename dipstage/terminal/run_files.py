@@ -98,10 +98,13 @@ def _refuse_to_destroy(folder: Path, inputs: Sequence[str], snapshots: bool) -> 
         replaced = [*outputs, folder / "snapshots" / source.name] if snapshot else outputs
         if source.exists() and any(path.exists() and source.samefile(path) for path in replaced):
             raise InputError(f"{given} would be overwritten: choose another --output")
+    for path in outputs:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file: remove it, or choose another --output")
     header = ",".join(["iteration", *Trace.__dataclass_fields__])
     refuse_to_replace(outputs[0], "a CSV table", header.encode())
     for path in outputs[1:]:
-        if path.is_dir() or (path.exists() and not outputs[0].exists()):
+        if path.exists() and not outputs[0].exists():
             raise InputError(f"{path} exists, and no run has written it: choose another --output")
 
 

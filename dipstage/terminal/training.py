@@ -17,8 +17,9 @@ from dipstage.terminal.asked import (
     schedule_of,
     task_asked,
 )
-from dipstage.terminal.console import Finite, echo_json, json_option, make_console
+from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.run_files import keep_snapshot, output_folder, snapshot_folder, write_run
 
 if TYPE_CHECKING:
@@ -66,19 +67,19 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--iterations",
-    type=int,
+    type=Whole(),
     help="Budget [default: the schedule file's, else 2000]. The last stage of a schedule file "
     "becomes longer or shorter, and the stages before it are kept.",
 )
 @click.option(
     "--size",
-    type=int,
+    type=Whole(),
     help="Centre crop and resize to this side [default: the picture's own size, "
     "cropped so that the network can halve it].",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=Whole(least=0),
     default=0,
     show_default=True,
     help="Seed of the observation, the weights and all noise.",
@@ -90,10 +91,12 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "file's network, else denoising].",
 )
 @click.option(
-    "--width", type=int, help="Channels of the network [default: the schedule file's, else 128]."
+    "--width",
+    type=Whole(),
+    help="Channels of the network [default: the schedule file's, else 128].",
 )
 @click.option(
-    "--scales", type=int, help="Scales of the network [default: the schedule file's, else 5]."
+    "--scales", type=Whole(), help="Scales of the network [default: the schedule file's, else 5]."
 )
 @click.option(
     "--learning-rate",
@@ -114,13 +117,13 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--patience",
-    type=int,
+    type=Whole(),
     help="Iterations that --oracle-stop waits for a rise. A maximum that is closer than this to "
     "the end of the run counts as censored [default: the schedule file's, else 150].",
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1, 256),
+    type=Whole(1, 256),
     help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
     "Results are bit-identical for the same number of threads.",
 )
@@ -132,7 +135,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--snapshots",
-    type=click.IntRange(min=1),
+    type=Whole(least=1),
     metavar="N",
     help="Also keep both outputs every N iterations, in the folder snapshots.",
 )
@@ -254,7 +257,7 @@ def _train(
     found: Published | None,
 ) -> tuple[Outcome, Path]:
     from dipstage.images import load_picture
-    from dipstage.tasks.registry import loaded, task_files
+    from dipstage.tasks.registry import loaded, notices_of, task_files
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
@@ -276,7 +279,10 @@ def _train(
     truth = picture.tensor()
     use_threads(threads, truth.shape[-1] * truth.shape[-2])
     streams = Streams(picture.digest, seed)
-    problem = loaded(task, size, settings.multiple).observe(truth, streams)
+    posed = loaded(task, size, settings.multiple)
+    for notice in notices_of(posed):
+        console.print(f"notice: {notice}", markup=False)
+    problem = posed.observe(truth, streams)
     inputs = (image, schedule_name, *task_files(task).values())
     folder = output_folder(
         output, picture.label, schedule_name, seed, inputs, snapshots is not None

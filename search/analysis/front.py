@@ -106,7 +106,7 @@ def pick(run: RunRecord, which: str, records: list[Trial] | None = None) -> Tria
                 if trial.state != "complete":
                     raise InputError(f"{trial.name} is {trial.state}: pick a complete one")
                 return trial
-    if which.isdecimal():
+    if which.isascii() and which.isdecimal():
         raise InputError(f"run {run.name!r} has no trial {which}")
     members = front_of(records)
     if not members:

@@ -12,6 +12,7 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.number_types import Whole
 from search.commands.cluster import job_address, show_job
 from search.commands.drawing import check_figure_file
 from search.commands.shared import (
@@ -132,7 +133,7 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 
 
 @click.command()
-@file_option("--csv", "Write all columns to FILE.")
+@file_option("--csv", "Write all columns to FILE.", holds="a CSV table")
 @click.option(
     "--replicates",
     is_flag=True,
@@ -168,11 +169,11 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: boo
 
 @click.command()
 @json_option
-@file_option("--csv", "Write the front and the candidates to FILE.")
+@file_option("--csv", "Write the front and the candidates to FILE.", holds="a CSV table")
 @file_option("--plot", "Draw the front to FILE: .png, .svg or .pdf.")
 @click.option(
     "--budget",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Rank the schedules by their best PSNR_GT within N iterations, instead of showing the "
     "front. --plot then draws the best PSNR_GT so far over iterations.",
@@ -187,11 +188,13 @@ def pareto(
     plot_file: Path | None,
 ) -> None:
     """Show the front and the candidates."""
+    from dipstage.documents.whole_files import refuse_same
     from search.analysis.front import front_of, nothing_yet
     from search.terminal.tables import print_findings
 
     if not front_of(records := run.records()):
         raise nothing_yet(run, records)
+    refuse_same({"--csv": csv_file, "--plot": plot_file})
     check_figure_file(plot_file, "--plot")
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
@@ -261,7 +264,7 @@ def _best_for_budget(
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="RUN RUN…")
-@file_option("--csv", "Write hypervolume over trials and hours to FILE.")
+@file_option("--csv", "Write hypervolume over trials and hours to FILE.", holds="a CSV table")
 @file_option("--plot", "Draw hypervolume over trials and hours to FILE: .png, .svg or .pdf.")
 @json_option
 @wide_option
@@ -281,6 +284,7 @@ def compare(
     repetitions of one search. For them the command also shows the PSNR_GT that a quarter, half and
     three quarters of the searches reached.
     """
+    from dipstage.documents.whole_files import refuse_same
     from search.analysis.comparison import check_comparable
     from search.plots.comparison import plot_comparison
     from search.store.run import RunRecord
@@ -288,6 +292,7 @@ def compare(
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
     check_comparable(runs)
+    refuse_same({"--csv": csv_file, "--plot": plot_file})
     check_figure_file(plot_file, "--plot")
     _deliver(
         comparison_rows(runs), as_json, csv_file, plot_file,
@@ -313,6 +318,7 @@ def compare(
 @file_option(
     "--output",
     "File to write, or with --all the folder [default: best.yaml, or front, in the run's folder].",
+    holds="YAML",
 )
 @with_run
 def export(run: RunRecord, pick: str | None, into_folder: bool, output_file: Path | None) -> None:

@@ -17,7 +17,7 @@ from search.commands.shared import (
     experiment_options,
     runs_dir_option,
 )
-from search.store.paths import run_folder, runs_dir_flag
+from search.store.paths import refuse_unwritable, run_folder, runs_dir_flag
 
 if TYPE_CHECKING:
     from search.remote.jobs import State
@@ -160,6 +160,7 @@ def fetch(job: str, replace: bool, address: str, runs_dir: Path) -> None:
     from search.remote.fetching import DamagedError
     from search.remote.jobs import Cluster
 
+    refuse_unwritable(runs_dir)
     try:
         folder = Cluster(address).fetch(job, runs_dir, replace=replace)
     except DamagedError as error:

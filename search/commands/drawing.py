@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import Finite
+from dipstage.terminal.number_types import Finite, Whole
 from search.commands.shared import echo_written, file_option, with_run, write_figure
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ _OPTION_NAMES = {"which": "--trials", "output": "--curves-of", "from_db": "--fro
 )
 @click.option(
     "--budget",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="For attainment: draw the candidates and the schedule with the best PSNR_GT within N "
     "iterations [default: the search's budget].",

@@ -96,19 +96,33 @@ def remove(names: tuple[str, ...], yes: bool, storage: str | None, runs_dir: Pat
     from search.store.removal import remove as remove_run
     from search.store.storage import storage_address
 
-    found = [remains_of(name, runs_dir, storage_address(storage)) for name in names]
-    for remains in found:
+    each = (remains_of(name, runs_dir, storage_address(storage)) for name in names)
+    found = {
+        (remains.folder and remains.folder.resolve()) or remains.name: remains for remains in each
+    }
+    for remains in found.values():
         is_elsewhere = remains.folder is None and remains.in_database and bool(remains.studies)
         if is_elsewhere and yes:
             raise InputError(
                 f"run {remains.name!r} has a study in the database but no folder in {runs_dir}, "
                 "and may be somebody else's: remove it without --yes"
             )
-        if not yes and not click.confirm(f"remove {_words(remains)}?", err=True):
+        if not yes and not _confirmed(remains):
             click.echo(f"kept: {remains.name}")
             continue
         remove_run(remains)
         click.echo(f"removed: {remains.name}")
+
+
+def _confirmed(remains: Remains) -> bool:
+    try:
+        return click.confirm(f"remove {_words(remains)}?", err=True)
+    except click.Abort as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise InputError(
+            f"nobody answers whether to remove {remains.name}: confirm it by --yes"
+        ) from None
 
 
 def _words(remains: Remains) -> str:

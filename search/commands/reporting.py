@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@file_option("--output", "File to write [default: report.html in the run's folder].")
+@file_option(
+    "--output", "File to write [default: report.html in the run's folder].", holds="an HTML page"
+)
 @click.option(
     "--images",
     multiple=True,

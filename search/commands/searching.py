@@ -13,7 +13,8 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.interrupts import terminable
-from dipstage.terminal.console import Finite, echo_json, json_option, make_console, wide_option
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.number_types import Finite, Whole
 from search.commands.reporting import make_report
 from search.commands.shared import (
     accept_changes_option,
@@ -35,8 +36,8 @@ T = TypeVar("T")
 
 @click.command()
 @experiment_options
-@click.option("--concurrent", type=int, help="Number of trials that run at a time.")
-@click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option("--concurrent", type=Whole(), help="Number of trials that run at a time.")
+@click.option("--seed", type=Whole(), help="Seed of the sampler.")
 @click.option(
     "--hours",
     type=Finite(),
@@ -86,7 +87,7 @@ def launch(
 
 
 @click.command()
-@click.option("--trials", type=int, help="Total number of sampled trials to continue to.")
+@click.option("--trials", type=Whole(), help="Total number of sampled trials to continue to.")
 @click.option(
     "--hours", type=Finite(), help="Total hours of search after which no further trial begins."
 )

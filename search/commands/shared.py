@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dipstage.errors import InputError
+from dipstage.terminal.number_types import Whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +65,7 @@ address_option = click.option(
 _EXPERIMENT_OPTIONS = (
     click.option("--name", help="Name of the run [default: the name in the experiment]."),
     click.option(
-        "--trials", type=int, help="Number of schedules to sample, not counting the candidates."
+        "--trials", type=Whole(), help="Number of schedules to sample, not counting the candidates."
     ),
     click.option(
         "--set",
@@ -101,12 +103,32 @@ resources_option = click.option(
 )
 
 
-def file_option(name: str, words: str, *, required: bool = False) -> Callable[[F], F]:
-    """Make an option for a file to write. The value of `--csv` is passed as `csv_file`."""
+_ENDINGS = {
+    "a CSV table": (".csv", ".gz"),
+    "YAML": (".yaml", ".yml"),
+    "an HTML page": (".html", ".htm"),
+}
+_FORMATS = re.compile(
+    r"\.(csv|gz|zip|ya?ml|json|html?|pdf|svg|eps|png|jpe?g|tiff?|webp|gif|bmp|xlsx|db|np[yz]|py|md)"
+)
+"""Endings of names that promise a format."""
+
+
+def file_option(
+    name: str, words: str, *, holds: str = "", required: bool = False
+) -> Callable[[F], F]:
+    """Make an option for a file to write. The value of `--csv` is passed as `csv_file`.
+
+    Args:
+        name: The option.
+        words: Its help.
+        holds: What the file will hold, one of `_ENDINGS`: names of other formats are refused.
+        required: Whether it must be given.
+    """
     return click.option(
         name,
         f"{name.removeprefix('--')}_file",
-        callback=_output_file,
+        callback=functools.partial(_output_file, holds),
         required=required,
         metavar="FILE",
         help=words,
@@ -114,7 +136,7 @@ def file_option(name: str, words: str, *, required: bool = False) -> Callable[[F
 
 
 def _output_file(
-    context: click.Context, parameter: click.Parameter, value: str | None
+    holds: str, context: click.Context, parameter: click.Parameter, value: str | None
 ) -> Path | None:
     if value is None:
         return None
@@ -126,9 +148,17 @@ def _output_file(
     from dipstage.documents.whole_files import refuse_unwritable
 
     path = Path(value).expanduser()
+    ending, own = path.suffix.lower(), _ENDINGS.get(holds)
+    if own and ending not in own and _FORMATS.fullmatch(ending) and not _is_special(path):
+        raise InputError(f"{parameter.opts[0]} {path} would hold {holds}: end it in {own[0]}")
     if context.command.name != "init":  # It may make the folder.
         refuse_unwritable(path)
     return path
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a pipe or a device, whose name says nothing."""
+    return path.exists() and not path.is_file()
 
 
 def echo_written(path: Path, words: str) -> None:

@@ -12,7 +12,7 @@ from search.commands.shared import echo_written, file_option
 
 @click.command()
 @click.argument("name", default="quickstart", metavar="[NAME]")
-@file_option("--output", "File to write [default: NAME.yaml].")
+@file_option("--output", "File to write [default: NAME.yaml].", holds="YAML")
 def init(name: str, output_file: Path | None) -> None:
     """Write an included experiment to a file to edit and launch.
 
@@ -22,7 +22,7 @@ def init(name: str, output_file: Path | None) -> None:
     import re
     import shlex
 
-    from dipstage.documents.whole_files import write_asked
+    from dipstage.documents.whole_files import refuse_unwritable, write_asked
     from search.experiment.names import RUN_NAME
     from search.experiment.packaged import packaged_experiment, schedule_files
 
@@ -40,6 +40,8 @@ def init(name: str, output_file: Path | None) -> None:
     for path in files:
         if path.is_symlink() or path.is_file():
             raise InputError(f"{path} exists: remove it, or choose another --output")
+    if output.parent.is_dir() or output.parent.is_symlink():  # Others are made.
+        refuse_unwritable(output)
     for path, written in reversed(files.items()):
         if path is not output:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dipstage.documents.plain_yaml import parse_yaml, plain_number
 from dipstage.errors import InputError
-from dipstage.terminal.console import Finite, echo_json, json_option, make_console, wide_option
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.number_types import Finite, Whole
 from search.commands.reporting import make_report
 from search.commands.searching import exit_interrupted, run_with_view
 from search.commands.shared import (
@@ -55,7 +57,7 @@ N = TypeVar("N", int, float)
 )
 @click.option(
     "--claims",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Number of claims that the correction counts, with those of other verifications that are "
     "published together [default: those of this run, earlier verifications included].",
@@ -69,7 +71,7 @@ N = TypeVar("N", int, float)
 )
 @click.option(
     "--baseline-iterations",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Budget of the held-out trainings [default and minimum: 1.5 times that of the search].",
 )
@@ -81,7 +83,7 @@ N = TypeVar("N", int, float)
 )
 @click.option(
     "--references",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Number of recipes that plain DIP is tuned over, with different learning rates, input "
     "noise and averaging [default and minimum: a quarter of the search's schedules, and one for "
@@ -195,7 +197,7 @@ def verify(
     help="Number of seeds, or a list of them [default: 2 that the search has not used].",
 )
 @click.option(
-    "--top", type=int, default=8, show_default=True, metavar="K", help="Number of schedules."
+    "--top", type=Whole(), default=8, show_default=True, metavar="K", help="Number of schedules."
 )
 @resources_option
 @accept_changes_option
@@ -259,15 +261,13 @@ def _written_at(path: Path) -> float | None:
 
 def _seeds(text: str | None) -> int | tuple[int, ...] | None:
     """Parse a number of seeds, or a list of seeds."""
-    if text is not None and text.strip().isdecimal():
-        return int(text)
+    if text is not None and isinstance(number := plain_number(text), int) and number >= 0:
+        return number
     return _numbers("--seeds", text, int)
 
 
 def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | None:
     """Parse a list of numbers in YAML; brackets are optional."""
-    from dipstage.documents.plain_yaml import parse_yaml
-
     if text is None:
         return None
     values = parse_yaml(text if text.lstrip().startswith("[") else f"[{text}]", option)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dipstage.terminal.number_types import Whole
 from search.commands.shared import with_run
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     help="Port to listen on [default: 8080, or a free port if that is taken].",
 )
 @click.option(

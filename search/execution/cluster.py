@@ -183,7 +183,7 @@ def _without_secrets() -> Iterator[None]:
 def _check_listening(address: str) -> None:
     """Raise InputError if nothing listens at the address: Ray itself would wait for minutes."""
     host, colon, port = address.rpartition("/")[2].rpartition(":")
-    if not colon or not port.isdecimal():
+    if not colon or not (port.isascii() and port.isdecimal()):
         return  # Not host:port, for example `auto`; Ray resolves it.
     try:
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand
 from dipstage.interrupts import terminable
-from dipstage.tasks.registry import file_digests, task_files
+from dipstage.tasks.registry import file_digests, notices_of, task_files
 from search.analysis.censoring import cuts_off
 from search.execution.custom import installed
 from search.execution.learning import learn
@@ -26,7 +27,14 @@ from search.experiment.prepare import load_candidates, load_pictures, loaded_tas
 from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
 from search.store.lease import Lease, leased
-from search.store.paths import brief, is_remote, run_folder, run_words, runs_path
+from search.store.paths import (
+    brief,
+    is_remote,
+    refuse_unwritable,
+    run_folder,
+    run_words,
+    runs_path,
+)
 from search.store.run import RunRecord
 from search.store.storage import PatientStorage, open_storage, storage_address
 from search.store.study import clear_leftover, create_study, load_study
@@ -46,6 +54,7 @@ def launch(
     """Start a search and wait for its end; see `search.launch`."""
     view, runs_dir = view or Quiet(), runs_path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
+    refuse_unwritable(runs_dir)
     if (folder / "experiment.yaml").exists():
         raise InputError(
             f"run {experiment.name!r} exists in {runs_dir}: continue it with "
@@ -53,6 +62,8 @@ def launch(
         )
     if folder.exists() and not is_remote(folder):
         raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
+    if (database := storage_address(storage)) is not None or is_remote(folder):
+        open_storage(folder, database, create=True).engine.dispose()
     experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
@@ -69,6 +80,8 @@ def launch(
     for picture in pictures.values():
         for notice in picture.notices:
             view.note(notice)
+    for notice in notices_of(loaded_task(experiment)):
+        view.note(notice)
     for candidate in candidates:
         if candidate.origin is not None:
             view.note(f"{candidate.name}: {candidate.origin}")
@@ -289,6 +302,8 @@ def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
     for key, package in LOGGERS.items():
         if getattr(wanted, key) and find_spec(package) is None:
             raise InputError(f"logging.{key} needs {package}: pip install 'dipsearch[{key}]'")
+    if wanted.mlflow and os.path.exists(wanted.mlflow) and not os.path.isdir(wanted.mlflow):
+        raise InputError(f"logging.mlflow {wanted.mlflow} is not a folder: name one, or an address")
     if wanted.tensorboard and is_remote(folder):
         raise InputError(
             "logging.tensorboard needs a run folder on this machine, and "

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from dipstage.documents.plain_yaml import forbidden_in, yaml_text
+from dipstage.documents.plain_yaml import forbidden_in, remedy_for, yaml_text
 from dipstage.documents.records import from_plain
 from dipstage.examples import settings_of
 from dipstage.settings import TrainerSettings
@@ -177,6 +177,13 @@ class Logging(Group):
                 raise ValueError(f"{key} contains {found}: {value!r}")
         return self
 
+    @model_validator(mode="after")
+    def _check_destination(self) -> Logging:
+        where = self.mlflow or ""
+        if where.startswith(("http://", "https://")) and not urlsplit(where).hostname:
+            raise ValueError(f"mlflow must name a host, got {where!r}")
+        return self
+
     @property
     def wanted(self) -> bool:
         """True if any tracker is enabled."""
@@ -268,8 +275,10 @@ class Experiment(Group):
                 raise ValueError(f"{key} holds an entry twice: {twice!r}")
         for key in ("images", "candidates", "search.learn_from"):
             for value in attrgetter(key)(self):
+                if not value.strip():
+                    raise ValueError(f"{key} holds an empty name: remove it")
                 if (found := forbidden_in(value)) is not None:
-                    raise ValueError(f"{key} has {found} in {value!r}: rename the file or folder")
+                    raise ValueError(f"{key} has {found} in {value!r}: {remedy_for(value)}")
         return self
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
+from dipstage.images import expand_path
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -62,11 +63,16 @@ def experiment_file(given: Path) -> Path:
         The path of a packaged experiment, or `given` itself.
 
     Raises:
-        InputError: if `given` is a bare name that neither a file nor a packaged experiment has.
+        InputError: if `given` is a folder, or a bare name that neither a file nor a packaged
+            experiment has.
     """
-    if (given.exists() and not given.is_dir()) or given.suffix or given.name != str(given):
-        return given
-    return packaged_experiment(given.name)
+    given = Path(expand_path(str(given)))
+    is_bare = given.name == str(given) and not given.suffix
+    if is_bare and (not given.exists() or given.name in packaged_experiments()):
+        return given if given.is_file() else packaged_experiment(given.name)
+    if given.is_dir():
+        raise InputError(f"{given} is a folder: name an experiment file in it")
+    return given
 
 
 def packaged_experiment(name: str) -> Path:

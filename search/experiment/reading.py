@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from dipstage.documents.plain_yaml import parse_yaml, read_yaml
 from dipstage.errors import InputError
@@ -17,11 +16,8 @@ from dipstage.presets import is_preset
 from dipstage.renamed import warn_former_name
 from dipstage.tasks.registry import task_kind
 from search.experiment.model import Experiment
-from search.experiment.names import RUN_NAME_WORDS
-from search.experiment.packaged import experiment_file
-
-_SWITCHES = ("yes", "no", "on", "off")
-"""Texts, which YAML 1.1 took for true and false."""
+from search.experiment.packaged import experiment_file, packaged_experiments
+from search.experiment.refusals import SWITCHES, describe
 
 
 def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experiment:
@@ -42,6 +38,8 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
     """
     given, path = str(path), experiment_file(Path(path))
     content = read_yaml(path)
+    if {"format", "stages"} <= content.keys():
+        raise InputError(f"{path} is a schedule file: name it in candidates of an experiment")
     _make_paths_absolute(content, path.parent)
     _make_task_absolute(content, path.parent)
     _rename_keys(content)
@@ -52,8 +50,9 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
         _set_key(content, _current_key(key), patch[key])
         _make_task_absolute(content, Path())
         _rename_keys(content)
-    experiment = validate(content, str(path))
-    if given != str(path):
+    where = f"{path} with {', '.join(overrides)}" if overrides else str(path)
+    experiment = validate(content, where)
+    if given != str(path) and path in packaged_experiments().values():
         _check_packaged(experiment, given, path.parent)
     return experiment
 
@@ -77,7 +76,7 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{where}: {_describe_error(error)}") from None
+        raise InputError(f"{where}: {describe(error)}") from None
 
 
 def with_resources(experiment: Experiment, overrides: tuple[str, ...]) -> Experiment:
@@ -104,54 +103,11 @@ def with_resources(experiment: Experiment, overrides: tuple[str, ...]) -> Experi
 
 def _parse_override(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
-    if not equals or not key:
+    if not equals or "" in key.split("."):
         raise InputError(f"--set must be KEY=VALUE, got {override!r}")
+    if not text.strip():
+        raise InputError(f"--set {override} has no value: give one, or null")
     return key, parse_yaml(text, f"--set {override}")
-
-
-def _describe_error(error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False)
-    # The location also has the names of union members and validators, which mean nothing to users.
-    key = ".".join(
-        str(part) for part in first["loc"] if not str(part).startswith(("literal", "constrained"))
-    )
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        message = f"unknown key: known are {', '.join(_known_keys(first['loc']))}"
-    elif first["type"] == "string_pattern_mismatch":
-        message = f"must be {RUN_NAME_WORDS}, got {first['input']!r}"
-    elif first["type"] == "missing":
-        message = "is missing"
-    elif first["type"] in ("dataclass_type", "model_type"):
-        message = f"must be keys and values, got {given!r}"
-        if first.get("ctx", {}).get("class_name") in ("IntRange", "FloatRange"):
-            message = f"must be a range such as {{low: 1, high: 2}}, got {given!r}"
-    elif not first["msg"].startswith("Value error, "):
-        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
-    if first["type"] == "string_type" and isinstance(given, int | float | bool | None):
-        word = "…" if isinstance(given, float) else json.dumps(given)
-        message += f': for a text write "{word}", in quotes'
-    elif first["type"] == "bool_type" or given in _SWITCHES:
-        message += ": write true or false, without quotes"
-    elif isinstance(given, str) and first["type"].startswith(("int_", "float_")):
-        message += ": write a number without quotes"
-    elif first["type"] == "int_type" and isinstance(given, float):
-        message += ": write a whole number, without point and exponent"
-    elif first["type"] == "list_type" and given is not None:
-        message += f": write a list, as in [{given}]"
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{key}: {message}{more}" if key else f"{message}{more}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the group that an unknown key is in."""
-    group: type[BaseModel] = Experiment
-    for part in location[:-1]:
-        kind = group.model_fields[str(part)].annotation
-        members = get_args(kind) or (kind,)
-        group = next(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
-    return list(group.model_fields)
 
 
 def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
@@ -176,6 +132,8 @@ def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
 
 def _absolute(entry: str, folder: Path) -> str:
     """Return an absolute path; `~` and variables are expanded unless a file has the name itself."""
+    if not entry.strip():
+        return entry  # Validation refuses it.
     if not os.path.lexists(folder / entry):
         entry = expand_path(entry)
     return str((folder / entry).absolute())
@@ -212,7 +170,7 @@ def _make_runs_absolute(content: dict[str, Any], key: str, folder: Path) -> None
 def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
     """Make a folder absolute. An address without a scheme is a folder, except `databricks`."""
     address = content.get(key)
-    if address in _SWITCHES:
+    if address in SWITCHES:
         raise InputError(f"logging.mlflow must be a folder or an address, got {address!r}")
     if isinstance(address, str) and address and ":" not in address and address != "databricks":
         content[key] = str((folder / address).absolute())

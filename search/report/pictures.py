@@ -109,6 +109,7 @@ def gather(
     Raises:
         InputError: If one of `images` cannot be read.
     """
+    _refuse_foreign(found, images)
     gallery = Gallery()
     made = [(source, group) for source in found for group in _groups(source, gallery, images)]
     left_out = 0
@@ -202,6 +203,15 @@ def _loaded(run: RunRecord, gallery: Gallery, images: Sequence[str]) -> dict[str
             if label not in found:
                 gallery.missing.append((run.name, label, str(error)))
         return found
+
+
+def _refuse_foreign(found: Sequence[Source], images: Sequence[str]) -> None:
+    """Raise InputError for a name or pattern that gives no picture of these sources."""
+    digests = {digest for source in found for digest in source.run.attributes.pictures.values()}
+    for named in images if digests else ():
+        given = [picture.digest for source in found for picture in _named(source.run, [named])]
+        if digests.isdisjoint(given):
+            raise InputError(f"--images {named} gives no picture of the run: its pixels are others")
 
 
 def _named(run: RunRecord, images: Sequence[str]) -> list[Picture]:

@@ -101,6 +101,10 @@ class StudyAttributes:
     def of(cls, study: Study) -> StudyAttributes:
         """Read the attributes of a study."""
         found = {name: value for name, value in study.user_attrs.items() if name in _STUDY}
+        for name, value in found.items():
+            kind = {int: int, float: int | float, dict: dict}.get(type(_DEFAULTS[name]), object)
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} is {value!r}")
         if "objective" in found:
             found["objective"] = Objective(**found["objective"])
         found["candidates"] = [Candidate.from_plain(each) for each in found.get("candidates", ())]
@@ -201,6 +205,7 @@ class TrialAttributes:
 
 
 _STUDY = tuple(each.name for each in fields(StudyAttributes))
+_DEFAULTS = {name: getattr(StudyAttributes(), name) for name in _STUDY}
 _TRIAL = frozenset(each.name for each in fields(TrialAttributes))
 
 

@@ -41,7 +41,7 @@ def runs_path(where: Path | str | None = None) -> Path:
     where = where or os.environ.get(RUNS_DIR_VARIABLE) or "runs"
     if not isinstance(where, str) or "://" not in where:
         # A `Path` or `UPath` is returned as it is.
-        return Path(where) if isinstance(where, str) else where
+        return Path(os.path.expanduser(where)) if isinstance(where, str) else where
     if where.startswith(("http://", "https://")):
         raise InputError(
             f"{where} is an address of the web, where no runs are: name a folder, or an address "
@@ -62,6 +62,25 @@ def runs_path(where: Path | str | None = None) -> Path:
     except Exception as error:  # Clients of object stores raise errors of many kinds.
         raise InputError(f"--runs-dir {where} cannot be reached: {brief(error)}") from None
     return cast(Path, path)
+
+
+def refuse_unwritable(runs_dir: Path) -> None:
+    """Raise InputError if no run can be made in a folder of runs, which need not exist yet."""
+    if is_remote(runs_dir):
+        return
+    missing = [folder for folder in (runs_dir, *runs_dir.parents) if not os.path.lexists(folder)]
+    aside = runs_dir / f".{uuid.uuid4().hex}"
+    try:
+        aside.mkdir(parents=True)
+        aside.rmdir()
+    except (NotADirectoryError, FileExistsError):
+        raise InputError(f"--runs-dir {runs_dir} is not a folder: name one, or a new one") from None
+    except OSError as error:
+        raise InputError(f"--runs-dir {runs_dir} cannot be written: {brief(error)}") from None
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def is_remote(folder: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,18 @@ if TYPE_CHECKING:
 
 PNG = b"\x89PNG\r\n\x1a\n"
 """Signature at the start of every PNG file."""
+
+
+@contextmanager
+def _undamaged(folder: Path) -> Iterator[None]:
+    """Say in one sentence that a study holds what no version has written."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the study of {folder} is damaged ({brief(error)}): copy the run's folder again from "
+            "where it was made"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,8 @@ class RunRecord:
         A database in the folder has one study, which keeps its name when the folder is renamed.
         """
         opened = open_storage(folder, None)
-        names = [study.study_name for study in opened.get_all_studies()]
+        with _undamaged(folder):
+            names = [study.study_name for study in opened.get_all_studies()]
         return cls(folder, load_study(opened, names[0] if len(names) == 1 else name), opened)
 
     def reread(self) -> Self:
@@ -90,7 +105,8 @@ class RunRecord:
     @property
     def attributes(self) -> StudyAttributes:
         """Present attributes of the study."""
-        return StudyAttributes.of(self.study)
+        with _undamaged(self.folder):
+            return StudyAttributes.of(self.study)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -128,7 +144,7 @@ class RunRecord:
         """Return all trials except those that a dead driver left without a schedule."""
         known = self._known
         # Collection would take a third of the time when many objects are made.
-        with uncollected():
+        with uncollected(), _undamaged(self.folder):
             found = self.study.get_trials(deepcopy=False)
             # Optuna returns the same object each time for a trial that has ended.
             for trial in found:

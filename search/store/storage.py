@@ -112,6 +112,9 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
 
 def _open_server(url: str, create: bool) -> PatientStorage:
     address = make_url(url)
+    file = address.database if address.get_backend_name() == "sqlite" else None
+    if file and not create and not os.path.exists(file):
+        raise InputError(f"--storage: {file} does not exist: name the database of a run")
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")
     engine: dict[str, Any] = {"pool_pre_ping": True}

@@ -202,6 +202,8 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         if target.exists():
             target.rename(former)
         aside.rename(target)
+    except InputError as error:
+        raise InputError(str(error).replace(str(aside), str(folder))) from None
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {brief(error)}") from None
     finally:

@@ -202,7 +202,7 @@ def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:
 def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
     """Return a complete staged trial by number, by a candidate's name, or by a rule."""
     named = [t for t in run.records() if t.candidate == which and t.values is not None]
-    if which.isdecimal() or named:
+    if (which.isascii() and which.isdecimal()) or named:
         trial = named[0] if named else pick(run, which)
         if trial.schedule is None or trial.is_plain:
             raise InputError(f"{option} {which}: {trial.name} is plain DIP, which has no stages")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dipstage.errors import InputError
 from dipstage.images import SKIMAGE_PICTURES, Picture, expand
+from search.experiment.model import MAX_SEEDS
 from search.experiment.prepare import load_pictures
 from search.store.run import RunRecord
 from search.verification.declared import load_plan
@@ -40,11 +41,13 @@ def seen_pictures(run: RunRecord) -> set[str]:
 def seeds_of(run: RunRecord, seeds: int | Sequence[int]) -> list[int]:
     """Return the seeds asked for; a number of seeds gives the first that the search left free."""
     if not isinstance(seeds, int):
+        if len(seeds) > MAX_SEEDS:
+            raise InputError(f"--seeds must be at most {MAX_SEEDS:,} seeds, got {len(seeds):,}")
         if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
             raise InputError(f"--seeds must be different and not negative, got {list(seeds)}")
         return list(seeds)
-    if seeds < 1:
-        raise InputError(f"--seeds must be at least 1, got {seeds}")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise InputError(f"--seeds must be from 1 to {MAX_SEEDS:,}, got {seeds:,}")
     first = max(_seen_seeds(run)) + 1
     return list(range(first, first + seeds))
 

@@ -182,7 +182,7 @@ def test_sixteen_bits_are_converted_as_exactly_as_eight() -> None:
 
 def test_names_of_profiles_are_one_short_line() -> None:
     assert profile_name(SRGB).startswith("sRGB")
-    assert profile_name(b"") == "a profile without a name"
+    assert profile_name(b"") == "without a name"
     named = ADOBE.replace("Adobe".encode("utf-16-be"), "A\n\x1b[".encode("utf-16-be") + b"\0o")
     assert profile_name(named).isprintable()
 

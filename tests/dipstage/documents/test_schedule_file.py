@@ -137,7 +137,7 @@ BROKEN = {
     "text for a number": (
         "0.2,",
         "heavy,",
-        r"stages\[0\].alpha_bar must be a number, without quotes, got 'heavy'",
+        r"stages\[0\].alpha_bar must be a number, got 'heavy'",
     ),
     "fraction of an iteration": ("iterations: 1,", "iterations: 1.5,", "a whole number, got 1.5"),
     "true for a number": ("iterations: 1,", "iterations: true,", "a whole number, got True"),

@@ -142,6 +142,23 @@ def test_every_option_has_an_effect(folder: Path, options: list[str]) -> None:
     assert Path("plain.png").read_bytes() != Path("changed.png").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("X.png", "x.PNG"), ("x.png", "./x.png"), ("link.png", "x.png"), ("a.png", "b.png"),
+     ("\u00e9.png", "e\u0301.png")],
+)  # fmt: skip
+def test_outputs_that_are_one_file_are_refused(folder: Path, first: str, second: str) -> None:
+    Path("link.png").symlink_to("x.png")
+    Path("a.png").touch()
+    Path("b.png").hardlink_to("a.png")
+    before = names(folder)
+    for options in (("--output", "--output-raw"), ("--output-raw", "--preview")):
+        result = typed("photo.png", options[0], first, options[1], second)
+        assert result.exit_code == 2, result.output
+        assert f"{options[0]} and {options[1]} are the same file" in result.stderr
+    assert names(folder) == before
+
+
 def test_sizes_shrink_the_longer_side_and_the_mask_along(folder: Path) -> None:
     result = typed("photo.png", "--size", "20", "--task", "inpaint", "--mask", "mask.png")
     assert result.exit_code == 0, result.output
@@ -177,7 +194,7 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["no.png"], "photograph 'no.png' does not exist: check the path"),
         (["photo.png", "--sigma", "0"], "sigma must be above 0 and at most 1000, got 0"),
         (["photo.png", "--sigma", "-5"], "sigma must be above 0 and at most 1000, got -5"),
-        (["photo.png", "--sigma", "much"], "--sigma must be auto or a number, got 'much'"),
+        (["photo.png", "--sigma", "much"], "--sigma must be auto or a number in plain digits"),
         (["photo.png", "--task", "inpaint"], "task inpaint needs a mask"),
         (["photo.png", "--task", "inpaint", "--mask", "no.png"], "mask 'no.png' does not exist"),
         (["photo.png", "--task", "inpaint", "--mask", "small.png"], "the mask is 9 × 7 and the"),
@@ -196,7 +213,7 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--output", "white.png"], "white.png exists and is a PNG that this command"),
         (["photo.png", "--preview", "o.tif"], "o.tif exists and is a TIFF that this command"),
         (["photo.png", "--output-raw", "o.jpg"], "o.jpg exists and is a JPEG that this command"),
-        (["photo.png", "--output", "o.png", "--preview", "o.png"], "must be different files"),
+        (["photo.png", "--output", "o.png", "--preview", "o.png"], "are the same file, o.png"),
         (["photo.png", "--size", "0"], "size must be from 1 to the longer side"),
         (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
         (["photo.png", "--device", "tpu"], "--device 'tpu' cannot be used"),
@@ -205,8 +222,9 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
             ["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"],
             "--compare is only for --task denoise",
         ),
-        ([""], "the photograph's name is empty"),
-        (["photo.png", "--output", ""], "--output must name a file"),
+        ([""], "the argument after 'restore' is empty"),
+        (["photo.png", "--output", ""], "--output is empty"),
+        (["photo.png", "--mask", ""], "--mask is empty"),
         (["file:///photo.png"], "leave file:// out"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",

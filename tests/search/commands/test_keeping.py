@@ -151,8 +151,16 @@ def test_remove_asks_and_removes_only_what_was_named(played: Run, tmp_path: Path
 
 def test_remove_takes_no_answer_for_no(played: Run, tmp_path: Path) -> None:
     result = dipsearch("remove", "tiny", "--runs-dir", str(tmp_path), answer="")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
+    assert "nobody answers whether to remove tiny: confirm it by --yes" in result.stderr
     assert played.folder.is_dir()
+
+
+def test_a_run_that_is_named_twice_is_removed_once(played: Run, tmp_path: Path) -> None:
+    named = ("tiny", str(played.folder), "tiny", "--runs-dir", str(tmp_path), "--yes")
+    result = dipsearch("remove", *named)
+    assert (result.exit_code, result.stdout) == (0, "removed: tiny\n")
+    assert not played.folder.exists()
 
 
 @pytest.mark.long

@@ -174,7 +174,7 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_destroyed(
         f"new{suffix}/": "must name a file",
         "x" * 300 + suffix: "cannot be written",
         "-": "must name a file",
-        "": "must name a file",
+        "": "is empty: give a value",
     }
     before = listing(tmp_path)
     for path, reason in words.items():
@@ -220,6 +220,32 @@ def test_earlier_results_and_empty_files_are_replaced(
     for _ in range(2):
         assert write(run, name, f"~/{path.name}").exit_code == 0
         assert path.stat().st_size > 20
+
+
+@pytest.mark.parametrize("command", [["pareto"], ["pareto", "--budget", "20"], ["compare"]])
+def test_a_table_and_a_figure_are_different_files(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("link.csv").symlink_to("a.svg")
+    runs = [run.name, *(["other"] if command == ["compare"] else [])]
+    options = ["--runs-dir", str(run.folder.parent), "--csv", "link.csv", "--plot", "a.svg"]
+    said = refused(CliRunner().invoke(main, [command[0], *runs, *command[1:], *options]))
+    assert "--csv and --plot are the same file, a.svg: name two files" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["link.csv"]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_name_of_another_format_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = suffix_of(name)
+    for suffix in {".csv", ".yaml", ".html", ".json", ".xlsx", ".PNG" * (own != ".svg")} - {own}:
+        if suffix and not (own == ".pdf" and suffix == ".PNG"):
+            said = refused(write(run, name, f"x{suffix}"))
+            assert "would hold" in said or "must end in" in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.long

@@ -96,7 +96,7 @@ ABSURD: list[tuple[dict[str, Any], str]] = [
     ({"seeds": [2**63]}, "seeds.0: "),
     ({"task": {"sigma_255": 1e300}}, "task: sigma_255 "),
     ({"images": ["a.png"] * 1001}, "images: "),
-    ({"images": ["a\nb.png"]}, "images has a control character"),
+    ({"images": ["a\nb.png"]}, "images has a line break"),
     ({"candidates": ["\ud800.yaml"]}, "candidates has half a character"),
     ({"space": CONTENT["space"] | {"stages": {"low": 1, "high": 10**9}}}, "at most 1,000"),
     ({"resources": {"cpus_per_trial": 10**9}}, "resources.cpus_per_trial: "),

@@ -181,7 +181,7 @@ def test_another_request_does_not_mix_with_one_that_has_begun(
         (Request(best="0"), "baseline is plain DIP, which has no stages"),
         (Request(best="9"), "has no trial 9"),
         (Request(best="baseline"), "baseline is plain DIP, which has no stages"),
-        (Request(seeds=0), "--seeds must be at least 1, got 0"),
+        (Request(seeds=0), "--seeds must be from 1 to 10,000, got 0"),
         (Request(seeds=(4, 4)), "--seeds must be different"),
         (Request(learning_rates=(2.0,)), r"different numbers in \(0, 1\], got \[2.0\]"),
         (Request(learning_rates=(0.1, 0.1)), "--learning-rates must be different numbers"),

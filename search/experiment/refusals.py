@@ -1,0 +1,135 @@
+"""Errors of the model in the words of experiment files: key, rule, value, remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from dipstage.documents.plain_yaml import plain_number
+from dipstage.documents.records import is_whole
+from search.experiment.model import Experiment
+from search.experiment.names import RUN_NAME_WORDS
+
+SWITCHES = ("yes", "no", "on", "off", "y", "n")
+"""Texts, which YAML 1.1 took for true and false."""
+_RULES = {
+    "missing": "is missing",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "model_type": "must be keys and values",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt:,}",
+    "greater_than_equal": "must be at least {ge:,}",
+    "less_than": "must be below {lt:,}",
+    "less_than_equal": "must be at most {le:,}",
+    "too_short": "must have at least {min_length} entry",
+    "too_long": "must have at most {max_length:,} entries",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": f"must be {RUN_NAME_WORDS}",
+}
+"""Rules by pydantic's types of errors, with the names of its context. Others keep its words."""
+_UNKNOWN = ("extra_forbidden", "invalid_key")
+_RANGES = {
+    "IntRange": ": write a range, as in {low: 2, high: 30}",
+    "FloatRange": ": write a range, as in {low: 0.1, high: 1}",
+}
+
+
+def describe(error: ValidationError) -> str:
+    """Return the first error in one sentence, and the number of the others."""
+    found: dict[str, list[Any]] = {}
+    for each in error.errors(include_url=False):
+        found.setdefault(_key(each["loc"]), []).append(each)
+    (key, errors), *others = found.items()
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{key}: {_sentence(errors)}{more}" if key else f"{_sentence(errors)}{more}"
+
+
+def _key(location: Sequence[int | str]) -> str:
+    """Return a key without the names of union members and validators, which mean nothing here."""
+    kept = (part for part in map(str, location) if not part.startswith(("literal", "constrained")))
+    return ".".join(kept)
+
+
+def _sentence(errors: Sequence[Any]) -> str:
+    """Describe the errors of one key: several if it may be one thing or another."""
+    kinds, given = [each["type"] for each in errors], errors[0]["input"]
+    location = errors[0]["loc"]
+    if kinds[0] in _UNKNOWN:
+        return f"unknown key: known are {', '.join(_group(location[:-1]).model_fields)}"
+    if given is None and kinds[0] not in ("missing", "value_error"):
+        return "has no value: write one" + _or_leave_out(location)
+    if kinds[0] == "value_error":
+        return str(errors[0]["msg"]).removeprefix("Value error, ")
+    words = " or ".join(dict.fromkeys(map(_rule, errors))).replace(" or must be ", " or ")
+    if kinds[0] == "missing":
+        return words
+    return f"{words}, got {_shown(given)}{_remedy(kinds, errors, given)}"
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    context = dict(error.get("ctx", {}))
+    context["expected"] = str(context.get("expected", "")).replace("'", "")
+    whole = {key: int(value) if is_whole(value) else value for key, value in context.items()}
+    words = _RULES.get(error["type"], str(error["msg"]))
+    return words.format_map(whole).replace("1 entries", "1 entry")
+
+
+def _shown(given: Any) -> str:
+    """Return a value as a file shows it."""
+    if isinstance(given, list | tuple) and len(given) > 20:
+        return f"{len(given):,}"
+    return json.dumps(given) if isinstance(given, bool) else "none" if given == [] else repr(given)
+
+
+def _remedy(kinds: Sequence[str], errors: Sequence[Any], given: Any) -> str:
+    """Say what to write instead; empty where the rule says it."""
+    if "string_type" in kinds:
+        word = "…" if isinstance(given, float) else json.dumps(given, default=str)
+        return f': write "{word}", in quotes' if not isinstance(given, list | dict) else ""
+    if "bool_type" in kinds or given in SWITCHES:
+        return ": write true or false, without quotes"
+    if isinstance(given, str) and {"int_type", "float_type"} & {*kinds}:
+        if plain_number(given) is not None:
+            return ": write a number without quotes"
+        pointed = given.replace(",", ".")
+        return f": write {pointed}" if isinstance(plain_number(pointed), float) else ""
+    if "int_type" in kinds and is_whole(given):
+        return f": write {given:.0f}"
+    if "list_type" in kinds and not isinstance(given, dict):
+        is_quoted = isinstance(given, str) and given[:1] == "["
+        return f": write {given if is_quoted else f'a list, as in [{given}]'}"
+    if "model_type" in kinds:
+        return _RANGES.get(errors[0]["ctx"]["class_name"], "")
+    return ""
+
+
+def _or_leave_out(location: Sequence[int | str]) -> str:
+    if isinstance(location[-1], int):
+        return ", or remove the entry"
+    field = _field(location)
+    return "" if field is None or field.is_required() else ", or leave the key out"
+
+
+def _field(location: Sequence[int | str]) -> FieldInfo | None:
+    parts = [part for part in location if _key([part])]
+    return _group(parts[:-1]).model_fields.get(str(parts[-1]))
+
+
+def _group(location: Sequence[int | str]) -> type[BaseModel]:
+    """Return the group of keys at a location."""
+    group: type[BaseModel] = Experiment
+    for part in location:
+        kind = group.model_fields[str(part)].annotation
+        members = get_args(kind) or (kind,)
+        group = next(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+    return group

@@ -1,0 +1,135 @@
+"""What a mask is taken for is said, and what is no mask is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.restoring import planned
+from dipstage.tasks.inpaint import Inpaint, MaskedInpaint, read_mask
+from dipstage.tasks.registry import notices_of, parse_task
+from dipstage.terminal.cli import main
+
+PICTURE = np.moveaxis(load_picture("skimage:coffee", size=32, multiple=1).pixels, 0, -1)
+MASK = np.full((32, 32), 255, np.uint8)
+MASK[4:8] = 0
+MISSING = "128 of 1,024 pixels, 12.5%, are missing"
+GRADIENT = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))
+HALF = np.where(MASK == 0, 64, 192).astype(np.uint8)
+GREY = MASK.copy()
+GREY[0, :3], GREY[1, :3] = 100, 160
+RED = np.where(MASK[..., None] == 0, np.array([255, 0, 0]), 255).astype(np.uint8)
+TINY = ["--width", "4", "--scales", "1", "--iterations", "3"]
+READ: dict[str, tuple[NDArray[Any], str]] = {
+    "black and white": (MASK, MISSING),
+    "black and white as numbers of 16 bits": (MASK.astype(np.uint16) * 257, MISSING),
+    "opaque": (np.dstack([MASK, MASK, MASK, np.full_like(MASK, 255)]), MISSING),
+    "black and white with some grey": (
+        GREY,
+        "131 of 1,024 pixels, 12.8%, are missing; of 6 pixels that are neither black nor white, "
+        "the darker half counts",
+    ),
+    "painted red": (RED, MISSING + "; of 128 pixels that are neither black nor white"),
+}
+REFUSED: dict[str, tuple[NDArray[Any], str]] = {
+    "a gradient": (GRADIENT, "is no mask: "),
+    "a photograph": ((PICTURE * 255).astype(np.uint8), "pixels are neither black nor white"),
+    "grey": (HALF, "1,024 of its 1,024 pixels are neither black nor white"),
+    "a channel of transparency": (
+        np.dstack([(PICTURE * 255).astype(np.uint8), MASK]),
+        "has 128 transparent pixels, which are neither black nor white: fill them",
+    ),
+    "transparent": (
+        np.dstack([MASK, MASK, MASK, np.zeros_like(MASK)]), "has 1,024 transparent pixels",
+    ),
+    "0 and 1": (MASK // 255, "is black everywhere: its values reach 0.4% of their range"),
+    "white": (np.full_like(MASK, 255), "the mask hides nothing"),
+    "black": (np.zeros_like(MASK), "the mask hides everything"),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dipstage.terminal.plots.save_figure", lambda *_, **__: None)
+    Image.fromarray((PICTURE * 255).astype(np.uint8)).save("photo.png")
+    return tmp_path
+
+
+def restored() -> Result:
+    words = ["restore", "photo.png", "--task", "inpaint", "--mask", "m.png", *TINY]
+    return CliRunner().invoke(main, words)
+
+
+def run() -> Result:
+    words = ["run", "photo.png", "--task", "inpaint:mask=m.png", "--output", "o", *TINY]
+    return CliRunner().invoke(main, words)
+
+
+@pytest.mark.parametrize("command", [restored, run])
+@pytest.mark.parametrize("kind", READ)
+def test_how_a_mask_was_read_is_said(kind: str, command: Any) -> None:
+    pixels, words = READ[kind]
+    Image.fromarray(pixels).save("m.png")
+    result = command()
+    assert result.exit_code == 0, result.output
+    assert f"notice: m.png: {words}" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("command", [restored, run])
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_mask_is_refused(folder: Path, kind: str, command: Any) -> None:
+    pixels, words = REFUSED[kind]
+    Image.fromarray(pixels).save("m.png")
+    result = command()
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert {path.name for path in folder.iterdir()} == {"photo.png", "m.png"}
+
+
+def test_grey_pixels_are_known_above_the_middle() -> None:
+    Image.fromarray(GREY).save("m.png")
+    task = Inpaint(mask="m.png").loaded(None, 1)
+    assert isinstance(task, MaskedInpaint)
+    assert np.array_equal(task.known, (GREY >= 128).astype(np.float32))
+
+
+def test_what_is_cut_off_a_mask_is_said() -> None:
+    Image.fromarray(MASK[:, :28]).save("m.png")
+    assert notices_of(Inpaint(mask="m.png").loaded(14, 2))[-1] == (
+        "m.png: of 28 × 32 pixels, the centre square is taken"
+    )
+    assert (
+        "cropped from 28 × 32 to 16 × 32" in notices_of(Inpaint(mask="m.png").loaded(None, 16))[-1]
+    )
+
+
+def test_a_mask_without_a_name_is_no_random_one() -> None:
+    for text in ("inpaint:mask=", "inpaint:mask", "inpaint:", "inpaint:,", "inpaint:missing= "):
+        with pytest.raises(InputError, match="must be KEY=VALUE"):
+            parse_task(text)
+    with pytest.raises(InputError, match="mask is empty"):
+        parse_task('inpaint:mask=""')
+
+
+def test_pictures_of_scikit_image_are_masks_too() -> None:
+    text = load_picture("skimage:text", multiple=1).pixels[0]
+    with pytest.raises(InputError, match="is no mask"):
+        read_mask("skimage:text")
+    assert text.mean() < 0.9
+
+
+def test_an_array_of_many_values_is_no_mask() -> None:
+    picture = PICTURE.astype(np.float32)
+    assert planned(picture, task="inpaint", mask=MASK, schedule="baseline").known is not None
+    with pytest.raises(InputError, match="the mask has 32 values: make it two, as in mask > 127"):
+        planned(picture, task="inpaint", mask=GRADIENT, schedule="baseline")

@@ -1,0 +1,139 @@
+"""What `dipsearch launch` refuses before it starts Ray, and what it takes an experiment for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fake_runs import CONTENT
+
+from dipstage.documents.plain_yaml import yaml_text
+from search.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a person stands, with an experiment; the cluster of an address is never reached."""
+    monkeypatch.chdir(tmp_path)
+    Path("e.yaml").write_text(yaml_text(CONTENT))
+    return tmp_path
+
+
+def launch(*arguments: str) -> Result:
+    """Launch on an address where nobody listens: what is refused before is refused in time."""
+    return CliRunner().invoke(main, ["launch", *arguments, "--address", "127.0.0.1:1"])
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert len(result.stderr.strip().splitlines()) == 1
+    return result.stderr
+
+
+@pytest.mark.ray
+def test_an_experiment_that_is_right_reaches_the_cluster_and_leaves_nothing(folder: Path) -> None:
+    assert "nobody listens there" in refused(launch("e.yaml", "--runs-dir", "new/deep"))
+    assert "nobody listens there" in refused(launch("e.yaml", "--storage", "sqlite:///s.db"))
+    assert {path.name for path in folder.iterdir()} <= {"e.yaml", "s.db"}
+
+
+@pytest.mark.parametrize(
+    ("runs_dir", "words"),
+    [
+        ("file", "is not a folder"),
+        ("file/deep", "is not a folder"),
+        ("/dev/null", "is not a folder"),
+        ("/dev/null/x", "is not a folder"),
+        ("dangling", "is not a folder"),
+        ("/proc/none", "cannot be written"),
+        ("x" * 300, "cannot be written"),
+        ("loop/x", "cannot be written"),
+    ],
+)
+def test_a_folder_of_runs_that_takes_none_is_refused_before_anything_starts(
+    folder: Path, runs_dir: str, words: str
+) -> None:
+    if runs_dir.startswith("/") and not os.path.exists(runs_dir.split("/none")[0].split("/x")[0]):
+        pytest.skip("there is no such file on this system")
+    Path("file").write_text("mine")
+    Path("dangling").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    before = sorted(folder.iterdir())
+    said = refused(launch("e.yaml", "--runs-dir", runs_dir))
+    assert f"--runs-dir {runs_dir} {words}" in said
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        ("nonsense", "no database address"),
+        ("foo://x", "no database address"),
+        ("sqlite:////none/s.db", "cannot be opened as a study's database"),
+        ("postgresql://127.0.0.1:1/x", "--storage"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_refused_before_anything_starts(
+    storage: str, words: str
+) -> None:
+    said = refused(launch("e.yaml", "--storage", storage))
+    assert words in said
+    assert "listens" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (".", ". is a folder: name an experiment file in it"),
+        ("..", ".. is a folder: name an experiment file in it"),
+        ("sub", "sub is a folder: name an experiment file in it"),
+        ("sub/", "sub is a folder: name an experiment file in it"),
+        ("", "the argument after 'launch' is empty"),
+        (" ", "the argument after 'launch' is empty"),
+        ("none.yaml", "none.yaml does not exist"),
+        ("quikstart", "quikstart is neither a file nor an experiment that comes with the package"),
+        ("/dev/null", "/dev/null cannot be read: it is not a regular file"),
+        ("picture.png", "picture.png is not text in UTF-8"),
+    ],
+)
+def test_what_is_no_experiment_is_named(given: str, words: str) -> None:
+    Path("sub").mkdir()
+    Path("picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+    assert words in refused(launch(given))
+
+
+def test_a_folder_does_not_hide_an_included_experiment_nor_a_file_its_own_name() -> None:
+    from search.experiment.packaged import experiment_file, packaged_experiments
+
+    Path("quickstart").mkdir()
+    assert experiment_file(Path("quickstart")) == packaged_experiments()["quickstart"]
+    Path("poisson-64").write_text("name: mine\n")
+    assert experiment_file(Path("poisson-64")) == Path("poisson-64")
+
+
+def test_a_home_folder_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from search.store.paths import runs_path
+
+    monkeypatch.setenv("HOME", str(folder))
+    assert runs_path("~/runs") == folder / "runs"
+    monkeypatch.setenv("DIPSEARCH_RUNS_DIR", "~/others")
+    assert runs_path() == folder / "others"
+    said = refused(launch("~/e.yaml", "--set", "name=a/b"))
+    assert f"{folder}/e.yaml with name=a/b: name: must be letters" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--trials", "-1"], "e.yaml with search.trials=-1: search.trials: must be at least 0"),
+        (["--set", "name=null"], "e.yaml with name=null: name: has no value: write one"),
+        (["--set", "size="], "--set size= has no value: give one, or null"),
+        (["--set", "images=['']"], "images holds an empty name: remove it"),
+        (["--set", "size=32.0"], "size: must be a whole number, got 32.0: write 32"),
+    ],
+)
+def test_a_wrong_override_is_told_from_the_file(options: list[str], words: Any) -> None:
+    assert words in refused(launch("e.yaml", *options))
