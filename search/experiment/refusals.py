@@ -38,10 +38,6 @@ _RULES = {
 }
 """Rules by pydantic's types of errors, with the names of its context. Others keep its words."""
 _UNKNOWN = ("extra_forbidden", "invalid_key")
-_RANGES = {
-    "IntRange": ": write a range, as in {low: 2, high: 30}",
-    "FloatRange": ": write a range, as in {low: 0.1, high: 1}",
-}
 
 
 def describe(error: ValidationError) -> str:
@@ -73,7 +69,7 @@ def _sentence(errors: Sequence[Any]) -> str:
     words = " or ".join(dict.fromkeys(map(_rule, errors))).replace(" or must be ", " or ")
     if kinds[0] == "missing":
         return words
-    return f"{words}, got {_shown(given)}{_remedy(kinds, errors, given)}"
+    return f"{words}, got {_shown(given)}{_remedy(kinds, given)}"
 
 
 def _rule(error: Mapping[str, Any]) -> str:
@@ -81,6 +77,8 @@ def _rule(error: Mapping[str, Any]) -> str:
     context["expected"] = str(context.get("expected", "")).replace("'", "")
     whole = {key: int(value) if is_whole(value) else value for key, value in context.items()}
     words = _RULES.get(error["type"], str(error["msg"]))
+    if context.get("class_name") in ("IntRange", "FloatRange"):
+        return "must be a range such as {low: 1, high: 2}"
     return words.format_map(whole).replace("1 entries", "1 entry")
 
 
@@ -91,7 +89,7 @@ def _shown(given: Any) -> str:
     return json.dumps(given) if isinstance(given, bool) else "none" if given == [] else repr(given)
 
 
-def _remedy(kinds: Sequence[str], errors: Sequence[Any], given: Any) -> str:
+def _remedy(kinds: Sequence[str], given: Any) -> str:
     """Say what to write instead; empty where the rule says it."""
     if "string_type" in kinds:
         word = "…" if isinstance(given, float) else json.dumps(given, default=str)
@@ -108,8 +106,6 @@ def _remedy(kinds: Sequence[str], errors: Sequence[Any], given: Any) -> str:
     if "list_type" in kinds and not isinstance(given, dict):
         is_quoted = isinstance(given, str) and given[:1] == "["
         return f": write {given if is_quoted else f'a list, as in [{given}]'}"
-    if "model_type" in kinds:
-        return _RANGES.get(errors[0]["ctx"]["class_name"], "")
     return ""
 
 

@@ -92,8 +92,7 @@ def test_every_wrong_value_of_every_key_is_named_in_our_words(key: str) -> None:
          "got '2': write a number without quotes"),
         ("resources.gpus_per_trial", float("nan"),
          "resources.gpus_per_trial: must be auto or a finite number, got nan"),
-        ("space.stages", 5, "space.stages: must be keys and values, got 5: write a range, as in "
-         "{low: 2, high: 30}"),
+        ("space.stages", 5, "space.stages: must be a range such as {low: 1, high: 2}, got 5"),
         ("space.stages", {"low": 2}, "space.stages.high: is missing"),
         ("logging.mlflow", "", "logging.mlflow: must not be empty, got ''"),
         ("search", None, "search: has no value: write one, or leave the key out"),
