@@ -41,8 +41,10 @@ def test_the_oracle_of_a_file_is_read_as_it_was_written(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["yes", 1, "True", None])
 def test_another_word_for_the_oracle_is_refused(value: Any) -> None:
-    words = f"oracle_stop must be true or false or both or decided, got {value!r}"
-    with pytest.raises(InputError, match=re.escape(words)):
+    words = f"must be true or false or both or decided, got {value!r}"
+    if value is None:
+        words = "has no value: write one, or leave the key out"
+    with pytest.raises(InputError, match=re.escape(f"oracle_stop {words}")):
         from_plain(TrainerSettings, {"oracle_stop": value}, {})
 
 

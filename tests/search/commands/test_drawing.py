@@ -116,7 +116,7 @@ REFUSALS = {
         "--curves-of applies to curves, not to schedules",
     ),
     "no such trial": (["curves", "--output", "a.svg", "--trials", "99"], "has no trial '99'"),
-    "an empty name": (["curves", "--output", "a.svg", "--trials", ""], "has no trial ''"),
+    "an empty name": (["curves", "--output", "a.svg", "--trials", ""], "--trials is empty"),
     "a budget that was not trained": (
         ["attainment", "--output", "a.svg", "--budget", "31"], "--budget must be from 1 to",
     ),

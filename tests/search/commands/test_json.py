@@ -158,4 +158,6 @@ def test_options_take_finite_numbers_only(
 ) -> None:
     result = CliRunner().invoke(main, [command, option, value])
     assert result.exit_code == 2
-    assert result.stderr.endswith(f"{option} must be a finite number, got '{value}'\n")
+    assert result.stderr.endswith(
+        f"{option} must be a finite number in plain digits, got '{value}'\n"
+    )
