@@ -101,7 +101,8 @@ def test_another_seed_searches_others(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_run_that_exists_is_refused_and_told_how_to_resume(run: Run) -> None:
-    with pytest.raises(InputError, match="dipsearch resume tiny, or choose another --name"):
+    words = "dipsearch resume tiny --runs-dir .*, or choose another --name"
+    with pytest.raises(InputError, match=words):
         launch(experiment(), runs_dir=run.folder.parent)
 
 
