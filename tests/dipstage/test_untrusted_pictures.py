@@ -166,7 +166,7 @@ def test_what_is_no_regular_file_or_too_large_is_refused(
         with pytest.raises(InputError, match=r"cannot be read: it is (not a reg|a folder)"):
             load(tmp_path / name)
     for name in ("a\nb.png", "nul\0.png", "\ud800.png"):
-        with pytest.raises(InputError, match="in its name: (rename it|leave it out)"):
+        with pytest.raises(InputError, match=r"in its name: (rename it|leave it out)"):
             load(tmp_path / name)
     monkeypatch.setattr(picture_files, "MAX_BYTES", len(PNG) - 1)
     (tmp_path / "a.png").write_bytes(PNG)
