@@ -32,7 +32,7 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
         sigma: The noise that was asked for; None where it was estimated.
     """
     sides = _sides(photo.pixels)
-    if photo is not given:
+    if photo.pixels.shape != given.pixels.shape:
         sides += f", made smaller from {_sides(given.pixels)}"
     if plan.sides != photo.pixels.shape[:2]:
         sides += f", enlarged to {plan.sides[1]} × {plan.sides[0]}"
@@ -57,8 +57,14 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
         yield f"evidence: {plan.evidence}"
 
 
-def cost(plan: Plan, seconds: float, runs: int, at_once: int, device: str) -> str:
-    """Say how long the training takes, how much memory, and how runs share the machine."""
+def cost(
+    plan: Plan, seconds: float, runs: int, at_once: int, device: str, one_thread_s: float | None
+) -> str:
+    """Say how long the training takes, how much memory, and how runs share the machine.
+
+    Args:
+        one_thread_s: How long it takes with one thread, if that was measured.
+    """
     from dipstage.stopping import VarianceMinimum
 
     at_most = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
@@ -67,6 +73,8 @@ def cost(plan: Plan, seconds: float, runs: int, at_once: int, device: str) -> st
     if runs > 1:
         together = f"{'all' if at_once == runs else at_once} at the same time"
         words += f", {runs} runs, {together if at_once > 1 else 'one after the other'}"
+    if one_thread_s is not None and one_thread_s < seconds:
+        words += f"; with --threads 1, as other programs use the cores, {duration(one_thread_s)}"
     longer = max(plan.problem.observation.shape[2:])
     if seconds > LONG_S and longer > _QUICK_SIZE:
         quick = duration(seconds * (_QUICK_SIZE / longer) ** 2)
@@ -81,9 +89,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def advice(task: Task, compared: bool) -> Iterator[str]:
-    """Say what to do if the result is not as it should be."""
-    if task == "denoise":
+def advice(task: Task, compared: bool, has_stopped: bool) -> Iterator[str]:
+    """Say what to do if the result is not as it should be.
+
+    Args:
+        has_stopped: Whether the training ended by its rule, not with its budget.
+    """
+    if task == "denoise" and not has_stopped:
+        yield "If it is blurred, raise --iterations; if it is still noisy, raise --sigma."
+    elif task == "denoise":
         yield (
             "If it is blurred, lower --sigma or raise --iterations; if it is still noisy, raise "
             "--sigma."

@@ -233,12 +233,13 @@ def restore(
         for name, path in files.compared.items():
             if name in methods:
                 files.write(path, small.with_sides(methods[name][0]))
+                console.print(f"{name} written to {path}", markup=False)
     aim = clean and (clean.resized(size * (factor or 1)) if size is not None else clean)
     compared = comparison(plan, methods, aim)
     if compare or clean:
         console.print(comparison_table(compared))
     if restored.stop != "interrupted":
-        for line in advice(task, compare):
+        for line in advice(task, compare, restored.stop != "budget"):
             console.print(line, markup=False)
     if as_json:
         echo_json(
@@ -299,7 +300,10 @@ def _train(
     try:
         with console.status("measuring how long this takes"):
             seconds = plan.estimated_s(runs, at_once, device)
-        console.print(cost(plan, seconds, runs, at_once, device), markup=False)
+            alone = None
+            if seconds > LONG_S and runs == 1 and threads is None and device == "cpu":
+                alone = _one_thread_s(plan)
+        console.print(cost(plan, seconds, runs, at_once, device, alone), markup=False)
         if seconds > LONG_S and not yes:
             _ask(seconds)
         with (
@@ -314,6 +318,20 @@ def _train(
             what = "--size, --width or --runs" if runs > 1 else "--size or --width"
             raise WorkError(f"memory ran out on {device}: lower {what}") from None
         raise
+
+
+def _one_thread_s(plan: Plan) -> float | None:
+    """Return how long a run takes with one thread, where more would be used."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return None
+    torch.set_num_threads(1)
+    try:
+        return plan.estimated_s(1, 1, "cpu")
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _ask(seconds: float) -> None:

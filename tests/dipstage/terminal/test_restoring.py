@@ -9,6 +9,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,7 +24,7 @@ from dipstage.settings import TrainerSettings
 from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.terminal.cli import main
 from dipstage.terminal.display import RestorationBar, variance_in_words
-from dipstage.terminal.restored_words import cost
+from dipstage.terminal.restored_words import advice, cost
 from dipstage.terminal.restoring import _ask
 
 TINY = ["--width", "4", "--scales", "2", "--iterations", "20"]
@@ -180,6 +181,7 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
     assert (alone.exit_code, both.exit_code) == (0, 0), both.output
     assert Path("alone.png").read_bytes() == Path("o.png").read_bytes()
     assert names(folder) == {"alone.png", "o.png", "o-non-local-means.png", "o-wavelets.png"}
+    assert "wavelets written to o-wavelets.png" in both.output
     rows = {line[:15].strip(): line.split() for line in both.output.splitlines()}
     psnr = -10 * np.log10(np.mean((integers(NOISY) / 255 - integers(CLEAN) / 255) ** 2))
     assert float(rows["photograph"][-1]) == pytest.approx(psnr, abs=0.01)
@@ -278,7 +280,7 @@ def test_it_says_what_is_restored_and_what_to_do_next(folder: Path) -> None:
 
     alone = said()
     assert "photograph: 33 × 26 pixels noise: sigma 2" in alone
-    assert "If it is blurred, lower --sigma" in alone
+    assert "If it is blurred, raise --iterations; if it is still noisy, raise --sigma." in alone
     assert "--compare shows their results" in alone
     assert "--compare shows" not in said("--compare")
     smaller = said("--size", "20", "--task", "inpaint", "--mask", "mask.png")
@@ -292,14 +294,42 @@ def test_it_says_what_is_restored_and_what_to_do_next(folder: Path) -> None:
 
 
 def test_a_smaller_size_is_named_where_it_would_help() -> None:
-    def said(side: int, seconds: float) -> str:
+    def said(side: int, seconds: float, one_thread_s: float | None = None) -> str:
         plan = planned(np.full((side, 32, 1), 0.5, np.float32), sigma_255=25, schedule="baseline")
-        return cost(plan, seconds, 1, 1, "cpu")
+        return cost(plan, seconds, 1, 1, "cpu", one_thread_s)
 
     assert "takes at most 20 minutes and about" in said(512, 1200)
     assert "; with --size 256 about 5 minutes; Ctrl-C" in said(512, 1200)
     assert "--size" not in said(512, 299)
     assert "--size" not in said(256, 1200)
+    assert "with --threads 1, as other programs use the cores, 10 minutes;" in said(64, 1200, 600)
+    assert "--threads" not in said(64, 1200, 1300)
+
+
+def test_one_thread_is_measured_where_all_take_long(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def estimated_s(*_: object) -> float:
+        return 500.0 * torch.get_num_threads()
+
+    monkeypatch.setattr(Plan, "estimated_s", estimated_s)
+    monkeypatch.setattr("dipstage.terminal.restoring.use_threads", lambda *_: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        done = typed("photo.png", "--yes")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert "takes at most 25 minutes" in " ".join(done.output.split())
+    assert "with --threads 1, as other programs use the cores, 8 minutes" in " ".join(
+        done.output.split()
+    )
+
+
+def test_advice_depends_on_how_the_training_ended() -> None:
+    assert "lower --sigma or raise --iterations" in next(advice("denoise", True, True))
+    assert next(advice("denoise", True, False)).startswith("If it is blurred, raise --iterations;")
 
 
 def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
