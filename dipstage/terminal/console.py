@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -67,6 +68,8 @@ class Commands(click.Group):
         before = sys.stderr
         _open_streams()
         os.environ["MPLBACKEND"] = "agg"  # Figures are files; a wrong name would end Matplotlib.
+        # Matplotlib would tell of a folder of settings that it cannot write, which we do not use.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
         for stream in streams:
             if stream.errors in ("strict", "surrogateescape"):

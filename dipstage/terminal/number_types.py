@@ -43,14 +43,14 @@ class Finite(click.ParamType[float]):
 
     name = "float"
 
-    def __init__(self, least: float = -math.inf) -> None:
-        """Take numbers from `least`."""
-        self.least = least
+    def __init__(self, least: float = -math.inf, most: float = math.inf) -> None:
+        """Take numbers from `least` to `most`."""
+        self.least, self.most = least, most
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> float:
-        """Return the number; InputError if it is none, not finite, or below the limit."""
+        """Return the number; InputError if it is none, not finite, or beyond the limits."""
         number = plain_number(str(value))
         if number is None or not math.isfinite(number):
             raise InputError(
@@ -58,6 +58,8 @@ class Finite(click.ParamType[float]):
             )
         if number < self.least:
             raise InputError(f"{_name(parameter)} must be at least {self.least:g}, got {value}")
+        if number > self.most:
+            raise InputError(f"{_name(parameter)} must be at most {self.most:g}, got {value}")
         return float(number)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
 from dipstage.tasks.registry import plain_task
 from search.analysis import pareto
 from search.experiment.objectives import Objective, Score
+from search.store.paths import is_remote
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -121,11 +124,22 @@ def repetitions(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(groups.values())
 
 
+def _place(run: RunRecord) -> str:
+    """Return a run's folder by the one name that it has, whatever it was opened by."""
+    return str(run.folder if is_remote(run.folder) else run.folder.resolve())
+
+
+def labels_of(runs: Sequence[RunRecord]) -> dict[Path, str]:
+    """Return the label of each run by its folder: its name, or its path if names are equal."""
+    names = Counter({run.folder: run.name for run in runs}.values())
+    return {run.folder: str(run.folder) if names[run.name] > 1 else run.name for run in runs}
+
+
 def check_comparable(runs: Sequence[RunRecord]) -> None:
     """Raise InputError, naming what differs, unless all runs search for the same task."""
-    if len({run.name for run in runs}) < max(2, len(runs)):
+    if len({_place(run) for run in runs}) < max(2, len(runs)):
         raise InputError("name at least two runs, each once")
-    first = runs[0]
+    first, labels = runs[0], labels_of(runs)
     objective = first.objective
     if objective.metric != "psnr" or objective.single or objective.cost.unit != "iterations":
         raise InputError(
@@ -137,8 +151,8 @@ def check_comparable(runs: Sequence[RunRecord]) -> None:
             theirs = _task(other)[key]
             if ours != theirs:
                 raise InputError(
-                    f"runs {first.name!r} and {other.name!r} cannot be compared: {key} is {ours} "
-                    f"in one and {theirs} in the other"
+                    f"runs {labels[first.folder]!r} and {labels[other.folder]!r} cannot be "
+                    f"compared: {key} is {ours} in one and {theirs} in the other"
                 )
 
 

@@ -74,6 +74,11 @@ def nothing_yet(run: RunRecord, trials: list[Trial]) -> InputError:
     complete = [trial.violations for trial in trials if trial.values is not None]
     if not complete:
         return InputError(f"run {run.name!r} has no complete trial yet")
+    if all(excess <= 0 for violations in complete for excess in violations.values()):
+        return InputError(
+            f"run {run.name!r} has no complete trial whose objectives are finite numbers: is its "
+            "study damaged?"
+        )
     limits = []
     for name, limit in run.objective.limits.items():
         excesses = [violations.get(name, 0.0) for violations in complete]

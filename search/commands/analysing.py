@@ -19,6 +19,7 @@ from search.commands.shared import (
     echo_written,
     file_option,
     front_and_candidates,
+    refuse_mixed,
     run_options,
     runs_dir_option,
     storage_option,
@@ -145,6 +146,7 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 @with_run
 def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: bool) -> None:
     """List every trial as a row."""
+    refuse_mixed(as_json, {"--csv": csv_file})
     if not (as_json or csv_file is not None):
         if replicates:
             raise InputError("--replicates needs a file: name one with --csv FILE, or give --json")
@@ -188,13 +190,12 @@ def pareto(
     plot_file: Path | None,
 ) -> None:
     """Show the front and the candidates."""
-    from dipstage.documents.whole_files import refuse_same
     from search.analysis.front import front_of, nothing_yet
     from search.terminal.tables import print_findings
 
     if not front_of(records := run.records()):
         raise nothing_yet(run, records)
-    refuse_same({"--csv": csv_file, "--plot": plot_file})
+    refuse_mixed(as_json, {"--csv": csv_file, "--plot": plot_file})
     check_figure_file(plot_file, "--plot")
     if budget is not None:
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
@@ -284,7 +285,6 @@ def compare(
     repetitions of one search. For them the command also shows the PSNR_GT that a quarter, half and
     three quarters of the searches reached.
     """
-    from dipstage.documents.whole_files import refuse_same
     from search.analysis.comparison import check_comparable
     from search.plots.comparison import plot_comparison
     from search.store.run import RunRecord
@@ -292,7 +292,7 @@ def compare(
 
     runs = [RunRecord.open(name, runs_dir, storage) for name in names]
     check_comparable(runs)
-    refuse_same({"--csv": csv_file, "--plot": plot_file})
+    refuse_mixed(as_json, {"--csv": csv_file, "--plot": plot_file})
     check_figure_file(plot_file, "--plot")
     _deliver(
         comparison_rows(runs), as_json, csv_file, plot_file,

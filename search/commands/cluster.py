@@ -17,21 +17,22 @@ from search.commands.shared import (
     experiment_options,
     runs_dir_option,
 )
+from search.remote import ADDRESS_VARIABLE
 from search.store.paths import refuse_unwritable, run_folder, runs_dir_flag
 
 if TYPE_CHECKING:
     from search.remote.jobs import State
 
-ADDRESS = "DIPSEARCH_ADDRESS"
 _TAIL = 10
 
 cluster_option = click.option(
     "--address",
-    envvar=ADDRESS,
+    envvar=ADDRESS_VARIABLE,
     required=True,
     metavar="URL",
     help="The cluster's dashboard, such as http://HEAD:8265 [default: the environment variable "
-    f"{ADDRESS}]. If the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.",
+    f"{ADDRESS_VARIABLE}]. If the cluster asks for a token, set RAY_AUTH_MODE=token and "
+    "RAY_AUTH_TOKEN.",
 )
 
 
@@ -182,7 +183,7 @@ def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
         return address
     if not re.fullmatch(r"[\w.-]+-[0-9a-f]{8}", name) or run_folder(name, runs_dir).exists():
         return None
-    return os.environ.get(ADDRESS) or None
+    return os.environ.get(ADDRESS_VARIABLE) or None
 
 
 def show_job(job: str, address: str, *, as_json: bool) -> None:
@@ -238,4 +239,6 @@ def _resume_line(state: State, address: str) -> str:
 
 def _address_flag(address: str) -> str:
     """Return ` --address …` for a suggested command, unless the environment has that address."""
-    return "" if os.environ.get(ADDRESS) == address else f" --address {shlex.quote(address)}"
+    return (
+        "" if os.environ.get(ADDRESS_VARIABLE) == address else f" --address {shlex.quote(address)}"
+    )

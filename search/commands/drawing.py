@@ -55,7 +55,7 @@ _OPTION_NAMES = {"which": "--trials", "output": "--curves-of", "from_db": "--fro
 )
 @click.option(
     "--from-db",
-    type=Finite(),
+    type=Finite(-1000, 1000),
     metavar="DB",
     help="For front and curves: lower end of the PSNR_GT axis.",
 )

@@ -39,11 +39,11 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
     folder is elsewhere.
     """
     from search.presentation.runs import run_rows
-    from search.store.paths import is_remote
-    from search.store.storage import storage_address
+    from search.store.database_address import storage_address
+    from search.store.paths import is_remote, named
 
     if not is_remote(runs_dir) and runs_dir.exists() and not runs_dir.is_dir():
-        raise InputError(f"--runs-dir {runs_dir} is not a folder: name the folder that holds runs")
+        raise InputError(f"{named(runs_dir)} is not a folder: name the folder that holds runs")
     rows = list(run_rows(runs_dir, storage_address(storage)))
     if as_json:
         echo_json([asdict(row) for row in rows])
@@ -92,9 +92,9 @@ def remove(names: tuple[str, ...], yes: bool, storage: str | None, runs_dir: Pat
     A run that is searching, or whose confirmation or verification goes on, is refused. Links in the
     folder are not followed. A removal that was interrupted is completed by the same command.
     """
+    from search.store.database_address import storage_address
     from search.store.removal import remains_of
     from search.store.removal import remove as remove_run
-    from search.store.storage import storage_address
 
     each = (remains_of(name, runs_dir, storage_address(storage)) for name in names)
     found = {

@@ -31,7 +31,7 @@ def _runs_dir(context: click.Context, parameter: click.Parameter, value: str | N
 def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse a password on the command line, where every process list shows it."""
     if value is not None and value != os.environ.get("DIPSEARCH_STORAGE"):
-        from search.store.storage import refuse_password
+        from search.store.database_address import refuse_password
 
         refuse_password(value)
     return value
@@ -161,9 +161,21 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
+def refuse_mixed(as_json: bool, files: dict[str, Path | None]) -> None:
+    """Raise InputError if two outputs are one file; that of --json is standard output."""
+    from dipstage.documents.whole_files import refuse_same
+
+    refuse_same({"the output of --json": Path("/dev/stdout") if as_json else None} | files)
+
+
 def echo_written(path: Path, words: str) -> None:
     """Say what was written, on stderr if it went to a stream such as /dev/stdout."""
-    click.echo(words, err=str(path).startswith(("/dev/", "/proc/")))
+    click.echo(words, err=is_stream(path))
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path names a stream, such as /dev/stdout."""
+    return str(path).startswith(("/dev/", "/proc/"))
 
 
 def run_options(command: F) -> F:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dipstage.errors import InputError
-from search.commands.shared import echo_written, file_option
+from search.commands.shared import file_option, is_stream
 
 
 @click.command()
@@ -24,12 +24,23 @@ def init(name: str, output_file: Path | None) -> None:
 
     from dipstage.documents.whole_files import refuse_unwritable, write_asked
     from search.experiment.names import RUN_NAME
-    from search.experiment.packaged import packaged_experiment, schedule_files
+    from search.experiment.packaged import (
+        packaged_experiment,
+        packaged_experiments,
+        schedule_files,
+    )
 
+    if name not in (included := packaged_experiments()) and Path(name).expanduser().is_file():
+        raise InputError(f"{name} is a file already: init takes one of {', '.join(included)}")
     source = packaged_experiment(name)
     output = output_file or Path(f"{name}.yaml")
-    content = source.read_text("utf-8")
-    if re.fullmatch(RUN_NAME, output.stem):  # A run has the name of its file, as far as it can.
+    content, streamed = source.read_text("utf-8"), is_stream(output)
+    if streamed and (missing := schedule_files(source)):
+        raise InputError(
+            f"{name} needs {missing[0]} beside it, which {output} cannot hold: name a file"
+        )
+    # A run has the name of its file, as far as it can.
+    if not streamed and re.fullmatch(RUN_NAME, output.stem):
         content = re.sub(r"(?m)^name: \S+", f"name: {output.stem}", content, count=1)
     files = {output: content.encode()}
     for schedule in schedule_files(source):
@@ -38,18 +49,19 @@ def init(name: str, output_file: Path | None) -> None:
         if not there.is_file() or there.read_bytes() != packaged:
             files[there] = packaged
     for path in files:
-        if path.is_symlink() or path.is_file():
+        if not streamed and (path.is_symlink() or path.is_file()):
             raise InputError(f"{path} exists: remove it, or choose another --output")
     if output.parent.is_dir() or output.parent.is_symlink():  # Others are made.
         refuse_unwritable(output)
-    for path, written in reversed(files.items()):
+    for path, data in reversed(files.items()):
         if path is not output:
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_asked(path, written)
-    echo_written(output, f"written: {', '.join(map(str, files))}")
-    echo_written(
-        output,
-        f"next:\n  dipsearch launch {shlex.quote(str(output))}\n  dipsearch docs experiment-file",
+        write_asked(path, data)
+    if streamed:
+        return
+    click.echo(
+        f"written: {', '.join(map(str, files))}\n"
+        f"next:\n  dipsearch launch {shlex.quote(str(output))}\n  dipsearch docs experiment-file"
     )
 
 

@@ -5,6 +5,7 @@ The server listens on loopback by default.
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import threading
@@ -98,7 +99,13 @@ def _bound(host: str, port: int | None) -> Server:
     for wanted in (PORT, 0) if port is None else (port,):
         try:
             return Server((host, wanted), _Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
+            if isinstance(error, socket.gaierror | UnicodeError) or (
+                getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+            ):
+                raise InputError(
+                    f"--host {host} is no address of this machine: name one, such as {LOOPBACK}"
+                ) from None
             if port is not None or not wanted:
                 raise InputError(
                     f"{host}:{wanted} cannot be listened on: {brief(error)}; choose another --port"

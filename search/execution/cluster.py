@@ -26,7 +26,7 @@ from search.execution.ray_internals import (  # isort: skip
 import ray
 
 from dipstage.errors import InputError, WorkError
-from search.store.storage import ADDRESS_VARIABLE
+from search.store.database_address import ADDRESS_VARIABLE
 
 
 @contextmanager

@@ -26,17 +26,19 @@ from search.experiment.model import MAX_HOURS, Experiment, Resources
 from search.experiment.prepare import load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
+from search.store.database_address import storage_address
 from search.store.lease import Lease, leased
 from search.store.paths import (
     brief,
     is_remote,
+    named,
     refuse_unwritable,
     run_folder,
     run_words,
     runs_path,
 )
 from search.store.run import RunRecord
-from search.store.storage import PatientStorage, open_storage, storage_address
+from search.store.storage import PatientStorage, check_storage, open_storage
 from search.store.study import clear_leftover, create_study, load_study
 
 if TYPE_CHECKING:
@@ -60,10 +62,10 @@ def launch(
             f"run {experiment.name!r} exists in {runs_dir}: continue it with "
             f"dipsearch resume {run_words(folder)}, or choose another --name"
         )
-    if folder.exists() and not is_remote(folder):
+    if not is_remote(folder) and os.path.lexists(folder):
         raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
     if (database := storage_address(storage)) is not None or is_remote(folder):
-        open_storage(folder, database, create=True).engine.dispose()
+        check_storage(folder, database)
     experiment = experiment.model_copy(update={"images": expand(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
@@ -167,7 +169,7 @@ def create(
                 f"run {name!r} exists in {folder.parent}, another launch has just made it: "
                 f"continue it with dipsearch resume {run_words(folder)}, or choose another --name"
             ) from None
-        raise InputError(f"--runs-dir {folder.parent} cannot be written: {brief(error)}") from None
+        raise InputError(f"{named(folder.parent)} cannot be written: {brief(error)}") from None
 
 
 @contextmanager

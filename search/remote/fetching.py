@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import shutil
 import tarfile
 import uuid
@@ -20,7 +21,7 @@ from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from search.remote.archive import MARK, is_run_file
-from search.store.paths import is_remote, run_folder, verification_path
+from search.store.paths import is_remote, named, run_folder, verification_path
 
 MAX_BYTES = 8 * 2**30
 ORIGIN_FILE = "fetched.yaml"
@@ -118,11 +119,9 @@ def check_overwrite(origin: Origin, runs_dir: Path, *, replace: bool) -> None:
     replace: accept an unchanged copy that was fetched from another job.
     """
     if is_remote(runs_dir):
-        raise InputError(
-            f"--runs-dir {runs_dir}: give a folder of this machine to fetch a run into"
-        )
+        raise InputError(f"{named(runs_dir)}: give a folder of this machine to fetch a run into")
     folder = run_folder(origin.name, runs_dir)
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return
     elsewhere = "choose another --runs-dir"
     if not (folder / ORIGIN_FILE).is_file():
@@ -172,7 +171,7 @@ def install(archive: Path, origin: Origin, runs_dir: Path, *, replace: bool) -> 
                 old.rename(folder)
             raise
     except OSError as error:
-        raise InputError(f"--runs-dir {runs_dir} cannot be written: {error.strerror}") from None
+        raise InputError(f"{named(runs_dir)} cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)

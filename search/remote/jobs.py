@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from dipstage.errors import InputError
 from search.experiment.names import RUN_NAME
-from search.remote import fetching, upload
+from search.remote import ADDRESS_VARIABLE, fetching, upload
 from search.remote.fetching import Origin
 from search.remote.head import Head, question
 from search.remote.upload import Submission, quoted_for_head
@@ -54,13 +55,30 @@ class Cluster:
     """The Jobs API of a cluster. Every failure to reach it is raised as an InputError."""
 
     def __init__(self, address: str) -> None:
-        """Check that `address` begins with http:// or https://, without contacting the cluster."""
+        """Check that `address` is one of the web without a password, and contact nobody."""
+        is_from_environment = os.environ.get(ADDRESS_VARIABLE) == address
+        by = ADDRESS_VARIABLE if is_from_environment else "--address"
+        self._address, self._named = address, f"{by} {address}"
+        if "@" in address:
+            raise InputError(
+                f"{by} holds a user or a password, which would be printed: leave it out; a "
+                "cluster's token is given as RAY_AUTH_TOKEN"
+            )
         if not address.startswith(("http://", "https://")):
             raise InputError(
-                f"--address must begin with http:// or https://, such as http://HEAD:8265 for a "
+                f"{by} must begin with http:// or https://, such as http://HEAD:8265 for a "
                 f"cluster's dashboard, got {address!r}"
             )
-        self._address = address
+        try:
+            url = urlsplit(address)
+            is_whole = url.hostname and url.port != 0 and not re.search(r"\s", address)
+        except ValueError:  # The port is no number, or a bracket is missing.
+            is_whole = False
+        if not is_whole:
+            raise InputError(
+                f"{by} must name a host, and a port if any, such as http://HEAD:8265, got "
+                f"{address!r}"
+            )
 
     @cached_property
     def _client(self) -> Any:
@@ -82,21 +100,19 @@ class Cluster:
         except AuthenticationError as error:
             what = "is wrong" if "Invalid" in str(error) else "is missing"
             raise InputError(
-                f"--address {self._address}: the cluster refuses access, the token {what}: set "
+                f"{self._named}: the cluster refuses access, the token {what}: set "
                 "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             ) from None
         except (OSError, KeyError, ClientError) as error:
             reason = type(error).__name__
-            raise InputError(
-                f"--address {self._address}: no Ray dashboard answers there ({reason})"
-            ) from None
+            raise InputError(f"{self._named}: no Ray dashboard answers there ({reason})") from None
         except (RuntimeError, ValueError) as error:
             if "Version check returned 404" in str(error):
-                raise InputError(f"--address {self._address} is not a Ray dashboard") from None
+                raise InputError(f"{self._named} is not a Ray dashboard") from None
             if job and "status code 404" in str(error):
-                raise InputError(f"--address {self._address} knows no job {job!r}") from None
+                raise InputError(f"{self._named} knows no job {job!r}") from None
             *_, last = ["the request failed", *str(error).strip().splitlines()]
-            raise InputError(f"--address {self._address}: {last[:400]}") from None
+            raise InputError(f"{self._named}: {last[:400]}") from None
 
     def ask(self, submission: Submission) -> Head:
         """Ask the head what it has, by a job of a few seconds without an upload."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
 """Prefixes of keys that affect how a search continues but not what its numbers mean."""
+_ASKED_FOR = {"search.trials": "--trials", "search.hours": "--hours"}
+"""Keys that a resume raises by an option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ def adopt_changes(
     changes = _experiment_changes(before, now.model_dump(mode="json"), by_content)
     changes += _code_changes(run)
     refused = [change for change in changes if not change.acceptable]
+    if refused and all(change.key in _ASKED_FOR for change in refused):
+        options = " or ".join(_ASKED_FOR[change.key] for change in refused)
+        raise InputError(f"{_listed(refused)}: restore {path}, and ask for more by {options}")
     if refused:
         raise InputError(
             f"run {run.name!r} began with another experiment: {_listed(refused)}: restore it, or "
@@ -104,12 +109,9 @@ def _experiment_changes(
             was, is_now = _names(was), _names(is_now)
         if was == is_now:
             continue
-        if key in ("search.trials", "search.hours"):
-            option = key.removeprefix("search.")
-            more = "" if is_now is None else f" {is_now}"
-            raise InputError(f"{key} was {was}, now {is_now}: ask for more by --{option}{more}")
-        # The trials of those runs were copied when this one began.
-        acceptable = key.startswith(_ACCEPTABLE) and key != "search.learn_from"
+        # The trials of runs that it learns from were copied when this one began.
+        is_fixed = key in _ASKED_FOR or key == "search.learn_from"
+        acceptable = key.startswith(_ACCEPTABLE) and not is_fixed
         changes.append(Change(key, _word(was), _word(is_now), acceptable))
     return changes
 

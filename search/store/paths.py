@@ -39,6 +39,8 @@ def runs_path(where: Path | str | None = None) -> Path:
     cannot be reached.
     """
     where = where or os.environ.get(RUNS_DIR_VARIABLE) or "runs"
+    if isinstance(where, str) and not where.strip():
+        raise InputError(f"{named(where).strip()} is blank: name a folder")
     if not isinstance(where, str) or "://" not in where:
         # A `Path` or `UPath` is returned as it is.
         return Path(os.path.expanduser(where)) if isinstance(where, str) else where
@@ -55,13 +57,20 @@ def runs_path(where: Path | str | None = None) -> Path:
         path.exists()
     except ImportError as error:
         raise InputError(
-            f"--runs-dir {where} needs {error.name}: pip install 'dipsearch[s3]'"
+            f"{named(where)} needs {error.name}: pip install 'dipsearch[s3]'"
         ) from None
     except ValueError as error:
-        raise InputError(f"--runs-dir {where} is not a known kind of address: {error}") from None
+        raise InputError(f"{named(where)} is not a known kind of address: {error}") from None
     except Exception as error:  # Clients of object stores raise errors of many kinds.
-        raise InputError(f"--runs-dir {where} cannot be reached: {brief(error)}") from None
+        raise InputError(f"{named(where)} cannot be reached: {brief(error)}") from None
     return cast(Path, path)
+
+
+def named(runs_dir: Path | str) -> str:
+    """Return a folder of runs with what named it: the environment or the option."""
+    given = os.path.expanduser(os.environ.get(RUNS_DIR_VARIABLE, ""))
+    by = RUNS_DIR_VARIABLE if given and Path(given) == Path(str(runs_dir)) else "--runs-dir"
+    return f"{by} {runs_dir}"
 
 
 def refuse_unwritable(runs_dir: Path) -> None:
@@ -74,9 +83,9 @@ def refuse_unwritable(runs_dir: Path) -> None:
         aside.mkdir(parents=True)
         aside.rmdir()
     except (NotADirectoryError, FileExistsError):
-        raise InputError(f"--runs-dir {runs_dir} is not a folder: name one, or a new one") from None
+        raise InputError(f"{named(runs_dir)} is not a folder: name one, or a new one") from None
     except OSError as error:
-        raise InputError(f"--runs-dir {runs_dir} cannot be written: {brief(error)}") from None
+        raise InputError(f"{named(runs_dir)} cannot be written: {brief(error)}") from None
     finally:
         for folder in missing:
             with suppress(OSError):
@@ -175,7 +184,7 @@ def find_runs(runs_dir: Path) -> list[Path]:
     except FileNotFoundError:  # Of object storage, which has no empty folders.
         return []
     except Exception as error:  # Clients of object stores raise errors of many kinds.
-        raise InputError(f"--runs-dir {runs_dir} cannot be read: {brief(error)}") from None
+        raise InputError(f"{named(runs_dir)} cannot be read: {brief(error)}") from None
     # The names of folders that are being made or removed begin with a dot.
     names = [path for path in found if path.name[:1] != "." and forbidden_in(path.name) is None]
     return sorted(filter(_is_run, names), key=lambda path: path.name)

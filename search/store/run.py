@@ -21,9 +21,10 @@ from dipstage.errors import InputError
 from dipstage.garbage import uncollected
 from search.experiment.objectives import Objective
 from search.store.attributes import StudyAttributes, is_interrupted
+from search.store.database_address import storage_address
 from search.store.paths import brief, curve_path, find_run, path_exists, picture_path
 from search.store.records import Trial
-from search.store.storage import PatientStorage, open_storage, storage_address
+from search.store.storage import DamagedStudyError, PatientStorage, open_storage
 from search.store.study import load_study
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def _undamaged(folder: Path) -> Iterator[None]:
     """Say in one sentence that a study holds what no version has written."""
     try:
         yield
+    except DamagedStudyError:
+        raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(
+        raise DamagedStudyError(
             f"the study of {folder} is damaged ({brief(error)}): copy the run's folder again from "
             "where it was made"
         ) from None

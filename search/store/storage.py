@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import re
 import sqlite3
 import uuid
 import weakref
@@ -23,7 +24,7 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import inspect, make_url
+from sqlalchemy import inspect
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -37,13 +38,19 @@ from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
+from search.store.database_address import (
+    ADDRESS_VARIABLE,
+    named,
+    parsed,
+    sqlite_file,
+    unknown,
+)
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
 from search.store.paths import is_remote
 from search.store.rows import is_known, read_trials, write_trial
 
 R = TypeVar("R")
 
-ADDRESS_VARIABLE = "DIPSEARCH_STORAGE"
 CREATION = "dipsearch:creation"
 """System attribute of a trial: the token of the call that created it."""
 PATIENCE_S = 120.0
@@ -56,29 +63,23 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
-def storage_address(given: str | None = None) -> str | None:
-    """Return the given address, or else the one in the environment; None means SQLite."""
-    return given or os.environ.get(ADDRESS_VARIABLE) or None
+def check_storage(folder: Path, address: str | None) -> None:
+    """Raise InputError unless a study can be made in a database; a file is not made yet.
 
-
-def refuse_password(address: str) -> None:
-    """Reject an address with a password: process lists show command lines.
-
-    Raises:
-        InputError: If the address holds a password or is not a database address.
+    Args:
+        folder: Folder of the run.
+        address: Address of the database; None means SQLite in the run's folder.
     """
-    try:
-        url = make_url(address)
-    except ArgumentError:
-        raise InputError(_UNKNOWN) from None
-    if url.password is not None or any("password" in key.lower() for key in url.query):
+    file = None if address is None else sqlite_file(parsed(address))
+    if address is None or file is None or os.path.lexists(file):
+        open_storage(folder, address, create=True).engine.dispose()
+        return
+    home = os.path.dirname(os.path.abspath(file))
+    if not os.access(home, os.W_OK | os.X_OK):
+        reason = "cannot be written" if os.path.isdir(home) else "does not exist"
         raise InputError(
-            "--storage holds a password, which process lists show: give the address in the "
-            f"environment as {ADDRESS_VARIABLE}, or the password in ~/.pgpass"
+            f"{named(address)} cannot be opened as a study's database: the folder {home} {reason}"
         )
-
-
-_UNKNOWN = "--storage is no database address that SQLAlchemy knows"
 
 
 def open_storage(folder: Path, url: str | None, *, create: bool = False) -> PatientStorage:
@@ -94,16 +95,19 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
     """
     try:
         return _open_sqlite(folder, create) if url is None else _open_server(url, create)
-    except (ArgumentError, NoSuchModuleError):
-        # The message would repeat the address, which may hold a password.
-        raise InputError(_UNKNOWN) from None
+    except InputError:
+        raise
+    except (ArgumentError, NoSuchModuleError, TypeError, ValueError):  # Also of its settings.
+        if url is None:
+            raise
+        raise unknown(url) from None
     except ImportError as error:
         raise InputError(
-            f"--storage needs a driver that is not installed ({error.name or 'unknown'}): for "
-            "PostgreSQL pip install 'dipsearch[postgresql]'"
+            f"{named(url or '')} needs a driver that is not installed "
+            f"({error.name or 'unknown'}): for PostgreSQL pip install 'dipsearch[postgresql]'"
         ) from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        where = "--storage" if url else folder / "study.db"
+        where = named(url) if url else folder / "study.db"
         advice = "" if url else "; if the run is a copy, copy its folder again"
         raise InputError(
             f"{where} cannot be opened as a study's database: {_reason(error)}{advice}"
@@ -111,10 +115,10 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
 
 
 def _open_server(url: str, create: bool) -> PatientStorage:
-    address = make_url(url)
-    file = address.database if address.get_backend_name() == "sqlite" else None
+    address = parsed(url)
+    file = sqlite_file(address)
     if file and not create and not os.path.exists(file):
-        raise InputError(f"--storage: {file} does not exist: name the database of a run")
+        raise InputError(f"{named(url)}: {file} does not exist: name the database of a run")
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")
     engine: dict[str, Any] = {"pool_pre_ping": True}
@@ -154,6 +158,14 @@ def _patient(method: Callable[..., R]) -> Callable[..., R]:
         return self.wait_out(lambda: method(self, *args, **kwargs))
 
     return call
+
+
+class DamagedStudyError(InputError):
+    """The file of a study holds what no version has written."""
+
+
+_DAMAGED = re.compile("database disk image is malformed|file is not a database|no such (table|col)")
+"""Beginnings of what SQLite says about a damaged file."""
 
 
 class PatientStorage(HookedStorage):
@@ -204,6 +216,7 @@ class PatientStorage(HookedStorage):
 
         Raises:
             WorkError: If the call still fails after `patience_s` seconds.
+            DamagedStudyError: If pages or tables of a file are damaged or missing.
         """
 
         def is_over(state: RetryCallState) -> bool:
@@ -220,6 +233,11 @@ class PatientStorage(HookedStorage):
         except (StorageInternalError, DBAPIError) as error:
             if not self.patience_s:
                 raise
+            if self.engine.dialect.name == "sqlite" and _DAMAGED.match(_reason(error)):
+                raise DamagedStudyError(
+                    f"{self.name} is damaged ({_reason(error)}): copy it again from where it was "
+                    "made"
+                ) from None
             raise WorkError(f"{self.name} failed: {_reason(error)}") from None
 
     def _fenced(self, call: Callable[[], R]) -> Callable[[], R]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dipstage.terminal.fitted import FittedTable
@@ -15,6 +16,7 @@ from search.analysis.comparison import (
     attained_by_share,
     attained_within,
     history,
+    labels_of,
     reference_point,
     repetitions,
 )
@@ -33,7 +35,7 @@ def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> 
     print_()
     for group in repetitions(runs):
         if len(group) > 1:
-            print_(attainment_table(group))
+            print_(attainment_table(group, labels_of(runs)))
             print_()
     print_(
         "hypervolume in dB · iterations, measured from the observation's "
@@ -44,12 +46,12 @@ def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> 
 
 def over_trials_table(runs: Sequence[RunRecord]) -> FittedTable:
     """Return the hypervolume after equal numbers of trials, as far as the shortest search goes."""
-    histories = [history(run) for run in runs]
+    histories, labels = [history(run) for run in runs], labels_of(runs)
     common = min(len(moments) for moments in histories)
     marks = sorted({max(1, round(share * common)) for share in SHARES}) if common else []
     rows = [
         [
-            run.name,
+            labels[run.folder],
             str(len(moments)),
             str(sum(trial.state == "raced" for trial in run.records())),
             str(len(front_of(run.records()))),
@@ -64,12 +66,12 @@ def over_trials_table(runs: Sequence[RunRecord]) -> FittedTable:
 
 def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
     """Return the hypervolume after equal training times, as far as the shortest search goes."""
-    histories = [history(run) for run in runs]
+    histories, labels = [history(run) for run in runs], labels_of(runs)
     common = min((m[-1].training_hours if m else 0.0 for m in histories), default=0.0)
     marks = [share * common for share in SHARES]
     rows = [
         [
-            run.name,
+            labels[run.folder],
             f"{moments[-1].training_hours:.2f}" if moments else "0",
             *(f"{after_hours(moments, mark):.0f}" for mark in marks),
         ]
@@ -79,8 +81,13 @@ def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
     return FittedTable(columns, rows, "hypervolume over hours of training, all workers together")
 
 
-def attainment_table(group: Sequence[RunRecord]) -> FittedTable:
-    """Return the PSNR_GT that shares of repeated searches attained within given steps."""
+def attainment_table(group: Sequence[RunRecord], labels: Mapping[Path, str]) -> FittedTable:
+    """Return the PSNR_GT that shares of repeated searches attained within given steps.
+
+    Args:
+        group: Runs that differ only in the sampler's seed.
+        labels: What each run is called, by its folder.
+    """
     budget = group[0].experiment.trainer.iterations
     fronts = [[trial.score for trial in front_of(run.records())] for run in group]
     rows = []
@@ -97,15 +104,16 @@ def attainment_table(group: Sequence[RunRecord]) -> FittedTable:
         f"{group[0].objective.steps_words}, at most",
         *(f"max PSNR_GT (dB) in\n{quartile:.0%} of searches" for quartile in QUARTILES),
     ]
-    names = ", ".join(run.name for run in group)
+    names = ", ".join(labels[run.folder] for run in group)
     return FittedTable(columns, rows, f"attainment of {len(group)} repeated searches: {names}")
 
 
 def comparison_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Return one row for each trial that ended, search by search."""
+    labels = labels_of(runs)
     return [
         {
-            "search": run.name,
+            "search": labels[run.folder],
             "trials": moment.trials,
             "training_hours": moment.training_hours,
             "hypervolume_db_iterations": moment.hypervolume,

@@ -1,6 +1,7 @@
 """Searches side by side, on runs whose scores are known."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,24 @@ def test_the_command_shows_writes_and_draws(runs_dir: Path, tmp_path: Path) -> N
         assert "name at least two runs, each once" in refused.stderr
     refused = compare("a", "b", "--plot", "areas.gif")
     assert "--plot must end in .png, .svg or .pdf" in refused.stderr
+
+
+def test_runs_of_one_name_in_two_folders_are_told_apart_by_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, seed in (("one", 0), ("two", 1)):
+        search(tmp_path / folder, "a", seed)
+
+    def compare(*arguments: str) -> Any:
+        return CliRunner().invoke(main, ["compare", *arguments])
+
+    shown = compare("one/a", "two/a")
+    assert shown.exit_code == 0, shown.output
+    assert "attainment of 2 repeated searches: one/a, two/a" in shown.stdout
+    rows = json.loads(compare("one/a", "two/a", "--json").stdout)
+    assert {row["search"] for row in rows} == {"one/a", "two/a"}
+    assert "each once" in compare("one/a", f"{tmp_path}/one/../one/a").stderr
 
 
 def test_a_search_that_has_not_begun_compares_as_nothing(runs_dir: Path) -> None:

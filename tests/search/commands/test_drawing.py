@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +119,12 @@ REFUSALS = {
         "--curves-of applies to curves, not to schedules",
     ),
     "no such trial": (["curves", "--output", "a.svg", "--trials", "99"], "has no trial '99'"),
+    "an axis that no PSNR is on": (
+        ["front", "--output", "a.svg", "--from-db", "-1e308"], "--from-db must be at least -1000",
+    ),
+    "an axis above all": (
+        ["curves", "--output", "a.svg", "--from-db", "1e308"], "--from-db must be at most 1000",
+    ),
     "an empty name": (["curves", "--output", "a.svg", "--trials", ""], "--trials is empty"),
     "a budget that was not trained": (
         ["attainment", "--output", "a.svg", "--budget", "31"], "--budget must be from 1 to",
@@ -149,3 +158,12 @@ def test_curves_that_cannot_be_read_are_named(played: Run, tmp_path: Path) -> No
     assert refused.exit_code == 2
     assert re.search(r"trial\d+-\w+-seed\d.npz cannot be read", refused.stderr)
     assert not (tmp_path / "a.svg").exists()
+
+
+def test_matplotlib_says_nothing_of_its_own_folder(played: Run, tmp_path: Path) -> None:
+    where = ["--runs-dir", str(played.folder.parent), "--output", str(tmp_path / "a.svg")]
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "plot", played.name, "front", *where],
+        env={**os.environ, "MPLCONFIGDIR": "/dev/null"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""

@@ -37,7 +37,7 @@ def refused(result: Result) -> str:
 def test_an_experiment_that_is_right_reaches_the_cluster_and_leaves_nothing(folder: Path) -> None:
     assert "nobody listens there" in refused(launch("e.yaml", "--runs-dir", "new/deep"))
     assert "nobody listens there" in refused(launch("e.yaml", "--storage", "sqlite:///s.db"))
-    assert {path.name for path in folder.iterdir()} <= {"e.yaml", "s.db"}
+    assert [path.name for path in folder.iterdir()] == ["e.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,49 @@ def test_a_folder_of_runs_that_takes_none_is_refused_before_anything_starts(
     [
         ("nonsense", "no database address"),
         ("foo://x", "no database address"),
+        ("postgresql://u@h:port/x", "--storage is no database address: write one such as"),
+        ("sqlite://", "--storage is a database in memory"),
+        ("sqlite:///", "--storage is a database in memory"),
+        ("sqlite:///:memory:", "--storage is a database in memory"),
+        ("sqlite:///file:x?mode=memory&uri=true", "--storage is a database in memory"),
         ("sqlite:////none/s.db", "cannot be opened as a study's database"),
         ("postgresql://127.0.0.1:1/x", "--storage"),
     ],
 )
 def test_a_database_that_does_not_answer_is_refused_before_anything_starts(
-    storage: str, words: str
+    monkeypatch: pytest.MonkeyPatch, storage: str, words: str
 ) -> None:
     said = refused(launch("e.yaml", "--storage", storage))
     assert words in said
     assert "listens" not in said
+    monkeypatch.setenv("DIPSEARCH_STORAGE", storage)
+    assert words.replace("--storage", "DIPSEARCH_STORAGE") in refused(launch("e.yaml"))
+
+
+def test_a_database_that_a_search_would_make_is_not_made_before(folder: Path) -> None:
+    from search.store.storage import check_storage
+
+    check_storage(folder / "tiny", f"sqlite:///{folder}/s.db")
+    assert [path.name for path in folder.iterdir()] == ["e.yaml"]
+
+
+@pytest.mark.parametrize("target", ["../nowhere", "tiny"])
+def test_a_broken_link_in_place_of_the_run_is_refused_before_anything_starts(
+    folder: Path, target: str
+) -> None:
+    Path("runs").mkdir()
+    Path("runs/tiny").symlink_to(target)
+    assert "runs/tiny exists but is not a run: remove it" in refused(launch("e.yaml"))
+    assert os.readlink("runs/tiny") == target
+
+
+def test_a_folder_of_runs_is_called_by_what_named_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPSEARCH_RUNS_DIR", "e.yaml")
+    assert "DIPSEARCH_RUNS_DIR e.yaml is not a folder" in refused(launch("e.yaml"))
+    said = refused(launch("e.yaml", "--runs-dir", "./e.yaml/x"))
+    assert "--runs-dir e.yaml/x is not a folder" in said
+    monkeypatch.setenv("DIPSEARCH_RUNS_DIR", " ")
+    assert "DIPSEARCH_RUNS_DIR is blank: name a folder" in refused(launch("e.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,15 @@ def test_a_table_and_a_figure_are_different_files(
     assert [path.name for path in tmp_path.iterdir()] == ["link.csv"]
 
 
+@pytest.mark.parametrize("command", ["trials", "pareto", "compare"])
+def test_json_and_a_table_are_not_mixed(run: Run, command: str) -> None:
+    runs = [run.name, *(["other"] if command == "compare" else [])]
+    options = ["--runs-dir", str(run.folder.parent), "--json", "--csv", "/dev/stdout"]
+    result = CliRunner().invoke(main, [command, *runs, *options])
+    assert "the output of --json and --csv are the same file, /dev/stdout" in refused(result)
+    assert result.stdout == ""
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_name_of_another_format_is_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -63,6 +63,19 @@ def test_init_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "schedules/fast-64.yaml exists" in refused.stderr
 
 
+def test_a_stream_gets_the_experiment_as_it_is(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert init("--output", "/dev/stdout").exit_code == 0
+    assert capfdbinary.readouterr().out == packaged_experiments()["quickstart"].read_bytes()
+    refused = init("denoise-128", "--output", "/dev/stdout")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "schedules/fast-64.yaml beside it, which /dev/stdout cannot hold" in refused.stderr
+
+
+def test_a_file_in_place_of_a_name_is_told_from_one(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("name: mine\n")
+    assert "base.yaml is a file already: init takes one of" in init(f"{tmp_path}/base.yaml").stderr
+
+
 def test_an_unknown_name_lists_those_that_there_are() -> None:
     refused = init("quikstart")
     assert refused.exit_code == 2

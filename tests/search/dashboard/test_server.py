@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,6 +226,15 @@ def test_parts_of_a_verification_are_opened_once(
     os.utime(opened[1] / "experiment.yaml", (0, 0))
     mirror.refresh()
     assert opened == [opened[0], opened[1], opened[1]], "made again"
+
+
+@pytest.mark.parametrize("host", ["nohost.invalid", "192.0.2.1", "a..b"])
+def test_a_host_that_is_not_this_machine_is_refused(played: Run, host: str) -> None:
+    with (
+        pytest.raises(InputError, match=f"--host {re.escape(host)} is no address of this machine"),
+        dashboard.dashboard(played, host, None),
+    ):
+        pass
 
 
 def test_a_host_of_ipv6_is_served(played: Run) -> None:

@@ -89,8 +89,12 @@ def test_how_a_search_goes_on_can_change_and_is_noted(run: Run) -> None:
 def test_more_trials_are_asked_for_on_the_command_line(run: Run) -> None:
     edit(run, search={"trials": 9})
     with pytest.raises(
-        InputError, match=r"search\.trials was 4, now 9: ask for more by --trials 9"
+        InputError,
+        match=r"trials 4 → 9: restore .*/experiment\.yaml, and ask for more by --trials$",
     ):
+        adopt(run, None, accept=True)
+    edit(run, search={"trials": 9}, seeds=[7])
+    with pytest.raises(InputError, match=r"another experiment: seeds .* → \[7\]; search\.trials"):
         adopt(run, None, accept=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,9 @@ DAMAGE = {
     "no JSON": "update study_user_attributes set value_json='nonsense'",
     "no values": "delete from trial_values",
     "numbers for everything": "update trial_user_attributes set value_json='3'",
+    "a number for versions": "update study_user_attributes set value_json='5' where key='code'",
+    "no table of trials": "drop table trials",
+    "no table of values": "drop table trial_values",
     "texts for everything": "update trial_user_attributes set value_json='\"x\"'",
 }
 
@@ -32,9 +36,38 @@ def test_a_damaged_study_is_one_sentence_and_the_others_are_listed(
     for command in (["status"], ["trials"], ["pareto"], ["export"]):
         result = CliRunner().invoke(main, [*command, "hurt", "--runs-dir", str(tmp_path)])
         assert result.exit_code == 2, (result.output, result.exception)
-        assert f"the study of {folder} is damaged (" in result.stderr
-        assert len(result.stderr.strip().splitlines()) == 1
+        assert re.search(rf"{folder}(/study.db)? is damaged \(", result.stderr)
+        assert "again from where it was made" in result.stderr
+        assert result.stderr.count("is damaged (") == len(result.stderr.splitlines()) == 1
     listed = CliRunner().invoke(main, ["list", "--runs-dir", str(tmp_path)])
     assert listed.exit_code == 0, listed.exception
     assert "hurt   unreadable" in listed.stdout
     assert "sound  finished" in listed.stdout
+
+
+def test_damaged_pages_are_named_with_what_to_do(tmp_path: Path) -> None:
+    path = searched(tmp_path, name="hurt").folder / "study.db"
+    with sqlite3.connect(path) as database:
+        [[size]] = database.execute("pragma page_size")
+        found = "select rootpage from sqlite_master where name = 'trials'"
+        [[page]] = database.execute(found)
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xa5" * size
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["pareto", "hurt", "--runs-dir", str(tmp_path)])
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert f"{path} is damaged (database disk image is malformed): copy it again" in result.stderr
+
+
+def test_objectives_that_are_no_finite_numbers_are_said(tmp_path: Path) -> None:
+    path = searched(tmp_path, name="hurt").folder / "study.db"
+    with sqlite3.connect(path) as database:
+        database.execute("update trial_values set value = null, value_type = 'INF_POS'")
+    database.close()
+    result = CliRunner().invoke(main, ["pareto", "hurt", "--runs-dir", str(tmp_path)])
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert result.stderr == (
+        "main: run 'hurt' has no complete trial whose objectives are finite numbers: is its study "
+        "damaged?\n"
+    )

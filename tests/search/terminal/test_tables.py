@@ -55,7 +55,7 @@ def of_searches(run: Run) -> list[FittedTable]:
         tables.trials_table(run),
         comparison_tables.over_trials_table([run, run]),
         comparison_tables.over_hours_table([run, run]),
-        comparison_tables.attainment_table([run, run]),
+        comparison_tables.attainment_table([run, run], {run.folder: run.name}),
     ]
 
 
