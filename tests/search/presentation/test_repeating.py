@@ -90,6 +90,7 @@ def test_a_report_repeats_every_replicate_bit_for_bit(
     for (number, key), made in outcomes.items():
         found = repeats[str(number)]
         raw = made.raw
+        assert raw is not None
         reached = at(raw.max_psnr_gt_db, raw.steps_to_max, censored=raw.censored)
         assert found["scores"][key].startswith(f"raw {reached}, smoothed ")
         Path(found["name"]).write_text(found["text"])
