@@ -176,3 +176,21 @@ def parse_preset(text: str) -> AnyPreset:
         return kind(**arguments)  # type: ignore[arg-type]
     except InputError as error:
         raise InputError(f"preset {text!r}: {error}") from None
+
+
+def shorter(text: str, iterations: int) -> str | None:
+    """Return a preset with a ramp of at most half the budget; None if no parameter sets its ramp.
+
+    Args:
+        text: A preset that can be parsed, such as `sharp-linear` or `sharp-linear:stages=50`.
+        iterations: The budget.
+    """
+    preset = parse_preset(text)
+    if (
+        not isinstance(preset, SharpLinear)
+        or (x := iterations // 2 // (preset.stages - 2 or 1)) < 1
+    ):
+        return None
+    name, _, options = text.partition(":")
+    kept = [each for each in options.split(",") if each and not each.startswith("x=")]
+    return f"{name}:{','.join([*kept, f'x={x}'])}"

@@ -213,7 +213,11 @@ def save_schedule(path: Path | str, content: ScheduleFile) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    write_asked(Path(path) if isinstance(path, str) else path, yaml_text(_plain(content)))
+    text, family, n = yaml_text(_plain(content)), content.family, len(content.schedule.stages)
+    if family is not None and family.stages != n:
+        words = f"# Of its {family.stages} stages, those that would get no iteration are dropped."
+        text = text.replace("\nfamily:", f"\n{words}\nfamily:", 1)
+    write_asked(Path(path) if isinstance(path, str) else path, text)
 
 
 def compact_text(content: ScheduleFile) -> str:

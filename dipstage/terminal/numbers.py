@@ -30,3 +30,8 @@ def steps(value: float, sign: str = "") -> str:
 def at(psnr_db: float, iterations: float, *, censored: bool = False) -> str:
     """Return `25.31 dB at 120`, with ≥ where the end of training may have cut the maximum off."""
     return f"{db(psnr_db)} dB at {'≥ ' * censored}{steps(iterations)}"
+
+
+def over_replicates(n: int) -> str:
+    """Return `over n replicates`, for titles."""
+    return f"over {n} replicate{'s' * (n != 1)}"

@@ -140,12 +140,28 @@ def resume(
         from search.execution.driver import drive
         from search.store.run import RunRecord
 
+        run = RunRecord.at(folder, folder.name, storage)
+        if (words := _nothing_left(run, trials, hours)) is not None:
+            view.note(words)
         return drive(
-            RunRecord.at(folder, folder.name, storage), trials=trials, hours=hours,
-            address=address, view=view, given=given, accept_changes=accept_changes,
+            run, trials=trials, hours=hours, address=address, view=view, given=given,
+            accept_changes=accept_changes,
         )  # fmt: skip
 
     _run_search(start, folder.name, folder.parent, as_json, storage)
+
+
+def _nothing_left(run: RunRecord, trials: int | None, hours: float | None) -> str | None:
+    """Return a sentence if a run has ended and these options do not extend it."""
+    from search.analysis.status import status_of
+
+    status, is_extended = status_of(run), (trials or 0) > run.trials_wanted
+    if run.attributes.ended is not None:
+        is_extended = trials is not None or hours is not None
+    if status.done < status.wanted or is_extended:
+        return None
+    more = f"; {_more(run)} continues it" if run.experiment.space is not None else ""
+    return f"nothing is left to train: all {status.done} trials of {run.name} have ended{more}"
 
 
 def _run_search(
@@ -170,7 +186,7 @@ def run_with_view(start: Callable[[View], T]) -> T:
     console = make_console(going_on=True)
     with terminable():
         if not console.is_terminal:
-            return start(Lines(console))
+            return start(Lines(console, "starting; Ray alone can take half a minute …"))
         with LiveView(console) as live:
             return start(live)
 
@@ -236,6 +252,8 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         raise SystemExit(1)
     best, *others = write_results(run)
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
+    if run.objective.is_standard and run.objective.limits:
+        console.print("dipsearch verify judges without the search's constraints", markup=False)
     following = [f"dipsearch verify {name}{here}"] * run.objective.is_standard + [
         f"dipsearch pareto {name}{here} --plot front.svg",
         f"dipsearch export {name}{here} --pick {run.objective.metric} --output highest.yaml",
@@ -260,10 +278,12 @@ def _first_picture(run: RunRecord) -> str:
 
 
 def _more(run: RunRecord) -> str:
-    """Return the option that continues a search that has ended."""
-    attributes = run.attributes
+    """Return the options that continue a search that has ended."""
+    attributes, hours = run.attributes, run.attributes.hours
+    is_over = hours is not None and attributes.driven_s >= 3600 * hours
+    options = [] if hours is None else [f"--hours {(1 + is_over) * hours:g}"]
     if attributes.ended is None:
-        return f"--trials {2 * max(attributes.trials, 1)}"
-    if attributes.hours is not None and attributes.driven_s >= 3600 * attributes.hours:
-        return f"--hours {2 * attributes.hours:g}"
-    return f"--trials {attributes.trials}"
+        options.insert(0, f"--trials {2 * max(attributes.trials, 1)}")
+    elif not is_over:
+        options.insert(0, f"--trials {attributes.trials}")
+    return " ".join(options)

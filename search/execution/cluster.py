@@ -95,7 +95,8 @@ def _connected(address: str | None, cpus: int | None, folder: str | None) -> Ite
             raise
         reason = str(error).strip().splitlines()[0]
         raise WorkError(
-            f"Ray did not start ({reason}): try again when the machine has less to do"
+            f"Ray did not start ({reason}): close other programs, or wait until the machine has "
+            "less to do, and give the command again"
         ) from None
     try:
         yield

@@ -28,7 +28,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError, WorkError
 from dipstage.interrupts import end_if_interrupted
-from search.analysis.censoring import cut_off
+from search.analysis.censoring import cut_off, cuts_off
 from search.execution.cost import cost_words
 from search.execution.heartbeats import LOOK_S, Heartbeats
 from search.execution.loggers import Logger, logged
@@ -238,7 +238,9 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
         self._next_look = 0.0
         self._watched: dict[str, Any] = {}
         self._hung: dict[str, str] = {}
-        self._written, self._warned = time.monotonic(), False
+        self._written = time.monotonic()
+        # The driver says it before the first trial if the settings alone censor every maximum.
+        self._warned = cuts_off(run.experiment.trainer) is not None
 
     @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from dipstage.errors import InputError
+from dipstage.presets import is_preset, parse_preset, shorter
 from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 
@@ -58,3 +60,38 @@ class Candidate:
             "trial": self.trial,
             "origin": self.origin,
         }
+
+
+def preset_schedule(entry: str, iterations: int) -> Schedule:
+    """Return the schedule of a preset among the candidates.
+
+    Args:
+        entry: The preset, with or without parameters.
+        iterations: The budget.
+
+    Raises:
+        InputError: The preset is none, or does not fit into the budget.
+    """
+    try:
+        preset = parse_preset(entry)
+    except InputError as error:
+        raise InputError(f"candidates: {entry}: {error}") from None
+    try:
+        return preset.schedule(iterations)
+    except InputError as error:
+        what = str(error).partition(":")[0]
+        instead = f", write {short} instead" if (short := shorter(entry, iterations)) else ""
+        raise InputError(
+            f"candidates: {entry}: {what}: raise trainer.iterations{instead}, or leave it out"
+        ) from None
+
+
+def refused_presets(entries: list[str], iterations: int) -> list[str]:
+    """Return what is wrong with the presets among the candidates, a sentence for each."""
+    found = []
+    for entry in filter(is_preset, entries):
+        try:
+            preset_schedule(entry, iterations)
+        except InputError as error:
+            found.append(str(error))
+    return found

@@ -19,6 +19,7 @@ from dipstage.documents.records import from_plain
 from dipstage.examples import settings_of
 from dipstage.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
+from search.experiment.candidate import refused_presets
 from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
 from search.experiment.searched import Finite, Group, Space
@@ -250,7 +251,12 @@ class Experiment(Group):
         if self.space is not None and self.space.ramp.high >= self.trainer.iterations:
             raise ValueError(
                 f"space.ramp.high must be less than trainer.iterations, {self.trainer.iterations}, "
-                f"got {self.space.ramp.high}"
+                + "; ".join(
+                    [
+                        f"got {self.space.ramp.high}",
+                        *refused_presets(self.candidates, self.trainer.iterations),
+                    ]
+                )
             )
         if self.objective.stop != "oracle" and self.trainer.oracle_stop is not False:
             raise ValueError(

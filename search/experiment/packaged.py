@@ -29,8 +29,10 @@ def packaged_pages() -> dict[str, str]:
 
 
 def _plain(page: str) -> str:
-    """Return a page without what only the website shows: comments, menus, generated reference."""
+    """Return a page without what only the website shows: comments, figures, generated reference."""
     page = re.sub(r"<!--.*?-->\n+", "", page, flags=re.DOTALL)
+    page = re.sub(r"!\[([^\]]*)\]\([^)]*\)", r"[Figure: \1]", page)
+    page = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", page)
     page = re.sub(r"```\{([\w-]+)\}\n(.*?)```\n*", _block, page, flags=re.DOTALL)
     return page.rstrip() + "\n"
 

@@ -16,7 +16,7 @@ from dipstage.presets import is_preset, measured_on, parse_preset
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import loaded, used_elsewhere
-from search.experiment.candidate import Candidate
+from search.experiment.candidate import Candidate, preset_schedule
 from search.experiment.model import MAX_ENTRIES, Experiment
 
 MAX_REPLICATES = 100_000
@@ -104,10 +104,7 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
     candidates = []
     for entry in experiment.candidates:
         if is_preset(entry):
-            try:
-                schedule = parse_preset(entry).schedule(budget)
-            except InputError as error:
-                raise InputError(f"candidates: {entry}: {error}") from None
+            schedule = preset_schedule(entry, budget)
             origin = _elsewhere(measured_on(entry), experiment.task) or None
             candidates.append(Candidate(entry, schedule, origin=origin))
             continue

@@ -15,6 +15,7 @@ from dipstage.images import expand_path
 from dipstage.presets import is_preset
 from dipstage.renamed import warn_former_name
 from dipstage.tasks.registry import task_kind
+from search.experiment.candidate import refused_presets
 from search.experiment.model import Experiment
 from search.experiment.packaged import experiment_file, packaged_experiments
 from search.experiment.refusals import SWITCHES, describe
@@ -50,9 +51,22 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
         _set_key(content, _current_key(key), patch[key])
         _make_task_absolute(content, Path())
         _rename_keys(content)
-    where = f"{path} with {', '.join(overrides)}" if overrides else str(path)
-    experiment = validate(content, where)
-    if given != str(path) and path in packaged_experiments().values():
+    is_packaged = given != str(path) and path in packaged_experiments().values()
+    where = given if is_packaged else str(path)
+    where += f" with {', '.join(overrides)}" * bool(overrides)
+    try:
+        experiment = validate(content, where)
+        if refused := refused_presets(experiment.candidates, experiment.trainer.iterations):
+            raise InputError(f"{where}: {'; '.join(refused)}")
+    except InputError as error:
+        mistyped = [": unknown key ", *(f": {each.partition('=')[0]}: " for each in overrides)]
+        if not is_packaged or any(words in str(error) for words in mistyped):
+            raise
+        raise InputError(
+            f"{error} (change {given} with --set KEY=VALUE, or write it to a file to edit with "
+            f"dipsearch init {given})"
+        ) from None
+    if is_packaged:
         _check_packaged(experiment, given, path.parent)
     return experiment
 

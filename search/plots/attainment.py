@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dipstage.documents.schedule_file import Measure
+from dipstage.terminal.numbers import over_replicates
 from search.analysis.best_so_far import best_so_far, envelope, psnr_gt_curves, rank_by_budget
 from search.plots.chosen import MAX_LINES
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_styles
@@ -36,7 +37,7 @@ def plot_attainment(
     best, measure = ranked[0]
     candidates = [trial for trial, _ in ranked if trial.candidate and trial is not best]
     shown = [best, *sorted(candidates, key=lambda trial: trial.number)][:MAX_LINES]
-    words = f"{output} output, mean over {measure.n} replicates"
+    words = f"{output} output, mean {over_replicates(measure.n)}"
     with drawing(style, 0.66 if style == "screen" else 0.95) as figure:
         axes = figure.subplots()
         around = envelope(list(curves.values()), whole)

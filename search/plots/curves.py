@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.numbers import at
+from dipstage.terminal.numbers import at, over_replicates
 from search.analysis.best_so_far import psnr_gt_curves
 from search.plots.chosen import choose, legend_labels
 from search.plots.spread import Errors, Spread, spread_of
@@ -69,7 +69,7 @@ def plot_curves(
         panels[-1].set_xlim(left=0)
         legend_below(figure, panels[-1], columns=2)
         n = max(len(trial.replicates) for trial in trials)
-        words = f"{' and '.join(outputs)} output, mean over {n} replicates"
+        words = f"{' and '.join(outputs)} output, mean {over_replicates(n)}"
         band = f"; band: {spreads[0].words}" if spreads[0].words and n > 1 else ""
         figure.explain(
             f"{run.name}: {words}",

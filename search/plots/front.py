@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
+from dipstage.terminal.numbers import over_replicates
 from dipstage.terminal.palette import BLUE, GREY, VERMILLION
 from search.analysis.front import front_of, knee_of
 from search.experiment.objectives import Score
@@ -61,7 +62,7 @@ def plot_front(
         legend_below(figure, axes, columns=2 if style == "paper" else 3)
         n = max((len(t.replicates) for t in everything), default=0)
         bars = f" {spread.words}" if spread.words and n > 1 else ""
-        words = f"{objective.output} output, mean{bars} over {n} replicates"
+        words = f"{objective.output} output, mean{bars} {over_replicates(n)}"
         below = f"; {hidden} below {from_db:g} {objective.quality.unit} not shown" if hidden else ""
         figure.explain(f"{run.name}: {words}{below}", f"front of {len(members)}; {words}{below}")
         places = [

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from dipstage.documents.schedule_file import compact_text
 from dipstage.errors import InputError
+from dipstage.stopping import OUTPUTS
+from dipstage.terminal.numbers import at
 from search.store.paths import is_remote
 from search.store.records import Trial
-from search.store.replicate import ReplicateKey
+from search.store.replicate import Replicate, ReplicateKey
 from search.store.run import RunRecord
 from search.verification.export import schedule_file
 
@@ -30,16 +32,18 @@ class Repeat:
         name: Name of the schedule file.
         text: Content of the schedule file.
         lines: Command for each finished replicate, by its key.
+        scores: What each of them must give, by its key.
     """
 
     name: str
     text: str
     lines: dict[str, str]
+    scores: dict[str, str]
 
     @property
     def size(self) -> int:
         """Size in characters."""
-        return len(self.text) + sum(map(len, self.lines.values()))
+        return len(self.text) + sum(map(len, [*self.lines.values(), *self.scores.values()]))
 
 
 class Repeater:
@@ -72,7 +76,17 @@ class Repeater:
             picture = self._pictures.get(parsed.picture, "PICTURE")
             lines[key] = f"dipstage run {picture} {shlex.join(['--schedule', name, *options])}"
         content = schedule_file(self._run, trial, self._verification)
-        return Repeat(name, compact_text(content), lines)
+        scores = {key: _scores(replicate) for key, replicate in trial.replicates.items()}
+        return Repeat(name, compact_text(content), lines, scores)
+
+
+def _scores(replicate: Replicate) -> str:
+    """Return the maxima of both outputs, as `dipstage run` prints them."""
+    found = ((output, replicate.scores(output)) for output in OUTPUTS)
+    return ", ".join(
+        f"{output} {at(each.max_psnr_gt_db, each.steps_to_max, censored=bool(each.censored))}"
+        for output, each in found
+    )
 
 
 def repeats(

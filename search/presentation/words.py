@@ -41,6 +41,11 @@ def spread(measure: Measure, digits: int, sign: str = "") -> str:
     return mean if measure.std is None else f"{mean} ± {fixed(measure.std, digits)}"
 
 
+def mean_over(n: int) -> str:
+    """Return what the numbers of a table are that are written by `spread`."""
+    return f"mean ± standard deviation over {n} replicates" if n != 1 else "of one replicate"
+
+
 def interval(difference: Difference, digits: int) -> str:
     """Return `mean [low, high]`, or the mean alone where there is one picture."""
     mean = fixed(difference.mean, digits, "+")

@@ -98,7 +98,8 @@ def advise(
     if plain is not None and verification is not None:
         saved, what = Repeater(verification.held_out).of(plain), "trains plain DIP as it was tuned"
     else:
-        saved, what = Repeater(run, verification).of(trial), f"trains with {trial.name}"
+        saved = Repeater(run, verification).of(trial)
+        what = f"trains with {trial.name}; Repeat, below its curves, lists what repeats its scores"
         commands.append(_export(run, trial))
     if saved is not None:
         line = f"dipstage run {first_picture(run)} --schedule {shlex.quote(saved.name)}"

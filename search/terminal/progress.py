@@ -28,10 +28,12 @@ _BESIDE = 72
 class Lines:
     """One line for every trial that ends."""
 
-    def __init__(self, console: Console) -> None:
-        """Print to `console`."""
+    def __init__(self, console: Console, waiting: str | None = None) -> None:
+        """Print to `console`, first `waiting` if there may be nothing else for half a minute."""
         self._console = console
         self._last: tuple[str, int] | None = None
+        if waiting is not None:
+            self._print(waiting)
 
     def update(self, run: RunRecord) -> None:
         """See `View`."""

@@ -13,7 +13,7 @@ from search.analysis.censoring import cut_off
 from search.experiment.objectives import Objective
 from search.presentation.front import Cells, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
-from search.presentation.words import parameter, spread
+from search.presentation.words import mean_over, parameter, spread
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -47,7 +47,7 @@ def front_table(run: RunRecord) -> FittedTable:
     title = (
         f"{run.name}: front of {len(members)}"
         + (f", then {behind} candidate{'s' * (behind > 1)} behind it" if behind else "")
-        + f"; {objective.output} output, mean ± standard deviation over {n} replicates"
+        + f"; {objective.output} output, {mean_over(n)}"
         + ("" if observed is None else f"; the observations have {db(observed)} dB")
     )
     measures = [objective.steps_words, objective.quality.label, objective.beside.label]
@@ -90,7 +90,7 @@ def comparison_table(run: RunRecord, output: Output) -> FittedTable:
         "higher\nin",
         "steps /\nbaseline",
     ]
-    title = f"{run.name}: {output} output, mean ± standard deviation over {n} replicates"
+    title = f"{run.name}: {output} output, {mean_over(n)}"
     return FittedTable(columns, rows, title, drop=(3, 5, 4, 7, 8))
 
 
@@ -132,7 +132,7 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
     columns = ["", "schedule", f"PSNR_GT by {budget} (dB)", "to the best", "stages", "ramp"]
     title = (
         f"{run.name}: best PSNR_GT attained in {budget} iterations; {run.objective.output} "
-        f"output, mean ± standard deviation over {ranked[0][1].n} replicates"
+        f"output, {mean_over(ranked[0][1].n)}"
     )
     return FittedTable(columns, rows, title, left=(1,), drop=(5, 4))
 

@@ -53,6 +53,7 @@ whenShown((trial) => {
   $("repeat-file").download = found.name;
   $("repeat-file").href = "data:application/yaml;charset=utf-8," + encodeURIComponent(found.text);
   $("repeat-lines").textContent = Object.values(found.lines).join("\n");
+  $("repeat-scores").textContent = Object.entries(found.scores).map(([key, score]) => `${key}: ${score}`).join("\n");
   $("repeat-text").textContent = found.text;
 });
 

@@ -209,3 +209,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_whole(path, "\ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_family_with_more_stages_than_were_left_says_so(tmp_path: Path) -> None:
+    family = Family(20, PowerSplit(1.0), 5, NoiseLevels("linear", 1.0))
+    schedule = family.schedule(60)
+    assert len(schedule.stages) == 6
+    save_schedule(tmp_path / "s.yaml", ScheduleFile(schedule, family))
+    words = "# Of its 20 stages, those that would get no iteration are dropped.\nfamily:\n"
+    assert words in (tmp_path / "s.yaml").read_text()
+    assert read_schedule_file(tmp_path / "s.yaml").family == family
+    kept = replace(family, ramp=30)
+    save_schedule(tmp_path / "kept.yaml", ScheduleFile(kept.schedule(60), kept))
+    assert "#" not in (tmp_path / "kept.yaml").read_text()

@@ -11,7 +11,10 @@ from click.testing import CliRunner, Result
 from fake_runs import CONTENT
 
 from dipstage.documents.plain_yaml import yaml_text
+from search import Run
 from search.cli import main
+from search.commands.searching import _nothing_left
+from search.store.attributes import write
 
 
 @pytest.fixture(autouse=True)
@@ -170,3 +173,14 @@ def test_a_home_folder_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatch
 )
 def test_a_wrong_override_is_told_from_the_file(options: list[str], words: Any) -> None:
     assert words in refused(launch("e.yaml", *options))
+
+
+def test_a_run_that_has_ended_says_that_nothing_is_left(played: Run) -> None:
+    words = "nothing is left to train: all 6 trials of tiny have ended; --trials 8 continues it"
+    assert _nothing_left(played, None, None) == _nothing_left(played, 4, None) == words
+    assert _nothing_left(played, 5, None) is None
+    write(played.study, ended="--finish was asked for", hours=0.5)
+    ended = _nothing_left(Run.open(str(played.folder)), None, None)
+    assert ended is not None
+    assert ended.endswith("have ended; --trials 4 --hours 0.5 continues it")
+    assert _nothing_left(Run.open(str(played.folder)), 4, None) is None

@@ -94,6 +94,8 @@ def test_docs_lists_pages_and_prints_them() -> None:
     for line in lines:
         name, _, title = line.partition("  ")
         assert docs(name).output.startswith(f"# {title.strip()}\n")
+    assert "in the replays. A raced trial" in docs("method").output
+    assert "\n[Figure: The front of the quickstart: " in docs("first-search").output
     assert "| `objective.max_steps` |" in docs("experiment-file.md").output
     for name in packaged_pages():
         assert not re.search(r"```\{|<!--", docs(name).output), "what only a website shows"

@@ -62,3 +62,32 @@ def test_packages_run_as_programs(package: str) -> None:
         [sys.executable, "-m", package, "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith(f"Usage: {PROGRAMS[package]} ")
+
+
+def test_a_shorter_packaged_search_is_refused_once_with_all_that_clashes() -> None:
+    with pytest.raises(InputError) as refused:
+        load_experiment("quickstart", ("trainer.iterations=60",))
+    assert str(refused.value) == (
+        "quickstart with trainer.iterations=60: space.ramp.high must be less than "
+        "trainer.iterations, 60, got 350; candidates: sharp-linear: iterations must be more than "
+        "the ramp of 70, got 60: raise trainer.iterations, write sharp-linear:x=4 instead, or "
+        "leave it out (change quickstart with --set KEY=VALUE, or write it to a file to edit with "
+        "dipsearch init quickstart)"
+    )
+    shorter = ("trainer.iterations=60", "space.ramp.high=30", "candidates=[sharp-linear:x=4]")
+    assert load_experiment("quickstart", shorter).candidates == ["sharp-linear:x=4"]
+    with pytest.raises(InputError, match=r"known are .*, precision$"):
+        load_experiment("quickstart", ("trainer.itrations=60",))
+
+
+def test_a_file_with_a_candidate_that_is_too_long_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    text = packaged_experiments()["quickstart"].read_text("utf-8")
+    path.write_text(text.replace("sharp-linear", "sharp-linear:stages=300"), "utf-8")
+    with pytest.raises(InputError) as refused:
+        load_experiment(path)
+    assert str(refused.value) == (
+        f"{path}: candidates: sharp-linear:stages=300: iterations must be more than the ramp of "
+        "2980, got 600: raise trainer.iterations, write sharp-linear:stages=300,x=1 instead, or "
+        "leave it out"
+    )

@@ -17,9 +17,9 @@ from search.store.lease import leased
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("[sharp-linear:stages=5,x=10]", ["sharp-linear:stages=5,x=10"]),
-        ("[baseline, sharp-linear:stages=5, x=10]", ["baseline", "sharp-linear:stages=5,x=10"]),
-        ('["sharp-linear:stages=5,x=10", log10]', ["sharp-linear:stages=5,x=10", "log10"]),
+        ("[sharp-linear:stages=5,x=9]", ["sharp-linear:stages=5,x=9"]),
+        ("[baseline, sharp-linear:stages=5, x=9]", ["baseline", "sharp-linear:stages=5,x=9"]),
+        ('["sharp-linear:stages=5,x=9", log10]', ["sharp-linear:stages=5,x=9", "log10"]),
     ],
 )
 def test_a_preset_without_quotes_is_one(tmp_path: Path, written: str, read: list[str]) -> None:

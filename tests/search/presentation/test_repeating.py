@@ -17,6 +17,7 @@ from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.outcome import Outcome
 from dipstage.randomness import Streams
 from dipstage.terminal.cli import main
+from dipstage.terminal.numbers import at
 from dipstage.trainer import fit, observe
 from search import Run
 from search.execution.ledger import Ledger
@@ -88,6 +89,10 @@ def test_a_report_repeats_every_replicate_bit_for_bit(
     monkeypatch.chdir(there)
     for (number, key), made in outcomes.items():
         found = repeats[str(number)]
+        raw = made.raw
+        assert raw is not None
+        reached = at(raw.max_psnr_gt_db, raw.steps_to_max, censored=raw.censored)
+        assert found["scores"][key].startswith(f"raw {reached}, smoothed ")
         Path(found["name"]).write_text(found["text"])
         program, *arguments = shlex.split(found["lines"][key])
         assert program == "dipstage"

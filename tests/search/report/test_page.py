@@ -364,6 +364,10 @@ def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
     assert "the search ended early because 0.5 h of search were used" in shown.out
     assert "no feasible trial yet: all that are complete violate max_steps 1" in shown.err
     assert f"dipsearch resume tiny --runs-dir {tmp_path / 'n'} --hours 1\n" in shown.err
+    write(ended.study, ended="--finish was asked for", driven_s=60.0)
+    with pytest.raises(SystemExit):
+        _show_results(Run.open("tiny", tmp_path / "n"), tmp_path / "n")
+    assert " --trials 4 --hours 0.5\n" in capsys.readouterr().err
 
 
 def test_a_search_suggests_lines_for_its_own_pictures_and_objective(

@@ -40,6 +40,12 @@ def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -
     assert "best 25.00 dB at 10" in lines[-2]
 
 
+def test_the_first_line_can_come_before_there_is_a_run() -> None:
+    text = io.StringIO()
+    Lines(Console(file=text, width=200), "starting …")
+    assert text.getvalue().split(" ", 1)[1] == "starting …\n"
+
+
 def test_the_live_view_leaves_its_last_state_on_the_screen(played: Run) -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=80)

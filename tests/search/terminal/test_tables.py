@@ -17,8 +17,10 @@ from rich.console import Console
 from dipstage.presets import parse_preset
 from dipstage.terminal.display import staircase_table
 from dipstage.terminal.fitted import BOUND, FittedTable, bound
+from dipstage.terminal.numbers import over_replicates
 from search import Run
 from search.analysis.best_so_far import rank_by_budget
+from search.presentation.words import mean_over
 from search.report.page import render
 from search.terminal import comparison_tables, tables, verification_tables
 from search.verification.result import Verification
@@ -135,3 +137,9 @@ def test_an_empty_table_has_its_head() -> None:
     head, rule = shown(FittedTable(["schedule", "dB"], [])).splitlines()
     assert head.split() == ["schedule", "dB"]
     assert set(rule) == {"─"}
+
+
+def test_titles_count_replicates() -> None:
+    assert mean_over(2) == "mean ± standard deviation over 2 replicates"
+    assert mean_over(1) == "of one replicate"
+    assert over_replicates(1) == "over 1 replicate"
