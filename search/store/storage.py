@@ -36,6 +36,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import Session
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
+from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.errors import InputError, WorkError
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
 from search.store.paths import is_remote
@@ -58,7 +59,11 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 def storage_address(given: str | None = None) -> str | None:
     """Return the given address, or else the one in the environment; None means SQLite."""
-    return given or os.environ.get(ADDRESS_VARIABLE) or None
+    if given is None:
+        return os.environ.get(ADDRESS_VARIABLE) or None
+    if not isinstance(given, str) or not given or forbidden_in(given) is not None:
+        raise InputError(_UNKNOWN)
+    return given
 
 
 def refuse_password(address: str) -> None:
@@ -94,7 +99,9 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
     """
     try:
         return _open_sqlite(folder, create) if url is None else _open_server(url, create)
-    except (ArgumentError, NoSuchModuleError):
+    except InputError:
+        raise
+    except (ArgumentError, NoSuchModuleError, ValueError):
         # The message would repeat the address, which may hold a password.
         raise InputError(_UNKNOWN) from None
     except ImportError as error:
