@@ -23,6 +23,7 @@ from dipstage.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
+from search.experiment.refusals import describe
 from search.experiment.searched import Finite, Group, Space
 from search.experiment.task import AnyTask
 
@@ -245,12 +246,10 @@ class Experiment(Group):
 
     def __init__(self, /, **content: Any) -> None:
         """Check the keys and values; InputError names the first that is wrong."""
-        from search.experiment.refusals import describe  # It needs this class.
-
         try:
             super().__init__(**content)
         except ValidationError as error:
-            raise InputError(describe(error)) from None
+            raise InputError(describe(error, Experiment)) from None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Experiment:

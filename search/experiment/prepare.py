@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dipstage.documents.published import is_published, published
+from dipstage.documents.published import ENDPOINTS, is_published, published
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
-from dipstage.presets import is_preset, measured_on, parse_preset
+from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
+from dipstage.schedules import Schedule
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import loaded, used_elsewhere
@@ -98,16 +99,24 @@ def _elsewhere(measured: dict[str, Any] | None, task: Task) -> str:
     return used_elsewhere(measured, task) if measured else ""
 
 
+def _preset(text: str, budget: int) -> Schedule:
+    try:
+        preset = parse_preset(text)
+    except InputError as error:  # It names the preset.
+        raise InputError(f"candidates: {error}") from None
+    try:
+        return preset.schedule(budget)
+    except InputError as error:
+        raise InputError(f"candidates: {text}: {error}") from None
+
+
 def load_candidates(experiment: Experiment) -> list[Candidate]:
     """Load the candidates, with their schedules rescaled to the experiment's budget and noise."""
     budget, sigma_255 = experiment.trainer.iterations, experiment.task.noise_255
     candidates = []
     for entry in experiment.candidates:
         if is_preset(entry):
-            try:
-                schedule = parse_preset(entry).schedule(budget)
-            except InputError as error:
-                raise InputError(f"candidates: {entry}: {error}") from None
+            schedule = _preset(entry, budget)
             origin = _elsewhere(measured_on(entry), experiment.task) or None
             candidates.append(Candidate(entry, schedule, origin=origin))
             continue
@@ -117,8 +126,11 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             name, file = entry, published(entry, experiment.size, sigma_255).file
         else:
             if not Path(entry).is_absolute():
-                # A mistyped preset: the preset parser's error lists those that exist.
-                parse_preset(entry)
+                known = ", ".join((*PRESETS, *ENDPOINTS))
+                raise InputError(
+                    f"candidates: unknown preset {entry!r}: choose one of {known}, or write the "
+                    f"path of a schedule file, such as ./{entry}.yaml"
+                )
             name, file = Path(entry).stem, read_schedule_file(Path(entry))
         origin = file.origin(budget, sigma_255)
         words = _elsewhere(file.measured.of_task if file.measured else None, experiment.task)

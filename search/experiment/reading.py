@@ -16,7 +16,9 @@ from dipstage.renamed import warn_former_name
 from dipstage.tasks.registry import task_kind
 from search.experiment.model import Experiment
 from search.experiment.packaged import experiment_file, packaged_experiments
-from search.experiment.refusals import SWITCHES
+
+SWITCHES = ("yes", "no", "on", "off", "y", "n")
+"""Texts, which YAML 1.1 took for true and false."""
 
 
 def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experiment:
