@@ -171,7 +171,8 @@ def parse_preset(text: str) -> AnyPreset:
                 raise ValueError(value)  # Python also reads 1_000, nan and digits of all scripts.
             arguments[key] = casts[key](value)
         except ValueError:
-            raise InputError(f"preset {text!r}: {key} is not a number: {value!r}") from None
+            rule = "a whole number" if casts[key] is int else "a number"
+            raise InputError(f"preset {text!r}: {key} must be {rule}, got {value!r}") from None
     try:
         return kind(**arguments)  # type: ignore[arg-type]
     except InputError as error:

@@ -6,17 +6,21 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dipstage.errors import InputError
+from search.store.paths import output_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from search.analysis.status import Status
     from search.execution.view import View
     from search.experiment.model import Experiment
+    from search.experiment.space import Point
     from search.plots.curves import Outputs
     from search.plots.schedules import Level
     from search.plots.spread import Errors
@@ -87,6 +91,32 @@ class Run(RunRecord):
 
         return pick(self, str(which))
 
+    def point(self, trial: Trial | str | int) -> Point | None:
+        """Return a sampled trial's point in the search space; None for a candidate.
+
+        Args:
+            trial: the trial, or what `Run.pick` takes.
+
+        Raises:
+            InputError: if there is no such trial.
+        """
+        return super().point(self._trial(trial))
+
+    def curves(self, trial: Trial | str | int, key: str) -> dict[str, NDArray[Any]]:
+        """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).
+
+        Args:
+            trial: the trial, or what `Run.pick` takes.
+            key: the replicate, one of the keys of `Trial.replicates`.
+
+        Raises:
+            InputError: if there is no such trial, or if the file is missing or holds no curves.
+        """
+        return super().curves(self._trial(trial), key)
+
+    def _trial(self, given: Trial | str | int) -> Trial:
+        return given if isinstance(given, Trial) else self.pick(given)
+
     def export(self, pick: str | int = "knee", output: Path | str | None = None) -> Path:
         """Write the schedule of a trial to a file.
 
@@ -106,7 +136,7 @@ class Run(RunRecord):
         """
         from search.verification.export import choose, export
 
-        return export(self, choose(self, str(pick)), Path(output) if output else None)
+        return export(self, choose(self, str(pick)), output_path(output))
 
     def export_front(self, output: Path | str | None = None) -> list[Path]:
         """Write the whole front to a folder, one schedule file for each trial.
@@ -124,7 +154,7 @@ class Run(RunRecord):
         """
         from search.verification.export import export_front
 
-        return export_front(self, Path(output) if output else None)
+        return export_front(self, output_path(output))
 
     def report(self, output: Path | str | None = None, images: Sequence[str | Path] = ()) -> Path:
         """Write the run's report as one HTML file.
@@ -142,7 +172,7 @@ class Run(RunRecord):
         """
         from search.report import write_report
 
-        return write_report(self, output, images)
+        return write_report(self, output_path(output), images)
 
     def plot_front(
         self, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
@@ -274,7 +304,7 @@ def _concluded(start: Callable[[View], RunRecord], view: View | None) -> Run:
 
 
 def launch(
-    experiment: Experiment,
+    experiment: Experiment | Path | str,
     *,
     runs_dir: Path | str | None = None,
     storage: str | None = None,
@@ -287,7 +317,7 @@ def launch(
     folder.
 
     Args:
-        experiment: the experiment, from `load_experiment`.
+        experiment: the experiment, or the file or name that `load_experiment` takes.
         runs_dir: the folder that holds all runs, or an address on object storage; by default the
             one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.
@@ -304,17 +334,18 @@ def launch(
         WorkError: if the search ends early; `resume` continues it.
     """
     from search.execution import driver
+    from search.experiment.reading import as_experiment
+
+    asked = as_experiment(experiment)
 
     def start(shown: View) -> RunRecord:
-        return driver.launch(
-            experiment, runs_dir=runs_dir, storage=storage, address=address, view=shown
-        )
+        return driver.launch(asked, runs_dir=runs_dir, storage=storage, address=address, view=shown)
 
     return _concluded(start, view)
 
 
 def resume(
-    name: str,
+    name: str | Path | RunRecord,
     *,
     trials: int | None = None,
     hours: float | None = None,
@@ -322,13 +353,13 @@ def resume(
     storage: str | None = None,
     address: str | None = None,
     view: View | None = None,
-    experiment: Experiment | None = None,
+    experiment: Experiment | Path | str | None = None,
     accept_changes: bool = False,
 ) -> Run:
     """Continue a run that was interrupted or should get more trials, and wait until it ends.
 
     Args:
-        name: the run's name, or a path to its folder.
+        name: the run's name, a path to its folder, or the run.
         trials: the total number of sampled trials; by default the number last asked for.
         hours: the total of `search.hours`; by default those last asked for.
         runs_dir: the folder that holds all runs, or an address on object storage; by default the
@@ -336,7 +367,7 @@ def resume(
         storage: the address of a database for the study; SQLite in the run's folder by default.
         address: the address of a running Ray cluster; a local one is started by default.
         view: receives and shows the progress, by default as in `launch`.
-        experiment: the experiment with new paths, if its pictures have moved.
+        experiment: the experiment with new paths, or its file, if its pictures have moved.
         accept_changes: continue even if resources, racing, sampling, logging or code have changed
             since the run began.
 
@@ -350,11 +381,20 @@ def resume(
         WorkError: if the search ends early; `resume` continues it.
     """
     from search.execution import driver
+    from search.experiment.reading import as_experiment
+
+    if not isinstance(name, RunRecord):
+        run = RunRecord.open(name, runs_dir, storage)
+    elif runs_dir is storage is None:
+        run = name.reread()
+    else:
+        raise InputError(f"{name!r} is open: leave out runs_dir and storage")
+    given = None if experiment is None else as_experiment(experiment)
 
     def start(shown: View) -> RunRecord:
         return driver.drive(
-            RunRecord.open(name, runs_dir, storage), trials=trials, hours=hours, address=address,
-            view=shown, given=experiment, accept_changes=accept_changes,
+            run, trials=trials, hours=hours, address=address, view=shown, given=given,
+            accept_changes=accept_changes,
         )  # fmt: skip
 
     return _concluded(start, view)

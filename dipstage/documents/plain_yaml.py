@@ -135,7 +135,6 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
     except Exception as error:  # Readers of scalars raise errors of many kinds.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{where}: not YAML: {reason}") from None
-    _refuse_unplain(content, where)
     return content
 
 
@@ -164,7 +163,7 @@ def _decoded(data: str | bytes, where: str) -> str:
 def _plain_composer() -> type[Any]:
     from ruamel.yaml.composer import Composer, ComposerError
     from ruamel.yaml.events import AliasEvent
-    from ruamel.yaml.nodes import ScalarNode
+    from ruamel.yaml.nodes import MappingNode, ScalarNode
 
     class PlainComposer(Composer):
         """Refuses YAML that is more than plain data, and names the line."""
@@ -188,7 +187,12 @@ def _plain_composer() -> type[Any]:
                 raise ComposerError(_PLAIN, None, problem, event.start_mark)
             self.level, self.values = self.level + 1, self.values + 1
             node = super().compose_node(parent, index)
-            if isinstance(node, ScalarNode) and (problem := _ambiguity(node.tag, node.value)):
+            is_key = isinstance(parent, MappingNode) and index is None
+            if isinstance(node, ScalarNode):
+                problem = _unplain(node.tag, node.value, is_key=is_key)
+            elif is_key:
+                problem = "a list or group of keys where a key is expected: write a text"
+            if problem is not None:
                 raise ComposerError(_PLAIN, None, problem, event.start_mark)
             self.level -= 1
             return node
@@ -196,16 +200,24 @@ def _plain_composer() -> type[Any]:
     return PlainComposer
 
 
-def _ambiguity(tag: str | None, text: str) -> str | None:
-    """Say why a value could be read otherwise than it was meant; None if it could not."""
+def _unplain(tag: str | None, text: str, *, is_key: bool) -> str | None:
+    """Say why a key or value is not plain, or could be read otherwise than meant; None if fine."""
     kind = (tag or "").rpartition(":")[2]
+    if kind == "str":
+        found = forbidden_in(text)
+        return None if found is None else f"{found} in the text {text!r}: {remedy_for(text)}"
+    if is_key and kind != "merge":
+        return f"the key {text} is no text: put it in quotes" if text else "a key has no name"
+    if kind == "timestamp":
+        return f"{text} is read as a date, which no value is: put a text in quotes"
     if kind in ("merge", "value"):
         return f"{text} has a meaning in old versions of YAML only: put it in quotes"
     if kind not in ("int", "float"):
         return None
     if not _NUMBER.fullmatch(text):
         return f"{text} is a text to some readers: write a number in plain digits, a text in quotes"
-    if "n" not in text.lower() and math.isinf(float(text)):
+    is_infinite = "n" not in text.lower() and math.isinf(float(text))
+    if is_infinite or (kind == "int" and not -WHOLE <= int(text) < WHOLE):
         return f"{text} is larger than any number here, 64 bits"
     return None
 
@@ -220,27 +232,6 @@ def plain_number(text: str) -> int | float | None:
     if not _NUMBER.fullmatch(text) or "n" in text.lower():
         return None
     return int(text) if text.lstrip("-+").isdigit() and len(text) <= 300 else float(text)
-
-
-def _refuse_unplain(content: Any, where: str) -> None:
-    """Refuse values that are not plain. The content is a tree, as aliases are refused."""
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend([*value, *value.values()])
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, str):
-            if (found := forbidden_in(value)) is not None:
-                raise InputError(f"{where}: {found} in the text {value!r}: {remedy_for(value)}")
-        elif isinstance(value, int):
-            if not -WHOLE <= value < WHOLE:
-                raise InputError(f"{where}: a whole number is larger than any number here, 64 bits")
-        elif not isinstance(value, float | None):
-            raise InputError(
-                f"{where}: {value} is read as a {type(value).__name__}: put it in quotes"
-            )
 
 
 def yaml_text(content: dict[str, Any]) -> str:

@@ -54,6 +54,7 @@ def launch(
     view: View | None = None,
 ) -> RunRecord:
     """Start a search and wait for its end; see `search.launch`."""
+    refuse_no_address(address)
     view, runs_dir = view or Quiet(), runs_path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
     refuse_unwritable(runs_dir)
@@ -105,6 +106,12 @@ def launch(
         create(experiment, folder, storage, digests, candidates, learned=learned)
         run = RunRecord.open(experiment.name, runs_dir, storage)
         return drive(run, address=address, view=view)
+
+
+def refuse_no_address(address: str | None) -> None:
+    """Raise InputError if the address of a cluster is given but is none."""
+    if address is not None and (not isinstance(address, str) or not address.strip()):
+        raise InputError(f"--address must be that of a Ray cluster, got {address!r}: leave it out")
 
 
 def racing_notice(experiment: Experiment, replicates: int) -> str | None:
@@ -221,6 +228,7 @@ def drive(
         WorkError: If the search ends early.
     """
     view = view or Quiet()
+    refuse_no_address(address)
     with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes, resources=resources)
         asked = trials is not None or hours is not None
@@ -280,11 +288,14 @@ def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, v
 
 
 def _refuse_no_hours(hours: float | None) -> None:
-    if hours is not None and not 0 < hours <= MAX_HOURS:
-        raise InputError(f"--hours must be above 0 and at most {MAX_HOURS:,}, got {hours:g}")
+    if hours is not None and (not isinstance(hours, int | float) or not 0 < hours <= MAX_HOURS):
+        shown = f"{hours:g}" if isinstance(hours, int | float) else repr(hours)
+        raise InputError(f"--hours must be above 0 and at most {MAX_HOURS:,}, got {shown}")
 
 
 def _refuse_fewer(run: RunRecord, trials: int) -> None:
+    if not isinstance(trials, int):
+        raise InputError(f"--trials must be a whole number, got {trials!r}")
     if trials < run.trials_wanted:
         raise InputError(
             f"--trials must be at least the {run.trials_wanted} that run {run.name!r} was asked "

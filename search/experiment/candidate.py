@@ -75,7 +75,7 @@ def preset_schedule(entry: str, iterations: int) -> Schedule:
     try:
         preset = parse_preset(entry)
     except InputError as error:
-        raise InputError(f"candidates: {entry}: {error}") from None
+        raise InputError(f"candidates: {error}") from None  # It names the preset.
     try:
         return preset.schedule(iterations)
     except InputError as error:

@@ -11,17 +11,20 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import (
     BeforeValidator,
     Field,
+    ValidationError,
     model_validator,
 )
 
 from dipstage.documents.plain_yaml import forbidden_in, remedy_for, yaml_text
 from dipstage.documents.records import from_plain
+from dipstage.errors import InputError
 from dipstage.examples import settings_of
 from dipstage.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from search.experiment.candidate import refused_presets
 from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
+from search.experiment.refusals import describe
 from search.experiment.searched import Finite, Group, Space
 from search.experiment.task import AnyTask
 
@@ -241,6 +244,13 @@ class Experiment(Group):
     racing: Racing = Racing()
     resources: Resources = Resources()
     logging: Logging = Logging()
+
+    def __init__(self, /, **content: Any) -> None:
+        """Check the keys and values; InputError names the first that is wrong."""
+        try:
+            super().__init__(**content)
+        except ValidationError as error:
+            raise InputError(describe(error, Experiment)) from None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Experiment:

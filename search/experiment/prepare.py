@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dipstage.documents.published import is_published, published
+from dipstage.documents.published import ENDPOINTS, is_published, published
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand, load_picture
-from dipstage.presets import is_preset, measured_on, parse_preset
+from dipstage.presets import PRESETS, is_preset, measured_on
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import loaded, used_elsewhere
@@ -114,8 +114,11 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             name, file = entry, published(entry, experiment.size, sigma_255).file
         else:
             if not Path(entry).is_absolute():
-                # A mistyped preset: the preset parser's error lists those that exist.
-                parse_preset(entry)
+                known = ", ".join((*PRESETS, *ENDPOINTS))
+                raise InputError(
+                    f"candidates: unknown preset {entry!r}: choose one of {known}, or write the "
+                    f"path of a schedule file, such as ./{entry}.yaml"
+                )
             name, file = Path(entry).stem, read_schedule_file(Path(entry))
         origin = file.origin(budget, sigma_255)
         words = _elsewhere(file.measured.of_task if file.measured else None, experiment.task)

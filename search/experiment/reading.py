@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from dipstage.documents.plain_yaml import parse_yaml, read_yaml
 from dipstage.errors import InputError
@@ -18,10 +17,12 @@ from dipstage.tasks.registry import task_kind
 from search.experiment.candidate import refused_presets
 from search.experiment.model import Experiment
 from search.experiment.packaged import experiment_file, packaged_experiments
-from search.experiment.refusals import SWITCHES, describe
+
+SWITCHES = ("yes", "no", "on", "off", "y", "n")
+"""Texts, which YAML 1.1 took for true and false."""
 
 
-def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experiment:
+def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experiment:
     """Read and validate an experiment file.
 
     Args:
@@ -37,6 +38,10 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
         InputError: if the file cannot be read, or if a key or value is wrong. The message names
             the file and the key.
     """
+    if not isinstance(path, str | Path) or path == "":
+        raise InputError(f"an experiment is given by its file or its name, got {path!r}")
+    if not isinstance(overrides, list | tuple) or not all(isinstance(o, str) for o in overrides):
+        raise InputError(f"overrides must be a list of texts KEY=VALUE, got {overrides!r}")
     given, path = str(path), experiment_file(Path(path))
     content = read_yaml(path)
     if {"format", "stages"} <= content.keys():
@@ -71,6 +76,11 @@ def load_experiment(path: Path | str, overrides: tuple[str, ...] = ()) -> Experi
     return experiment
 
 
+def as_experiment(given: Experiment | Path | str) -> Experiment:
+    """Return an experiment that is given as such, by its file or by its name."""
+    return given if isinstance(given, Experiment) else load_experiment(given)
+
+
 def _check_packaged(experiment: Experiment, name: str, folder: Path) -> None:
     """Raise InputError if a packaged experiment needs pictures that are not part of the package."""
     for image in experiment.images:
@@ -87,10 +97,13 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
 
     where: the file that `content` comes from, for the message.
     """
+    if (key := next((key for key in content if not isinstance(key, str)), None)) is not None:
+        known = ", ".join(Experiment.model_fields)
+        raise InputError(f"{where}: {key}: unknown key: known are {known}")
     try:
-        return Experiment.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{where}: {describe(error)}") from None
+        return Experiment(**content)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def with_resources(experiment: Experiment, overrides: tuple[str, ...]) -> Experiment:

@@ -11,11 +11,8 @@ from pydantic.fields import FieldInfo
 
 from dipstage.documents.plain_yaml import plain_number
 from dipstage.documents.records import is_whole
-from search.experiment.model import Experiment
 from search.experiment.names import RUN_NAME_WORDS
 
-SWITCHES = ("yes", "no", "on", "off", "y", "n")
-"""Texts, which YAML 1.1 took for true and false."""
 _RULES = {
     "missing": "is missing",
     "string_type": "must be a text",
@@ -40,14 +37,23 @@ _RULES = {
 _UNKNOWN = ("extra_forbidden", "invalid_key")
 
 
-def describe(error: ValidationError) -> str:
-    """Return the first error in one sentence, and the number of the others."""
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first error in one sentence, and the number of the others.
+
+    Unknown keys go first: a misspelt key is also missing under its right name.
+
+    Args:
+        error: The errors.
+        model: The model that the content was read as.
+    """
     found: dict[str, list[Any]] = {}
-    for each in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for each in sorted(errors, key=lambda each: each["type"] not in _UNKNOWN):
         found.setdefault(_key(each["loc"]), []).append(each)
-    (key, errors), *others = found.items()
+    (key, of_key), *others = found.items()
     more = f" (and {len(others)} more)" if others else ""
-    return f"{key}: {_sentence(errors)}{more}" if key else f"{_sentence(errors)}{more}"
+    sentence = _sentence(of_key, model)
+    return f"{key}: {sentence}{more}" if key else f"{sentence}{more}"
 
 
 def _key(location: Sequence[int | str]) -> str:
@@ -56,14 +62,14 @@ def _key(location: Sequence[int | str]) -> str:
     return ".".join(kept)
 
 
-def _sentence(errors: Sequence[Any]) -> str:
+def _sentence(errors: Sequence[Any], model: type[BaseModel]) -> str:
     """Describe the errors of one key: several if it may be one thing or another."""
     kinds, given = [each["type"] for each in errors], errors[0]["input"]
     location = errors[0]["loc"]
     if kinds[0] in _UNKNOWN:
-        return f"unknown key: known are {', '.join(_group(location[:-1]).model_fields)}"
+        return f"unknown key: known are {', '.join(_group(location[:-1], model).model_fields)}"
     if given is None and kinds[0] not in ("missing", "value_error"):
-        return "has no value: write one" + _or_leave_out(location)
+        return "has no value: write one" + _or_leave_out(location, model)
     if kinds[0] == "value_error":
         return str(errors[0]["msg"]).removeprefix("Value error, ")
     words = " or ".join(dict.fromkeys(map(_rule, errors))).replace(" or must be ", " or ")
@@ -94,13 +100,14 @@ def _remedy(kinds: Sequence[str], given: Any) -> str:
     if "string_type" in kinds:
         word = "…" if isinstance(given, float) else json.dumps(given, default=str)
         return f': write "{word}", in quotes' if not isinstance(given, list | dict) else ""
-    if "bool_type" in kinds or given in SWITCHES:
+    if "bool_type" in kinds:
         return ": write true or false, without quotes"
     if isinstance(given, str) and {"int_type", "float_type"} & {*kinds}:
         if plain_number(given) is not None:
             return ": write a number without quotes"
         pointed = given.replace(",", ".")
-        return f": write {pointed}" if isinstance(plain_number(pointed), float) else ""
+        can_be = "float_type" in kinds and isinstance(plain_number(pointed), float)
+        return f": write {pointed}" if can_be else ""
     if "int_type" in kinds and is_whole(given):
         return f": write {given:.0f}"
     if "list_type" in kinds and not isinstance(given, dict):
@@ -109,21 +116,21 @@ def _remedy(kinds: Sequence[str], given: Any) -> str:
     return ""
 
 
-def _or_leave_out(location: Sequence[int | str]) -> str:
+def _or_leave_out(location: Sequence[int | str], model: type[BaseModel]) -> str:
     if isinstance(location[-1], int):
         return ", or remove the entry"
-    field = _field(location)
+    field = _field(location, model)
     return "" if field is None or field.is_required() else ", or leave the key out"
 
 
-def _field(location: Sequence[int | str]) -> FieldInfo | None:
+def _field(location: Sequence[int | str], model: type[BaseModel]) -> FieldInfo | None:
     parts = [part for part in location if _key([part])]
-    return _group(parts[:-1]).model_fields.get(str(parts[-1]))
+    return _group(parts[:-1], model).model_fields.get(str(parts[-1]))
 
 
-def _group(location: Sequence[int | str]) -> type[BaseModel]:
+def _group(location: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
     """Return the group of keys at a location."""
-    group: type[BaseModel] = Experiment
+    group = model
     for part in location:
         kind = group.model_fields[str(part)].annotation
         members = get_args(kind) or (kind,)

@@ -7,6 +7,7 @@ import os
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.errors import InputError
 
 ADDRESS_VARIABLE = "DIPSEARCH_STORAGE"
@@ -14,7 +15,11 @@ ADDRESS_VARIABLE = "DIPSEARCH_STORAGE"
 
 def storage_address(given: str | None = None) -> str | None:
     """Return the given address, or else the one in the environment; None means SQLite."""
-    return given or os.environ.get(ADDRESS_VARIABLE) or None
+    if given is None:
+        return os.environ.get(ADDRESS_VARIABLE) or None
+    if not isinstance(given, str) or not given or forbidden_in(given) is not None:
+        raise unknown(str(given))
+    return given
 
 
 def refuse_password(address: str) -> None:

@@ -38,9 +38,14 @@ def runs_path(where: Path | str | None = None) -> Path:
     package uses. A file written there appears whole or not at all. Raises InputError if the storage
     cannot be reached.
     """
-    where = where or os.environ.get(RUNS_DIR_VARIABLE) or "runs"
+    if where is None:
+        where = os.environ.get(RUNS_DIR_VARIABLE) or "runs"
+    if not isinstance(where, str) and not hasattr(where, "joinpath"):
+        raise InputError(f"--runs-dir must be a folder's path, got {where!r}")
     if isinstance(where, str) and not where.strip():
-        raise InputError(f"{named(where).strip()} is blank: name a folder")
+        raise InputError(f"{named(where).strip()} is blank: name a folder, or leave it out")
+    if (found := forbidden_in(str(where))) is not None:
+        raise InputError(f"--runs-dir has {found} in {str(where)!r}: leave it out")
     if not isinstance(where, str) or "://" not in where:
         # A `Path` or `UPath` is returned as it is.
         return Path(os.path.expanduser(where)) if isinstance(where, str) else where
@@ -71,6 +76,15 @@ def named(runs_dir: Path | str) -> str:
     given = os.path.expanduser(os.environ.get(RUNS_DIR_VARIABLE, ""))
     by = RUNS_DIR_VARIABLE if given and Path(given) == Path(str(runs_dir)) else "--runs-dir"
     return f"{by} {runs_dir}"
+
+
+def output_path(output: Path | str | None) -> Path | None:
+    """Return the path of an output that Python code asks for; None for the default."""
+    if output is None:
+        return None
+    if not isinstance(output, str | os.PathLike) or not str(output):
+        raise InputError(f"output must be the path of what to write, got {output!r}")
+    return Path(output)
 
 
 def refuse_unwritable(runs_dir: Path) -> None:
@@ -136,7 +150,7 @@ def run_folder(name: str, runs_dir: Path) -> Path:
     return runs_dir / name
 
 
-def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
+def find_run(named: str | Path, runs_dir: Path | str | None = None) -> Path:
     """Return the folder of a run that is given by its name, or by a path to its folder.
 
     The folder may have been renamed to any name. A name that no run has is also tried as a path,
@@ -145,6 +159,9 @@ def find_run(named: str, runs_dir: Path | str | None = None) -> Path:
     Raises:
         InputError: If there is no run.
     """
+    if not isinstance(named, str | Path):
+        raise InputError(f"a run is opened by its name or a path to its folder, got {named!r}")
+    named = str(named)
     if not named:
         raise InputError("the run has no name: give that of its folder, or see dipsearch list")
     home = runs_path(runs_dir)

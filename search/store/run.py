@@ -71,7 +71,7 @@ class RunRecord:
 
     @classmethod
     def open(
-        cls, name: str, runs_dir: Path | str | None = None, storage: str | None = None
+        cls, name: str | Path, runs_dir: Path | str | None = None, storage: str | None = None
     ) -> Self:
         """Open a run by its name, or by a path to its folder.
 

@@ -123,3 +123,126 @@ def test_a_view_of_one_s_own_goes_first() -> None:
     own = Quiet()
     with chosen_view(own) as view:
         assert view is own
+
+
+def test_a_run_is_named_by_a_text_a_path_or_itself(
+    played: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven: list[Path] = []
+
+    def drive(run: Run, **_: object) -> Run:
+        driven.append(run.folder)
+        return run
+
+    monkeypatch.setattr(driver, "drive", drive)
+    assert Run.open(played.folder).name == "tiny"
+    home = played.folder.parent
+    for name in (played.folder, str(played.folder)):
+        search.resume(name, view=Quiet())
+    search.resume(Path("tiny"), runs_dir=home, view=Quiet())
+    search.resume(played, view=Quiet())
+    assert driven == [played.folder] * 4
+    with pytest.raises(InputError, match="'tiny'> is open: leave out runs_dir and storage"):
+        search.resume(played, runs_dir=home)
+    for wrong in (None, 5, b"tiny", played):
+        with pytest.raises(InputError, match="a run is opened by its name or a path to its folder"):
+            Run.open(wrong)  # type: ignore[arg-type]
+
+
+def test_an_experiment_is_given_as_such_or_by_its_file_or_name(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def launched(asked_for: search.Experiment, **_: object) -> Run:
+        asked.append(asked_for.name)
+        return played
+
+    def driven(run: Run, given: search.Experiment, **_: object) -> Run:
+        asked.append(given.name)
+        return run
+
+    monkeypatch.setattr(driver, "launch", launched)
+    monkeypatch.setattr(driver, "drive", driven)
+    monkeypatch.chdir(tmp_path)
+    Path("e.yaml").write_text(experiment(name="e").yaml())
+    for given in ("quickstart", "e.yaml", Path("e.yaml"), experiment()):
+        search.launch(given, view=Quiet())
+    search.resume(played, experiment="e.yaml", view=Quiet())
+    assert asked == ["quickstart", "e", "e", "tiny", "e"]
+    for wrong in (None, 5, "", {"name": "x"}):
+        with pytest.raises(InputError, match="an experiment is given by its file or its name, got"):
+            search.launch(wrong)  # type: ignore[arg-type]
+    for overrides in (None, "name=x", [5]):
+        with pytest.raises(InputError, match="overrides must be a list of texts KEY=VALUE, got"):
+            search.load_experiment("e.yaml", overrides)  # type: ignore[arg-type]
+    assert search.load_experiment("e.yaml", ["name=x"]).name == "x"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"name": 5}, r'^name: must be a text, got 5: write "5", in quotes$'),
+        ({"sizes": 16}, r"^sizes: unknown key: known are name, images"),
+        ({"images": ...}, r"^images: is missing$"),
+    ],
+)
+def test_an_experiment_made_in_python_is_refused_in_a_sentence(
+    content: dict[str, Any], said: str
+) -> None:
+    whole = {**experiment().model_dump(), **content}
+    with pytest.raises(InputError, match=said):
+        search.Experiment(**{key: value for key, value in whole.items() if value is not ...})
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"address": ""}, "--address must be that of a Ray cluster, got ''"),
+        ({"address": 5}, "--address must be that of a Ray cluster, got 5"),
+        ({"runs_dir": ""}, "--runs-dir is empty"),
+        ({"runs_dir": 5}, "--runs-dir must be a folder's path, got 5"),
+        ({"runs_dir": Path("a\0b")}, "--runs-dir has a control character"),
+        ({"storage": ""}, "--storage is no database address"),
+        ({"storage": 5}, "--storage is no database address"),
+        ({"storage": "sqlite:///a\0b"}, "--storage is no database address"),
+        ({"storage": "postgresql://host:port/name"}, "--storage is no database address"),
+    ],
+)
+def test_places_that_are_none_are_refused(
+    played: Run, tmp_path: Path, option: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        search.launch(experiment(), **{"runs_dir": tmp_path / "new", **option})
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match=said):
+        search.resume("tiny", **{"runs_dir": played.folder.parent, **option})
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"trials": "9"}, "--trials must be a whole number, got '9'"),
+        ({"hours": "2"}, "--hours must be above 0 and at most 100,000, got '2'"),
+    ],
+)
+def test_totals_that_are_no_numbers_are_refused(
+    played: Run, option: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        search.resume(played, **option)
+
+
+def test_curves_and_points_take_what_pick_takes(played: Run) -> None:
+    trial = played.pick(3)
+    assert played.point(3) == played.point("trial 3") == played.point(trial)
+    assert played.point(3) is not None
+    for which in ("knee", 1, "no such"):
+        with pytest.raises(InputError, match=r"cannot be read|a schedule is picked by"):
+            played.curves(which, "no replicate")
+    with pytest.raises(InputError, match="has no trial 99"):
+        played.point(99)
+    for write in (played.export_front, played.report, lambda output: played.export(3, output)):
+        for wrong in (5, "", ["a"]):
+            with pytest.raises(InputError, match="output must be the path of what to write, got"):
+                write(wrong)  # type: ignore[arg-type]

@@ -176,7 +176,15 @@ def test_limits_are_named(path: Path) -> None:
         "[" * (DEPTH + 1): f"more than {DEPTH} lists",
         "a: &x 1": "line 1: not plain YAML: anchors and aliases",
         "a: !!set {}": "line 1: not plain YAML: tags",
-        "a: 2020-01-01": "is read as a date: put it in quotes",
+        "a: 1\nb: [2020-01-01]": "line 2: .*2020-01-01 is read as a date, which no value is",
+        "a: 1\nb: [9223372036854775808]": "line 2: .*: 9223372036854775808 is larger than",
+        "a: " + "9" * 5000: "line 1: .*larger than any number here, 64 bits",
+        "a: 1\ntrue: 6": "line 2: not plain YAML: the key true is no text: put it in quotes",
+        "a: {1: 6}": "line 1: not plain YAML: the key 1 is no text: put it in quotes",
+        "2020-01-01: 6": "line 1: not plain YAML: the key 2020-01-01 is no text: put it in quotes",
+        "a: 1\n? ": "line 2: not plain YAML: a key has no name",
+        "a: 1\n? [a]\n: 3": "line 2: not plain YAML: a list or group of keys where a key is",
+        "a: {{b: c}: 3}": "line 1: not plain YAML: a list or group of keys where a key is expected",
         'a: "\\e[2J"': "a control character in the text",
     }
     for text, words in cases.items():

@@ -189,8 +189,15 @@ def test_paths_are_relative_to_the_file_and_overrides_to_the_current_folder(
 
 
 def test_candidates_and_pictures_are_checked_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown preset 'log11'"):
-        load_candidates(experiment(candidates=["log11"]))
+    for entry, said in {
+        "log11": "unknown preset 'log11': choose one of baseline, uniform, sharp-linear, log10, "
+        r"fast, best, or write the path of a schedule file, such as \./log11\.yaml$",
+        "uniform:stages=1e9": "preset 'uniform:stages=1e9': stages must be a whole number, "
+        "got '1e9'$",
+        "uniform:x=3": "preset uniform has no parameter 'x'",
+    }.items():
+        with pytest.raises(InputError, match=f"^candidates: {said}"):
+            load_candidates(experiment(candidates=[entry]))
     with pytest.raises(InputError, match="more than the ramp of 70, got 30"):
         load_candidates(experiment(candidates=["sharp-linear"]))
     with pytest.raises(InputError, match="does not exist"):

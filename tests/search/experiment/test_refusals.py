@@ -79,6 +79,10 @@ def test_every_wrong_value_of_every_key_is_named_in_our_words(key: str) -> None:
         ("candidates", None, "candidates: has no value: write one, or leave the key out"),
         ("size", 32.0, "size: must be a whole number, got 32.0: write 32"),
         ("size", "32", "size: must be a whole number, got '32': write a number without quotes"),
+        ("size", "no", "size: must be a whole number, got 'no'$"),
+        ("size", "16,5", "size: must be a whole number, got '16,5'$"),
+        ("racing.enabled", "no", "racing.enabled: must be true or false, got 'no'"
+         ": write true or false, without quotes"),
         ("size", 0, "size: must be at least 1, got 0"),
         ("search.hours", 0, "search.hours: must be above 0, got 0"),
         ("search.hours", "0,5", "search.hours: must be a number, got '0,5': write 0.5"),
@@ -93,6 +97,10 @@ def test_every_wrong_value_of_every_key_is_named_in_our_words(key: str) -> None:
         ("resources.gpus_per_trial", float("nan"),
          "resources.gpus_per_trial: must be auto or a finite number, got nan"),
         ("space.stages", 5, "space.stages: must be a range such as {low: 1, high: 2}, got 5"),
+        ("space.stages", {"min": 2, "max": 3}, "space.stages.min: unknown key: known are log, low, "
+         "high (and 3 more)$"),
+        ("search.until", {"nogain": 5}, "search.until.nogain: unknown key: known are no_gain "
+         "(and 1 more)$"),
         ("space.stages", {"low": 2}, "space.stages.high: is missing"),
         ("logging.mlflow", "", "logging.mlflow: must not be empty, got ''"),
         ("search", None, "search: has no value: write one, or leave the key out"),
@@ -108,7 +116,7 @@ def test_every_wrong_value_of_every_key_is_named_in_our_words(key: str) -> None:
 def test_the_sentence(key: str, value: Any, said: str) -> None:
     with pytest.raises(InputError) as refused:
         validate(with_value(key, value), "e.yaml")
-    assert str(refused.value).startswith(f"e.yaml: {said}")
+    assert f"{refused.value}$".startswith(f"e.yaml: {said}"), "$ is the end of the sentence"
 
 
 def test_a_key_that_is_no_text_is_unknown() -> None:
