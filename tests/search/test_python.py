@@ -200,7 +200,7 @@ def test_an_experiment_made_in_python_is_refused_in_a_sentence(
     [
         ({"address": ""}, "--address must be that of a Ray cluster, got ''"),
         ({"address": 5}, "--address must be that of a Ray cluster, got 5"),
-        ({"runs_dir": ""}, "--runs-dir is empty"),
+        ({"runs_dir": ""}, "--runs-dir is blank"),
         ({"runs_dir": 5}, "--runs-dir must be a folder's path, got 5"),
         ({"runs_dir": Path("a\0b")}, "--runs-dir has a control character"),
         ({"storage": ""}, "--storage is no database address"),
