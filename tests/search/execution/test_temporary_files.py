@@ -66,7 +66,7 @@ def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
-    words = "The current node timed out.*: try again when the machine has less to do"
+    words = "The current node timed out.*: close other programs, or wait"
     with pytest.raises(WorkError, match=words), cluster.ray_cluster(None):
         pass
 
