@@ -70,6 +70,11 @@ def as_pixels(array: NDArray[Any]) -> NDArray[np.float32]:
     Raises:
         InputError: It has another shape, type or range.
     """
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"the array must be a NumPy array, got a {type(array).__name__}: read a file by "
+            "skimage.io.imread, and convert other values by numpy.asarray"
+        )
     shape = array.shape
     if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3)):
         raise InputError(f"the array must be (H, W), (H, W, 1) or (H, W, 3), got {shape}")

@@ -18,6 +18,7 @@ from dipstage.documents.published import (
     published,
 )
 from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file
+from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
 from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
 from dipstage.schedules import Schedule
@@ -107,7 +108,7 @@ class Chosen:
 
 
 def chosen_schedule(
-    asked: str | Schedule, task: Task, sides: tuple[int, int], sigma_255: float | None,
+    asked: str | Path | Schedule, task: Task, sides: tuple[int, int], sigma_255: float | None,
     iterations: int | None,
 ) -> Chosen:  # fmt: skip
     """Return the schedule that is asked for; this is the one place that decides what `auto` is.
@@ -126,6 +127,14 @@ def chosen_schedule(
     Raises:
         InputError: There is no such schedule, or the budget is too small for it.
     """
+    if isinstance(asked, Path):
+        content = read_schedule_file(asked)
+        return Chosen(content.rescaled(iterations, sigma_255), str(asked), content)
+    if not isinstance(asked, str | Schedule):
+        raise InputError(
+            f"schedule must be a name, the path of a file or a Schedule, got a "
+            f"{type(asked).__name__}"
+        )
     if isinstance(asked, Schedule):
         given = asked if iterations is None else asked.rescaled(iterations)
         return Chosen(given, "the given schedule")
@@ -143,11 +152,10 @@ def chosen_schedule(
     if is_preset(asked):
         budget = TrainerSettings().iterations if iterations is None else iterations
         return Chosen(parse_preset(asked).schedule(budget), asked)
-    path = Path(asked)
+    path = file_path(asked, f"schedule {asked!r}")
     if not path.suffix and not path.exists():
         raise InputError(
             f"unknown schedule {asked!r}: choose auto, {', '.join((*ENDPOINTS, *PRESETS))}, or a "
             "schedule file"
         )
-    content = read_schedule_file(path)
-    return Chosen(content.rescaled(iterations, sigma_255), asked, content)
+    return chosen_schedule(path, task, sides, sigma_255, iterations)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_whole
 from dipstage.documents.plain_yaml import decoded_otherwise, forbidden_in, remedy_for
+from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
 from dipstage.picture_files import Source, decode
 from dipstage.settings import SSIM_WINDOW
@@ -134,6 +136,8 @@ def split_options(name: str) -> tuple[str, dict[str, int]]:
     found: dict[str, int] = {}
     for option in options:
         key, _, value = option.partition("=")
+        if key == "page" and key not in found and re.fullmatch("[1-9][0-9]{6,}", value):
+            raise InputError(f"picture {name!r}: #page must be at most 999,999")
         if (
             key not in ("page", "bits")
             or key in found
@@ -214,6 +218,11 @@ def load_picture(name: str | Path, *, size: int | None = None, multiple: int = 3
             names it. Files that are not regular, larger than 1 GB or of more than 100 million
             pixels are refused before they are decoded.
     """
+    if not isinstance(name, str | Path):
+        raise InputError(f"a picture must be a path or skimage:NAME, got a {type(name).__name__}")
+    if size is not None:
+        check_whole("size", size)
+    check_whole("multiple", multiple, least=1)
     name = str(name)
     pixels, source = load_pixels(name)
     pixels, notices = fitted(name, pixels, size, multiple)
@@ -242,7 +251,7 @@ def load_pixels(name: str) -> tuple[Pixels, Source]:
         if "$" in path and not os.path.lexists(path):
             raise InputError(f"picture {name!r} does not exist: check that its variables are set")
         page, bits = options.get("page"), options.get("bits")
-        pixels, source = decode(name, Path(path), page=page, bits=bits)
+        pixels, source = decode(name, file_path(path, f"picture {name!r}"), page=page, bits=bits)
     return pixels, source
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from dipstage.errors import InputError
 from dipstage.settings import TrainerSettings
 
 _RAN_OUT = re.compile(r"(?i)can't allocate memory|not enough memory|out of memory|bad_alloc")
@@ -59,3 +60,15 @@ def free_bytes(device: str) -> int:
         used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         free = min(free, limit - int(used["anon"]))
     return max(free, 0)
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """Return a device; InputError if PyTorch cannot use it here."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except Exception as error:  # Each kind of device raises errors of its own.
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"device {device!r} cannot be used on this machine: try 'cpu'") from None
+    return found

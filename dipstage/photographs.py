@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.documents.whole_files import SIGNATURE, read_regular
+from dipstage.documents.whole_files import SIGNATURE, file_path, read_regular
 from dipstage.errors import InputError
 from dipstage.images import expand_path, split_options
 from dipstage.picture_decoders import Raw, read_raw
@@ -160,7 +160,8 @@ def load_photograph(name: str, what: str = "photograph") -> Photograph:
     if not name:
         raise InputError(f"the {what}'s name is empty: name a picture file")
     path, options = split_options(name)
-    data = read_regular(Path(expand_path(path)), MAX_BYTES, f"{what} {name!r}")
+    file = file_path(expand_path(path), f"{what} {name!r}")
+    data = read_regular(file, MAX_BYTES, f"{what} {name!r}")
     with warnings.catch_warnings(action="ignore"):  # As `decode` does.
         raw = read_raw(name, data, options.get("page"))
         depth = options.get("bits") or raw.bits

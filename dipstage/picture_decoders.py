@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from dipstage.colours import adobe_rgb, rgb_profile
 from dipstage.errors import InputError
+from dipstage.png_chunks import check_palette, check_rows
+from dipstage.silence import without_stderr
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -128,7 +130,8 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
         raise
     except Exception as error:  # Codecs raise errors of many kinds for damaged files.
         raise _damaged(name, error) from None
-    raw = _read_other(name, data, None, index)
+    with without_stderr():
+        raw = _read_other(name, data, None, index)
     raw.page, raw.pages, raw.orientation = number, pages, orientation
     if depth > raw.bits:
         raw.notices.append(f"{name}: read with 8 of its {depth} bits")
@@ -227,6 +230,8 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise _too_large(name)
+            if image.format == "PNG":
+                check_rows(data)
             frames = _frames(image) if tiff_index is None else [tiff_index]
             number = _chosen(name, len(frames), wanted, "frames")
             image.seek(frames[number - 1])
@@ -278,7 +283,7 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     depth = data[24] if image.format == "PNG" else 8
     mode = _MODES.get(image.mode)
     if image.mode == "P" and image.format == "PNG":
-        _check_palette(data, np.asarray(image))
+        check_palette(data, np.asarray(image))
     if image.mode == "P":
         mode = "RGBA" if "transparency" in info else "RGB"
     if image.mode in ("I", "F"):
@@ -310,19 +315,6 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     if cicp > 0 and data[cicp + 4 : cicp + 6] not in (b"\x01\x01", b"\x01\x0d"):
         raise InputError(f"picture {name!r} has the colours of video (cICP): convert it to sRGB")
     return raw
-
-
-def _check_palette(data: bytes, indices: NDArray[Any]) -> None:
-    """Raise ValueError if the palette of a PNG lacks a colour, for which Pillow takes black."""
-    at, colours = 8, 0
-    while (kind := data[at + 4 : at + 8]) not in (b"IDAT", b""):
-        length = int.from_bytes(data[at : at + 4])
-        colours = length // 3 if kind == b"PLTE" else colours
-        at += length + 12
-    if indices.max() >= colours:
-        raise ValueError(
-            f"its palette has {colours} colours and its pixels use {indices.max() + 1}"
-        )
 
 
 def _decode_deep_png(name: str, data: bytes, page: int) -> NDArray[Any]:

@@ -6,11 +6,15 @@ and see the same observation and the same noise: they are paired.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import torch
+
+from dipstage.arguments import check_whole
+from dipstage.errors import InputError
 
 
 class Stream(IntEnum):
@@ -32,10 +36,21 @@ class Streams:
     Args:
         picture_digest: Hexadecimal SHA-256 of the ground truth (see `Picture.digest`).
         seed: The replicate's seed, not negative.
+
+    Raises:
+        InputError: A value is none of these.
     """
 
     picture_digest: str
     seed: int
+
+    def __post_init__(self) -> None:
+        check_whole("seed", self.seed, least=0)
+        digest = self.picture_digest
+        if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{32,}", digest):
+            raise InputError(
+                f"picture_digest must be a hexadecimal SHA-256 (see Picture.digest), got {digest!r}"
+            )
 
     def generator(
         self, stream: Stream, index: int = 0, device: torch.device | str = "cpu"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_kind, check_number, check_whole
 from dipstage.arrays import as_pixels, problem_of
 from dipstage.choosing import (
     STOPS,
@@ -28,7 +29,7 @@ from dipstage.choosing import (
 from dipstage.errors import InputError, WorkError
 from dipstage.examples import EXAMPLES
 from dipstage.measurements import Progress
-from dipstage.memory import estimated_bytes
+from dipstage.memory import checked_device, estimated_bytes
 from dipstage.outcome import Outcome, Stop
 from dipstage.randomness import Streams
 from dipstage.schedules import Schedule
@@ -87,10 +88,10 @@ def restore(
     array: NDArray[Any],
     *,
     task: Task = "denoise",
-    sigma_255: float | None = None,
+    sigma_255: float | Literal["auto"] | None = None,
     mask: NDArray[Any] | None = None,
     factor: int | None = None,
-    schedule: str | Schedule = "auto",
+    schedule: str | Path | Schedule = "auto",
     stop: StopName = "emv",
     iterations: int | None = None,
     settings: TrainerSettings | None = None,
@@ -117,9 +118,9 @@ def restore(
     Args:
         array: (H, W) or (H, W, C) with C of 1 or 3: floats in [0, 1], uint8 or uint16.
         task: `denoise`, `inpaint` with a `mask`, or `super_resolve` with a `factor`.
-        sigma_255: Standard deviation of the noise on the 0 to 255 scale. None estimates it for
-            `denoise`. For `inpaint`, None keeps the known pixels as they are, and they are
-            restored as well if it is given. `super_resolve` takes none.
+        sigma_255: Standard deviation of the noise on the 0 to 255 scale. None or
+            `auto` estimates it for `denoise`. For `inpaint`, they keep the known pixels as they
+            are, which are restored as well if it is given. `super_resolve` takes none.
         mask: (H, W) for `inpaint`: true or not 0 where a pixel is known.
         factor: 2 or 4 for `super_resolve`.
         schedule: `auto` (see `chosen_schedule`), a preset, `fast` or `best`, the path of a schedule
@@ -145,9 +146,15 @@ def restore(
         InputError: An argument is wrong; the message says which.
         WorkError: The loss of all runs became infinite before there was anything to return.
     """
+    check_whole("runs", runs, least=1)
+    check_whole("seed", seed, least=0)
+    if settings is not None:
+        check_kind("settings", settings, TrainerSettings, "see dipstage.TrainerSettings")
+    checked_device(device)
     plan = planned(
-        as_pixels(array), task=task, sigma_255=sigma_255, mask=mask, factor=factor,
-        schedule=schedule, stop=stop, iterations=iterations, settings=settings,
+        as_pixels(array), task=task, sigma_255=None if sigma_255 == "auto" else sigma_255,
+        mask=mask, factor=factor, schedule=schedule, stop=stop, iterations=iterations,
+        settings=settings,
     )  # fmt: skip
     restored = plan.run(runs=runs, seed=seed, device=device, progress=progress, each=each)
     if array.ndim == 2:
@@ -222,8 +229,7 @@ class Plan:
         each: Each | None = None,
     ) -> Restored:
         """Train and average: see `restore`. `at_once` is by default what the method returns."""
-        if runs < 1:
-            raise InputError(f"runs must be at least 1, got {runs}")
+        check_whole("runs", runs, least=1)
         jobs = [
             replace(
                 self._job(seed + i),
@@ -312,7 +318,7 @@ def planned(
     sigma_255: float | None = None,
     mask: NDArray[Any] | None = None,
     factor: int | None = None,
-    schedule: str | Schedule = "auto",
+    schedule: str | Path | Schedule = "auto",
     stop: StopName = "emv",
     iterations: int | None = None,
     settings: TrainerSettings | None = None,
@@ -328,6 +334,8 @@ def planned(
         raise InputError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
     if stop not in STOPS:
         raise InputError(f"stop must be one of {', '.join(STOPS)}, got {stop!r}")
+    if iterations is not None:
+        check_whole("iterations", iterations, least=1)
     _check_task(task, sigma_255, mask, factor)
     if task == "denoise" and sigma_255 is None:
         sigma_255 = estimated_sigma_255(pixels)
@@ -374,8 +382,10 @@ def _check_task(
     task: Task, sigma_255: float | None, mask: NDArray[Any] | None, factor: int | None
 ) -> None:
     """Raise InputError for what a task lacks or does not take."""
-    if sigma_255 is not None and not (math.isfinite(sigma_255) and 0 < sigma_255 <= 1000):
-        raise InputError(f"sigma must be above 0 and at most 1000, got {sigma_255:g}")
+    if sigma_255 is not None:
+        check_number("sigma", sigma_255)
+        if not 0 < sigma_255 <= 1000:
+            raise InputError(f"sigma must be above 0 and at most 1000, got {sigma_255:g}")
     if task == "inpaint" and mask is None:
         raise InputError("task inpaint needs a mask: white marks known pixels, black missing ones")
     if task == "super_resolve" and factor is None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_kind, check_number, check_whole
 from dipstage.errors import InputError
 from dipstage.noise import AnyNoiseLevels, NoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
@@ -42,6 +43,8 @@ class Stage:
     iterations: int
 
     def __post_init__(self) -> None:
+        check_number("alpha_bar", self.alpha_bar)
+        check_whole("iterations of a stage", self.iterations)
         if not 0 <= self.alpha_bar <= 1:
             raise InputError(f"alpha_bar must be in [0, 1], got {self.alpha_bar}")
         if self.iterations < 1:
@@ -87,6 +90,9 @@ class Schedule:
         return f"<Schedule of {stages}, ramp {self.ramp} of {self.iterations} iterations>"
 
     def __post_init__(self) -> None:
+        check_kind("recipe", self.recipe, Recipe, "see dipstage.Recipe")
+        for stage in self.stages:
+            check_kind("each stage", stage, Stage, "write Stage(alpha_bar, iterations)")
         levels = [stage.alpha_bar for stage in self.stages]
         if len(levels) > MAX_STAGES:
             raise InputError(f"stages must be at most {MAX_STAGES}, got {len(levels)}")
@@ -212,8 +218,7 @@ class Schedule:
         Raises:
             InputError: The budget is less than 1.
         """
-        if iterations < 1:
-            raise InputError(f"iterations must be at least 1, got {iterations}")
+        check_whole("iterations", iterations, least=1)
         share = iterations / self.iterations
         starts = [min(round(start * share), iterations - 1) for start in self.starts]
         counts = [after - before for before, after in pairwise([*starts, iterations])]
@@ -236,6 +241,7 @@ class Schedule:
         """
         if not (math.isfinite(noise) and noise > 0):
             raise InputError(f"noise must be a finite ratio above 0, got {noise}")
+        check_whole("iterations", iterations)
         fits = iterations > self.ramp
         schedule = self.extended(iterations) if fits else self.scaled(iterations)
         if noise == 1:
@@ -273,8 +279,8 @@ class Family:
     noise: AnyNoiseLevels | None = None
 
     def __post_init__(self) -> None:
-        if self.stages < 1:
-            raise InputError(f"stages must be at least 1, got {self.stages}")
+        check_whole("stages", self.stages, least=1)
+        check_whole("ramp", self.ramp)
         if self.stages > MAX_STAGES:
             raise InputError(f"stages must be at most {MAX_STAGES}, got {self.stages}")
         if self.stages == 1:
@@ -313,8 +319,7 @@ class Family:
 
 def refuse_short_budget(iterations: int, ramp: int) -> None:
     """Raise InputError if a budget leaves no iteration for the observation."""
-    if iterations < 1:
-        raise InputError(f"iterations must be at least 1, got {iterations}")
+    check_whole("iterations", iterations, least=1)
     if iterations > MAX_ITERATIONS:
         raise InputError(f"iterations must be at most {MAX_ITERATIONS:,}, got {iterations:,}")
     if iterations <= ramp:

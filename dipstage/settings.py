@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin
 
+from dipstage.arguments import check_number, check_whole
 from dipstage.documents.records import choices, hints
 from dipstage.errors import InputError
 from dipstage.stopping import (
@@ -153,8 +154,15 @@ class TrainerSettings:
                 raise InputError(
                     f"{name} must be {' or '.join(choices(kind))}, got {getattr(self, name)!r}"
                 )
+        kinds = hints(own)
         for each in fields(self):
             holds, value = each.metadata["holds"], getattr(self, each.name)
+            if kinds[each.name] is int:
+                check_whole(each.name, value)
+            elif kinds[each.name] is float:
+                check_number(each.name, value)
+            elif kinds[each.name] is bool and not isinstance(value, bool):
+                raise InputError(f"{each.name} must be True or False, got {value!r}")
             most = each.metadata["most"]
             if most is not None and value > most:
                 raise InputError(f"{each.name} must be at most {most:,}, got {value:,}")

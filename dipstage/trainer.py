@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dipstage.arguments import check_kind, check_pixels
 from dipstage.arithmetic import Weights, choose
 from dipstage.cuda_graphs import Replayed
 from dipstage.errors import InputError
@@ -25,6 +26,7 @@ from dipstage.iteration_table import (
     learning_rates,
 )
 from dipstage.measurements import BLOCK, Measurements, Progress
+from dipstage.memory import checked_device
 from dipstage.metrics import mse, psnr_db, ssim
 from dipstage.network import SkipNetwork, fixed_input
 from dipstage.outcome import Outcome, Selected, Stop, Trace, score
@@ -95,8 +97,8 @@ def fit(
         `auto` chose.
 
     Raises:
-        InputError: Shapes do not fit, `settings.precision` is `tf32` on a CPU, or the rule is an
-            oracle and there is no ground truth.
+        InputError: An argument is of another type, pixels lie outside [0, 1], shapes do not fit,
+            `tf32` or the device is not there, or an oracle has no ground truth.
     """
     job = Job(observation, ground_truth, schedule, settings, streams, stopping, progress, each)
     return fit_together([job], device=device)[0]
@@ -122,7 +124,7 @@ def fit_together(
         InputError: See `fit`.
     """
     started = time.perf_counter()
-    device = torch.device(device)
+    device = checked_device(device)
     outcomes: list[Outcome | None] = [None] * len(jobs)
     runs: dict[int, _Run] = {}
     for i, job in enumerate(jobs):
@@ -139,6 +141,18 @@ def fit_together(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
+def _check_job(job: Job) -> None:
+    """Raise InputError for other types, or pixels that cannot be meant."""
+    check_kind("schedule", job.schedule, Schedule, "see parse_preset, load_schedule and Schedule")
+    check_kind("settings", job.settings, TrainerSettings, "see dipstage.TrainerSettings")
+    check_kind("streams", job.streams, Streams, "write Streams(picture.digest, seed)")
+    # A task may leave noise unclipped.
+    observed = getattr(job.observation, "observation", job.observation)
+    check_pixels("observation", observed, bounded=observed is job.observation)
+    if job.ground_truth is not None:
+        check_pixels("ground_truth", job.ground_truth)
+
+
 class _Run:
     """State of one training run.
 
@@ -147,6 +161,7 @@ class _Run:
     """
 
     def __init__(self, job: Job, device: torch.device, *, graphs: bool) -> None:
+        _check_job(job)
         settings = job.schedule.recipe.applied_to(job.settings)
         observed = job.observation
         problem = Denoising(observed) if isinstance(observed, Tensor) else observed

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from dipstage.arguments import check_number
 from dipstage.documents.schedule_file import (
     Gain,
     Measured,
@@ -188,7 +189,12 @@ def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
     """
     if kind not in ENDPOINTS:
         raise InputError(f"kind must be {' or '.join(ENDPOINTS)}, got {kind!r}")
-
+    check_number("size", size)
+    check_number("sigma_255", sigma_255)
+    if not (0 < size < math.inf and 0 <= sigma_255 < math.inf):
+        raise InputError(
+            f"size must be above 0 and sigma_255 not negative, got {size} and {sigma_255}"
+        )
     found = _nearest((kind,), size, sigma_255)
     if found is None:
         raise InputError(

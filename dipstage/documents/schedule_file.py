@@ -9,7 +9,7 @@ from typing import Any
 
 from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
-from dipstage.documents.whole_files import write_asked
+from dipstage.documents.whole_files import file_path, write_asked
 from dipstage.errors import InputError
 from dipstage.noise import TotalNoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
@@ -270,7 +270,11 @@ def load_schedule(path: Path | str) -> Schedule:
     Raises:
         InputError: The file cannot be read; the message names the file and the key.
     """
-    return read_schedule_file(Path(path)).schedule
+    if not isinstance(path, str | Path) or not str(path):
+        raise InputError(f"path must name a schedule file, got {path!r:.80}")
+    if isinstance(path, str):
+        path = file_path(path, path)
+    return read_schedule_file(path).schedule
 
 
 def read_schedule_file(path: Path) -> ScheduleFile:
@@ -283,6 +287,8 @@ def read_schedule_file(path: Path) -> ScheduleFile:
 
 
 def _interpret(plain: dict[str, Any]) -> ScheduleFile:
+    if plain.get("format") in ("1", str(FORMAT)):
+        raise InputError(f"format must be a number: write {plain['format']}, without quotes")
     if plain.get("format") not in (1, FORMAT):
         found = repr(plain["format"]) if "format" in plain else "no such key"
         raise InputError(
@@ -296,6 +302,8 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
             f"iterations must be at most {MAX_ITERATIONS:,}, got {document.iterations:,}"
         )
     for i, entry in enumerate(document.stages):
+        if entry.iterations < 1:
+            raise InputError(f"stages[{i}].iterations must be at least 1, got {entry.iterations}")
         if not abs(entry.share - entry.iterations / document.iterations) <= 1e-9:
             raise InputError(
                 f"stages[{i}].share must be iterations / {document.iterations} = "

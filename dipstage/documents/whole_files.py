@@ -72,6 +72,17 @@ def read_regular(path: Path, most_bytes: int, what: str) -> bytes:
     return data
 
 
+def file_path(text: str, what: str) -> Path:
+    """Return the path of a text; InputError if it names a file as if that were a folder.
+
+    `Path` forgets a slash at the end, so that it would name the file.
+    """
+    path = Path(text)
+    if text.endswith(("/", "/.")) and path.is_file():
+        raise InputError(f"{what} ends as a folder does, and is a file: leave the slash out")
+    return path
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

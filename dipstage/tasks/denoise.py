@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from dipstage.arguments import check_number, check_pixels
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,12 +116,18 @@ def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
 
     Returns:
         (1, C, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: `sigma_255` is negative or above 1000, or the ground truth lies outside [0, 1].
     """
+    check_pixels("ground_truth", ground_truth)
+    check_sigma(sigma_255)
     return with_gaussian_noise(ground_truth, sigma_255, streams).clamp(0, 1)
 
 
 def check_sigma(sigma_255: float) -> None:
     """Raise InputError unless it is a standard deviation from 0 to 1000."""
+    check_number("sigma_255", sigma_255)
     if not 0 <= sigma_255 <= 1000:
         raise InputError(f"sigma_255 must be from 0 to 1000, got {sigma_255}")
 

@@ -151,8 +151,15 @@ class Inpaint:
         if self.missing is None:
             return self.loaded(None, 1).observe(truth, streams)
         generator = streams.generator(Stream.MASK)
-        drawn = torch.rand((1, 1, *truth.shape[-2:]), generator=generator)
-        return _masked(truth, (drawn >= self.missing).float(), self.sigma_255, streams)
+        height, width = truth.shape[-2:]
+        drawn = torch.rand((1, 1, height, width), generator=generator)
+        known = (drawn >= self.missing).float()
+        if (share := float(known.mean())) in (0.0, 1.0):
+            raise InputError(
+                f"missing {self.missing:g} leaves {'every' if share else 'no'} pixel of "
+                f"{width} × {height} known: {'raise' if share else 'lower'} it"
+            )
+        return _masked(truth, known, self.sigma_255, streams)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,6 +238,11 @@ def read_mask(name: str) -> Mask:
             "so scale them to the whole of it"
         )
     missing, pixel_count = int((brightness < 0.5).sum()), brightness.size
+    if missing in (0, pixel_count):
+        raise InputError(
+            f"mask {name!r} hides {'everything' if missing else 'nothing'}: white marks known "
+            "pixels, black missing ones"
+        )
     grey = int(((brightness > _GREY[0]) & (brightness < _GREY[1])).sum())
     if 2 * grey > pixel_count:
         raise InputError(

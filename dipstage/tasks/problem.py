@@ -119,6 +119,6 @@ def check_problem(problem: Problem, truth: Tensor | None, settings: TrainerSetti
         )
     if any(side < SSIM_WINDOW for side in measured[2:]):
         raise InputError(
-            f"the observation is {measured[2]} × {measured[3]}: SSIM needs sides of at least "
-            f"{SSIM_WINDOW}"
+            f"the observation is {measured[2]} × {measured[3]}, and SSIM needs sides of at least "
+            f"{SSIM_WINDOW}: take a larger picture or a lower factor"
         )

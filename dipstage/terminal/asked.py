@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def file_of(name: str) -> ScheduleFile | None:
 
     if is_preset(name):
         return None
-    path = Path(name)
+    path = file_path(name, f"schedule {name!r}")
     if not name or (not path.suffix and not path.exists()):
         raise InputError(
             f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"

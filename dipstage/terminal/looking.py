@@ -37,11 +37,15 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
     facts: list[dict[str, Any]] = []
     for image in images:
         try:
-            facts += [
-                load_picture(name, size=size, multiple=multiple).facts() for name in expand([image])
-            ]
+            names = expand([image])
         except InputError as error:
+            names = []
             refused.append(str(error))
+        for name in names:
+            try:
+                facts.append(load_picture(name, size=size, multiple=multiple).facts())
+            except InputError as error:
+                refused.append(str(error))
     if as_json:
         echo_json(facts)
     for each in [] if as_json else facts:

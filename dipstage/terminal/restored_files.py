@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from dipstage.choosing import Task
@@ -22,6 +22,7 @@ class Files:
     raw: Path | None
     preview: Path | None
     compared: dict[str, Path]
+    written: list[Path] = field(default_factory=list)
 
     @classmethod
     def checked(
@@ -80,10 +81,15 @@ class Files:
             refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]], SIGNED.encode())
 
     def write(self, path: Path, photo: Photograph) -> None:
-        """Write a file whole or not at all."""
+        """Write a file whole or not at all; WorkError also names those that are there."""
         from dipstage.documents.whole_files import write_asked
 
-        write_asked(path, photo.encoded(path))
+        try:
+            write_asked(path, photo.encoded(path))
+        except InputError as error:
+            kept = ", ".join(str(each) for each in dict.fromkeys(self.written)) or "nothing"
+            raise WorkError(f"{error}; written so far: {kept}") from None
+        self.written.append(path)
 
 
 _KINDS = {"PNG": "a PNG", "JPEG": "a JPEG", "TIFF": "a TIFF", "WEBP": "a WebP"}

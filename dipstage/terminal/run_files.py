@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,8 +124,14 @@ def keep_snapshot(folder: Path, iteration: int, pictures: Tensor) -> None:
     from dipstage.images import png
     from dipstage.stopping import OUTPUTS
 
-    for name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
-        write_asked(folder / f"{name}-{iteration:07d}.png", png(pixels), own=True)
+    try:
+        for name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
+            write_asked(folder / f"{name}-{iteration:07d}.png", png(pixels), own=True)
+    except InputError as error:
+        raise WorkError(
+            f"{error}; the training ended after {iteration} iterations, and only earlier "
+            "snapshots are kept: make room, and train again"
+        ) from None
 
 
 def write_run(
@@ -136,21 +142,53 @@ def write_run(
     schedule: Schedule,
     title: str,
 ) -> None:
-    """Write curves and pictures of a run; `title` is that of the plot."""
+    """Write curves and pictures of a run; `title` is that of the plot.
+
+    Raises:
+        WorkError: A file cannot be written. Those before it are there, and none of an earlier run
+            beside them.
+    """
+    written: list[str] = []
+    try:
+        _write(folder, truth, observed, outcome, schedule, title, written)
+    except InputError as error:
+        kept = f"{folder} holds {', '.join(written)} of this training"
+        if written:
+            for name in set(FILES) - set(written):
+                (folder / name).unlink(missing_ok=True)
+        else:
+            kept = f"nothing is kept of this training, and {folder} is as it was"
+        raise WorkError(f"{error}; {kept}: make room, and train again") from None
+
+
+def _write(
+    folder: Path,
+    truth: NDArray[np.float32],
+    observed: Tensor,
+    outcome: Outcome,
+    schedule: Schedule,
+    title: str,
+    written: list[str],
+) -> None:
+    """Write the files of a run, and note the names of those that are written."""
     from dipstage.documents.whole_files import write_asked
     from dipstage.images import png
     from dipstage.terminal.plots import plot_curves, save_figure
 
-    write_asked(folder / "curves.csv", outcome.trace.csv(), own=True)
-    write_asked(folder / "ground_truth.png", png(truth), own=True)
-    write_asked(folder / "observation.png", png(observed[0].numpy()), own=True)
+    def write(name: str, content: bytes | str) -> None:
+        write_asked(folder / name, content, own=True)
+        written.append(name)
+
+    write("curves.csv", outcome.trace.csv())
+    write("ground_truth.png", png(truth))
+    write("observation.png", png(observed[0].numpy()))
     if not outcome.iterations:
         # Files of an earlier run would be mistaken for this run's.
         for name in FILES[3:]:
             (folder / name).unlink(missing_ok=True)
         return
-    write_asked(folder / "best_raw.png", png(outcome.best_raw), own=True)
-    write_asked(folder / "best_smoothed.png", png(outcome.best_smoothed), own=True)
+    write("best_raw.png", png(outcome.best_raw))
+    write("best_smoothed.png", png(outcome.best_smoothed))
     if outcome.stop == "interrupted":
         title += f" (interrupted after {outcome.iterations} iterations)"
     save_figure(plot_curves(outcome, schedule, title), folder / "curves.png", own=True)

@@ -20,7 +20,13 @@ from dipstage.terminal.asked import (
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
-from dipstage.terminal.run_files import keep_snapshot, output_folder, snapshot_folder, write_run
+from dipstage.terminal.run_files import (
+    FILES,
+    keep_snapshot,
+    output_folder,
+    snapshot_folder,
+    write_run,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -144,7 +150,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     callback=_expanded,
     metavar="DIR",
     help="Folder for curves.csv, pictures and plot "
-    "[default: a new folder out/IMAGE-SCHEDULE-seedN].",
+    "[default: a new folder out/IMAGE-SCHEDULE-seedN]. The files of an earlier run there are "
+    "replaced.",
 )
 @json_option
 def run(
@@ -257,6 +264,7 @@ def _train(
     found: Published | None,
 ) -> tuple[Outcome, Path]:
     from dipstage.images import load_picture
+    from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
@@ -283,10 +291,15 @@ def _train(
     for notice in notices_of(posed):
         console.print(f"notice: {notice}", markup=False)
     problem = posed.observe(truth, streams)
+    check_problem(problem, truth, schedule.recipe.applied_to(settings))
     inputs = (image, schedule_name, *task_files(task).values())
     folder = output_folder(
         output, picture.label, schedule_name, seed, inputs, snapshots is not None
     )
+    if (folder / FILES[0]).exists():
+        console.print(
+            f"notice: the files of an earlier run in {folder}/ are replaced", markup=False
+        )
     kept = snapshot_folder(folder) if snapshots else folder
 
     def ends(iteration: int, pictures: Tensor) -> bool:

@@ -15,7 +15,9 @@ from typing import Any
 
 ROOTS = ("trainer", "images", "presets", "controls", "tasks.inpaint", "tasks.super_resolve")
 """Modules from which imports are followed: training, its pictures, named schedules and tasks."""
-NO_NUMBERS = ("documents", "terminal", "errors", "renamed", "interrupts", "garbage")
+NO_NUMBERS = (
+    "documents", "terminal", "errors", "renamed", "interrupts", "garbage", "arguments", "silence",
+)  # fmt: skip
 """Packages and modules that training imports only for input, output and error messages."""
 _TEXTS = ("help", "rule", "words")
 """Keyword arguments that hold text for users."""

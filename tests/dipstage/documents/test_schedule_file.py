@@ -149,6 +149,12 @@ BROKEN = {
         "iterations must be at least 1, got 0",
     ),
     "beyond floats": ("0.2,", "1" + "0" * 400 + ",", "larger than any number here"),
+    "negative iterations": (
+        "iterations: 1,",
+        "iterations: -1,",
+        r"stages\[0\].iterations must be at least 1",
+    ),
+    "quoted format": ("format: 1", 'format: "1"', "write 1, without quotes"),
     "wrong share": ("share: 0.1", "share: 0.3", r"share must be iterations / 10 = 0\.1, got 0\.3"),
     "nan": ("0.2,", ".nan,", "alpha_bar must be in"),
     "doubled key": ("format: 1", "format: 1\nformat: 1", 'line 2: found duplicate key "format"'),

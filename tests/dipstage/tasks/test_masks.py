@@ -51,8 +51,8 @@ REFUSED: dict[str, tuple[NDArray[Any], str]] = {
         np.dstack([MASK, MASK, MASK, np.zeros_like(MASK)]), "has 1,024 transparent pixels",
     ),
     "0 and 1": (MASK // 255, "is black everywhere: its values reach 0.4% of their range"),
-    "white": (np.full_like(MASK, 255), "the mask hides nothing"),
-    "black": (np.zeros_like(MASK), "the mask hides everything"),
+    "white": (np.full_like(MASK, 255), "mask 'm.png' hides nothing"),
+    "black": (np.zeros_like(MASK), "mask 'm.png' hides everything"),
 }  # fmt: skip
 
 

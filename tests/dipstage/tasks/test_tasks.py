@@ -165,7 +165,7 @@ def test_missing_pixels_have_no_part_in_the_loss() -> None:
                 SuperResolve(4).observe(TRUTH[..., :32, :32], STREAMS), TRUTH[..., :32, :32],
                 Family(1).schedule(2), TrainerSettings(width=4, scales=2), STREAMS,
             ),
-            "the observation is 8 × 8: SSIM needs sides of at least 11",
+            "the observation is 8 × 8, and SSIM needs sides of at least 11: take a larger",
         ),
     ],
 )  # fmt: skip

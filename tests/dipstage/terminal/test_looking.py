@@ -74,3 +74,31 @@ def test_published_schedules_are_shown_for_a_size() -> None:
     result = dipstage("schedules", "fast")
     assert result.exit_code == 2
     assert "fast is chosen by the size of the picture: give --size" in result.stderr
+
+
+def test_a_pattern_is_like_the_list_of_its_files(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_text("no picture")
+    shown = np.arange(4096, dtype=np.uint8).reshape(64, 64)
+    tifffile.imwrite(tmp_path / "b.tif", shown)
+    pattern = dipstage("check", f"{tmp_path}/*")
+    listed = dipstage("check", *(str(tmp_path / name) for name in ("a.png", "b.tif", "c.png")))
+    assert pattern.exit_code == listed.exit_code == 2
+    assert (pattern.stdout, pattern.stderr) == (listed.stdout, listed.stderr)
+    assert pattern.stderr.count("is not a PNG") == 2
+    slash = dipstage("check", f"{tmp_path}/b.tif/")
+    assert slash.exit_code == 2
+    assert "ends as a folder does, and is a file: leave the slash out" in slash.stderr
+    page = dipstage("check", f"{tmp_path}/b.tif#page=99999999999999999999")
+    assert "#page must be at most 999,999" in page.stderr
+
+
+def test_a_library_says_nothing_on_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="webp")
+    result = dipstage("check", f"{tmp_path}/a.tif")
+    assert result.exit_code == 2
+    assert "is damaged or of a kind that is not read" in result.stderr
+    assert capfd.readouterr().err == ""

@@ -200,8 +200,14 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--task", "inpaint"], "task inpaint needs a mask"),
         (["photo.png", "--task", "inpaint", "--mask", "no.png"], "mask 'no.png' does not exist"),
         (["photo.png", "--task", "inpaint", "--mask", "small.png"], "the mask is 9 × 7 and the"),
-        (["photo.png", "--task", "inpaint", "--mask", "white.png"], "the mask hides nothing"),
-        (["photo.png", "--task", "inpaint", "--mask", "black.png"], "the mask hides everything"),
+        (
+            ["photo.png", "--task", "inpaint", "--mask", "white.png"],
+            "mask 'white.png' hides nothing",
+        ),
+        (
+            ["photo.png", "--task", "inpaint", "--mask", "black.png"],
+            "mask 'black.png' hides everything",
+        ),
         (["photo.png", "--mask", "mask.png"], "task denoise takes no mask"),
         (["photo.png", "--task", "super_resolve", "--factor", "3"], "factor must be 2 or 4, got 3"),
         (["photo.png", "--task", "super_resolve"], "needs a factor"),
@@ -236,7 +242,7 @@ def test_a_bad_request_gets_one_sentence_and_writes_nothing(
 ) -> None:
     shape = CLEAN.shape[:2]
     for name, values in (
-        ("small.png", np.zeros((7, 9), np.uint8)),
+        ("small.png", np.eye(7, 9, dtype=np.uint8) * 255),
         ("white.png", np.full(shape, 255, np.uint8)),
         ("black.png", np.zeros(shape, np.uint8)),
     ):

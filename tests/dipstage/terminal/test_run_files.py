@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from small_commands import SMALL, curves, dipstage
 
+from dipstage.errors import InputError
+
 
 @pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
@@ -73,6 +75,8 @@ def test_files_of_others_in_the_folder_are_kept(
         (["skimage:camera", "--seed", str(2**63)], "--seed must be at most 9,223,372"),
         (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),
         (["skimage:camera", "--task", "inpaint:mask=skimage:brick"], "is no mask: "),
+        (["skimage:camera", "--task", "inpaint:missing=0.999999"], "leaves no pixel of 32 × 32"),
+        (["skimage:camera", "--task", "super_resolve:factor=4"], "a larger picture or a lower fac"),
         (["skimage:camera", "--task", "inpaint:missing=0_8"], "write a number in plain digits"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -120,3 +124,32 @@ def test_the_picture_that_is_trained_on_is_not_overwritten(tmp_path: Path, name:
     assert result.exit_code == 2
     assert "would be overwritten" in result.stderr
     assert path.read_bytes() == content
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_full_disk_fails_the_work_and_leaves_whole_files_of_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["run", "skimage:camera", *SMALL, "--output", str(tmp_path)]
+    assert dipstage(*line).exit_code == 0
+
+    def full(path: Path, content: bytes | str, *, own: bool = False) -> None:
+        if path.name == fails_at:
+            raise InputError(f"{path} cannot be written: No space left on device")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    monkeypatch.setattr("dipstage.documents.whole_files.write_asked", full)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    fails_at = "curves.csv"
+    result = dipstage(*line)
+    assert result.exit_code == 1
+    assert f"No space left on device; nothing is kept of this training, and {tmp_path} is as" in (
+        result.stderr
+    )
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    fails_at = "observation.png"
+    result = dipstage(*line)
+    assert result.exit_code == 1
+    assert "holds curves.csv, ground_truth.png of this training: make room" in result.stderr
+    assert "the files of an earlier run" in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.csv", "ground_truth.png"}

@@ -36,7 +36,7 @@ def test_it_covers_what_computes_numbers_and_nothing_else() -> None:
         "picture_decoders", "picture_files", "presets", "randomness", "schedules", "settings",
         "stopping", "trainer",
     } <= set(MODULES)  # fmt: skip
-    rest = {"terminal", "documents", "errors", "interrupts", "renamed"}
+    rest = {"terminal", "documents", "errors", "interrupts", "renamed", "arguments", "silence"}
     assert not rest & {name.split(".")[0] for name in MODULES}
 
 

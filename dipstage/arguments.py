@@ -1,0 +1,49 @@
+"""Checks of what is handed to the Python interface. Each costs little and is made once."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from dipstage.errors import InputError
+
+
+def check_whole(name: str, value: Any, least: int | None = None) -> None:
+    """Raise InputError unless a value is a whole number, no less than `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputError(f"{name} must be a whole number, got {value!r:.80}")
+    if least is not None and value < least:
+        raise InputError(f"{name} must be at least {least}, got {value}")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise InputError unless a value is a number; its range is for the caller to check."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputError(f"{name} must be a number, got {value!r:.80}")
+
+
+def check_kind(name: str, value: Any, kind: type, made_by: str) -> None:
+    """Raise InputError unless a value is of a class; `made_by` says how one gets it."""
+    if not isinstance(value, kind):
+        raise InputError(
+            f"{name} must be a {kind.__name__}, got a {type(value).__name__}: {made_by}"
+        )
+
+
+def check_pixels(name: str, pixels: Any, *, bounded: bool = True) -> None:
+    """Raise InputError unless it is a tensor of finite floats, and in [0, 1] if `bounded`."""
+    import torch
+
+    check_kind(name, pixels, torch.Tensor, "see torch.from_numpy")
+    if not pixels.is_floating_point():
+        raise InputError(
+            f"{name} must be floats in [0, 1], got {pixels.dtype}: divide by its largest value"
+        )
+    if not pixels.numel():
+        raise InputError(f"{name} has no pixels: its shape is {tuple(pixels.shape)}")
+    low, high = (float(end) for end in pixels.detach().aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"{name} has pixels that are not finite: replace them")
+    if bounded and not (low >= 0 and high <= 1):
+        raise InputError(f"{name} must lie in [0, 1], got values from {low:g} to {high:g}")

@@ -1,0 +1,85 @@
+"""Checks of a PNG's chunks for what Pillow reads as black: colours and rows that are missing."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from numpy.typing import NDArray
+
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel by the type of colour."""
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+           (0, 1, 1, 2))  # fmt: skip
+"""First column and row of an interlaced picture's passes, and their steps."""
+_AT_ONCE = 1 << 20
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while kind := data[at + 4 : at + 8]:
+        length = int.from_bytes(data[at : at + 4])
+        yield kind, data[at + 8 : at + 8 + length]
+        at += length + 12
+
+
+def check_palette(data: bytes, indices: NDArray[Any]) -> None:
+    """Raise ValueError if the palette of a PNG lacks a colour."""
+    colours = 0
+    for kind, content in _chunks(data):
+        if kind == b"IDAT":
+            break
+        colours = len(content) // 3 if kind == b"PLTE" else colours
+    if indices.max() >= colours:
+        raise ValueError(
+            f"its palette has {colours} colours and its pixels use {indices.max() + 1}"
+        )
+
+
+def check_rows(data: bytes) -> None:
+    """Raise ValueError if the picture or a frame of a PNG lacks rows.
+
+    Nothing is kept of what is decompressed, and no more than the rows take.
+    """
+    sides, layout, largest = (0, 0), (0, 0), 0
+    first = True
+    for kind, run in groupby(_chunks(data), key=lambda chunk: chunk[0]):
+        contents = [content for _, content in run]
+        if kind == b"IHDR":
+            *sides_, depth, colours, _, _, interlaced = struct.unpack(">IIBBBBB", contents[-1][:13])
+            sides, layout = (sides_[0], sides_[1]), (depth * _SAMPLES[colours], interlaced)
+            largest = sides[0] * sides[1]
+        elif kind == b"fcTL":
+            sides = struct.unpack(">II", contents[-1][4:12])
+            if sides[0] * sides[1] > largest:
+                raise ValueError("a frame is larger than the picture")
+        elif (kind == b"IDAT" and first) or kind == b"fdAT":
+            first = first and kind != b"IDAT"
+            wanted = _size(*sides, *layout)
+            if _fewer(contents if kind == b"IDAT" else [each[4:] for each in contents], wanted):
+                raise ValueError("rows are missing")
+
+
+def _size(width: int, height: int, bits: int, interlaced: int) -> int:
+    """Return the bytes of all rows, each of which begins with that of its filter."""
+    total = 0
+    for left, top, across, down in _PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        total += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    return total
+
+
+def _fewer(parts: list[bytes], wanted: int) -> bool:
+    """Return whether compressed parts hold fewer bytes than are wanted."""
+    stream, found = zlib.decompressobj(), 0
+    for part in parts:
+        left = part
+        while left and found < wanted and not stream.eof:
+            found += len(stream.decompress(left, _AT_ONCE))
+            left = stream.unconsumed_tail
+    while found < wanted and not stream.eof and (more := stream.decompress(b"", _AT_ONCE)):
+        found += len(more)
+    return found < wanted

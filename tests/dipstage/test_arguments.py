@@ -1,0 +1,113 @@
+"""Wrong arguments of the Python interface: each is refused in one sentence before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dipstage.documents.published import published
+from dipstage.documents.schedule_file import load_schedule
+from dipstage.errors import InputError
+from dipstage.images import load_picture
+from dipstage.randomness import Streams
+from dipstage.restoring import restore
+from dipstage.schedules import Schedule, Stage
+from dipstage.settings import TrainerSettings
+from dipstage.tasks.denoise import Denoising, observe
+from dipstage.trainer import fit
+
+TRUTH = torch.full((1, 1, 16, 16), 0.5)
+STREAMS = Streams("0" * 64, 0)
+SETTINGS = TrainerSettings(width=4, scales=1, skip_channels=1, input_depth=2)
+HOLED = torch.where(torch.arange(16) == 3, torch.nan, TRUTH)
+PIXELS = np.full((16, 16), 0.5, np.float32)
+
+
+def trained(observation: Any = TRUTH, truth: Any = TRUTH, **changed: Any) -> Any:
+    """Two iterations, unless an argument is refused."""
+    given = {"schedule": Schedule.plain(2), "settings": SETTINGS, "streams": STREAMS, **changed}
+    device = given.pop("device", "cpu")
+    return fit(observation, truth, *given.values(), device=device)
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "observe -1": (lambda: observe(TRUTH, -1, STREAMS), "sigma_255 must be from 0 to 1000"),
+    "observe nan": (
+        lambda: observe(TRUTH, np.nan, STREAMS),
+        "sigma_255 must be from 0 to 1000, got nan",
+    ),
+    "observe bytes": (lambda: observe(TRUTH.byte(), 25, STREAMS), "must be floats in .0, 1."),
+    "observe 255": (lambda: observe(255 * TRUTH, 25, STREAMS), "from 127.5 to 127.5"),
+    "fit bytes": (lambda: trained(TRUTH.byte()), "observation must be floats in .0, 1."),
+    "fit 255": (lambda: trained(255 * TRUTH), "observation must lie in .0, 1."),
+    "fit NaN": (lambda: trained(HOLED), "observation has pixels that are not finite"),
+    "fit NaN of a task": (lambda: trained(Denoising(HOLED)), "observation has pixels that are not"),
+    "fit truth of NaN": (lambda: trained(truth=HOLED), "ground_truth has pixels that are not"),
+    "fit array": (lambda: trained(PIXELS), "observation must be a Tensor, got a ndarray"),
+    "fit name": (lambda: trained(schedule="log10"), "schedule must be a Schedule, got a str"),
+    "fit dict": (lambda: trained(settings={}), "settings must be a TrainerSettings, got a dict"),
+    "fit seed": (lambda: trained(streams=0), "streams must be a Streams, got a int"),
+    "fit device": (lambda: trained(device="nope"), "device 'nope' cannot be used"),
+    "width 4.5": (lambda: TrainerSettings(width=4.5), "width must be a whole number, got 4.5"),  # type: ignore[arg-type]
+    "scales True": (lambda: TrainerSettings(scales=True), "scales must be a whole number"),
+    "ema text": (lambda: TrainerSettings(ema="0.9"), "ema must be a number, got '0.9'"),  # type: ignore[arg-type]
+    "pointwise 1": (lambda: TrainerSettings(pointwise=1), "pointwise must be True or False"),  # type: ignore[arg-type]
+    "stage 1.5": (lambda: Stage(1, 1.5), "iterations of a stage must be a whole number, got 1.5"),  # type: ignore[arg-type]
+    "stages": (lambda: Schedule(((1.0, 5),)), "each stage must be a Stage, got a tuple"),  # type: ignore[arg-type]
+    "budget nan": (lambda: Schedule.plain(5).rescaled(np.nan), "iterations must be a whole"),  # type: ignore[arg-type]
+    "restore 2.5": (lambda: restore(PIXELS, sigma_255=9, iterations=2.5), "iterations must be a"),  # type: ignore[arg-type]
+    "restore a path": (lambda: restore("a.png"), "must be a NumPy array, got a str: read a"),  # type: ignore[arg-type]
+    "restore a list": (lambda: restore([[0.5]]), "must be a NumPy array, got a list"),  # type: ignore[arg-type]
+    "restore seed": (lambda: restore(PIXELS, seed=-1), "seed must be at least 0, got -1"),
+    "restore runs": (lambda: restore(PIXELS, runs=1.5), "runs must be a whole number"),  # type: ignore[arg-type]
+    "restore device": (lambda: restore(PIXELS, device="nope"), "device 'nope' cannot be used"),
+    "restore sigma": (lambda: restore(PIXELS, sigma_255="9"), "sigma must be a number"),  # type: ignore[arg-type]
+    "restore schedule": (
+        lambda: restore(PIXELS, sigma_255=9, schedule=Path("nope.yaml")),
+        "nope.yaml does not exist",
+    ),
+    "restore schedule of a number": (
+        lambda: restore(PIXELS, sigma_255=9, schedule=5),  # type: ignore[arg-type]
+        "schedule must be a name, the path of a file or a Schedule, got a int",
+    ),
+    "multiple 0": (lambda: load_picture("skimage:page", multiple=0), "multiple must be at least 1"),
+    "size text": (lambda: load_picture("skimage:page", size="32"), "size must be a whole number"),  # type: ignore[arg-type]
+    "picture array": (lambda: load_picture(PIXELS), "must be a path or skimage:NAME, got a ndar"),  # type: ignore[arg-type]
+    "picture bytes": (lambda: load_picture(b"a.png"), "must be a path or skimage:NAME, got a byt"),  # type: ignore[arg-type]
+    "no digest": (lambda: Streams(None, 0), "picture_digest must be a hexadecimal"),  # type: ignore[arg-type]
+    "seed -1": (lambda: Streams("0" * 64, -1), "seed must be at least 0, got -1"),
+    "seed text": (lambda: Streams("0" * 64, "0"), "seed must be a whole number, got '0'"),  # type: ignore[arg-type]
+    "sigma nan": (lambda: published("fast", 64, np.nan), "sigma_255 not negative, got 64 and nan"),
+    "size 0": (lambda: published("fast", 0), "size must be above 0"),
+    "load None": (lambda: load_schedule(None), "path must name a schedule file, got None"),  # type: ignore[arg-type]
+    "load ''": (lambda: load_schedule(""), "path must name a schedule file, got ''"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_wrong_argument_is_refused_in_one_sentence(name: str) -> None:
+    call, words = REFUSED[name]
+    with pytest.raises(InputError, match=words):
+        call()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert TrainerSettings(width=np.int64(4), ema=np.float32(0.5)).widths == (4,) * 5  # type: ignore[arg-type]
+    assert Stage(1, np.int64(3)).iterations == 3  # type: ignore[arg-type]
+
+
+def test_a_task_may_leave_noise_unclipped() -> None:
+    assert trained(Denoising(TRUTH - 1)).iterations == 2
+
+
+def test_auto_is_no_given_noise() -> None:
+    noisy = np.random.default_rng(0).uniform(size=(16, 16)).astype(np.float32)
+    kept = {"iterations": 2, "settings": SETTINGS}
+    auto, none = (restore(noisy, sigma_255=s, **kept) for s in ("auto", None))  # type: ignore[arg-type]
+    assert auto.sigma_255 == none.sigma_255
+    assert np.array_equal(auto.picture, none.picture)
