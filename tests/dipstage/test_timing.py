@@ -43,5 +43,5 @@ def test_the_warm_up_does_not_count(
             left.pop(0)
 
     monkeypatch.setattr(timing, "fit_together", train)
-    job = Job(torch.zeros(0), None, Schedule.plain(2), TrainerSettings(), Streams("a", 0))
+    job = Job(torch.zeros(0), None, Schedule.plain(2), TrainerSettings(), Streams("a" * 64, 0))
     assert timing.seconds_per_iteration(job, device) == pytest.approx(expected)
