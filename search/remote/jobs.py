@@ -28,7 +28,7 @@ from search.remote.fetching import Origin
 from search.remote.head import Head, question
 from search.remote.upload import Submission, quoted_for_head
 
-GRACE_S = 60
+GRACE_S = 120
 """Seconds that a driver may take to stop. Ray's default of 3 s is too short."""
 _CONNECT_S, _ANSWER_S, _TRANSFER_S = 10, 20, 300
 _METADATA = {"job": "dipsearch_id", "name": "dipsearch_name", "runs_dir": "dipsearch_runs_dir"}
