@@ -44,21 +44,22 @@ def check_rows(data: bytes) -> None:
 
     Nothing is kept of what is decompressed, and no more than the rows take.
     """
-    sides, layout, largest = (0, 0), (0, 0), 0
+    width = height = most = bits = interlaced = 0
     first = True
     for kind, run in groupby(_chunks(data), key=lambda chunk: chunk[0]):
         contents = [content for _, content in run]
         if kind == b"IHDR":
-            *sides_, depth, colours, _, _, interlaced = struct.unpack(">IIBBBBB", contents[-1][:13])
-            sides, layout = (sides_[0], sides_[1]), (depth * _SAMPLES[colours], interlaced)
-            largest = sides[0] * sides[1]
+            width, height, depth, colours, _, _, interlaced = struct.unpack(
+                ">IIBBBBB", contents[-1][:13]
+            )
+            bits, most = depth * _SAMPLES[colours], width * height
         elif kind == b"fcTL":
-            sides = struct.unpack(">II", contents[-1][4:12])
-            if sides[0] * sides[1] > largest:
+            width, height = struct.unpack(">II", contents[-1][4:12])
+            if width * height > most:
                 raise ValueError("a frame is larger than the picture")
         elif (kind == b"IDAT" and first) or kind == b"fdAT":
             first = first and kind != b"IDAT"
-            wanted = _size(*sides, *layout)
+            wanted = _size(width, height, bits, interlaced)
             if _fewer(contents if kind == b"IDAT" else [each[4:] for each in contents], wanted):
                 raise ValueError("rows are missing")
 

@@ -229,7 +229,6 @@ class Plan:
         each: Each | None = None,
     ) -> Restored:
         """Train and average: see `restore`. `at_once` is by default what the method returns."""
-        check_whole("runs", runs, least=1)
         jobs = [
             replace(
                 self._job(seed + i),

@@ -149,19 +149,18 @@ class TrainerSettings:
 
     def __post_init__(self) -> None:
         own: type = type(self)
-        for name, kind in hints(own).items():
-            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
-                raise InputError(
-                    f"{name} must be {' or '.join(choices(kind))}, got {getattr(self, name)!r}"
-                )
         kinds = hints(own)
         for each in fields(self):
             holds, value = each.metadata["holds"], getattr(self, each.name)
-            if kinds[each.name] is int:
+            kind = kinds[each.name]
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                words = " or ".join(choices(kind))
+                raise InputError(f"{each.name} must be {words}, got {value!r}")
+            if kind is int:
                 check_whole(each.name, value)
-            elif kinds[each.name] is float:
+            elif kind is float:
                 check_number(each.name, value)
-            elif kinds[each.name] is bool and not isinstance(value, bool):
+            elif kind is bool and not isinstance(value, bool):
                 raise InputError(f"{each.name} must be True or False, got {value!r}")
             most = each.metadata["most"]
             if most is not None and value > most:

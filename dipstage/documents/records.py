@@ -8,7 +8,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from dipstage.documents.plain_yaml import plain_number
+from dipstage.documents.plain_yaml import WHOLE, plain_number
 from dipstage.errors import InputError
 from dipstage.renamed import former_names, warn_former_name, warn_no_effect
 
@@ -54,7 +54,7 @@ def hints(kind: type) -> dict[str, Any]:
 
 def is_whole(value: Any) -> bool:
     """Return whether a value is a floating-point number without a fraction, such as 6e1."""
-    return isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+    return isinstance(value, float) and value.is_integer() and abs(value) < WHOLE
 
 
 def choices(kind: Any) -> list[str]:

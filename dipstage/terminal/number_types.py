@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dipstage.documents.plain_yaml import WHOLE, plain_number
+from dipstage.documents.records import is_whole
 from dipstage.errors import InputError
 
 
@@ -25,8 +26,8 @@ class Whole(click.ParamType[int]):
     ) -> int:
         """Return the number; InputError if it is none, or beyond the limits."""
         number = plain_number(str(value))
-        if isinstance(number, float) and number.is_integer() and abs(number) < WHOLE:
-            raise InputError(f"{_name(parameter)} must be a whole number: write {int(number)}")
+        if is_whole(number):
+            raise InputError(f"{_name(parameter)} must be a whole number: write {number:.0f}")
         if not isinstance(number, int):
             raise InputError(
                 f"{_name(parameter)} must be a whole number in plain digits, got {value!r}"
