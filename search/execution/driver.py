@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dipstage.arguments import check_whole
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.images import Picture, expand
@@ -233,6 +234,8 @@ def drive(
         experiment, changes = adopt_changes(run, given, accept=accept_changes, resources=resources)
         asked = trials is not None or hours is not None
         trials = run.trials_wanted if trials is None else trials
+        check_whole("--trials", trials)
+        trials = int(trials)  # NumPy's are no JSON.
         _refuse_fewer(run, trials)
         _refuse_no_hours(hours)
         setting = _setting(run, experiment)
@@ -294,8 +297,6 @@ def _refuse_no_hours(hours: float | None) -> None:
 
 
 def _refuse_fewer(run: RunRecord, trials: int) -> None:
-    if not isinstance(trials, int):
-        raise InputError(f"--trials must be a whole number, got {trials!r}")
     if trials < run.trials_wanted:
         raise InputError(
             f"--trials must be at least the {run.trials_wanted} that run {run.name!r} was asked "

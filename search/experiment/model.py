@@ -258,16 +258,13 @@ class Experiment(Group):
             raise ValueError("space is missing: give a search space, or set search.trials to 0")
         if not self.search.trials and not self.candidates:
             raise ValueError("nothing to run: search.trials is 0 and there are no candidates")
-        if self.space is not None and self.space.ramp.high >= self.trainer.iterations:
-            raise ValueError(
-                f"space.ramp.high must be less than trainer.iterations, {self.trainer.iterations}, "
-                + "; ".join(
-                    [
-                        f"got {self.space.ramp.high}",
-                        *refused_presets(self.candidates, self.trainer.iterations),
-                    ]
-                )
-            )
+        budget = self.trainer.iterations
+        clashes = refused_presets(self.candidates, budget)
+        if self.space is not None and self.space.ramp.high >= budget:
+            words = f"must be less than trainer.iterations, {budget}, got {self.space.ramp.high}"
+            clashes.insert(0, f"space.ramp.high {words}")
+        if clashes:
+            raise ValueError("; ".join(clashes))
         if self.objective.stop != "oracle" and self.trainer.oracle_stop is not False:
             raise ValueError(
                 f"objective.stop is {self.objective.stop}, which ends a run itself: leave out "

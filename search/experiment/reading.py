@@ -14,7 +14,6 @@ from dipstage.images import expand_path
 from dipstage.presets import is_preset
 from dipstage.renamed import warn_former_name
 from dipstage.tasks.registry import task_kind
-from search.experiment.candidate import refused_presets
 from search.experiment.model import Experiment
 from search.experiment.packaged import experiment_file, packaged_experiments
 
@@ -61,8 +60,6 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     where += f" with {', '.join(overrides)}" * bool(overrides)
     try:
         experiment = validate(content, where)
-        if refused := refused_presets(experiment.candidates, experiment.trainer.iterations):
-            raise InputError(f"{where}: {'; '.join(refused)}")
     except InputError as error:
         mistyped = [": unknown key ", *(f": {each.partition('=')[0]}: " for each in overrides)]
         if not is_packaged or any(words in str(error) for words in mistyped):

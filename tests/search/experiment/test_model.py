@@ -196,7 +196,7 @@ def test_candidates_and_pictures_are_checked_before_anything_starts(tmp_path: Pa
         "got '1e9'$",
         "uniform:x=3": "preset uniform has no parameter 'x'",
     }.items():
-        with pytest.raises(InputError, match=f"^candidates: {said}"):
+        with pytest.raises(InputError, match=rf"^(test: )?candidates: {said}"):
             load_candidates(experiment(candidates=[entry]))
     with pytest.raises(InputError, match="more than the ramp of 70, got 30"):
         load_candidates(experiment(candidates=["sharp-linear"]))
