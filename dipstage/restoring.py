@@ -361,11 +361,10 @@ def planned(
     if found := chosen.published:
         network_is = settings.width, settings.scales
         noise = sigma_255 or 0.0
-        beyond = found.beyond(sides[1], sides[0], noise, network_is, chosen.schedule)
-        evidence = found.evidence + (f"; {beyond}" if beyond else "")
+        evidence = found.in_short(sides[1], sides[0], noise, network_is, chosen.schedule)
     on = chosen.measured_on
     if on and on["kind"] != task:
-        evidence = f"{evidence or chosen.name}, measured on another task ({in_words(on)})"
+        evidence = f"{evidence or chosen.name}; measured on another task ({in_words(on)})"
     problem = problem_of(pixels, task, mask, factor, multiple)
     known = None
     if mask is not None and sigma_255 is None:

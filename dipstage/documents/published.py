@@ -136,9 +136,45 @@ class Published:
         Returns:
             A sentence; empty where the run is as in the verification.
         """
+        found = self._differences(width, height, sigma_255, network, schedule)
+        if not found:
+            return ""
+        known, size = self.measured, self.measured.size
+        return (
+            f"not verified for {', '.join(found)}: the evidence is for {size} × {size} pixels, "
+            f"sigma {known.sigma_255:g}, width {known.trainer.width}, {known.trainer.scales} "
+            f"scales and a ramp of {self.file.schedule.ramp} iterations"
+        )
+
+    def in_short(
+        self, width: int, height: int, sigma_255: float, network: tuple[int, int],
+        schedule: Schedule,
+    ) -> str:  # fmt: skip
+        """Return what was shown, and in which respects a run differs, for who restores a picture.
+
+        Args:
+            width: As in `beyond`, like the others.
+            height: See `beyond`.
+            sigma_255: See `beyond`.
+            network: See `beyond`.
+            schedule: See `beyond`.
+        """
+        size, measured = self.measured.size, self.measured.sigma_255
+        words = (
+            f"{'faster' if self.kind == 'fast' else 'higher PSNR'} than plain DIP on "
+            f"{len(self.verified.images)} other pictures of {size} × {size} pixels, sigma "
+            f"{measured:g}"
+        )
+        found = self._differences(width, height, sigma_255, network, schedule)
+        return words + (f"; not tested for {' and '.join(found)}" if found else "")
+
+    def _differences(
+        self, width: int, height: int, sigma_255: float, network: tuple[int, int],
+        schedule: Schedule,
+    ) -> list[str]:  # fmt: skip
         known, size = self.measured, self.measured.size
         trainer, own = known.trainer, self.schedule(None, sigma_255)
-        found = [
+        return [
             words
             for differs, words in (
                 ((width, height) != (size, size), f"{width} × {height} pixels"),
@@ -152,13 +188,6 @@ class Published:
             )
             if differs
         ]
-        if not found:
-            return ""
-        return (
-            f"not verified for {', '.join(found)}: the evidence is for {size} × {size} pixels, "
-            f"sigma {known.sigma_255:g}, width {trainer.width}, {trainer.scales} scales and a ramp "
-            f"of {self.file.schedule.ramp} iterations"
-        )
 
 
 def _with_interval(gain: Gain, digits: str) -> str:

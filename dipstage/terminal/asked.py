@@ -31,6 +31,7 @@ def published_for(name: str, image: str, size: int | None, sigma: float | None) 
 
 def file_of(name: str) -> ScheduleFile | None:
     """Return the schedule file of a name; None for a preset."""
+    from dipstage.documents.published import ENDPOINTS
     from dipstage.presets import PRESETS, is_preset
 
     if is_preset(name):
@@ -38,7 +39,8 @@ def file_of(name: str) -> ScheduleFile | None:
     path = file_path(name, f"schedule {name!r}")
     if not name or (not path.suffix and not path.exists()):
         raise InputError(
-            f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, or a schedule file"
+            f"unknown schedule {name!r}: choose {', '.join((*ENDPOINTS, *PRESETS))}, or a "
+            "schedule file"
         )
     from dipstage.documents.schedule_file import read_schedule_file
 

@@ -40,7 +40,11 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
     yield f"photograph: {sides}"
     if plan.missing:
         others = "the others stay as they are" if plan.sigma_255 is None else "all are restored"
-        yield f"missing: {plan.missing:.1%} of the pixels (black in the mask), {others}"
+        smaller = photo.pixels.shape != given.pixels.shape
+        black = "where any of the mask's pixels that one replaces is black" if smaller else ""
+        yield (
+            f"missing: {plan.missing:.1%} of the pixels ({black or 'black in the mask'}), {others}"
+        )
     if plan.sigma_255 is not None:
         how = "estimated" if sigma is None else "as given"
         yield f"noise: sigma {plan.sigma_255:.1f} on the scale from 0 to 255, {how}"

@@ -13,7 +13,10 @@ from small_commands import SMALL, dipstage
     [
         (["run", "none.png"], "picture 'none.png' does not exist"),
         (["run", "skimage:lena"], "unknown picture 'skimage:lena'"),
-        (["run", "skimage:camera", "--schedule", "log11"], "unknown preset 'log11'"),
+        (
+            ["run", "skimage:camera", "--schedule", "log11"],
+            "unknown schedule 'log11': choose fast, best, baseline",
+        ),
         (["run", "skimage:camera", "--schedule", "none.yaml"], "none.yaml does not exist"),
         (["run", "skimage:camera", "--schedule", "uniform:stages=0"], "stages must be"),
         (["run", "skimage:camera", "--iterations", "0"], "iterations must be at least 1, got 0"),
@@ -57,7 +60,7 @@ from small_commands import SMALL, dipstage
             )
         ),
         (["run", "skimage:camera", "--device", "cuda:99"], "this machine has cpu"),
-        (["schedules", "log11"], "unknown preset 'log11'"),
+        (["schedules", "log11"], "unknown schedule 'log11': choose fast, best, baseline"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

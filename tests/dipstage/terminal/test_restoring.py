@@ -291,7 +291,7 @@ def test_it_says_what_is_restored_and_what_to_do_next(folder: Path) -> None:
     assert "--compare shows" not in said("--compare")
     smaller = said("--size", "20", "--task", "inpaint", "--mask", "mask.png")
     assert "photograph: 20 × 16 pixels, made smaller from 33 × 26 pixels missing: " in smaller
-    assert "of the pixels (black in the mask), the others stay as they are" in smaller
+    assert "(where any of the mask's pixels that one replaces is black), the others " in smaller
     assert "If it is blurred, raise --iterations" in smaller
     noisy = said("--task", "inpaint", "--mask", "mask.png", "--sigma", "9")
     assert "missing: 15.4% of the pixels (black in the mask), all are restored" in noisy
