@@ -1,4 +1,4 @@
-"""Choices that `restore` makes itself: noise, schedule, input noise and stopping rule."""
+"""Checks and choices of `restore`: task, noise, schedule, input noise and stopping rule."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_number
 from dipstage.documents.published import (
     ENDPOINTS,
     Published,
@@ -26,11 +27,34 @@ from dipstage.settings import TrainerSettings
 from dipstage.stopping import FullBudget, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.problem import Problem
+from dipstage.tasks.super_resolve import FACTORS
 
 Task: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
 TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super_resolve")
 StopName: TypeAlias = Literal["emv", "wmv", "none"]
 STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
+
+
+def check_task(
+    task: Task, sigma_255: float | None, mask: NDArray[Any] | None, factor: int | None
+) -> None:
+    """Raise InputError for what a task lacks or does not take."""
+    if sigma_255 is not None:
+        check_number("sigma", sigma_255)
+        if not 0 < sigma_255 <= 1000:
+            raise InputError(f"sigma must be above 0 and at most 1000, got {sigma_255:g}")
+    if task == "inpaint" and mask is None:
+        raise InputError("task inpaint needs a mask: white marks known pixels, black missing ones")
+    if task == "super_resolve" and factor is None:
+        raise InputError("task super_resolve needs a factor: 2 or 4")
+    if task != "inpaint" and mask is not None:
+        raise InputError(f"task {task} takes no mask: choose task inpaint")
+    if task != "super_resolve" and factor is not None:
+        raise InputError(f"task {task} takes no factor: choose task super_resolve")
+    if factor is not None and factor not in FACTORS:
+        raise InputError(f"factor must be 2 or 4, got {factor}")
+    if task == "super_resolve" and sigma_255 is not None:
+        raise InputError("task super_resolve takes no sigma: restore the noise first")
 
 
 def estimated_sigma_255(pixels: NDArray[np.float32]) -> float:
@@ -90,6 +114,22 @@ def stopping_rule(name: StopName, iterations: int, sigma_255: float | None = Non
     return VarianceMinimum(name, patience, min(iterations // 4, 50), fitted_db, iterations // 2)
 
 
+def lengthened(file: ScheduleFile, sigma_255: float | None) -> int:
+    """Return the budget of a schedule file for a picture with less noise than it was measured on.
+
+    The less noise there is, the later the maximum of PSNR_GT comes: the budget grows with the root
+    of the ratio of the two noises (see docs/restore.md).
+
+    Args:
+        file: The schedule file.
+        sigma_255: Noise of the picture, if it is known.
+    """
+    measured, own = file.measured, file.schedule.iterations
+    if measured is None or not sigma_255:
+        return own
+    return round(own * math.sqrt(max(measured.sigma_255 / sigma_255, 1)))
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A schedule, what it was chosen by, its file, and what was published about it."""
@@ -122,14 +162,15 @@ def chosen_schedule(
         task: The task.
         sides: Height and width of the restored picture.
         sigma_255: Noise of the picture, if it is known.
-        iterations: The budget; None for the schedule's own, else 2000.
+        iterations: The budget; None for that of the schedule's file (see `lengthened`), else 2000.
 
     Raises:
         InputError: There is no such schedule, or the budget is too small for it.
     """
     if isinstance(asked, Path):
         content = read_schedule_file(asked)
-        return Chosen(content.rescaled(iterations, sigma_255), str(asked), content)
+        budget = iterations or lengthened(content, sigma_255)
+        return Chosen(content.rescaled(budget, sigma_255), str(asked), content)
     if not isinstance(asked, str | Schedule):
         raise InputError(
             f"schedule must be a name, the path of a file or a Schedule, got a "
@@ -148,7 +189,8 @@ def chosen_schedule(
     else:
         found = None
     if found is not None:
-        return Chosen(found.schedule(iterations, sigma_255), found.name, found.file, found)
+        budget = iterations or lengthened(found.file, sigma_255)
+        return Chosen(found.schedule(budget, sigma_255), found.name, found.file, found)
     if is_preset(asked):
         budget = TrainerSettings().iterations if iterations is None else iterations
         return Chosen(parse_preset(asked).schedule(budget), asked)

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dipstage.arguments import check_kind, check_number, check_whole
+from dipstage.arguments import check_kind, check_whole
 from dipstage.arrays import as_pixels, problem_of
 from dipstage.choosing import (
     STOPS,
     TASKS,
     StopName,
     Task,
+    check_task,
     chosen_schedule,
     estimated_sigma_255,
     input_noise_std,
@@ -39,7 +40,6 @@ from dipstage.stopping import Curve, StoppingRule, VarianceMinimum
 from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.registry import in_words
-from dipstage.tasks.super_resolve import FACTORS
 from dipstage.trainer import Job
 
 _EXAMPLE_OF: dict[Task, str] = {
@@ -127,7 +127,8 @@ def restore(
             file, or a schedule.
         stop: `emv` or `wmv`: the variance of which the minimum is the answer (see
             `VarianceMinimum`). `none` trains over the whole budget and returns the last output.
-        iterations: The budget; None for the schedule's own, else 2000.
+        iterations: The budget; None for the schedule's own, longer where the picture has less noise
+            than the schedule was measured on, else 2000.
         settings: The network and how it is trained; None for those with which the schedule was
             measured, else those of the official example for the task.
         runs: Networks that are trained, whose outputs are averaged. As many are trained at the same
@@ -335,7 +336,7 @@ def planned(
         raise InputError(f"stop must be one of {', '.join(STOPS)}, got {stop!r}")
     if iterations is not None:
         check_whole("iterations", iterations, least=1)
-    _check_task(task, sigma_255, mask, factor)
+    check_task(task, sigma_255, mask, factor)
     if task == "denoise" and sigma_255 is None:
         sigma_255 = estimated_sigma_255(pixels)
         if sigma_255 < 0.1:
@@ -374,25 +375,3 @@ def planned(
         stopping_rule(stop, trained.iterations, sigma_255 if task == "denoise" else None),
         sigma_255,
     )  # fmt: skip
-
-
-def _check_task(
-    task: Task, sigma_255: float | None, mask: NDArray[Any] | None, factor: int | None
-) -> None:
-    """Raise InputError for what a task lacks or does not take."""
-    if sigma_255 is not None:
-        check_number("sigma", sigma_255)
-        if not 0 < sigma_255 <= 1000:
-            raise InputError(f"sigma must be above 0 and at most 1000, got {sigma_255:g}")
-    if task == "inpaint" and mask is None:
-        raise InputError("task inpaint needs a mask: white marks known pixels, black missing ones")
-    if task == "super_resolve" and factor is None:
-        raise InputError("task super_resolve needs a factor: 2 or 4")
-    if task != "inpaint" and mask is not None:
-        raise InputError(f"task {task} takes no mask: choose task inpaint")
-    if task != "super_resolve" and factor is not None:
-        raise InputError(f"task {task} takes no factor: choose task super_resolve")
-    if factor is not None and factor not in FACTORS:
-        raise InputError(f"factor must be 2 or 4, got {factor}")
-    if task == "super_resolve" and sigma_255 is not None:
-        raise InputError("task super_resolve takes no sigma: restore the noise first")

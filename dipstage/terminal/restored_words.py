@@ -103,10 +103,7 @@ def advice(task: Task, compared: bool, has_stopped: bool) -> Iterator[str]:
     if task == "denoise" and not has_stopped:
         yield "If it is blurred, raise --iterations; if it is still noisy, raise --sigma."
     elif task == "denoise":
-        yield (
-            "If it is blurred, lower --sigma or raise --iterations; if it is still noisy, raise "
-            "--sigma."
-        )
+        yield "If it is blurred, lower --sigma; if it is still noisy, raise --sigma."
     else:
         yield "If it is blurred, raise --iterations; if it is grainy, lower them."
     if task == "denoise" and not compared:

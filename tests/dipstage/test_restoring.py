@@ -252,6 +252,16 @@ def test_patience_grows_with_the_budget() -> None:
     assert known == VarianceMinimum("emv", 200, 50, 20 - FITTED_MARGIN_DB, 1000)
 
 
+@pytest.mark.parametrize(("sigma_255", "budget"), [(25, 800), (50, 800), (10, 1265), (4, 2000)])
+def test_less_noise_than_was_measured_lengthens_the_budget(sigma_255: float, budget: int) -> None:
+    auto = planned(NOISY, sigma_255=sigma_255)
+    assert auto.schedule_name == "denoise-sigma25-64-best"
+    assert auto.schedule.iterations == budget
+    assert auto.schedule.ramp == published("best", 64).schedule().ramp
+    assert planned(NOISY, sigma_255=sigma_255, iterations=700).schedule.iterations == 700
+    assert planned(NOISY, sigma_255=sigma_255, schedule="log10").schedule.iterations == 2000
+
+
 def test_the_timing_leaves_the_result_alone() -> None:
     plan = planned(NOISY, **SMALL)
     before = plan.run().picture
