@@ -289,13 +289,13 @@ class Plan:
         has_minimum = isinstance(rule, VarianceMinimum) and at < end - 1
         if first.stop is Stop.MINIMUM:
             words = (
-                f"the outputs changed least at iteration {at} (lowest variance), and no less in "
-                f"{end - 1 - at} more iterations"
+                f"the outputs changed least at iteration {at} (lowest variance); {end - 1 - at} "
+                "more iterations brought no lower variance"
             )
         elif first.stop is Stop.BUDGET and isinstance(rule, VarianceMinimum):
             words = (
                 f"the budget of {end} iterations ended before it was certain where the outputs "
-                f"change least (lowest variance); the output of iteration {at} is taken, and more "
+                f"change least (lowest variance); the output of iteration {at} is used, and more "
                 "iterations may give a better one"
             )
         else:
@@ -307,7 +307,7 @@ class Plan:
             which = (
                 f"that of iteration {at}, where they changed least," if has_minimum else "the last"
             )
-            words = f"{ended}; of its outputs, {which} is taken"
+            words = f"{ended}; of its outputs, {which} is used"
         return words
 
 

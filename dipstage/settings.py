@@ -79,8 +79,8 @@ class TrainerSettings:
     scales: int = _setting(
         5,
         _FROM_1_TO_8,
-        help="How often the skip network halves the picture; sides must be multiples of 2 to the "
-        "power of this number.",
+        help="Number of times that the skip network halves the picture; sides must be multiples of "
+        "2 to the power of this number.",
     )
     skip_channels: int = _setting(
         4, _NOT_NEGATIVE, MAX_CHANNELS, help="Channels of the skip connection of each scale."
@@ -128,8 +128,8 @@ class TrainerSettings:
         "output has not risen for `patience` iterations. `decided`: the same for the raw output; "
         "for the smoothed output, once PSNR_GT has not risen for 30 iterations and has fallen by "
         "0.02 dB. `both`: once PSNR_GT of neither output has risen for 200 iterations, or for "
-        "`patience` if that is more. This uses the ground truth to save time; scores until then "
-        "are not affected.",
+        "`patience` if that is more. This uses the ground truth, but only to save time: "
+        "all scores before the end stay the same.",
     )
     warmup: int = _setting(
         0,
@@ -140,9 +140,9 @@ class TrainerSettings:
     precision: Literal["auto", "fp32", "tf32", "bf16"] = _setting(
         "auto",
         help="Number format in which all layers but the last compute; weights, their updates and "
-        "the output are always fp32. `auto` is bf16 in those scales of the network in which the "
-        "CPU is faster with it, otherwise fp32; on a GPU it is fp32. `tf32` rounds the operands of "
-        "a GPU's convolutions.",
+        "the output are always fp32. On a CPU, `auto` is bf16 in the scales of the network "
+        "that are faster with it, and fp32 in the others; on a GPU it is fp32. `tf32` rounds the "
+        "operands of a GPU's convolutions.",
     )
     dropped: ClassVar[dict[str, str]] = {"compile": "networks are no longer compiled"}
     """Keys of older versions, which are read without effect, and why."""

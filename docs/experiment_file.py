@@ -211,7 +211,9 @@ def _values(kind: Any, notes: tuple[Any, ...]) -> str:
         members = [_values(member, notes) for member in arguments if member is not types.NoneType]
         return " or ".join(members + ["`null`"] * (types.NoneType in arguments))
     if origin is list:
-        return ", ".join([f"list, each {_values(arguments[0], ())}", *_limits(notes, "entries")])
+        entry, _, limits = _values(arguments[0], ()).partition(", ")
+        entries = f"list of {entry if '`' in entry else f'{entry}s'}{limits and f' ({limits})'}"
+        return ", ".join([entries, *_limits(notes, "entries")])
     if kind in _RANGES:
         return ", ".join([f"[{_RANGES[kind]}](#ranges)", *_limits(notes)])
     if any(getattr(note, "pattern", None) == RUN_NAME for note in notes):

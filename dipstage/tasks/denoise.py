@@ -65,8 +65,8 @@ class Denoise:
     peak: float | None = field(
         default=None,
         metadata={
-            "help": "Poisson noise instead: the mean count of photons of a white pixel. The fewer, "
-            "the noisier.",
+            "help": "Mean number of photons of a white pixel. If it is given, the noise is Poisson "
+            "noise instead of Gaussian noise; the fewer photons, the more noise.",
             "rule": "above 0",
         },
     )

@@ -72,7 +72,7 @@ class Inpainting:
 
 @dataclass(frozen=True, slots=True)
 class Inpaint:
-    """A picture of which pixels are missing: a random share, or those that a mask hides.
+    """A picture with missing pixels, which are drawn at random or given by a mask.
 
     Args:
         missing: Share of missing pixels, in (0, 1); all channels of a pixel are missing together.
@@ -97,8 +97,8 @@ class Inpaint:
     mask: str | None = field(
         default=None,
         metadata={
-            "help": "Picture file that shows which pixels are missing, black, and which are known, "
-            "white. It is cropped and resized as the pictures are."
+            "help": "Picture file that is black where pixels are missing, and white where they are "
+            "known. It is cropped and resized as the pictures are."
         },
     )
     sigma_255: float = field(
@@ -252,7 +252,10 @@ def read_mask(name: str) -> Mask:
     share = f"{missing:,} of {pixel_count:,} pixels, {missing / pixel_count:.1%}"
     words = f"{name}: {share}, are missing"
     if grey:
-        words += f"; of {grey:,} pixels that are neither black nor white, the darker half counts"
+        words += (
+            f"; {grey:,} pixels are neither black nor white, and are missing if darker than "
+            "middle grey"
+        )
     return Mask(name, (brightness >= 0.5).astype(np.float32), (*notices, words))
 
 

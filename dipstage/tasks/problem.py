@@ -50,7 +50,7 @@ class Problem(Protocol):
 
 
 class Task(Protocol):
-    """The degradation of pictures, by an operator and with noise, that the network has to undo.
+    """The degradation that the network has to undo: an operator, such as a mask, and noise.
 
     A task is plain data, as it stands in experiment files: it imports no torch until it is used.
     """

@@ -13,7 +13,7 @@ from dipstage.terminal.training import run
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dipsearch", prog_name="dipstage")
 def main() -> None:
-    """Staged Deep Image Prior: restore one picture through a schedule of noised targets."""
+    """Staged Deep Image Prior: train on one picture with a schedule of noisy targets."""
 
 
 main.add_section(

@@ -15,7 +15,9 @@ from dipstage.terminal.number_types import Finite, Whole
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
-@click.option("--size", type=Whole(), help="As in dipstage run [default: keep].")
+@click.option(
+    "--size", type=Whole(), help="Centre crop and resize to this side [default: keep the size]."
+)
 @click.option(
     "--scales",
     type=Whole(1, 8),
@@ -77,7 +79,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
 @click.option(
     "--size",
     type=Whole(least=1),
-    help="Side of the picture, for which fast and best differ.",
+    help="Side of the picture in pixels, which fast and best need.",
 )
 @click.option(
     "--sigma",

@@ -61,7 +61,7 @@ _FILE = click.Path(path_type=Path)
     type=click.Choice(["denoise", "inpaint", "super_resolve"]),
     default="denoise",
     show_default=True,
-    help="What is wrong with PHOTO: noise, missing pixels (--mask), or too few (--factor).",
+    help="What to undo: noise, missing pixels (--mask) or a low resolution (--factor).",
 )
 @click.option(
     "--sigma",
@@ -80,25 +80,27 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     metavar="auto|PRESET|fast|best|FILE",
     help="Noise levels to train through. For denoise, auto takes the published schedule for the "
-    "nearest size and noise, and best rather than fast where both are as near. For other tasks, it "
-    "takes baseline, plain DIP.",
+    "nearest size and noise, and prefers best to fast where both are equally near. For other "
+    "tasks, it takes baseline, plain DIP.",
 )
 @click.option(
     "--stop",
     type=click.Choice(["emv", "wmv", "none"]),
     default="emv",
     show_default=True,
-    help="When to stop: at the minimum of the outputs' variance, for which emv weights outputs "
-    "exponentially, and wmv takes the last 100. none trains over the whole budget.",
+    help="Stopping rule. emv and wmv stop at the minimum variance of the outputs: emv gives "
+    "earlier outputs exponentially decreasing weights, wmv takes the last 100. none trains over "
+    "the whole budget.",
 )
 @click.option(
     "--iterations",
     type=Whole(),
     help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
-    "run ends once the variance has not fallen for a tenth of it, at least 150.",
+    "run ends earlier once the variance has not fallen for a tenth of the budget, or for 150 "
+    "iterations if that is more.",
 )
 @click.option(
-    "--size", type=Whole(), metavar="N", help="Shrink PHOTO to a longer side of N pixels."
+    "--size", type=Whole(), metavar="N", help="Shrink PHOTO so that its longer side has N pixels."
 )
 @click.option(
     "--runs",
@@ -115,14 +117,19 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Seed of the first run.",
 )
-@click.option("--width", type=Whole(), help="Channels of the network, as in dipstage run.")
-@click.option("--scales", type=Whole(), help="Scales of the network, as in dipstage run.")
+@click.option("--width", type=Whole(), help="Channels of the network at each scale.")
+@click.option("--scales", type=Whole(), help="Number of scales of the network.")
 @click.option(
     "--threads",
     type=Whole(1, 256),
     help="CPU threads of all runs [default: one for each run up to 128 × 128 pixels, else all].",
 )
-@click.option("--device", default="auto", show_default=True, help="As in dipstage run.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N, or another device of PyTorch such as mps or xpu.",
+)
 @click.option(
     "--output",
     type=_FILE,
@@ -143,8 +150,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--compare",
     is_flag=True,
-    help="Also denoise with non-local means and wavelets of scikit-image: a table, and their "
-    "pictures beside --output.",
+    help="Also denoise with scikit-image's non-local means and wavelets. Their times are printed, "
+    "and their pictures are written beside --output.",
 )
 @click.option(
     "--truth",

@@ -39,6 +39,15 @@ if TYPE_CHECKING:
     from dipstage.stopping import Output
     from dipstage.tasks.problem import Task
 
+_REASONS = {
+    "budget": "end of the budget",
+    "peak": "PSNR_GT had passed its maximum",
+    "minimum": "the variance of the outputs had passed its minimum",
+    "diverged": "the loss was no longer finite",
+    "interrupted": "interrupted",
+}
+"""Reason why a training ended, for each `Stop`."""
+
 
 def _expanded(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     if value == "":
@@ -55,8 +64,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     show_default=True,
     metavar="PRESET|fast|best|FILE",
     help="A preset such as log10 or sharp-linear:stages=50,x=10, or a schedule file. fast and best "
-    "are the published schedules that were shown to be faster than plain DIP, or higher in PSNR, "
-    "at the size and noise that are nearest.",
+    "are published schedules: fast was shown to be faster than plain DIP, best to have a higher "
+    "PSNR. Those for the nearest size and noise are taken.",
 )
 @click.option(
     "--task",
@@ -118,8 +127,9 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "--oracle-stop",
     type=click.Choice(["raw", "smoothed", "both", "decided"]),
     help="End the training in its last stage once PSNR_GT of this output has not risen for "
-    "--patience iterations; both waits until neither output has risen for 200. decided is like "
-    "smoothed, but waits for 30 once PSNR_GT has fallen by 0.02 dB. This uses the ground truth.",
+    "--patience iterations. both: once neither output has risen for 200 iterations. decided: like "
+    "smoothed, but only 30 iterations if PSNR_GT has fallen by 0.02 dB. This uses the ground "
+    "truth.",
 )
 @click.option(
     "--patience",
@@ -211,9 +221,9 @@ def run(
         console.print(f"{schedule_name}: {found.evidence}", markup=False)
     if measured:
         console.print(
-            f"settings of {schedule_name}, unless options override them: width {settings.width}, "
-            f"scales {settings.scales}, learning rate {settings.learning_rate:g}, "
-            f"sigma {task.noise_255:g}",
+            f"settings: width {settings.width}, scales {settings.scales}, "
+            f"learning rate {settings.learning_rate:g}, sigma {task.noise_255:g} (from "
+            f"{schedule_name}, except where options are given)",
             markup=False,
         )
     if notice := notice_of_task(schedule_name, file, task):
@@ -329,10 +339,11 @@ def _train(
     write_run(folder, picture.pixels, problem.picture, outcome, schedule, title)
     if outcome.iterations:
         console.print(outcome_table(outcome))
+    resets = f", {outcome.resets} resets to earlier weights" if outcome.resets else ""
     console.print(
-        f"stopped: {outcome.stop.value} after {outcome.iterations} of {schedule.iterations} "
-        f"iterations, {outcome.resets} resets, {outcome.wall_s:.1f} s "
-        f"({outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.precision})",
+        f"stopped after {outcome.iterations} of {schedule.iterations} iterations "
+        f"({_REASONS[outcome.stop]}){resets}; {outcome.wall_s:.1f} s, "
+        f"{outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.precision}",
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)

@@ -58,7 +58,7 @@ class Importance:
             return self.reason
         words = f"fANOVA over {self.trials} sampled trials"
         if self.left_out:
-            words += f"; not in enough trials to count: {', '.join(self.left_out)}"
+            words += f"; in too few trials to be ranked: {', '.join(self.left_out)}"
         return words
 
 

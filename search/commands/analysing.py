@@ -56,7 +56,7 @@ def status(
 ) -> None:
     """Show how far RUN, or a submitted job, has come.
 
-    That is the trials by state, the best score so far, the trials per hour and the time left.
+    It shows the trials by state, the best score so far, the trials per hour and the time left.
     """
     if watching and as_json:
         raise InputError("--watch and --json cannot be combined: give one of them")
@@ -189,7 +189,10 @@ def pareto(
     csv_file: Path | None,
     plot_file: Path | None,
 ) -> None:
-    """Show the front and the candidates."""
+    """Show the front and the candidates.
+
+    Candidates are the presets and schedule files that the experiment names.
+    """
     from search.analysis.front import front_of, nothing_yet
     from search.terminal.tables import print_findings
 
@@ -281,9 +284,9 @@ def compare(
 ) -> None:
     """Compare searches of one task by their hypervolume.
 
-    It is shown over trials and over hours. Runs that differ only in the sampler's seed are
-    repetitions of one search. For them the command also shows the PSNR_GT that a quarter, half and
-    three quarters of the searches reached.
+    The hypervolume is shown over trials and over hours of training. Runs that differ only in the
+    sampler's seed are repetitions of one search. For them the command also shows the PSNR_GT that
+    a quarter, half and three quarters of the searches reached.
     """
     from search.analysis.comparison import check_comparable
     from search.plots.comparison import plot_comparison

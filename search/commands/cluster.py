@@ -60,9 +60,9 @@ def submit(
     """Start the search of EXPERIMENT on a remote Ray cluster.
 
     EXPERIMENT is a file, or the name of an experiment that comes with the package. The command
-    first asks the head for its packages and for a run of that name. Then it sends the experiment,
-    the pictures, schedule files and runs that it names, and the code of this program. It prints the
-    id of the job and does not wait for the job to end.
+    first checks the packages of the head, and whether it has a run of that name. Then it sends the
+    experiment, the pictures, schedule files and runs that it names, and the code of this program.
+    It prints the id of the job and does not wait for the job to end.
     """
     from search.experiment.reading import load_experiment
     from search.remote.head import check as check_head

@@ -80,7 +80,7 @@ _OPTION_NAMES = {"which": "--trials", "output": "--curves-of", "from_db": "--fro
 def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: Any) -> None:
     """Draw a figure of RUN as SVG, PDF or PNG.
 
-    FIGURE is its front, PSNR_GT curves, schedules as staircases, the importance of its parameters,
+    It shows the front, PSNR_GT curves, schedules as staircases, the importance of the parameters,
     or the best PSNR_GT so far (attainment). The command prints a caption. The same run always gives
     the same file, byte for byte.
     """

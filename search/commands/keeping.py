@@ -89,7 +89,7 @@ def _size(count: int) -> str:
 def remove(names: tuple[str, ...], yes: bool, storage: str | None, runs_dir: Path) -> None:
     """Remove runs, with their studies in a database.
 
-    A run that is searching, or whose confirmation or verification goes on, is refused. Links in the
+    A run is refused while a search, confirmation or verification of it is running. Links in the
     folder are not followed. A removal that was interrupted is completed by the same command.
     """
     from search.store.database_address import storage_address

@@ -29,7 +29,7 @@ def report(run: RunRecord, output_file: Path | None, images: tuple[str, ...]) ->
     """Write a report on RUN: one HTML file that works offline.
 
     It shows the present state of the run. launch, resume and verify write the same report when they
-    end. A report that shows more, such as pictures that are not here, is never overwritten.
+    end. A report that shows more, such as pictures that this machine lacks, is never overwritten.
     """
     from search.report import write_report
 

@@ -41,7 +41,7 @@ T = TypeVar("T")
 @click.option(
     "--hours",
     type=Finite(),
-    help="Hours after which no further trial begins, if there are still some of --trials.",
+    help="Hours after which no further trial begins, even if fewer than --trials are sampled.",
 )
 @wide_option
 @address_option
@@ -87,7 +87,9 @@ def launch(
 
 
 @click.command()
-@click.option("--trials", type=Whole(), help="Total number of sampled trials to continue to.")
+@click.option(
+    "--trials", type=Whole(), help="Total number of sampled trials, with those of the run so far."
+)
 @click.option(
     "--hours", type=Finite(), help="Total hours of search after which no further trial begins."
 )

@@ -99,7 +99,7 @@ N = TypeVar("N", int, float)
     "--smallest-ratio",
     type=Finite(),
     metavar="R",
-    help="Ratio of times of the smallest gain that is of interest [default: 0.85].",
+    help="Smallest speed-up that is of interest, as a ratio of times [default: 0.85].",
 )
 @click.option(
     "--controls",

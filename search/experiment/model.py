@@ -57,9 +57,9 @@ class Until(Group):
 
     no_gain: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
     """Number of sampled trials in a row without a gain, after which the search ends. A trial is a
-    gain if it is better than plain DIP in both objectives and no earlier trial is as good in both:
-    it raises the hypervolume above plain DIP. If plain DIP is not a candidate, the reference point
-    of the [hypervolume](method.md#objectives) takes its place."""
+    gain if it is better than plain DIP in both objectives and no earlier trial is as good in both.
+    If plain DIP is not a candidate, trials are compared with the reference point of the
+    [hypervolume](method.md#objectives) instead."""
 
 
 class Search(Group):
@@ -137,14 +137,14 @@ class Resources(Group):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that a trial trains on. `auto` is the GPU that the trial reserves, or else the CPU."""
     together: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
-    """Number of a trial's replicates that its worker trains at the same time, with the same
-    results. This is faster on a GPU, but not on a CPU. `auto` is 16 on a GPU in runs without
+    """Number of a trial's replicates that its worker trains at the same time. This does not change
+    the results; it is faster on a GPU, but not on a CPU. `auto` is 16 on a GPU in runs without
     racing, and otherwise 1, so that racing can end a trial between two replicates."""
     heartbeat_timeout: Literal["auto"] | Annotated[Finite, Field(ge=5, le=1e6)] = "auto"
     """Maximum time in seconds that a worker may take for a block of ten iterations. A worker that
-    takes longer is ended, and its trial continues on another one. `auto` is 20 times the slowest
-    block, at least 60, and 1800 for the first two blocks of a replicate, whose picture may be
-    larger. A number holds for all blocks."""
+    takes longer is ended, and its trial continues on another one. With `auto`, the maximum is 20
+    times the duration of the slowest block, and at least 60 s; for the first two blocks of each
+    replicate it is 1800 s, because its picture may be larger. A number holds for all blocks."""
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Resources:

@@ -70,8 +70,8 @@ def _key(default: Any, rule: str = "", *, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The two objectives, by default the maximum PSNR_GT, and the number of iterations (steps)
-    until it is reached; and the constraints. All are means over a trial's replicates.
+    """The two objectives, which are means over a trial's replicates, and constraints on them. By
+    default, the objectives are the maximum PSNR_GT and the iterations (steps) until it is reached.
     """
 
     output: Literal["raw", "smoothed"] = _key(
@@ -98,7 +98,7 @@ class Objective:
         help="Which iteration of a training is scored. `oracle`: the one with the highest PSNR_GT. "
         "`emv` and `wmv`: the one that this stopping rule selects without ground truth, as in "
         "`dipstage restore`; the first objective is then its PSNR_GT, and steps are all "
-        "iterations until the rule stops, including its wait.",
+        "iterations until the rule stops the training.",
     )
     metric: str = _key(
         "psnr",

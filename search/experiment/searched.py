@@ -163,8 +163,8 @@ class Space(Group):
     ema: Annotated[FloatRange | None, AfterValidator(Within(least=0, most=0.9999))] = None
     """Values of `trainer.ema` to search."""
     ema_gamma: Annotated[FloatRange | None, AfterValidator(Within(least=0))] = None
-    """Exponents to search of a power-function average, which replaces `ema`. Its window grows with
-    the iterations (arXiv 2312.02696, section 3.1)."""
+    """Exponents to search for a power-function average, which is used instead of `ema`. Its window
+    grows with the iterations (arXiv 2312.02696, section 3.1)."""
     width: Annotated[IntRange | None, AfterValidator(Within(least=1, most=MAX_CHANNELS))] = None
     """Values of `trainer.width` to search."""
     first_width: Annotated[IntRange | None, AfterValidator(Within(least=0, most=MAX_CHANNELS))] = (
@@ -188,8 +188,8 @@ class Space(Group):
     """Kinds of target to choose from. `ddpm` adds noise and reduces contrast, as DDPM's forward
     process does; `variance-exploding` only adds noise; `contrast` only reduces contrast."""
     draws: Annotated[list[Draw], Field(min_length=1)] = ["fixed"]
-    """Ways to draw the noise of a target, to choose from: once for the whole stage (`fixed`), or
-    anew in each iteration (`fresh`)."""
+    """Draws of a target's noise to choose from: `fixed`, once for the whole stage, or `fresh`, anew
+    in each iteration."""
 
     @model_validator(mode="after")
     def _check_choices(self) -> Space:

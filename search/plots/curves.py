@@ -73,8 +73,8 @@ def plot_curves(
         band = f"; band: {spreads[0].words}" if spreads[0].words and n > 1 else ""
         figure.explain(
             f"{run.name}: {words}",
-            f"PSNR_GT over iterations; {words}{band}, as far as all replicates go; points: mean of "
-            "the replicates' maxima",
+            f"PSNR_GT over iterations; {words}{band}, until the first replicate ends; points: mean "
+            "of the replicates' maxima",
         )
     return figure
 

@@ -1,4 +1,4 @@
-"""The front and the candidates behind it as rows, and every trial in words."""
+"""The front and the other candidates as rows, and every trial in words."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class FrontRow:
-    """A member of the front, or a candidate behind it.
+    """A member of the front, or a candidate that is not on it.
 
     relation: what the trial dominates, or what dominates it, in words.
     """
@@ -71,7 +71,7 @@ class FrontRow:
 
 
 def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
-    """Return the front, fewest steps first, then the candidates behind it."""
+    """Return the front, fewest steps first, then the candidates that are not on it."""
     members = front_of(trials)
     behind = [t for t in trials if t.candidate and t.values is not None and t not in members]
     knee = knee_of(members)
@@ -136,8 +136,8 @@ def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str
             return f"better than {', '.join(o.name for o in below)}" if below else ""
         strictly = [o.name for o in below if strictly_dominates(trial.score, o.score)]
         partly = [o.name for o in below if not strictly_dominates(trial.score, o.score)]
-        words = [f"dominates {', '.join(strictly)} in both"] if strictly else []
-        words += [f"dominates {', '.join(partly)} in one, equal in the other"] if partly else []
+        words = [f"dominates {', '.join(strictly)}"] if strictly else []
+        words += [f"dominates {', '.join(partly)} (equal in one objective)"] if partly else []
         return ", ".join(words)
     above = [m for m in members if dominates(m.score, trial.score)]
     if not above:
@@ -145,5 +145,4 @@ def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str
         return f"same schedule as {', '.join(same)}"
     if trial.single:
         return f"behind {', '.join(m.name for m in above)}"
-    in_both = "in both " * all(strictly_dominates(m.score, trial.score) for m in above)
-    return f"dominated {in_both}by {', '.join(m.name for m in above)}"
+    return f"dominated by {', '.join(m.name for m in above)}"

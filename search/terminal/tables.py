@@ -46,9 +46,9 @@ def front_table(run: RunRecord) -> FittedTable:
     n = max((len(row.trial.replicates) for row in members), default=0)
     title = (
         f"{run.name}: front of {len(members)}"
-        + (f", then {behind} candidate{'s' * (behind > 1)} behind it" if behind else "")
+        + (f", then {behind} candidate{'s' * (behind > 1)} not on it" if behind else "")
         + f"; {objective.output} output, {mean_over(n)}"
-        + ("" if observed is None else f"; the observations have {db(observed)} dB")
+        + ("" if observed is None else f"; observations: {db(observed)} dB")
     )
     measures = [objective.steps_words, objective.quality.label, objective.beside.label]
     columns = ["schedule", *measures, "stages", "ramp", *settings]
@@ -129,9 +129,9 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
         ]
         for trial, measure in shown
     ]
-    columns = ["", "schedule", f"PSNR_GT by {budget} (dB)", "to the best", "stages", "ramp"]
+    columns = ["", "schedule", "best PSNR_GT (dB)", "vs. the best", "stages", "ramp"]
     title = (
-        f"{run.name}: best PSNR_GT attained in {budget} iterations; {run.objective.output} "
+        f"{run.name}: best PSNR_GT within {budget} iterations; {run.objective.output} "
         f"output, {mean_over(ranked[0][1].n)}"
     )
     return FittedTable(columns, rows, title, left=(1,), drop=(5, 4))

@@ -59,9 +59,8 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     verification = _verification(run)
     if verification is None:
         judged = run.objective.is_standard
-        note = (
-            f"not verified: dipsearch verify {run_words(run.folder)}" if judged else "not verified"
-        )
+        verify = f" (to verify it: dipsearch verify {run_words(run.folder)})" if judged else ""
+        note = f"not verified{verify}"
         return Choice(pick(run, which, records), None, note)
     if which in RULES:
         held = _best_held(verification)

@@ -113,7 +113,7 @@ def test_an_interrupted_run_gives_what_there_is_and_later_runs_do_not_begin() ->
     assert restored.stop is Stop.INTERRUPTED
     assert restored.iterations == 12
     # No minimum counts before the picture is fitted, or half of 30 iterations are over.
-    assert restored.why == "interrupted after 12 iterations; of its outputs, the last is taken"
+    assert restored.why == "interrupted after 12 iterations; of its outputs, the last is used"
 
 
 def test_an_interrupted_run_is_not_averaged_with_a_completed_one() -> None:
@@ -140,7 +140,7 @@ def test_the_reason_says_when_the_rule_found_nothing() -> None:
     assert words.startswith("the budget of 110 iterations ended before it was certain where the")
     assert "more iterations may give a better one" in words
     none = restore(NOISY, **SMALL, stop="none")
-    assert none.why == "the budget of 30 iterations ended; of its outputs, the last is taken"
+    assert none.why == "the budget of 30 iterations ended; of its outputs, the last is used"
 
 
 @pytest.mark.parametrize(

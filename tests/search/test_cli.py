@@ -70,7 +70,7 @@ def test_trials_writes_a_row_for_each_replicate(played: Run, tmp_path: Path) -> 
 def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Path) -> None:
     shown = on(played, "pareto").stdout
     assert "front of 3" in shown
-    assert "dominated in both by log10, trial 2" in shown
+    assert "dominated by log10, trial 2" in shown
     members = json.loads(on(played, "pareto", "--json").stdout)
     assert [(m["name"], m["on_front"]) for m in members] == [
         ("trial 3", True), ("log10", True), ("trial 2", True), ("baseline", False),
@@ -87,7 +87,7 @@ def test_pareto_shows_the_front_beside_the_candidates(played: Run, tmp_path: Pat
 def test_export_writes_a_schedule_that_dipstage_reads(played: Run, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     result = on(played, "export", "--pick", "steps", "--output", str(path))
-    verify = f"not verified: dipsearch verify tiny --runs-dir {played.folder.parent}"
+    verify = f"not verified (to verify it: dipsearch verify tiny --runs-dir {played.folder.parent})"
     assert result.stdout == f"trial 3 written to {path}; {verify}\n"
     assert load_schedule(path) == completed(played, played.records()[3])
     assert on(played, "export").exit_code == 0

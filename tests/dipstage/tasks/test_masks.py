@@ -34,10 +34,10 @@ READ: dict[str, tuple[NDArray[Any], str]] = {
     "opaque": (np.dstack([MASK, MASK, MASK, np.full_like(MASK, 255)]), MISSING),
     "black and white with some grey": (
         GREY,
-        "131 of 1,024 pixels, 12.8%, are missing; of 6 pixels that are neither black nor white, "
-        "the darker half counts",
+        "131 of 1,024 pixels, 12.8%, are missing; 6 pixels are neither black nor white, and are "
+        "missing if darker than middle grey",
     ),
-    "painted red": (RED, MISSING + "; of 128 pixels that are neither black nor white"),
+    "painted red": (RED, MISSING + "; 128 pixels are neither black nor white"),
 }
 REFUSED: dict[str, tuple[NDArray[Any], str]] = {
     "a gradient": (GRADIENT, "is no mask: "),

@@ -206,7 +206,7 @@ def test_an_interrupted_run_writes_what_there_is(
     )
     result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
-    assert "interrupted after 14 of 30" in result.stdout
+    assert "stopped after 14 of 30 iterations (interrupted)" in result.stdout
     assert titles[0].endswith("(interrupted after 14 iterations)")
     assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 1 + 14
     assert {path.name for path in (tmp_path / "o").iterdir()} == set(FILES)

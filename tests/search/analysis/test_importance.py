@@ -76,7 +76,7 @@ def test_parameters_of_a_branch_are_named_and_do_not_empty_the_rest(tmp_path: Pa
     assert found.trials == sum("split" in trial.params for trial in records)
     assert list(found.left_out) == ["exponent", "weights"]
     assert found.left_out["exponent"] == sum("exponent" in trial.params for trial in records)
-    assert found.note.endswith("; not in enough trials to count: exponent, weights")
+    assert found.note.endswith("; in too few trials to be ranked: exponent, weights")
 
 
 def test_too_few_trials_give_none_and_a_reason(tmp_path: Path) -> None:

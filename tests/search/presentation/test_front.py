@@ -28,7 +28,7 @@ def test_cells_mark_what_is_censored_and_what_is_predicted(
     assert (cells.name, cells.stages, cells.ramp) == ("trial 0", "1", "0")
 
 
-def test_the_front_comes_first_then_the_candidates_behind_it() -> None:
+def test_the_front_comes_first_then_the_other_candidates() -> None:
     trials = [
         trial(0, 24.0, 20, candidate="baseline"), trial(1, 25.0, 10), trial(2, 27.0, 20),
         trial(3, 24.5, 15), trial(4, 30.0, 5, state="raced"),
@@ -37,8 +37,8 @@ def test_the_front_comes_first_then_the_candidates_behind_it() -> None:
     assert [row.name for row in rows] == ["trial 1", "trial 2", "baseline"]
     assert [row.on_front for row in rows] == [True, True, False]
     assert [row.relation for row in rows] == [
-        "dominates baseline in both",
-        "dominates baseline in one, equal in the other",
+        "dominates baseline",
+        "dominates baseline (equal in one objective)",
         "dominated by trial 1, trial 2",
     ]
 

@@ -285,7 +285,7 @@ def test_an_exported_schedule_carries_its_verification(verified: Run) -> None:
 def test_an_unverified_run_says_so_when_it_is_exported(searched: Run) -> None:
     command = ["export", "tiny", "--runs-dir", str(searched.folder.parent)]
     done = CliRunner().invoke(main, command)
-    assert "not verified: dipsearch verify tiny" in done.output
+    assert "not verified (to verify it: dipsearch verify tiny" in done.output
 
 
 def test_status_shows_both_comparisons(verified: Run) -> None:

@@ -39,7 +39,7 @@ def test_an_inpainting_search_ends_in_a_verified_export(one_process: None, tmp_p
             assert 0 < replicate.raw.max_ssim_gt <= 1
     shown = CliRunner().invoke(main, ["pareto", run.name, "--runs-dir", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
-    assert "observations have" in " ".join(shown.output.split())
+    assert "observations: " in " ".join(shown.output.split())
 
     staged = str(next(trial.number for trial in records if trial.candidate == "log10"))
     request = Request(
