@@ -59,6 +59,25 @@ def stopping_rule(content: Content) -> list[str]:
     return table(columns, rows)
 
 
+def little_noise(content: Content) -> list[str]:
+    """PSNR_GT with the schedule's own budget, and with the budget that grows as noise falls."""
+    found = {(row["size"], row["sigma_255"], row["power"]): row for row in content["rows"]}
+    rows = []
+    for size, sigma_255 in dict.fromkeys(key[:2] for key in sorted(found)):
+        own, longer = (found[size, sigma_255, power] for power in (0.0, 0.5))
+        cells = [
+            f"{row['psnr_db']:.2f} ({row['end']:.0f}, better on {row['better']})"
+            for row in (own, longer)
+        ]
+        lost = f"{longer['lost_db']:.2f} / {longer['most_lost_db']:.2f}"
+        rows.append([f"{size} × {size}", f"{sigma_255:g}", f"{own['estimated_255']:.1f}",
+                     str(own["trainings"]), f"{own['noisy_db']:.2f}",
+                     f"{own['classical_db']:.2f}", *cells, lost])  # fmt: skip
+    columns = ["size", "sigma", "estimated", "pictures", "noisy (dB)", "classical (dB)",
+               "own budget (dB)", "budget in use (dB)", "lost (dB)"]  # fmt: skip
+    return table(columns, rows)
+
+
 def classical(content: Content) -> list[str]:
     """Classical methods beside `dipstage restore`: means over pictures, and where each is best."""
     names = ("dipstage restore", "non-local means", "wavelets")

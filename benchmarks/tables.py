@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cells import spread, table
-from restoring import classical, stopping_rule, variance
+from restoring import classical, little_noise, stopping_rule, variance
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / f"docs/{name}.md" for name in ("performance", "verification", "restore")]
@@ -333,6 +333,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "decided": ("decided", decided),
     "variance": ("variance", variance),
     "stopping-rule": ("stopping-rule", stopping_rule),
+    "little-noise": ("little-noise", little_noise),
     "classical": ("classical", classical),
     "verdicts-smoothed": ("verdict", lambda content: verdicts(content, "smoothed")),
     "verdicts-raw": ("verdict", lambda content: verdicts(content, "raw")),

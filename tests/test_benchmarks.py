@@ -100,6 +100,20 @@ def test_a_training_that_ends_before_the_rule_counts_with_the_greater_loss(
     assert (whole["cut"], whole["not_found"], whole["equal_db"]) == (0, 1, 29.0)
 
 
+def test_a_longer_budget_is_replayed_where_there_is_less_noise(variance: ModuleType) -> None:
+    """At sigma 6.25 with the square root, twice the budget of the published schedule."""
+    script = importlib.import_module("little_noise")
+    curves = training(variance, 2900, 3000, 0).curves
+    curves["psnr_gt_smoothed_db"] = np.linspace(20, 40, 3000, dtype=np.float32)
+    kept = script.Kept(64, 5.0, 6.25, 34.0, 35.0, curves)
+    own = script.chosen(64, 6.25).schedule.iterations
+    for power, budget in ((0.0, own), (0.5, 2 * own), (1.0, 3000)):
+        ended = kept.ended(power)
+        assert ended["end"] == min(budget, 3000)
+        assert ended["psnr_db"] == curves["psnr_gt_smoothed_db"][min(budget, 2900 + 101) - 1]
+        assert ended["lost_db"] == pytest.approx(40 - ended["psnr_db"])
+
+
 def test_a_rule_that_waits_too_long_is_not_chosen(
     variance: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
