@@ -119,11 +119,12 @@ def refreshed(page: str) -> str:
         "non-local means (dB)", "iterations", "time (s)",
     ]  # fmt: skip
     chosen = {row["schedule"]: None for row in content["rows"] if "schedule" in row}
-    schedule = f", which took the schedule `{', '.join(chosen)}`" if chosen else ""
+    schedule = f", which chose the schedule `{', '.join(chosen)}`" if chosen else ""
     options = content["machine"]["options"]
     said = (
-        f"The command was `dipstage restore PHOTO --compare {options}`{schedule}. It has the "
-        f"higher PSNR on {higher} of these {len(rows)} pictures, and non-local means on the others."
+        f"The command was `dipstage restore PHOTO --compare {options}`{schedule}. On "
+        f"{higher} of these {len(rows)} pictures, `dipstage restore` has a higher PSNR than "
+        "non-local means; on the others, non-local means has the higher PSNR."
     )
     made = "\n".join([*table(columns, rows), "", *textwrap.wrap(said, 118, break_on_hyphens=False)])
     return _MARKS.sub(lambda found: f"{found[1]}{made}\n{found[2]}", page)
