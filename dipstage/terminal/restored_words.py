@@ -20,7 +20,7 @@ LONG_S = 300
 """Trainings that take longer are confirmed before they begin."""
 _QUICK_SIZE = 256
 _LITTLE_NOISE_255 = 10.0
-"""Noise below which a notice is shown: at 8.5, classical methods restored a photograph better."""
+"""Noise below which a notice is shown: with so little noise, detail is easily taken for noise."""
 
 
 def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None) -> Iterator[str]:
