@@ -15,8 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
-from dipstage.terminal.fitted import FittedTable
+from dipstage.stopping import OUTPUTS, Curve, Output, StoppingRule, VarianceMinimum
+from dipstage.terminal.fitted import Column, FittedTable
 from dipstage.terminal.numbers import SSIM, db, fixed
 
 if TYPE_CHECKING:
@@ -116,33 +116,22 @@ def variance_in_words(variance: Curve, rule: StoppingRule) -> str:
 
 def outcome_table(outcome: Outcome) -> FittedTable:
     """Return the maxima of both outputs, their iterations, and the final PSNR_GT."""
-    rows = []
-    for output in OUTPUTS:
-        scores = outcome.scores(output)
-        rows.append(
-            [
-                output,
-                f"≥ {scores.steps_to_max} (censored)"
-                if scores.censored
-                else str(scores.steps_to_max),
-                db(scores.max_psnr_gt_db),
-                str(scores.steps_to_max_ssim_gt),
-                fixed(scores.max_ssim_gt, SSIM),
-                db(scores.final_psnr_gt_db),
-            ]
-        )
-    return FittedTable(
-        [
-            "output",
-            "steps to max PSNR_GT",
-            "max PSNR_GT (dB)",
-            "steps to max SSIM_GT",
-            "max SSIM_GT",
-            "final PSNR_GT (dB)",
-        ],
-        rows,
-        title=f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB",
-    )
+    of = outcome.scores
+
+    def steps(output: Output) -> str:
+        found, cut = of(output).steps_to_max, of(output).censored
+        return f"≥ {found} (censored)" if cut else str(found)
+
+    columns: list[Column[Output]] = [
+        Column("output", str, left=True),
+        Column("steps to max PSNR_GT", steps),
+        Column("max PSNR_GT (dB)", lambda output: db(of(output).max_psnr_gt_db)),
+        Column("steps to max SSIM_GT", lambda output: str(of(output).steps_to_max_ssim_gt)),
+        Column("max SSIM_GT", lambda output: fixed(of(output).max_ssim_gt, SSIM)),
+        Column("final PSNR_GT (dB)", lambda output: db(of(output).final_psnr_gt_db)),
+    ]
+    title = f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB"
+    return FittedTable.of(columns, OUTPUTS, title)
 
 
 def staircase_table(name: str, schedule: Schedule) -> FittedTable:

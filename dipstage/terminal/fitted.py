@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +16,28 @@ BOUND = "\N{NO-BREAK SPACE}"
 _GAP = 2
 _FLOW = 12
 """Least width of a column whose cells go over several lines."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A column of `FittedTable.of`.
+
+    Args:
+        head: Head of the column; it may have several lines.
+        cell: Returns the cell of a row's item.
+        left: Whether it is left-justified.
+        flow: Whether its cells may go over several lines, between words.
+        drop: Rank in which it is left out where the console is too narrow; None for never.
+    """
+
+    head: str
+    cell: Callable[[T], str]
+    left: bool = False
+    flow: bool = False
+    drop: int | None = None
 
 
 class FittedTable:
@@ -47,6 +70,22 @@ class FittedTable:
         self._left, self._flow, self._drop = left, flow, drop
         self._instead = instead or {}
         self._heads = [head.split("\n") for head in columns]
+
+    @classmethod
+    def of(
+        cls, columns: Sequence[Column[T]], items: Iterable[T], title: str = "", **options: Any
+    ) -> FittedTable:
+        """Return the table that has a row for each item; `instead` is the only option."""
+        ranks = {i: each.drop for i, each in enumerate(columns) if each.drop is not None}
+        return cls(
+            [each.head for each in columns],
+            [[each.cell(item) for each in columns] for item in items],
+            title,
+            left=[i for i, each in enumerate(columns) if each.left],
+            flow=[i for i, each in enumerate(columns) if each.flow],
+            drop=sorted(ranks, key=ranks.__getitem__),
+            **options,
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay out the rows here, under a head and a rule that Rich draws."""
