@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -77,7 +76,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--sigma",
-    type=Finite(),
+    type=Finite(least=0),
     help="Noise of the observation, on the 0 … 255 scale [default: the task's; 25 for denoise].",
 )
 @click.option(
@@ -194,8 +193,6 @@ def run(
     from dipstage.examples import example as official
     from dipstage.settings import TrainerSettings
 
-    if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
-        raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
     found = published_for(schedule_name, image, size, sigma)
     file = found.file if found else file_of(schedule_name)
     measured = file.measured if file else None
