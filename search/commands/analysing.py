@@ -14,7 +14,7 @@ from dipstage.errors import InputError
 from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from dipstage.terminal.number_types import Whole
 from search.commands.cluster import job_address, show_job
-from search.commands.drawing import check_figure_file
+from search.commands.drawing import check_figure_file, draw
 from search.commands.shared import (
     echo_written,
     file_option,
@@ -204,14 +204,9 @@ def pareto(
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
         return
 
-    def draw() -> Figure:
-        from search.plots.front import plot_front
-
-        return plot_front(run)
-
     _deliver(
         front_and_candidates(run), as_json, csv_file, plot_file,
-        lambda: print_findings(run, make_console().print), draw,
+        lambda: print_findings(run, make_console().print), lambda: draw(run, "front"),
     )  # fmt: skip
 
 
@@ -258,12 +253,10 @@ def _best_for_budget(
             f"best for {budget} iterations: {best.name}; export it with --pick {best.number}"
         )
 
-    def draw() -> Figure:
-        from search.plots.attainment import plot_attainment
-
-        return plot_attainment(run, ranked, budget)
-
-    _deliver(rows, as_json, csv_file, plot_file, show, draw)
+    _deliver(
+        rows, as_json, csv_file, plot_file, show,
+        lambda: draw(run, "attainment", ranked=ranked, budget=budget),
+    )  # fmt: skip
 
 
 @click.command()

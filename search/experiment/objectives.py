@@ -251,16 +251,6 @@ class Objective:
             return Quantity(key, steps.words.replace("steps", words), unit, 1)
         return Quantity(self.against, self.against, "", 3)
 
-    @property
-    def steps_key(self) -> str:
-        """Name of the second objective in outcomes, tables and files."""
-        return self.cost.key
-
-    @property
-    def steps_words(self) -> str:
-        """Description of the second objective."""
-        return self.cost.words
-
     def at(self, values: tuple[float, float], censored: bool) -> str:
         """Return both objectives, such as `25.31 dB at 120` or `max SSIM_GT 0.793 at 67`, with ≥
         where the end of training may have cut the maximum off.
