@@ -49,15 +49,12 @@ def ray_cluster(
     """
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield
-        return
-    if address is not None:
-        _check_listening(address)
-        with _connected(address, cpus, None):
-            yield
-        return
-    with _folder(note) as folder, _connected(None, cpus, folder):
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            if address is not None:
+                _check_listening(address)
+            folder = stack.enter_context(_folder(note)) if address is None else None
+            stack.enter_context(_connected(address, cpus, folder))
         yield
 
 

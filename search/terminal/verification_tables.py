@@ -107,23 +107,16 @@ def budget_table(verification: Verification) -> FittedTable:
     for trial in verification.held_out.records():
         if not trial.replicates:
             continue
+        name = trial.name
         attained = [db(value) for value in verification.at_budgets(trial, output)]
-        search = verification.search_gains.get(trial.name)
-        held_out, shrunk = (
-            verification.held_out_gain_db(trial.name),
-            verification.shrinkage_db(trial.name),
-        )
+        search, shrunk = verification.search_gains.get(name), verification.shrinkage_db(name)
+        held_out = verification.held_out_gain_db(name)
         shrinkage = ["", "", ""]
         if search is not None and held_out is not None and shrunk is not None:
             shrinkage = [db(gain, "+") for gain in (search.psnr_db.mean, held_out, shrunk)]
-        rows.append(
-            [
-                bound(trial.name),
-                *(attained or [""] * len(verification.budgets)),
-                _arrival(verification.arrival(trial.name, output)),
-                *shrinkage,
-            ]
-        )
+        attained = attained or [""] * len(verification.budgets)
+        arrival = _arrival(verification.arrival(name, output))
+        rows.append([bound(name), *attained, arrival, *shrinkage])
     whole, below_db = verification.budgets[-1], verification.below_db
     less = f" less {below_db:g} dB" if below_db else ""
     columns = [

@@ -347,11 +347,11 @@ def test_a_report_that_shows_more_is_kept_until_the_pictures_are_named(
 def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _show_results(run, run.folder.parent)
+    _show_results(run, as_json=False)
     assert capsys.readouterr().out.splitlines()[-1] == f"report: {run.folder / 'report.html'}"
     failed = play_with_files(new_run(tmp_path / "f", experiment()), lambda _: "diverged")
     with pytest.raises(SystemExit):
-        _show_results(failed, failed.folder.parent)
+        _show_results(failed, as_json=False)
     assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
     assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
     never = experiment(objective={"max_steps": 1}, search={"trials": 4, "hours": 0.5})
@@ -359,14 +359,14 @@ def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
     write(ended.study, ended="0.5 h of search were used", driven_s=1800.0)
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        _show_results(Run.open("tiny", tmp_path / "n"), tmp_path / "n")
+        _show_results(Run.open("tiny", tmp_path / "n"), as_json=False)
     shown = capsys.readouterr()
     assert "the search ended early because 0.5 h of search were used" in shown.out
     assert "no feasible trial yet: all that are complete violate max_steps 1" in shown.err
     assert f"dipsearch resume tiny --runs-dir {tmp_path / 'n'} --hours 1\n" in shown.err
     write(ended.study, ended="--finish was asked for", driven_s=60.0)
     with pytest.raises(SystemExit):
-        _show_results(Run.open("tiny", tmp_path / "n"), tmp_path / "n")
+        _show_results(Run.open("tiny", tmp_path / "n"), as_json=False)
     assert " --trials 4 --hours 0.5\n" in capsys.readouterr().err
 
 
@@ -382,13 +382,13 @@ def test_a_search_suggests_lines_for_its_own_pictures_and_objective(
     own = experiment(images=[str(folder / "*.png")], seeds=[0], objective={"metric": "ssim"})
     keys = ["a-seed0", "b-seed0"]
     run = play_with_files(new_run(tmp_path, own), SCORES.__getitem__, keys=keys)
-    _show_results(run, run.folder.parent)
+    _show_results(run, as_json=False)
     shown = capsys.readouterr().out
     assert f"dipstage run '{folder / 'a.png'}' --size 16 --schedule " in shown
     assert "--pick ssim --output highest.yaml" in shown
     for path in folder.iterdir():
         path.unlink()
-    _show_results(run, run.folder.parent)
+    _show_results(run, as_json=False)
     assert "dipstage run PICTURE --size 16" in capsys.readouterr().out
 
 
@@ -398,7 +398,7 @@ def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("search.plots.front.plot_front", broken)
     with pytest.raises(ValueError, match="no font"):
-        _show_results(run, run.folder.parent)
+        _show_results(run, as_json=False)
     assert (run.folder / "best.yaml").exists()
     assert (run.folder / "pareto.csv").exists()
 
