@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.asked import (
-    file_of,
-    notice_of_task,
-    published_for,
-    schedule_of,
-    task_asked,
-)
+from dipstage.terminal.asked import file_of, notice_of_task, published_for, schedule_of, task_asked
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole

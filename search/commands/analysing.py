@@ -177,11 +177,7 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: boo
 @wide_option
 @with_run
 def pareto(
-    run: RunRecord,
-    as_json: bool,
-    budget: int | None,
-    csv_file: Path | None,
-    plot_file: Path | None,
+    run: RunRecord, as_json: bool, budget: int | None, csv_file: Path | None, plot_file: Path | None
 ) -> None:
     """Show the front and the candidates.
 

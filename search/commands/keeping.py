@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import (
-    echo_json,
-    json_option,
-    make_console,
-    wide_option,
-)
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from dipstage.terminal.fitted import Column, FittedTable
 from search.commands.shared import runs_dir_option, storage_option
 

@@ -13,12 +13,7 @@ from dipstage.terminal.console import echo_json, json_option, make_console, wide
 from dipstage.terminal.number_types import Finite, Whole
 from search.commands.reporting import make_report
 from search.commands.searching import exit_interrupted, run_with_view
-from search.commands.shared import (
-    accept_changes_option,
-    address_option,
-    resources_option,
-    with_run,
-)
+from search.commands.shared import accept_changes_option, address_option, resources_option, with_run
 from search.presentation.rows import write_rows
 from search.store.paths import run_words
 

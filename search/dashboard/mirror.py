@@ -189,10 +189,7 @@ class Mirror(BaseStorage):
         raise KeyError(f"there is no trial {trial_id}")
 
     def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
         trials = self._of(study_id).trials

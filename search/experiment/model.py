@@ -8,12 +8,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from dipstage.documents.plain_yaml import forbidden_in, remedy_for, yaml_text
 from dipstage.documents.records import from_plain

@@ -127,9 +127,7 @@ class Objective:
         "exceeds it is infeasible: it is shown, but never on the front.",
     )
     min_psnr_gt_db: float | None = _key(
-        None,
-        "finite",
-        help="Constraint: minimum PSNR_GT in dB of the iteration that is scored.",
+        None, "finite", help="Constraint: minimum PSNR_GT in dB of the iteration that is scored."
     )
 
     def __post_init__(self) -> None:

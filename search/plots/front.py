@@ -26,10 +26,7 @@ _Stroke: TypeAlias = tuple[float, float, float, float]
 
 
 def plot_front(
-    run: RunRecord,
-    style: Style = "screen",
-    errors: Errors = "paired",
-    from_db: float | None = None,
+    run: RunRecord, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
 ) -> Plot:
     """Draw the sampled trials, the front by number and the candidates by name, with error bars.
 

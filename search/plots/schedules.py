@@ -29,10 +29,7 @@ _WORDS: dict[Level, str] = {
 
 
 def plot_schedules(
-    run: RunRecord,
-    which: Sequence[str | int] = (),
-    level: Level = "stage",
-    style: Style = "screen",
+    run: RunRecord, which: Sequence[str | int] = (), level: Level = "stage", style: Style = "screen"
 ) -> Plot:
     """Draw the target of each iteration, by default for the knee and the candidates that have more
     than one stage.

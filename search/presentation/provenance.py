@@ -46,10 +46,7 @@ def facts(
     pictures = [name.removeprefix("skimage:") for name in file_names(experiment.images)]
     size = f"{experiment.size} × {experiment.size}" if experiment.size else "their own size"
     found = [
-        (
-            "pictures",
-            f"{some(pictures)} ({size}; {in_words(plain_task(experiment.task))})",
-        ),
+        ("pictures", f"{some(pictures)} ({size}; {in_words(plain_task(experiment.task))})"),
         ("seeds", some([str(seed) for seed in experiment.seeds])),
     ]
     if verification is not None:

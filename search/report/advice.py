@@ -11,13 +11,7 @@ from search.analysis.censoring import REMEDY, cut_off
 from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
-from search.presentation.repeating import (
-    Repeat,
-    Repeater,
-    file_name,
-    first_picture,
-    run_argument,
-)
+from search.presentation.repeating import Repeat, Repeater, file_name, first_picture, run_argument
 from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -25,13 +19,7 @@ from search.verification.export import choose
 from search.verification.result import Verification
 from search.verification.rules import SIGNIFICANCE, Rule
 from search.verification.statistics import Difference
-from search.verification.verdicts import (
-    Comparison,
-    Entry,
-    Verdict,
-    Word,
-    compare,
-)
+from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare
 
 HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 

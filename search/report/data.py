@@ -134,10 +134,7 @@ def _trial(
         cells["relation"] = relations[trial.number]
     if trial.replicates:
         cells |= _measures(trial, objective)
-        for bar, key in (
-            ("psnr_bar", objective.quality.key),
-            ("steps_bar", objective.cost.key),
-        ):
+        for bar, key in (("psnr_bar", objective.quality.key), ("steps_bar", objective.cost.key)):
             cells[bar] = _rounded(spread.of(trial, objective.output, key), 3)
     return cells
 

@@ -37,13 +37,7 @@ from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
-from search.store.database_address import (
-    ADDRESS_VARIABLE,
-    named,
-    parsed,
-    sqlite_file,
-    unknown,
-)
+from search.store.database_address import ADDRESS_VARIABLE, named, parsed, sqlite_file, unknown
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
 from search.store.paths import is_remote
 from search.store.rows import is_known, read_trials, write_trial
