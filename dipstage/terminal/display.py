@@ -136,26 +136,20 @@ def outcome_table(outcome: Outcome) -> FittedTable:
 
 def staircase_table(name: str, schedule: Schedule) -> FittedTable:
     """Return every stage, with a bar that shows its place in the budget."""
-    cells = 30
-    rows = []
-    for i, (stage, start) in enumerate(zip(schedule.stages, schedule.starts, strict=True)):
-        left = start * cells // schedule.iterations
-        length = max(1, (start + stage.iterations) * cells // schedule.iterations - left)
-        bar = " " * min(left, cells - 1) + "█" * length
-        rows.append(
-            [
-                str(i + 1),
-                f"{stage.alpha_bar:.4g}",
-                str(start),
-                str(stage.iterations),
-                f"{stage.iterations / schedule.iterations:.1%}",
-                bar,
-            ]
-        )
-    return FittedTable(
-        ["stage", "alpha_bar", "first iteration", "iterations", "share", "over the budget"],
-        rows,
-        title=f"{name}: {len(schedule.stages)} stages, ramp {schedule.ramp} of "
-        f"{schedule.iterations} iterations",
-        left=(0, 5),
-    )
+    cells, budget, stages, starts = 30, schedule.iterations, schedule.stages, schedule.starts
+
+    def bar(i: int) -> str:
+        left = starts[i] * cells // budget
+        length = max(1, (starts[i] + stages[i].iterations) * cells // budget - left)
+        return " " * min(left, cells - 1) + "█" * length
+
+    columns: list[Column[int]] = [
+        Column("stage", lambda i: str(i + 1), left=True),
+        Column("alpha_bar", lambda i: f"{stages[i].alpha_bar:.4g}"),
+        Column("first iteration", lambda i: str(starts[i])),
+        Column("iterations", lambda i: str(stages[i].iterations)),
+        Column("share", lambda i: f"{stages[i].iterations / budget:.1%}"),
+        Column("over the budget", bar, left=True),
+    ]
+    title = f"{name}: {len(stages)} stages, ramp {schedule.ramp} of {budget} iterations"
+    return FittedTable.of(columns, range(len(stages)), title)
