@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
     from dipstage.settings import EmaRestart, TrainerSettings
-    from dipstage.stopping import Output
+    from dipstage.stopping import Output, StoppingRule
     from dipstage.tasks.problem import Task
 
 _REASONS = {
@@ -219,22 +219,11 @@ def run(
         )
     if notice := notice_of_task(schedule_name, file, task):
         console.print(f"notice: {notice}", markup=False)
+    stopping = settings.stopping("raw" if oracle_stop == "raw" else "smoothed")
     outcome, folder = _train(
-        console,
-        image,
-        size,
-        task,
-        seed,
-        schedule,
-        settings,
-        oracle_stop,
-        threads,
-        device,
-        snapshots,
-        output,
-        schedule_name,
-        found,
-    )
+        console, image, size, task, seed, schedule, settings, stopping, threads, device, snapshots,
+        output, schedule_name, found,
+    )  # fmt: skip
     if as_json:
         echo_json(_facts(outcome, folder))
     if outcome.stop == "interrupted":
@@ -249,21 +238,10 @@ def run(
 
 
 def _train(
-    console: Console,
-    image: str,
-    size: int | None,
-    task: Task,
-    seed: int,
-    schedule: Schedule,
-    settings: TrainerSettings,
-    oracle_stop: Output | Literal["both", "decided"] | None,
-    threads: int | None,
-    device: str,
-    snapshots: int | None,
-    output: Path | None,
-    schedule_name: str,
-    found: Published | None,
-) -> tuple[Outcome, Path]:
+    console: Console, image: str, size: int | None, task: Task, seed: int, schedule: Schedule,
+    settings: TrainerSettings, stopping: StoppingRule, threads: int | None, device: str,
+    snapshots: int | None, output: Path | None, schedule_name: str, found: Published | None,
+) -> tuple[Outcome, Path]:  # fmt: skip
     from dipstage.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
@@ -311,16 +289,9 @@ def _train(
     try:
         with ProgressBar(console, schedule.iterations) as bar, deferred() as interrupted:
             outcome = fit(
-                problem,
-                truth,
-                schedule,
-                settings,
-                streams,
-                stopping=settings.stopping("raw" if oracle_stop == "raw" else "smoothed"),
-                device=device,
-                progress=bar.update,
-                each=ends,
-            )
+                problem, truth, schedule, settings, streams, stopping=stopping, device=device,
+                progress=bar.update, each=ends,
+            )  # fmt: skip
     except Exception as error:
         if is_out_of_memory(error):
             raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
