@@ -177,14 +177,14 @@ class Asleep(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], setting: Sleep) -> None:
         """Prepare an actor; called once for each."""
-        self._setting, self._stages = setting, config["work"]["stages"]
+        self._setting, self._stages = setting, config["work"].schedule.pairs
         (setting.together / str(os.getpid())).touch()
         while len(list(setting.together.iterdir())) < setting.workers:
             time.sleep(1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Prepare the next trial; called when an actor is reused."""
-        self._stages = new_config["work"]["stages"]
+        self._stages = new_config["work"].schedule.pairs
         return True
 
     def step(self) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 from machine import machine, write
 
 from dipstage.images import load_picture
@@ -22,6 +24,11 @@ from search.execution.probe import Crew
 
 SCALES = [(64, 32, 4, 300), (128, 64, 5, 60), (256, 128, 5, 12)]
 """Side, width, scales, and iterations of a block."""
+
+
+def megabytes(process: BaseProcess) -> float:
+    """Return the resident memory of a process."""
+    return psutil.Process(process.pid).memory_info().rss / 1e6
 
 
 def measure(
@@ -39,7 +46,7 @@ def measure(
         for _ in range(blocks):
             for crew, measured in zip(crews, speeds, strict=True):
                 measured.append(crew.speed(iterations))
-        memory = [crew.memory_mb() for crew in crews]
+        memory = [max(map(megabytes, crew.processes)) for crew in crews]
     finally:
         for crew in crews:
             crew.end()

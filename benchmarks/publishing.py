@@ -23,7 +23,7 @@ from dipstage.tasks.registry import in_words, plain_task, without_folders
 from search.analysis.common_target import judged_curve, times_to_target
 from search.analysis.status import status_of
 from search.experiment.objectives import Objective
-from search.presentation.provenance import facts, names, provenance
+from search.presentation.provenance import facts, provenance
 from search.presentation.remarks import remarks
 from search.presentation.replicates import rows_of_replicates
 from search.presentation.rows import write_rows
@@ -31,6 +31,7 @@ from search.store.records import Trial
 from search.store.replicate import ReplicateKey, versions_of
 from search.store.run import RunRecord
 from search.verification.confirmation import PLAIN, Confirmation
+from search.verification.export import file_names
 from search.verification.parts import CONFIRMATION, HELD_OUT
 from search.verification.result import Verification
 from search.verification.verdicts import Curves, Entry, entry_of
@@ -128,7 +129,7 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
         task=_named(experiment.task),
         sigma_255=experiment.task.noise_255,
         size=experiment.size,
-        plan=replace(verification.plan, images=names(verification.plan.images)),
+        plan=replace(verification.plan, images=file_names(verification.plan.images)),
         schedules=[_held_out(verification, trial) for trial in held_out],
         facts={label: words for label, words in found.items() if label != "run"},
         remarks=list(remarks(verification)),

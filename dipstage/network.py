@@ -170,11 +170,7 @@ class SkipNetwork(nn.Module):
     """
 
     def __init__(
-        self,
-        settings: TrainerSettings,
-        *,
-        output_channels: int = 3,
-        generator: torch.Generator,
+        self, settings: TrainerSettings, *, output_channels: int = 3, generator: torch.Generator
     ) -> None:
         super().__init__()
         widths = settings.widths

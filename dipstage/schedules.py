@@ -135,11 +135,7 @@ class Schedule:
 
     @classmethod
     def from_pairs(
-        cls,
-        pairs: Iterable[Sequence[float]],
-        recipe: Recipe = TRAINERS,
-        *,
-        any_order: bool = False,
+        cls, pairs: Iterable[Sequence[float]], recipe: Recipe = TRAINERS, *, any_order: bool = False
     ) -> Schedule:
         """Make a schedule from what `pairs` returned.
 

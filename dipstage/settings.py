@@ -93,8 +93,7 @@ class TrainerSettings:
         True, help="Whether a 1 × 1 convolution follows the 3 × 3 one of each scale on the way up."
     )
     input: Literal["noise", "meshgrid"] = _setting(
-        "noise",
-        help="The network's fixed input: uniform noise, or the two coordinates of a pixel.",
+        "noise", help="The network's fixed input: uniform noise, or the two coordinates of a pixel."
     )
     input_depth: int = _setting(
         32, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the network's input; 2 for a meshgrid."

@@ -92,7 +92,7 @@ def run_html(run: RunRecord) -> str:
     parts = [f"<div><b>{escape(run.name)}</b>: {escape(about)}</div>"]
     if rows:
         words = f"{objective.output} output, mean ± standard deviation over {n} replicates"
-        columns = ["front", objective.steps_words, objective.quality.label, "stages", "ramp"]
+        columns = ["front", objective.cost.words, objective.quality.label, "stages", "ramp"]
         searched = any(row.cells.settings for row in rows)
         columns += ["settings"] * searched
         columns += ["against plain DIP"] * (verification is not None)

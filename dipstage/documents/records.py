@@ -18,12 +18,7 @@ Kinds = Mapping[str, type]
 
 One member may have no name; plain data without `kind` is read as that one."""
 
-_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    bool: "true or false",
-}
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def to_plain(value: Any, kinds: Kinds) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from dipstage.documents.whole_files import file_path, write_asked
 from dipstage.errors import InputError
 from dipstage.noise import TotalNoiseLevels
 from dipstage.recipe import TRAINERS, Recipe
-from dipstage.schedules import Family, Schedule, Stage
-from dipstage.settings import MAX_ITERATIONS, TrainerSettings
+from dipstage.schedules import Family, Schedule, Stage, refuse_short_budget
+from dipstage.settings import TrainerSettings
 from dipstage.splits import FreeSplit, LogSplit, PowerSplit
 
 FORMAT = 2
@@ -246,17 +246,7 @@ def _plain(content: ScheduleFile) -> dict[str, Any]:
         _StageEntry(stage.alpha_bar, stage.iterations, stage.iterations / budget)
         for stage in content.schedule.stages
     ]
-    document = _Document(
-        FORMAT,
-        budget,
-        stages,
-        content.schedule.recipe,
-        content.family,
-        content.preset,
-        content.measured,
-        content.verified,
-        content.provenance,
-    )
+    document = _Document(FORMAT, budget, stages, content.schedule.recipe, **_beside(content))
     plain: dict[str, Any] = to_plain(document, KINDS)
     return plain
 
@@ -295,12 +285,7 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
             f"format must be 1 or {FORMAT}, got {found}: not a schedule file of this kind"
         )
     document = from_plain(_Document, plain, KINDS)
-    if document.iterations < 1:
-        raise InputError(f"iterations must be at least 1, got {document.iterations}")
-    if document.iterations > MAX_ITERATIONS:
-        raise InputError(
-            f"iterations must be at most {MAX_ITERATIONS:,}, got {document.iterations:,}"
-        )
+    refuse_short_budget(document.iterations, 0)
     for i, entry in enumerate(document.stages):
         if entry.iterations < 1:
             raise InputError(f"stages[{i}].iterations must be at least 1, got {entry.iterations}")
@@ -322,11 +307,9 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
             f"iterations must be the sum over the stages, {schedule.iterations}, "
             f"got {document.iterations}"
         )
-    return ScheduleFile(
-        schedule,
-        document.family,
-        document.preset,
-        document.measured,
-        document.verified,
-        document.provenance,
-    )
+    return ScheduleFile(schedule, **_beside(document))
+
+
+def _beside(content: ScheduleFile | _Document) -> dict[str, Any]:
+    """Return what both kinds of record hold beside the schedule."""
+    return {each.name: getattr(content, each.name) for each in fields(ScheduleFile)[1:]}

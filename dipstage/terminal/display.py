@@ -15,8 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dipstage.stopping import OUTPUTS, Curve, StoppingRule, VarianceMinimum
-from dipstage.terminal.fitted import FittedTable
+from dipstage.stopping import OUTPUTS, Curve, Output, StoppingRule, VarianceMinimum
+from dipstage.terminal.fitted import Column, FittedTable
 from dipstage.terminal.numbers import SSIM, db, fixed
 
 if TYPE_CHECKING:
@@ -116,57 +116,40 @@ def variance_in_words(variance: Curve, rule: StoppingRule) -> str:
 
 def outcome_table(outcome: Outcome) -> FittedTable:
     """Return the maxima of both outputs, their iterations, and the final PSNR_GT."""
-    rows = []
-    for output in OUTPUTS:
-        scores = outcome.scores(output)
-        rows.append(
-            [
-                output,
-                f"≥ {scores.steps_to_max} (censored)"
-                if scores.censored
-                else str(scores.steps_to_max),
-                db(scores.max_psnr_gt_db),
-                str(scores.steps_to_max_ssim_gt),
-                fixed(scores.max_ssim_gt, SSIM),
-                db(scores.final_psnr_gt_db),
-            ]
-        )
-    return FittedTable(
-        [
-            "output",
-            "steps to max PSNR_GT",
-            "max PSNR_GT (dB)",
-            "steps to max SSIM_GT",
-            "max SSIM_GT",
-            "final PSNR_GT (dB)",
-        ],
-        rows,
-        title=f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB",
-    )
+    of = outcome.scores
+
+    def steps(output: Output) -> str:
+        found, cut = of(output).steps_to_max, of(output).censored
+        return f"≥ {found} (censored)" if cut else str(found)
+
+    columns: list[Column[Output]] = [
+        Column("output", str, left=True),
+        Column("steps to max PSNR_GT", steps),
+        Column("max PSNR_GT (dB)", lambda output: db(of(output).max_psnr_gt_db)),
+        Column("steps to max SSIM_GT", lambda output: str(of(output).steps_to_max_ssim_gt)),
+        Column("max SSIM_GT", lambda output: fixed(of(output).max_ssim_gt, SSIM)),
+        Column("final PSNR_GT (dB)", lambda output: db(of(output).final_psnr_gt_db)),
+    ]
+    title = f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB"
+    return FittedTable.of(columns, OUTPUTS, title)
 
 
 def staircase_table(name: str, schedule: Schedule) -> FittedTable:
     """Return every stage, with a bar that shows its place in the budget."""
-    cells = 30
-    rows = []
-    for i, (stage, start) in enumerate(zip(schedule.stages, schedule.starts, strict=True)):
-        left = start * cells // schedule.iterations
-        length = max(1, (start + stage.iterations) * cells // schedule.iterations - left)
-        bar = " " * min(left, cells - 1) + "█" * length
-        rows.append(
-            [
-                str(i + 1),
-                f"{stage.alpha_bar:.4g}",
-                str(start),
-                str(stage.iterations),
-                f"{stage.iterations / schedule.iterations:.1%}",
-                bar,
-            ]
-        )
-    return FittedTable(
-        ["stage", "alpha_bar", "first iteration", "iterations", "share", "over the budget"],
-        rows,
-        title=f"{name}: {len(schedule.stages)} stages, ramp {schedule.ramp} of "
-        f"{schedule.iterations} iterations",
-        left=(0, 5),
-    )
+    cells, budget, stages, starts = 30, schedule.iterations, schedule.stages, schedule.starts
+
+    def bar(i: int) -> str:
+        left = starts[i] * cells // budget
+        length = max(1, (starts[i] + stages[i].iterations) * cells // budget - left)
+        return " " * min(left, cells - 1) + "█" * length
+
+    columns: list[Column[int]] = [
+        Column("stage", lambda i: str(i + 1), left=True),
+        Column("alpha_bar", lambda i: f"{stages[i].alpha_bar:.4g}"),
+        Column("first iteration", lambda i: str(starts[i])),
+        Column("iterations", lambda i: str(stages[i].iterations)),
+        Column("share", lambda i: f"{stages[i].iterations / budget:.1%}"),
+        Column("over the budget", bar, left=True),
+    ]
+    title = f"{name}: {len(stages)} stages, ramp {schedule.ramp} of {budget} iterations"
+    return FittedTable.of(columns, range(len(stages)), title)

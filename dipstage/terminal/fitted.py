@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +16,28 @@ BOUND = "\N{NO-BREAK SPACE}"
 _GAP = 2
 _FLOW = 12
 """Least width of a column whose cells go over several lines."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A column of `FittedTable.of`.
+
+    Args:
+        head: Head of the column; it may have several lines.
+        cell: Returns the cell of a row's item.
+        left: Whether it is left-justified.
+        flow: Whether its cells may go over several lines, between words.
+        drop: Rank in which it is left out where the console is too narrow; None for never.
+    """
+
+    head: str
+    cell: Callable[[T], str]
+    left: bool = False
+    flow: bool = False
+    drop: int | None = None
 
 
 class FittedTable:
@@ -47,6 +70,22 @@ class FittedTable:
         self._left, self._flow, self._drop = left, flow, drop
         self._instead = instead or {}
         self._heads = [head.split("\n") for head in columns]
+
+    @classmethod
+    def of(
+        cls, columns: Sequence[Column[T]], items: Iterable[T], title: str = "", **options: Any
+    ) -> FittedTable:
+        """Return the table that has a row for each item; `instead` is the only option."""
+        ranks = {i: each.drop for i, each in enumerate(columns) if each.drop is not None}
+        return cls(
+            [each.head for each in columns],
+            [[each.cell(item) for each in columns] for item in items],
+            title,
+            left=[i for i, each in enumerate(columns) if each.left],
+            flow=[i for i, each in enumerate(columns) if each.flow],
+            drop=sorted(ranks, key=ranks.__getitem__),
+            **options,
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay out the rows here, under a head and a rule that Rich draws."""
@@ -84,24 +123,18 @@ class FittedTable:
         return widths, sorted(set(self._drop) - set(shown))
 
     def _cells(self, i: int) -> int:
-        from rich.cells import cell_len
-
-        return max((cell_len(row[i]) for row in self._rows), default=0)
+        return max((_extent(row[i]) for row in self._rows), default=0)
 
     def _least(self, i: int) -> int:
         """Return the least width of a column: its widest cell, or its longest word."""
-        from rich.cells import cell_len
-
-        words = [cell_len(word) for line in self._heads[i] for word in line.split()]
+        words = [_extent(word) for line in self._heads[i] for word in line.split()]
         if i not in self._flow:
             return max(self._cells(i), *words, 0)
-        inside = [cell_len(word) for row in self._rows for word in row[i].split(" ")]
+        inside = [_extent(word) for row in self._rows for word in row[i].split(" ")]
         return max([*words, *inside, min(self._cells(i), _FLOW)], default=0)
 
     def _natural(self, i: int) -> int:
-        from rich.cells import cell_len
-
-        return max(self._cells(i), *(cell_len(line) for line in self._heads[i]))
+        return max(self._cells(i), *(_extent(line) for line in self._heads[i]))
 
     def _head(
         self, console: Console, options: ConsoleOptions, widths: dict[int, int]
@@ -124,10 +157,8 @@ class FittedTable:
 
     def _lines(self, row: Sequence[str], widths: dict[int, int]) -> list[str]:
         """Return a row as lines of text."""
-        from rich.cells import cell_len
-
         cells = {
-            i: _wrapped(row[i], width) if cell_len(row[i]) > width else [row[i]]
+            i: _wrapped(row[i], width) if _extent(row[i]) > width else [row[i]]
             for i, width in widths.items()
         }
         lines = []
@@ -135,7 +166,7 @@ class FittedTable:
             parts = []
             for i, width in widths.items():
                 text = cells[i][k].replace(BOUND, " ") if k < len(cells[i]) else ""
-                blank = " " * (width - cell_len(text))
+                blank = " " * (width - _extent(text))
                 parts.append(text + blank if i in self._left else blank + text)
             lines.append((" " * _GAP).join(parts))
         return lines
@@ -161,11 +192,18 @@ def _shown(cell: str) -> str:
     )
 
 
+def _extent(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def _wrapped(text: str, width: int) -> list[str]:
     """Break text between words; a word that is wider is broken itself."""
-    from rich.cells import cell_len, chop_cells
+    from rich.cells import chop_cells
 
-    if cell_len(text) <= width:
+    if _extent(text) <= width:
         return [text]
     lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return [part for line in lines for part in chop_cells(line, width)] or [""]

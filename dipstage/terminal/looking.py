@@ -19,9 +19,7 @@ from dipstage.terminal.number_types import Finite, Whole
     "--size", type=Whole(), help="Centre crop and resize to this side [default: keep the size]."
 )
 @click.option(
-    "--scales",
-    type=Whole(1, 8),
-    help="Scales of the network, which decide the crop [default: 5].",
+    "--scales", type=Whole(1, 8), help="Scales of the network, which decide the crop [default: 5]."
 )
 @json_option
 def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json: bool) -> None:
@@ -77,9 +75,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
     help="Iterations to train [default: the schedule file's, else 2000].",
 )
 @click.option(
-    "--size",
-    type=Whole(least=1),
-    help="Side of the picture in pixels, which fast and best need.",
+    "--size", type=Whole(least=1), help="Side of the picture in pixels, which fast and best need."
 )
 @click.option(
     "--sigma",

@@ -148,9 +148,30 @@ def write_run(
         WorkError: A file cannot be written. Those before it are there, and none of an earlier run
             beside them.
     """
+    from dipstage.documents.whole_files import write_asked
+    from dipstage.images import png
+    from dipstage.terminal.plots import plot_curves, save_figure
+
     written: list[str] = []
+
+    def write(name: str, content: bytes | str) -> None:
+        write_asked(folder / name, content, own=True)
+        written.append(name)
+
     try:
-        _write(folder, truth, observed, outcome, schedule, title, written)
+        write("curves.csv", outcome.trace.csv())
+        write("ground_truth.png", png(truth))
+        write("observation.png", png(observed[0].numpy()))
+        if not outcome.iterations:
+            # Files of an earlier run would be mistaken for this run's.
+            for name in FILES[3:]:
+                (folder / name).unlink(missing_ok=True)
+            return
+        write("best_raw.png", png(outcome.best_raw))
+        write("best_smoothed.png", png(outcome.best_smoothed))
+        if outcome.stop == "interrupted":
+            title += f" (interrupted after {outcome.iterations} iterations)"
+        save_figure(plot_curves(outcome, schedule, title), folder / "curves.png", own=True)
     except InputError as error:
         kept = f"{folder} holds {', '.join(written)} of this training"
         if written:
@@ -159,36 +180,3 @@ def write_run(
         else:
             kept = f"nothing is kept of this training, and {folder} is as it was"
         raise WorkError(f"{error}; {kept}: make room, and train again") from None
-
-
-def _write(
-    folder: Path,
-    truth: NDArray[np.float32],
-    observed: Tensor,
-    outcome: Outcome,
-    schedule: Schedule,
-    title: str,
-    written: list[str],
-) -> None:
-    """Write the files of a run, and note the names of those that are written."""
-    from dipstage.documents.whole_files import write_asked
-    from dipstage.images import png
-    from dipstage.terminal.plots import plot_curves, save_figure
-
-    def write(name: str, content: bytes | str) -> None:
-        write_asked(folder / name, content, own=True)
-        written.append(name)
-
-    write("curves.csv", outcome.trace.csv())
-    write("ground_truth.png", png(truth))
-    write("observation.png", png(observed[0].numpy()))
-    if not outcome.iterations:
-        # Files of an earlier run would be mistaken for this run's.
-        for name in FILES[3:]:
-            (folder / name).unlink(missing_ok=True)
-        return
-    write("best_raw.png", png(outcome.best_raw))
-    write("best_smoothed.png", png(outcome.best_smoothed))
-    if outcome.stop == "interrupted":
-        title += f" (interrupted after {outcome.iterations} iterations)"
-    save_figure(plot_curves(outcome, schedule, title), folder / "curves.png", own=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,13 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.asked import (
-    file_of,
-    notice_of_task,
-    published_for,
-    schedule_of,
-    task_asked,
-)
+from dipstage.terminal.asked import file_of, notice_of_task, published_for, schedule_of, task_asked
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
@@ -36,7 +29,7 @@ if TYPE_CHECKING:
     from dipstage.outcome import Outcome
     from dipstage.schedules import Schedule
     from dipstage.settings import EmaRestart, TrainerSettings
-    from dipstage.stopping import Output
+    from dipstage.stopping import Output, StoppingRule
     from dipstage.tasks.problem import Task
 
 _REASONS = {
@@ -77,7 +70,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 )
 @click.option(
     "--sigma",
-    type=Finite(),
+    type=Finite(least=0),
     help="Noise of the observation, on the 0 … 255 scale [default: the task's; 25 for denoise].",
 )
 @click.option(
@@ -194,8 +187,6 @@ def run(
     from dipstage.examples import example as official
     from dipstage.settings import TrainerSettings
 
-    if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
-        raise InputError(f"--sigma must be a finite number, not negative, got {sigma}")
     found = published_for(schedule_name, image, size, sigma)
     file = found.file if found else file_of(schedule_name)
     measured = file.measured if file else None
@@ -228,22 +219,11 @@ def run(
         )
     if notice := notice_of_task(schedule_name, file, task):
         console.print(f"notice: {notice}", markup=False)
+    stopping = settings.stopping("raw" if oracle_stop == "raw" else "smoothed")
     outcome, folder = _train(
-        console,
-        image,
-        size,
-        task,
-        seed,
-        schedule,
-        settings,
-        oracle_stop,
-        threads,
-        device,
-        snapshots,
-        output,
-        schedule_name,
-        found,
-    )
+        console, image, size, task, seed, schedule, settings, stopping, threads, device, snapshots,
+        output, schedule_name, found,
+    )  # fmt: skip
     if as_json:
         echo_json(_facts(outcome, folder))
     if outcome.stop == "interrupted":
@@ -258,21 +238,10 @@ def run(
 
 
 def _train(
-    console: Console,
-    image: str,
-    size: int | None,
-    task: Task,
-    seed: int,
-    schedule: Schedule,
-    settings: TrainerSettings,
-    oracle_stop: Output | Literal["both", "decided"] | None,
-    threads: int | None,
-    device: str,
-    snapshots: int | None,
-    output: Path | None,
-    schedule_name: str,
-    found: Published | None,
-) -> tuple[Outcome, Path]:
+    console: Console, image: str, size: int | None, task: Task, seed: int, schedule: Schedule,
+    settings: TrainerSettings, stopping: StoppingRule, threads: int | None, device: str,
+    snapshots: int | None, output: Path | None, schedule_name: str, found: Published | None,
+) -> tuple[Outcome, Path]:  # fmt: skip
     from dipstage.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
@@ -320,16 +289,9 @@ def _train(
     try:
         with ProgressBar(console, schedule.iterations) as bar, deferred() as interrupted:
             outcome = fit(
-                problem,
-                truth,
-                schedule,
-                settings,
-                streams,
-                stopping=settings.stopping("raw" if oracle_stop == "raw" else "smoothed"),
-                device=device,
-                progress=bar.update,
-                each=ends,
-            )
+                problem, truth, schedule, settings, streams, stopping=stopping, device=device,
+                progress=bar.update, each=ends,
+            )  # fmt: skip
     except Exception as error:
         if is_out_of_memory(error):
             raise WorkError(f"memory ran out on {device}: lower --size or --width") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from dipstage.documents.schedule_file import Measure
 from dipstage.errors import InputError
 from dipstage.stopping import Output
+from search.analysis.common_target import Curve
 from search.store.records import distinct
-
-Curve: TypeAlias = NDArray[np.floating[Any]]
 
 if TYPE_CHECKING:
     from search.store.records import Trial

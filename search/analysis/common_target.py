@@ -28,20 +28,17 @@ def judged_curve(psnr_gt_db: Curve, output: Output) -> Curve:
     return trailing_mean(psnr_gt_db, WINDOW if output == "raw" else 1)
 
 
-def times_to_target(
-    schedule: Curve, reference: Curve, below_db: float = BELOW_DB
-) -> tuple[int, int]:
+def times_to_target(schedule: Curve, reference: Curve) -> tuple[int, int]:
     """Return the times to the common target, of the schedule and of the reference.
 
-    The target is the lower of the two maxima less `below_db`. A time is the number of updates up
+    The target is the lower of the two maxima less `BELOW_DB`. A time is the number of updates up
     to and including the first output that reaches the target, so it is at least 1.
 
     Args:
         schedule: Judged curve of the schedule, (iterations,) in dB.
         reference: Judged curve of the reference for the same picture and seed.
-        below_db: Distance of the target below the lower maximum, at least 0.
     """
-    target = min(schedule.max(), reference.max()) - below_db
+    target = min(schedule.max(), reference.max()) - BELOW_DB
     return int(np.argmax(schedule >= target)) + 1, int(np.argmax(reference >= target)) + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,27 +67,24 @@ def status_of(run: RunRecord, trials: list[Trial] | None = None) -> Status:
         trials: Trials of the run, if they have just been read.
     """
     trials = run.records() if trials is None else trials
-    by_state = {
-        state: [t for t in trials if t.state == state]
-        for state in ("complete", "raced", "failed", "running")
-    }
+    count = Counter(trial.state for trial in trials)
     front = front_of(trials)
     best = max(front, key=lambda t: t.score.max_psnr_gt_db, default=None)
     attributes = run.attributes
     work = Workload.of(attributes)
     censored = bool(best and best.censored(run.objective.output))
-    done = sum(len(by_state[state]) for state in ("complete", "raced", "failed"))
+    done = count["complete"] + count["raced"] + count["failed"]
     wanted = work.sampled + len(work.candidates) if attributes.ended is None else done
-    whole = max((len(t.replicates) for t in by_state["complete"]), default=0)
+    whole = max((len(t.replicates) for t in trials if t.state == "complete"), default=0)
     # Optuna stores trials' times in local time without a time zone.
     ahead = forecast(trials, work, datetime.now())
     return Status(
         wanted=wanted,
-        complete=len(by_state["complete"]),
-        raced=len(by_state["raced"]),
-        replicates_saved=sum(whole - len(t.replicates) for t in by_state["raced"]),
-        failed=len(by_state["failed"]),
-        running=len(by_state["running"]) if attributes.ended is None else 0,
+        complete=count["complete"],
+        raced=count["raced"],
+        replicates_saved=sum(whole - len(t.replicates) for t in trials if t.state == "raced"),
+        failed=count["failed"],
+        running=count["running"] if attributes.ended is None else 0,
         front=len(front),
         best=best.name if best else None,
         best_max_psnr_gt_db=best.values[0] if best and best.values else None,

@@ -78,8 +78,7 @@ def _score_cells(trial: Trial) -> Iterator[tuple[str, Any]]:
     if not trial.replicates:
         return
     for output in OUTPUTS:
-        keys = ["max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"]
-        for key in keys + ["steps_to_tolerance"] * trial.has_tolerance:
+        for key in trial.measured:
             measure = trial.measure(output, key)
             yield f"{output}_{key}", measure.mean
             yield f"{output}_{key}_std", measure.std

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from dipstage.errors import InputError
 from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from dipstage.terminal.number_types import Whole
 from search.commands.cluster import job_address, show_job
-from search.commands.drawing import check_figure_file
+from search.commands.drawing import check_figure_file, draw
 from search.commands.shared import (
     echo_written,
     file_option,
@@ -27,7 +26,7 @@ from search.commands.shared import (
     write_figure,
 )
 from search.presentation.rows import write_rows
-from search.store.paths import runs_dir_flag, verification_path
+from search.store.paths import run_words, verification_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,11 +75,10 @@ def status(
         from search.terminal.watch import wait_for, watch
 
         run = wait_for(opened, runs_dir / name / "experiment.yaml", make_console())
-        name, runs_dir = run.name, run.folder.parent
-        watch(run, make_console(), lambda current: _resume_line(current, name, runs_dir))
+        watch(run, make_console(), lambda current: _resume_line(current, run.folder))
     else:
         run = opened()
-    name, runs_dir = run.name, run.folder.parent
+    name = run.name
     now, driver = status_of(run), run.driver()
     parts = {part.name: status_of(part) for part in _verification_parts(run)}
     if as_json:
@@ -100,7 +98,7 @@ def status(
     if driver is not None:
         click.echo(f"driver: {driver}")
     elif now.done < now.wanted:
-        click.echo(_resume_line(run, name, runs_dir))
+        click.echo(_resume_line(run, run.folder))
         for line in unwritten(run):
             click.echo(line)
     for accepted in run.attributes.accepted:
@@ -110,18 +108,14 @@ def status(
     if verification_path(run.folder).exists() and not (
         len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
     ):
-        click.echo(
-            f"the verification is not finished; continue with: dipsearch verify "
-            f"{shlex.quote(name)}"
-            f"{runs_dir_flag(runs_dir)}"
-        )
+        words = run_words(run.folder)
+        click.echo(f"the verification is not finished; continue with: dipsearch verify {words}")
 
 
-def _resume_line(run: RunRecord, name: str, runs_dir: Path) -> str:
+def _resume_line(run: RunRecord, folder: Path) -> str:
     """Return the line for a search, or a part of its verification, that no driver is running."""
     command = "verify" if "/" in run.name else "resume"
-    there = runs_dir_flag(runs_dir)
-    return f"no driver is running; continue with: dipsearch {command} {shlex.quote(name)}{there}"
+    return f"no driver is running; continue with: dipsearch {command} {run_words(folder)}"
 
 
 def _verification_parts(run: RunRecord) -> list[RunRecord]:
@@ -183,11 +177,7 @@ def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: boo
 @wide_option
 @with_run
 def pareto(
-    run: RunRecord,
-    as_json: bool,
-    budget: int | None,
-    csv_file: Path | None,
-    plot_file: Path | None,
+    run: RunRecord, as_json: bool, budget: int | None, csv_file: Path | None, plot_file: Path | None
 ) -> None:
     """Show the front and the candidates.
 
@@ -204,14 +194,9 @@ def pareto(
         _best_for_budget(run, budget, as_json, csv_file, plot_file)
         return
 
-    def draw() -> Figure:
-        from search.plots.front import plot_front
-
-        return plot_front(run)
-
     _deliver(
         front_and_candidates(run), as_json, csv_file, plot_file,
-        lambda: print_findings(run, make_console().print), draw,
+        lambda: print_findings(run, make_console().print), lambda: draw(run, "front"),
     )  # fmt: skip
 
 
@@ -258,12 +243,10 @@ def _best_for_budget(
             f"best for {budget} iterations: {best.name}; export it with --pick {best.number}"
         )
 
-    def draw() -> Figure:
-        from search.plots.attainment import plot_attainment
-
-        return plot_attainment(run, ranked, budget)
-
-    _deliver(rows, as_json, csv_file, plot_file, show, draw)
+    _deliver(
+        rows, as_json, csv_file, plot_file, show,
+        lambda: draw(run, "attainment", ranked=ranked, budget=budget),
+    )  # fmt: skip
 
 
 @click.command()

@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.terminal.console import echo_json
-from search.commands.shared import (
-    accept_changes_option,
-    experiment_options,
-    runs_dir_option,
-)
+from search.commands.shared import accept_changes_option, experiment_options, runs_dir_option
 from search.remote import ADDRESS_VARIABLE
 from search.store.paths import refuse_unwritable, run_folder, runs_dir_flag
 

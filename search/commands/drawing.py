@@ -95,7 +95,11 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
 
     if not front_of(records := run.records()):
         raise nothing_yet(run, records)
-    drawn = _draw(run, figure, style, given)
+    from search.plots.chosen import split_names
+
+    if "which" in given:
+        given["which"] = split_names(run, given["which"])
+    drawn = draw(run, figure, style=style, **given)
     write_figure(drawn, output_file)
     echo_written(output_file, f"{output_file} written: {drawn.caption}")
 
@@ -112,10 +116,7 @@ def check_figure_file(path: Path | None, option: str) -> None:
     refuse_to_replace(path, KINDS[path.suffix.lower()], SIGNED.encode())
 
 
-def _draw(run: RunRecord, figure: str, style: str, given: dict[str, Any]) -> Plot:
-    from search.plots.chosen import split_names
-
-    if "which" in given:
-        given["which"] = split_names(run, given["which"])
-    draw: Callable[..., Plot] = getattr(import_module(f"search.plots.{figure}"), f"plot_{figure}")
-    return draw(run, style=style, **given)
+def draw(run: RunRecord, figure: str, **options: Any) -> Plot:
+    """Draw a figure by its name; Matplotlib is imported only now."""
+    plot: Callable[..., Plot] = getattr(import_module(f"search.plots.{figure}"), f"plot_{figure}")
+    return plot(run, **options)

@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import (
-    echo_json,
-    json_option,
-    make_console,
-    wide_option,
-)
-from dipstage.terminal.fitted import FittedTable
+from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.fitted import Column, FittedTable
 from search.commands.shared import runs_dir_option, storage_option
 
 if TYPE_CHECKING:
     from search.presentation.runs import RunRow
     from search.store.removal import Remains
-
-
-_DROP = (7, 6, 4, 5)
-"""Columns that a narrow terminal does without."""
 
 
 @click.command("list")
@@ -50,26 +41,22 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
     elif not rows:
         click.echo(f"no runs in {runs_dir}: start one with dipsearch launch quickstart")
     else:
-        columns = ["run", "state", "trials", "best", "front", "verdict", "changed", "size"]
-        shown = FittedTable(
-            columns, [_cells(row) for row in rows], str(runs_dir), left=(0, 1, 5), drop=_DROP
-        )
-        make_console().print(shown)
+        make_console().print(FittedTable.of(_columns(), rows, str(runs_dir)))
         for row in rows:
             if row.problem is not None:
                 click.echo(f"{row.name}: {row.problem}")
 
 
-def _cells(row: RunRow) -> list[str]:
+def _columns() -> list[Column[RunRow]]:
     return [
-        row.name,
-        row.state,
-        "" if row.trials is None else f"{row.trials}/{row.wanted}",
-        row.best_words or "",
-        "" if row.front is None else str(row.front),
-        row.verdict or "",
-        (row.changed or "")[:16].replace("T", " "),
-        "not here" if row.bytes is None else _size(row.bytes),
+        Column("run", lambda row: row.name, left=True),
+        Column("state", lambda row: row.state, left=True),
+        Column("trials", lambda row: "" if row.trials is None else f"{row.trials}/{row.wanted}"),
+        Column("best", lambda row: row.best_words or ""),
+        Column("front", lambda row: "" if row.front is None else str(row.front), drop=2),
+        Column("verdict", lambda row: row.verdict or "", left=True, drop=3),
+        Column("changed", lambda row: (row.changed or "")[:16].replace("T", " "), drop=1),
+        Column("size", lambda r: "not here" if r.bytes is None else _size(r.bytes), drop=0),
     ]
 
 

@@ -25,7 +25,7 @@ from search.commands.shared import (
     runs_dir_option,
     storage_option,
 )
-from search.store.paths import runs_dir_flag
+from search.store.paths import run_words
 
 if TYPE_CHECKING:
     from search.execution.view import View
@@ -83,7 +83,7 @@ def launch(
 
         return launch_search(loaded, runs_dir=runs_dir, storage=storage, address=address, view=view)
 
-    _run_search(start, loaded.name, runs_dir, as_json, storage)
+    _run_search(start, runs_dir / loaded.name, as_json, storage)
 
 
 @click.command()
@@ -134,7 +134,7 @@ def resume(
 
         run = RunRecord.at(folder, folder.name, storage)
         conclude(run)
-        _show_results(run, folder.parent, as_json)
+        _show_results(run, as_json)
         return
     given = None if experiment is None else load_experiment(experiment)
 
@@ -150,7 +150,7 @@ def resume(
             accept_changes=accept_changes,
         )  # fmt: skip
 
-    _run_search(start, folder.name, folder.parent, as_json, storage)
+    _run_search(start, folder, as_json, storage)
 
 
 def _nothing_left(run: RunRecord, trials: int | None, hours: float | None) -> str | None:
@@ -167,18 +167,14 @@ def _nothing_left(run: RunRecord, trials: int | None, hours: float | None) -> st
 
 
 def _run_search(
-    start: Callable[[View], RunRecord],
-    name: str,
-    runs_dir: Path,
-    as_json: bool,
-    storage: str | None,
+    start: Callable[[View], RunRecord], folder: Path, as_json: bool, storage: str | None
 ) -> None:
     """Run a search under a view, then show its results and suggest the next commands."""
     try:
         run = run_with_view(start)
     except KeyboardInterrupt:
-        exit_interrupted("resume", name, runs_dir, storage)
-    _show_results(run, runs_dir, as_json)
+        exit_interrupted("resume", folder, storage)
+    _show_results(run, as_json)
 
 
 def run_with_view(start: Callable[[View], T]) -> T:
@@ -193,7 +189,7 @@ def run_with_view(start: Callable[[View], T]) -> T:
             return start(live)
 
 
-def _show_state(name: str, runs_dir: Path, storage: str | None) -> bool:
+def _show_state(folder: Path, storage: str | None) -> bool:
     """Print how an interrupted search stands, and the commands that write what is missing.
 
     Returns:
@@ -204,30 +200,27 @@ def _show_state(name: str, runs_dir: Path, storage: str | None) -> bool:
     from search.store.run import RunRecord
 
     with suppress(Exception):  # The database may be why somebody interrupted.
-        run = RunRecord.open(name, runs_dir, storage)
+        run = RunRecord.at(folder, folder.name, storage)
         status = status_of(run)
-        for line in (f"{name}: {sentence(status)}", *unwritten(run)):
+        for line in (f"{folder.name}: {sentence(status)}", *unwritten(run)):
             click.echo(line)
         return status.complete > 0
     return False
 
 
-def exit_interrupted(
-    command: str, name: str, runs_dir: Path, storage: str | None = None
-) -> NoReturn:
+def exit_interrupted(command: str, folder: Path, storage: str | None = None) -> NoReturn:
     """Print how to continue, and exit with 130."""
-    if (runs_dir / name / "experiment.yaml").exists():
-        quoted, there = shlex.quote(name), runs_dir_flag(runs_dir)
-        can_finish = _show_state(name, runs_dir, storage)
-        click.echo(f"interrupted; continue with: dipsearch {command} {quoted}{there}", err=True)
+    if (folder / "experiment.yaml").exists():
+        can_finish, words = _show_state(folder, storage), run_words(folder)
+        click.echo(f"interrupted; continue with: dipsearch {command} {words}", err=True)
         if command == "resume" and can_finish:
-            click.echo(f"or end it here with: dipsearch resume {quoted}{there} --finish", err=True)
+            click.echo(f"or end it here with: dipsearch resume {words} --finish", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)
     raise SystemExit(130)
 
 
-def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None:
+def _show_results(run: RunRecord, as_json: bool) -> None:
     from search.commands.results import write_results
     from search.terminal.tables import print_findings
 
@@ -244,8 +237,8 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
         print_findings(run, console.print)
     if not as_json and (ended := run.attributes.ended) is not None:
         console.print(f"the search ended early because {ended}", markup=False)
-    name, here = shlex.quote(run.name), runs_dir_flag(runs_dir)
-    more = f"dipsearch resume {name}{here} {_more(run)}"
+    words = run_words(run.folder)
+    more = f"dipsearch resume {words} {_more(run)}"
     if not has_front:
         make_report(run)
         click.echo(f"dipsearch: {nothing_yet(run, records)}", err=True)
@@ -256,9 +249,9 @@ def _show_results(run: RunRecord, runs_dir: Path, as_json: bool = False) -> None
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
     if run.objective.is_standard and run.objective.limits:
         console.print("dipsearch verify judges without the search's constraints", markup=False)
-    following = [f"dipsearch verify {name}{here}"] * run.objective.is_standard + [
-        f"dipsearch pareto {name}{here} --plot front.svg",
-        f"dipsearch export {name}{here} --pick {run.objective.metric} --output highest.yaml",
+    following = [f"dipsearch verify {words}"] * run.objective.is_standard + [
+        f"dipsearch pareto {words} --plot front.svg",
+        f"dipsearch export {words} --pick {run.objective.metric} --output highest.yaml",
         f"dipstage run {_first_picture(run)} --schedule {shlex.quote(str(best))}",
     ]
     if run.experiment.space is not None:

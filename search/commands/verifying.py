@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,14 +13,9 @@ from dipstage.terminal.console import echo_json, json_option, make_console, wide
 from dipstage.terminal.number_types import Finite, Whole
 from search.commands.reporting import make_report
 from search.commands.searching import exit_interrupted, run_with_view
-from search.commands.shared import (
-    accept_changes_option,
-    address_option,
-    resources_option,
-    with_run,
-)
+from search.commands.shared import accept_changes_option, address_option, resources_option, with_run
 from search.presentation.rows import write_rows
-from search.store.paths import runs_dir_flag
+from search.store.paths import run_words
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
@@ -147,7 +141,6 @@ def verify(
     from search.verification.result import Verification
     from search.verification.rows import verification_rows
 
-    runs_dir = run.folder.parent
     _refuse_while_searching(run)
     from search.verification.declared import Request
     from search.verification.drive import Hardware
@@ -168,7 +161,7 @@ def verify(
         if now is None or (request.restart and now == planned):
             click.echo("interrupted before the verification began; nothing has changed", err=True)
             raise SystemExit(130) from None
-        exit_interrupted("verify", run.name, runs_dir, run.address)
+        exit_interrupted("verify", run.folder, run.address)
     verification = Verification.open(run)
     assert verification is not None
     rows = verification_rows(verification)
@@ -179,7 +172,7 @@ def verify(
     path = run.folder / "verification.csv"
     write_rows(rows, path, own=True)
     click.echo(f"written: {path}")
-    click.echo(f"next:\n  dipsearch export {shlex.quote(run.name)}{runs_dir_flag(runs_dir)}")
+    click.echo(f"next:\n  dipsearch export {run_words(run.folder)}")
     make_report(run)
 
 
@@ -229,14 +222,13 @@ def confirm(
     from search.verification.rows import confirmation_rows
 
     _refuse_while_searching(run)
-    runs_dir = run.folder.parent
     hardware = Hardware(resources, address, accept_changes)
     try:
         run_with_view(
             lambda view: confirm_run(run, images, _seeds(seeds), top, hardware=hardware, view=view)
         )
     except KeyboardInterrupt:
-        exit_interrupted("confirm", run.name, runs_dir, run.address)
+        exit_interrupted("confirm", run.folder, run.address)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
     picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}
@@ -245,9 +237,9 @@ def confirm(
         echo_json({**chosen, "comparisons": confirmation_rows(confirmation)})
     else:
         print_confirmation(confirmation, make_console().print)
-    here = runs_dir_flag(runs_dir)
-    following = [f"dipsearch verify {shlex.quote(run.name)}{here}"] + [
-        f"dipsearch export {shlex.quote(run.name)}{here} --pick {which} --output {which}.yaml"
+    words = run_words(run.folder)
+    following = [f"dipsearch verify {words}"] + [
+        f"dipsearch export {words} --pick {which} --output {which}.yaml"
         for which, found in picked.items()
         if found is not None
     ]

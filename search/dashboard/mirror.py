@@ -42,11 +42,8 @@ _ABOUT = (
 )
 
 
-class _Note:
-    """Note of a study, in the form in which optuna-dashboard stores it."""
-
-    def __init__(self) -> None:
-        self.attributes: dict[str, Any] = {}
+class _Note(dict[str, Any]):
+    """Attributes of a study that hold its note, in the form in which optuna-dashboard stores it."""
 
     def write(self, body: str) -> None:
         """Replace the note."""
@@ -56,11 +53,11 @@ class _Note:
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """See `BaseStorage`."""
-        return self.attributes
+        return self
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """See `BaseStorage`."""
-        self.attributes[key] = value
+        self[key] = value
 
 
 @dataclass(slots=True)
@@ -81,7 +78,7 @@ class _Copied:
 
     def system_attrs(self) -> dict[str, Any]:
         """Return the note and the names of objectives, as optuna-dashboard expects them."""
-        return {**self.names, **self.note.attributes}
+        return {**self.names, **self.note}
 
 
 class Mirror(BaseStorage):
@@ -189,10 +186,7 @@ class Mirror(BaseStorage):
         raise KeyError(f"there is no trial {trial_id}")
 
     def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """See `BaseStorage`."""
         trials = self._of(study_id).trials

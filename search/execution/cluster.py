@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
 
 # Before Ray, whose environment it sets.
 from search.execution.ray_internals import (  # isort: skip
     default_folder,
+    hidden_variables,
     in_own_groups,
     job_config,
     on_loopback,
@@ -49,15 +49,12 @@ def ray_cluster(
     """
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield
-        return
-    if address is not None:
-        _check_listening(address)
-        with _connected(address, cpus, None):
-            yield
-        return
-    with _folder(note) as folder, _connected(None, cpus, folder):
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            if address is not None:
+                _check_listening(address)
+            folder = stack.enter_context(_folder(note)) if address is None else None
+            stack.enter_context(_connected(address, cpus, folder))
         yield
 
 
@@ -66,7 +63,7 @@ def _connected(address: str | None, cpus: int | None, folder: str | None) -> Ite
     """Connect to a cluster, or start one that keeps its files in a folder; None for Ray's own."""
     try:
         with ExitStack() as stack:
-            stack.enter_context(_without_secrets())
+            stack.enter_context(hidden_variables(*_SECRETS))
             if address is None:
                 stack.enter_context(on_loopback())
                 stack.enter_context(in_own_groups())
@@ -78,7 +75,7 @@ def _connected(address: str | None, cpus: int | None, folder: str | None) -> Ite
                 logging_level=logging.CRITICAL,
                 job_config=job_config([] if address else _code_here()),
                 _temp_dir=folder,
-                runtime_env=_code_to_ship() if address else None,
+                runtime_env={"py_modules": _PACKAGES} if address else None,
             )
     except SystemExit:  # Raised by the SIGTERM handler that Ray installs while it starts.
         raise KeyboardInterrupt from None
@@ -106,6 +103,8 @@ def _connected(address: str | None, cpus: int | None, folder: str | None) -> Ite
 
 _HERE = Path(__file__).parents[2]
 """The folder that holds both packages."""
+_PACKAGES = [str(_HERE / package) for package in ("dipstage", "search")]
+"""The packages that workers on other machines are sent."""
 
 
 def _code_here() -> list[str]:
@@ -160,25 +159,11 @@ def _folder(note: Callable[[str], None]) -> Iterator[str | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _code_to_ship() -> dict[str, Any]:
-    """Return Ray's runtime environment that ships this code to workers on other machines."""
-    return {"py_modules": [str(_HERE / package) for package in ("dipstage", "search")]}
-
-
 _SECRETS = (
     ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY",
 )  # fmt: skip
-
-
-@contextmanager
-def _without_secrets() -> Iterator[None]:
-    """Remove secrets from the environment within the block: Ray's processes would inherit them."""
-    hidden = {name: os.environ.pop(name, None) for name in _SECRETS}
-    try:
-        yield
-    finally:
-        os.environ.update({name: value for name, value in hidden.items() if value is not None})
+"""Variables that Ray's processes, which other users can look at, do not inherit."""
 
 
 def _check_listening(address: str) -> None:

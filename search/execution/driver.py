@@ -74,30 +74,22 @@ def launch(
     learned = learn(experiment, candidates, runs_dir, storage)
     refuse_missing_loggers(experiment, folder)
     installed(experiment.objective)
-    if experiment.objective.limits and experiment.search.sampler in ("random", "qmc"):
-        view.note(
-            f"the sampler {experiment.search.sampler} does not learn from constraints: they only "
-            "decide which trials are feasible"
-        )
-    digests = {label: picture.digest for label, picture in pictures.items()}
-
-    for picture in pictures.values():
-        for notice in picture.notices:
+    for notice in (
+        constraints_notice(experiment),
+        *(notice for picture in pictures.values() for notice in picture.notices),
+        *notices_of(loaded_task(experiment)),
+        *(f"{each.name}: {each.origin}" for each in candidates if each.origin),
+        *(
+            f"the sampler learns from {len(each.points)} trials of {each.run}"
+            for each in learned
+            if each.points
+        ),
+        cuts_off(experiment.trainer),
+        racing_notice(experiment, len(pictures) * len(experiment.seeds)),
+    ):
+        if notice is not None:
             view.note(notice)
-    for notice in notices_of(loaded_task(experiment)):
-        view.note(notice)
-    for candidate in candidates:
-        if candidate.origin is not None:
-            view.note(f"{candidate.name}: {candidate.origin}")
-    for each in learned:
-        if each.points:
-            view.note(f"the sampler learns from {len(each.points)} trials of {each.run}")
-
-    if (warning := cuts_off(experiment.trainer)) is not None:
-        view.note(warning)
-    racing = racing_notice(experiment, len(pictures) * len(experiment.seeds))
-    if racing is not None:
-        view.note(racing)
+    digests = {label: picture.digest for label, picture in pictures.items()}
 
     from search.execution.cluster import ray_cluster
     from search.execution.resources import resources_of
@@ -113,6 +105,17 @@ def refuse_no_address(address: str | None) -> None:
     """Raise InputError if the address of a cluster is given but is none."""
     if address is not None and (not isinstance(address, str) or not address.strip()):
         raise InputError(f"--address must be that of a Ray cluster, got {address!r}: leave it out")
+
+
+def constraints_notice(experiment: Experiment) -> str | None:
+    """Return a notice if the sampler does not see the constraints that there are."""
+    sampler = experiment.search.sampler
+    if not experiment.objective.limits or sampler not in ("random", "qmc"):
+        return None
+    return (
+        f"the sampler {sampler} does not learn from constraints: they only decide which trials are "
+        "feasible"
+    )
 
 
 def racing_notice(experiment: Experiment, replicates: int) -> str | None:

@@ -238,10 +238,7 @@ class Ledger:
         return work
 
     def _dispatchable(
-        self,
-        schedule: Schedule,
-        attributes: TrialAttributes,
-        sampled: FrozenTrial | None = None,
+        self, schedule: Schedule, attributes: TrialAttributes, sampled: FrozenTrial | None = None
     ) -> Work:
         """Write a new trial down, at once with all that a later driver needs to take it up."""
         if schedule.recipe.learning_rate is None:

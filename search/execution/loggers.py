@@ -125,7 +125,7 @@ class Logger(tune.Callback):  # type: ignore[misc]
         """Log that a worker began or continued a trial."""
         number = self._numbers[trial.trial_id] = self._number_of(trial.trial_id)
         self._starts[number] += 1
-        self._put("start", number, list(trial.config["work"]["done"]))
+        self._put("start", number, list(trial.config["work"].done))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -31,55 +31,34 @@ class Crew:
     ) -> None:
         """Start `size` processes of `threads` threads each; they wait for requests."""
         context = multiprocessing.get_context("spawn")
-        self._members = []
+        self.processes, self._pipes = [], []
         for _ in range(size):
             ours, theirs = context.Pipe()
             arguments = (theirs, picture, settings, device, threads)
             process = context.Process(target=_member, args=arguments, daemon=True)
             process.start()
             theirs.close()
-            self._members.append((process, ours))
+            self.processes.append(process)
+            self._pipes.append(ours)
 
     def speed(self, iterations: int) -> float:
         """Return the total iterations per second while each process trains for `iterations`."""
-        self._ask(iterations)
-        began = time.perf_counter()
-        self._answers()
-        return len(self._members) * iterations / (time.perf_counter() - began)
-
-    def memory_mb(self) -> float:
-        """Return the largest memory of a process, in MB.
-
-        On a GPU this is what PyTorch has reserved, without some hundred MB that CUDA itself needs;
-        on a CPU it is the resident memory.
-        """
-        self._ask(0)
-        return max(self._answers())
-
-    def _ask(self, iterations: int) -> None:
         try:
-            for _, pipe in self._members:
+            for pipe in self._pipes:
                 pipe.send(iterations)
-        except OSError:
+            began = time.perf_counter()
+            for pipe in self._pipes:
+                if not pipe.poll(_PATIENCE_S):
+                    raise WorkError(f"a training gave no result for {_PATIENCE_S:.0f} s")
+                if failure := pipe.recv():
+                    raise WorkError(failure)
+        except (EOFError, OSError):
             raise WorkError("a training ended without a result") from None
-
-    def _answers(self) -> list[float]:
-        answers = []
-        for _, pipe in self._members:
-            if not pipe.poll(_PATIENCE_S):
-                raise WorkError(f"a training gave no result for {_PATIENCE_S:.0f} s")
-            try:
-                answer = pipe.recv()
-            except (EOFError, OSError):
-                raise WorkError("a training ended without a result") from None
-            if isinstance(answer, str):
-                raise WorkError(answer)
-            answers.append(float(answer))
-        return answers
+        return len(self._pipes) * iterations / (time.perf_counter() - began)
 
     def end(self) -> None:
         """End the processes."""
-        for process, pipe in self._members:
+        for process, pipe in zip(self.processes, self._pipes, strict=True):
             pipe.close()
             process.terminate()
             process.join()
@@ -88,7 +67,7 @@ class Crew:
 def _member(
     pipe: Connection, picture: Picture, settings: TrainerSettings, device: str, threads: int
 ) -> None:
-    """Train for n iterations on request and answer 0; a request for 0 is answered by the memory."""
+    """Train for n iterations on request, and answer why that failed; empty if it did not."""
     import torch
 
     from dipstage.trainer import fit_together
@@ -100,15 +79,8 @@ def _member(
         except EOFError:
             return
         try:
-            if iterations:
-                fit_together([_job(picture, settings, iterations)], device=device)
-                pipe.send(0)
-            elif device == "cpu":
-                import psutil
-
-                pipe.send(psutil.Process().memory_info().rss / 1e6)
-            else:
-                pipe.send(torch.cuda.max_memory_reserved(device) / 1e6)
+            fit_together([_job(picture, settings, iterations)], device=device)
+            pipe.send("")
         except Exception as error:
             pipe.send(" ".join(f"{type(error).__name__}: {error}".split())[:200])
             return

@@ -30,6 +30,16 @@ logging.getLogger("ray.widgets.util").setLevel(logging.CRITICAL)
 
 
 @contextmanager
+def hidden_variables(*names: str) -> Iterator[None]:
+    """Remove environment variables, which Ray would read or pass on, within the block."""
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+@contextmanager
 def on_loopback() -> Iterator[None]:
     """Disable clustering so that Ray, which starts in the block, binds to loopback only."""
     from ray._private import ray_constants

@@ -37,7 +37,7 @@ class Shares:
 
     def request(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Return the resource request of a trial in the form that Tune expects."""
-        wanted = self.whole if config["work"]["alone"] else self.trial
+        wanted = self.whole if config["work"].alone else self.trial
         return tune.PlacementGroupFactory([{k.upper(): v for k, v in wanted.items()}])
 
 

@@ -21,14 +21,15 @@ from dipstage.images import Picture, png
 from dipstage.memory import is_out_of_memory
 from dipstage.outcome import Outcome, Stop, steps_within, trailing_mean
 from dipstage.randomness import Streams
-from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import OUTPUTS
 from dipstage.tasks.problem import Task
 from dipstage.trainer import Job, fit_together
+from search.analysis.common_target import first_at
 from search.execution.custom import CustomObjective, installed
 from search.execution.heartbeats import Pulse
+from search.execution.work import Work
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate, ReplicateKey
 from search.store.versions import versions
@@ -117,8 +118,8 @@ def summarise(outcome: Outcome, objective: Objective, budget: int, gpus: float) 
             steps = steps_within(curve, objective.tolerance_db)
             summary[output]["steps_to_tolerance"] = steps
         if target is not None:
-            reached = np.flatnonzero(curve >= target)
-            summary[output]["steps_to_target"] = int(reached[0]) if len(reached) else budget
+            reached = first_at(curve, target)
+            summary[output]["steps_to_target"] = budget if reached is None else reached
     replicate = Replicate.from_plain(summary)
     own = {name: _value(name, each, replicate) for name, each in installed(objective).items()}
     return replace(replicate, objectives=own) if own else replicate
@@ -170,14 +171,12 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _take(self, config: dict[str, Any]) -> None:
-        work = config["work"]
-        recipe = Recipe.from_plain(work["recipe"])
-        self._schedule = Schedule.from_pairs(work["stages"], recipe, any_order=True)
-        self._warmup = work["warmup"]
-        self._left = [key for key in self._setting.replicates if key not in work["done"]]
+        work: Work = config["work"]
+        self._schedule, self._warmup = work.schedule, work.warmup
+        self._left = [key for key in self._setting.replicates if key not in work.done]
         self._trained: dict[str, Outcome] = {}
         self._together = self._setting.together
-        self._pulse = Pulse(partial(send_heartbeat, work.get("id", "")))
+        self._pulse = Pulse(partial(send_heartbeat, config.get("id", "")))
 
     def _outcome(self, key: str) -> Outcome:
         """The outcome of the next replicate, which may have been trained together with others."""
@@ -195,10 +194,6 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                 outcomes = self._train(keys)
             self._trained = dict(zip(keys, outcomes, strict=True))
         return self._trained.pop(key)
-
-    def _summary(self, outcome: Outcome) -> Replicate:
-        budget = self._schedule.iterations
-        return summarise(outcome, self._setting.objective, budget, self._gpus)
 
     def _train(self, keys: list[str]) -> list[Outcome]:
         block = self._pulse.block
@@ -221,7 +216,9 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                     "done": True,
                     "failure": f"diverged on {key} after {outcome.iterations} iterations",
                 }
-            summary = self._summary(outcome)
+            summary = summarise(
+                outcome, self._setting.objective, self._schedule.iterations, self._gpus
+            )
         except Exception as error:
             ran_out = is_out_of_memory(error)
             words = str(error) or ("memory ran out" if ran_out else "it has no message")

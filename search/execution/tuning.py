@@ -116,16 +116,7 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
         if work is None:
             return Searcher.FINISHED if self._ledger.finished else None
         self._numbers[trial_id] = work.number
-        return {
-            "work": {
-                "stages": work.schedule.pairs,
-                "recipe": work.schedule.recipe.to_plain(),
-                "warmup": work.warmup,
-                "done": list(work.done),
-                "alone": work.alone,
-                "id": trial_id,
-            }
-        }
+        return {"work": work, "id": trial_id}
 
     @_halting()
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -8,12 +8,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from dipstage.documents.plain_yaml import forbidden_in, remedy_for, yaml_text
 from dipstage.documents.records import from_plain
@@ -169,7 +164,7 @@ class Logging(Group):
     """Name of a Weights & Biases project to log to."""
 
     @model_validator(mode="after")
-    def _check_secrets(self) -> Logging:
+    def _check_addresses(self) -> Logging:
         if self.mlflow is not None and holds_secret(self.mlflow):
             raise ValueError(
                 "mlflow contains a password or a token, which files and process lists would show: "
@@ -179,10 +174,6 @@ class Logging(Group):
         for key, value in (("mlflow", self.mlflow), ("wandb", self.wandb)):
             if value is not None and (found := forbidden_in(value)) is not None:
                 raise ValueError(f"{key} contains {found}: {value!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_destination(self) -> Logging:
         where = self.mlflow or ""
         if where.startswith(("http://", "https://")) and not urlsplit(where).hostname:
             raise ValueError(f"mlflow must name a host, got {where!r}")

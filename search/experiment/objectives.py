@@ -127,9 +127,7 @@ class Objective:
         "exceeds it is infeasible: it is shown, but never on the front.",
     )
     min_psnr_gt_db: float | None = _key(
-        None,
-        "finite",
-        help="Constraint: minimum PSNR_GT in dB of the iteration that is scored.",
+        None, "finite", help="Constraint: minimum PSNR_GT in dB of the iteration that is scored."
     )
 
     def __post_init__(self) -> None:
@@ -250,16 +248,6 @@ class Objective:
             unit = "s" if self.against == "seconds" else "GPU s"
             return Quantity(key, steps.words.replace("steps", words), unit, 1)
         return Quantity(self.against, self.against, "", 3)
-
-    @property
-    def steps_key(self) -> str:
-        """Name of the second objective in outcomes, tables and files."""
-        return self.cost.key
-
-    @property
-    def steps_words(self) -> str:
-        """Description of the second objective."""
-        return self.cost.words
 
     def at(self, values: tuple[float, float], censored: bool) -> str:
         """Return both objectives, such as `25.31 dB at 120` or `max SSIM_GT 0.793 at 67`, with ≥

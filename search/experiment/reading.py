@@ -45,16 +45,11 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     content = read_yaml(path)
     if {"format", "stages"} <= content.keys():
         raise InputError(f"{path} is a schedule file: name it in candidates of an experiment")
-    _make_paths_absolute(content, path.parent)
-    _make_task_absolute(content, path.parent)
-    _rename_keys(content)
+    _resolve(content, path.parent)
     for override in overrides:
         key, value = _parse_override(override)
-        patch = {key: value}
-        _make_paths_absolute(patch, Path())
-        _set_key(content, _current_key(key), patch[key])
-        _make_task_absolute(content, Path())
-        _rename_keys(content)
+        _set_key(content, _current_key(key), value)
+        _resolve(content, Path())  # What the file names is absolute by now.
     is_packaged = given != str(path) and path in packaged_experiments().values()
     where = given if is_packaged else str(path)
     where += f" with {', '.join(overrides)}" * bool(overrides)
@@ -134,24 +129,25 @@ def _parse_override(override: str) -> tuple[str, Any]:
     return key, parse_yaml(text, f"--set {override}")
 
 
-def _make_paths_absolute(content: dict[str, Any], folder: Path) -> None:
-    """Make paths absolute. Values of a wrong type are left for validation to refuse."""
+def _resolve(content: dict[str, Any], folder: Path) -> None:
+    """Make paths absolute, join presets, and give keys their current names.
+
+    Values of a wrong type are left for validation to refuse.
+    """
     _join_presets(content)
-    for key in ("images", "candidates"):
-        entries = content.get(key)
-        if isinstance(entries, list):
-            content[key] = [
+    search, logging = content.get("search"), content.get("logging")
+    for group, key in ((content, "images"), (content, "candidates"), (search, "learn_from")):
+        if isinstance(group, dict) and isinstance(entries := group.get(key), list):
+            group[key] = [
                 entry
                 if not isinstance(entry, str) or _is_name(key, entry)
                 else _absolute(entry, folder)
                 for entry in entries
             ]
-    _make_runs_absolute(content, "search.learn_from", folder)
-    if isinstance(search := content.get("search"), dict):
-        _make_runs_absolute(search, "learn_from", folder)
-    _make_mlflow_absolute(content, "logging.mlflow", folder)
-    if isinstance(logging := content.get("logging"), dict):
-        _make_mlflow_absolute(logging, "mlflow", folder)
+    if isinstance(logging, dict):
+        _make_mlflow_absolute(logging, folder)
+    _make_task_absolute(content, folder)
+    _rename_keys(content)
 
 
 def _absolute(entry: str, folder: Path) -> str:
@@ -179,25 +175,13 @@ def _join_presets(content: dict[str, Any]) -> None:
     content["candidates"] = joined
 
 
-def _make_runs_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
-    """Make paths of run folders absolute; names of runs and addresses are left alone."""
-    entries = content.get(key)
-    if isinstance(entries, list):
-        content[key] = [
-            _absolute(entry, folder)
-            if isinstance(entry, str) and "/" in entry and "://" not in entry
-            else entry
-            for entry in entries
-        ]
-
-
-def _make_mlflow_absolute(content: dict[str, Any], key: str, folder: Path) -> None:
+def _make_mlflow_absolute(logging: dict[str, Any], folder: Path) -> None:
     """Make a folder absolute. An address without a scheme is a folder, except `databricks`."""
-    address = content.get(key)
+    address = logging.get("mlflow")
     if address in SWITCHES:
         raise InputError(f"logging.mlflow must be a folder or an address, got {address!r}")
     if isinstance(address, str) and address and ":" not in address and address != "databricks":
-        content[key] = str((folder / address).absolute())
+        logging["mlflow"] = str((folder / address).absolute())
 
 
 def _make_task_absolute(content: dict[str, Any], folder: Path) -> None:
@@ -215,9 +199,16 @@ def _make_task_absolute(content: dict[str, Any], folder: Path) -> None:
 
 
 def _is_name(key: str, entry: str) -> bool:
-    """Return whether an entry is a picture of scikit-image or a preset, even a mistyped one."""
-    if key == "images" or "://" in entry:
-        return entry.startswith("skimage:") or "://" in entry
+    """Return whether an entry is no path: an address, a picture of scikit-image, a run, a preset.
+
+    A mistyped preset is one, too.
+    """
+    if "://" in entry:
+        return True
+    if key == "images":
+        return entry.startswith("skimage:")
+    if key == "learn_from":
+        return "/" not in entry
     return is_preset(entry) or not ("/" in entry or "." in entry)
 
 

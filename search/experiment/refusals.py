@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from dipstage.documents.plain_yaml import plain_number
 from dipstage.documents.records import is_whole
@@ -119,13 +118,9 @@ def _remedy(kinds: Sequence[str], given: Any) -> str:
 def _or_leave_out(location: Sequence[int | str], model: type[BaseModel]) -> str:
     if isinstance(location[-1], int):
         return ", or remove the entry"
-    field = _field(location, model)
+    *parents, name = (part for part in location if _key([part]))
+    field = _group(parents, model).model_fields.get(str(name))
     return "" if field is None or field.is_required() else ", or leave the key out"
-
-
-def _field(location: Sequence[int | str], model: type[BaseModel]) -> FieldInfo | None:
-    parts = [part for part in location if _key([part])]
-    return _group(parts[:-1], model).model_fields.get(str(parts[-1]))
 
 
 def _group(location: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:

@@ -6,8 +6,9 @@ Both visit the parameters in the same order: `suggest` asks an Optuna trial for 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
 from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
@@ -33,10 +34,20 @@ class Point:
     recipe: Recipe = TRAINERS
 
 
-class _Asked(Protocol):
-    def integer(self, name: str, bounds: IntRange) -> int: ...
-    def real(self, name: str, bounds: FloatRange) -> float: ...
-    def choice(self, name: str, options: list[Any]) -> str: ...
+class _Asked(ABC):
+    """Values of parameters. A single possible value is neither asked for nor recorded."""
+
+    @abstractmethod
+    def value(self, name: str, domain: IntRange | FloatRange | list[Any]) -> Any: ...
+
+    def integer(self, name: str, bounds: IntRange) -> int:
+        return bounds.low if bounds.low == bounds.high else int(self.value(name, bounds))
+
+    def real(self, name: str, bounds: FloatRange) -> float:
+        return bounds.low if bounds.low == bounds.high else float(self.value(name, bounds))
+
+    def choice(self, name: str, options: list[Any]) -> str:
+        return str(options[0] if len(options) == 1 else self.value(name, options))
 
 
 def suggest(trial: Trial, space: Space, sigma_255: float) -> Point:
@@ -122,42 +133,25 @@ def _walk_split(asked: _Asked, space: Space, noised: int) -> AnySplit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Suggestions:
+class _Suggestions(_Asked):
     trial: Trial
     known: frozenset[str]
 
-    def integer(self, name: str, bounds: IntRange) -> int:
-        if bounds.low == bounds.high:
-            return bounds.low
-        return self.trial.suggest_int(name, bounds.low, bounds.high, log=bounds.log)
-
-    def real(self, name: str, bounds: FloatRange) -> float:
-        if bounds.low == bounds.high:
-            return bounds.low
+    def value(self, name: str, domain: IntRange | FloatRange | list[Any]) -> Any:
+        if isinstance(domain, list):
+            return self.trial.suggest_categorical(name, domain)
+        if isinstance(domain, IntRange):
+            return self.trial.suggest_int(name, domain.low, domain.high, log=domain.log)
         former = FORMER.get(name)
-        name = former if former in self.known and former is not None else name
-        return self.trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
-
-    def choice(self, name: str, options: list[Any]) -> str:
-        if len(options) == 1:
-            return str(options[0])
-        return str(self.trial.suggest_categorical(name, options))
+        name = former if former is not None and former in self.known else name
+        return self.trial.suggest_float(name, domain.low, domain.high, log=domain.log)
 
 
 @dataclass(frozen=True, slots=True)
-class _Lookup:
+class _Lookup(_Asked):
     left: dict[str, Any]
 
-    def integer(self, name: str, bounds: IntRange) -> int:
-        return bounds.low if bounds.low == bounds.high else int(self._take(name))
-
-    def real(self, name: str, bounds: FloatRange) -> float:
-        return bounds.low if bounds.low == bounds.high else float(self._take(name))
-
-    def choice(self, name: str, options: list[Any]) -> str:
-        return str(options[0]) if len(options) == 1 else str(self._take(name))
-
-    def _take(self, name: str) -> Any:
+    def value(self, name: str, domain: IntRange | FloatRange | list[Any]) -> Any:
         for known in (name, FORMER.get(name)):
             if known in self.left:
                 return self.left.pop(known)

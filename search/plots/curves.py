@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -23,18 +22,6 @@ from search.store.run import RunRecord
 Outputs: TypeAlias = Literal["raw", "smoothed", "both"]
 
 _SCORE = "max_psnr_gt_db"
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """PSNR_GT of a trial in one output: mean over replicates and half width of the band,
-    (iterations,).
-
-    Both end where the first replicate ended; beyond, the mean would be over fewer pictures.
-    """
-
-    mean: NDArray[np.float64]
-    half: NDArray[np.float64]
 
 
 def plot_curves(
@@ -90,34 +77,40 @@ def _draw(
     """Draw one output. maxima: whether the legend gives the maximum of each schedule."""
     names, lines = legend_labels(run, trials), line_styles(run, trials)
     for trial, name, line in zip(trials, names, lines, strict=True):
-        curve = mean_curve(run, trial, output, spread)
+        mean, half = mean_curve(run, trial, output, spread)
         best = trial.measure(output, _SCORE).mean
         steps, censored = trial.measure(output, "steps_to_max").mean, bool(trial.censored(output))
         label = f"{name}: {at(best, steps, censored=censored)}" if maxima else name
-        axes.plot(curve.mean, label=label, **line)
-        if curve.half.any():
-            low, high = curve.mean - curve.half, curve.mean + curve.half
+        axes.plot(mean, label=label, **line)
+        if half.any():
+            low, high = mean - half, mean + half
             axes.fill_between(
-                np.arange(len(curve.mean)), low, high, color=line["color"], alpha=0.15, linewidth=0
+                np.arange(len(mean)), low, high, color=line["color"], alpha=0.15, linewidth=0
             )
         starts = trial.schedule.starts[1:] if trial.schedule else ()
-        switches = [start for start in starts if start < len(curve.mean)]
-        axes.plot(switches, curve.mean[switches], "|", color=line["color"], alpha=0.8)
-        below = min(round(steps), len(curve.mean) - 1)
-        stem = [curve.mean[below], best]
+        switches = [start for start in starts if start < len(mean)]
+        axes.plot(switches, mean[switches], "|", color=line["color"], alpha=0.8)
+        below = min(round(steps), len(mean) - 1)
+        stem = [mean[below], best]
         axes.plot([below, steps], stem, ":", color=line["color"], linewidth=0.8)
         axes.plot(steps, best, "o", color=line["color"], mec="black", mew=0.6, zorder=4)
     axes.plot([], [], "|", color="0.3", label="stage switch")
     axes.plot([], [], "o", color="white", mec="black", mew=0.6, label="mean of the maxima")
 
 
-def mean_curve(run: RunRecord, trial: Trial, output: Output, spread: Spread) -> Curve:
-    """Return the mean over a trial's finished replicates; InputError if a file cannot be read."""
+def mean_curve(
+    run: RunRecord, trial: Trial, output: Output, spread: Spread
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean over a trial's finished replicates and half the width of its band, in dB.
+
+    Both, (iterations,), end where the first replicate ended: beyond, the mean would be over fewer
+    pictures. InputError if a file cannot be read.
+    """
     curves = psnr_gt_curves(run, trial, output)
     shared = min(len(curve) for curve in curves)
     table = np.array([curve[:shared] for curve in curves], np.float64)
     if spread.kind == "none" or len(curves) < 2:
-        return Curve(table.mean(axis=0), np.zeros(shared))
+        return table.mean(axis=0), np.zeros(shared)
     offsets = [spread.adjusted(_SCORE, name, 0.0) for name in trial.replicates]
     std = np.std(table + np.array(offsets)[:, None], axis=0, ddof=1)
-    return Curve(table.mean(axis=0), std * spread.factor(len(curves)))
+    return table.mean(axis=0), std * spread.factor(len(curves))

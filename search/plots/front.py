@@ -7,27 +7,26 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 
 from dipstage.terminal.numbers import over_replicates
 from dipstage.terminal.palette import BLUE, GREY, VERMILLION
 from search.analysis.front import front_of, knee_of
-from search.experiment.objectives import Score
 from search.plots.labels import label_points
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, math_label
 from search.store.records import Trial
 from search.store.run import RunRecord
 
+_Place: TypeAlias = tuple[float, float]
+"""The second objective, then the first."""
 _Stroke: TypeAlias = tuple[float, float, float, float]
 """A horizontal or vertical line, from (x, y) to (x, y)."""
 
 
 def plot_front(
-    run: RunRecord,
-    style: Style = "screen",
-    errors: Errors = "paired",
-    from_db: float | None = None,
+    run: RunRecord, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
 ) -> Plot:
     """Draw the sampled trials, the front by number and the candidates by name, with error bars.
 
@@ -41,8 +40,8 @@ def plot_front(
     everything = [trial for trial in records if trial.values is not None]
     members = front_of(everything)
     trials = [t for t in everything if from_db is None or t.score.max_psnr_gt_db >= from_db]
-    estimates = [Score(*trial.estimate) for trial in records if trial.estimate is not None]
-    raced = [s for s in estimates if from_db is None or s.max_psnr_gt_db >= from_db]
+    estimates = [(cost, quality) for t in records if t.estimate for quality, cost in [t.estimate]]
+    raced = [place for place in estimates if from_db is None or place[1] >= from_db]
     hidden = len(everything) + len(estimates) - len(trials) - len(raced)
     keys = (objective.quality.key, objective.cost.key)
     spread = spread_of(run, objective.output, errors, keys)
@@ -65,32 +64,26 @@ def plot_front(
         words = f"{objective.output} output, mean{bars} {over_replicates(n)}"
         below = f"; {hidden} below {from_db:g} {objective.quality.unit} not shown" if hidden else ""
         figure.explain(f"{run.name}: {words}{below}", f"front of {len(members)}; {words}{below}")
-        places = [
-            (*_point(place), _name(t)) for t, place in zip(named, _places(named), strict=True)
-        ]
-        others = [_point(place) for place in [*_places([*dominated, *infeasible]), *raced]]
+        names = [trial.candidate or str(trial.number) for trial in named]
+        places = [(*place, name) for place, name in zip(_places(named), names, strict=True)]
+        others = [*_places([*dominated, *infeasible]), *raced]
         label_points(figure, axes, places, others, SMALL[style], strokes)
     return figure
 
 
 def _draw(
     axes: Axes,
-    raced: Sequence[Score],
+    raced: Sequence[_Place],
     infeasible: Sequence[Trial],
     dominated: Sequence[Trial],
     named: Sequence[Trial],
-    members: Sequence[Score],
-    knee: Sequence[Score],
+    members: Sequence[_Place],
+    knee: Sequence[_Place],
 ) -> None:
     found = _places([trial for trial in named if not trial.candidate])
     candidates = _places([trial for trial in named if trial.candidate])
-    axes.step(
-        [score.steps_to_max for score in members],
-        [score.max_psnr_gt_db for score in members],
-        where="post",
-        color=BLUE,
-        zorder=1.5,
-    )
+    steps, quality = np.reshape(members, (-1, 2)).T  # There may be none.
+    axes.step(steps, quality, where="post", color=BLUE, zorder=1.5)
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
     _points(axes, _places(infeasible), "sampled, infeasible", marker="v", mfc="none", color=GREY)
     _points(axes, _places(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
@@ -99,36 +92,21 @@ def _draw(
     _points(axes, knee, "knee", marker="o", color="black", mfc="none", scale=2)
 
 
-def _name(trial: Trial) -> str:
-    return trial.candidate or str(trial.number)
-
-
-def _places(trials: Sequence[Trial]) -> list[Score]:
+def _places(trials: Sequence[Trial]) -> list[_Place]:
     """Return both objectives, also where the first alone is optimised."""
-    return [Score(*trial.values) for trial in trials if trial.values is not None]
+    return [(cost, quality) for t in trials if t.values for quality, cost in [t.values]]
 
 
-def _point(score: Score) -> tuple[float, float]:
-    return score.steps_to_max, score.max_psnr_gt_db
+def _points(axes: Axes, at: Sequence[_Place], label: str, scale: float = 1, **look: Any) -> None:
+    if at:
+        size = scale * mpl.rcParams["lines.markersize"]
+        axes.plot(*np.transpose(at), linestyle="none", label=label, markersize=size, **look)
 
 
-def _points(axes: Axes, scores: Sequence[Score], label: str, scale: float = 1, **look: Any) -> None:
-    if scores:
-        axes.plot(
-            [score.steps_to_max for score in scores],
-            [score.max_psnr_gt_db for score in scores],
-            linestyle="none",
-            label=label,
-            markersize=scale * mpl.rcParams["lines.markersize"],
-            **look,
-        )
-
-
-def _stairs(members: Sequence[Score]) -> list[_Stroke]:
+def _stairs(members: Sequence[_Place]) -> list[_Stroke]:
     """Return the lines of the front, two from each member to the next."""
-    places = [_point(member) for member in members]
     found = []
-    for (x, y), (to_x, to_y) in pairwise(places):
+    for (x, y), (to_x, to_y) in pairwise(members):
         found += [(x, y, to_x, y), (to_x, y, to_x, to_y)]
     return found
 
@@ -138,18 +116,11 @@ def _bars(axes: Axes, trials: Sequence[Trial], run: RunRecord, spread: Spread) -
     output, steps = run.objective.output, run.objective.cost.key
     quality, places = run.objective.quality.key, _places(trials)
     halves = [(spread.of(t, output, steps), spread.of(t, output, quality)) for t in trials]
+    table = np.hstack([places, halves])
     if any(half != (0.0, 0.0) for half in halves):
-        axes.errorbar(
-            [place.steps_to_max for place in places],
-            [place.max_psnr_gt_db for place in places],
-            xerr=[across for across, _ in halves],
-            yerr=[up for _, up in halves],
-            fmt="none",
-            ecolor="0.5",
-            elinewidth=0.7,
-            zorder=1,
-        )
+        x, y, across, up = table.T
+        axes.errorbar(x, y, up, across, fmt="none", ecolor="0.5", elinewidth=0.7, zorder=1)
     found = []
-    for (x, y), (across, up) in zip(map(_point, places), halves, strict=True):
+    for x, y, across, up in table:
         found += [(x - across, y, x + across, y), (x, y - up, x, y + up)]
     return found

@@ -25,7 +25,7 @@ def plot_importance(run: RunRecord, style: Style = "screen") -> Plot:
     if not totals:
         raise InputError(f"all trials of {run.name} have equal scores: no parameter matters")
     names = sorted(totals, key=lambda name: (totals[name], name))
-    labels = (math_label(run.objective.quality.words), run.objective.steps_words)
+    labels = (math_label(run.objective.quality.words), run.objective.cost.words)
     looks: tuple[Any, ...] = ({"color": BLUE}, {"facecolor": ORANGE, "hatch": "///"})
     width = 7.0 if style == "screen" else 3.4
     high = (0.42 if style == "screen" else 0.3) * len(names) + (1.3 if style == "screen" else 0.8)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from dipstage.errors import InputError
@@ -28,10 +29,7 @@ _WORDS: dict[Level, str] = {
 
 
 def plot_schedules(
-    run: RunRecord,
-    which: Sequence[str | int] = (),
-    level: Level = "stage",
-    style: Style = "screen",
+    run: RunRecord, which: Sequence[str | int] = (), level: Level = "stage", style: Style = "screen"
 ) -> Plot:
     """Draw the target of each iteration, by default for the knee and the candidates that have more
     than one stage.
@@ -89,10 +87,8 @@ def stage_indices(run: RunRecord, trial: Trial, schedule: Schedule) -> list[int]
         return list(range(1, len(schedule.stages) + 1))
     noise, noised = whole
     levels = [*noise.alpha_bars(noised), 1.0]
-    nearest: Callable[[float], int] = lambda a: min(  # noqa: E731
-        range(len(levels)), key=lambda i: abs(levels[i] - a)
-    )
-    return [nearest(stage.alpha_bar) + 1 for stage in schedule.stages]
+    own = [stage.alpha_bar for stage in schedule.stages]
+    return [1 + int(np.argmin(np.abs(np.subtract(levels, alpha_bar)))) for alpha_bar in own]
 
 
 def _origin(run: RunRecord, trial: Trial) -> tuple[AnyNoiseLevels, int] | None:

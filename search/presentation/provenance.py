@@ -16,6 +16,7 @@ from search.presentation.words import some
 from search.store.records import Trial
 from search.store.replicate import versions_of
 from search.store.run import RunRecord
+from search.verification.export import file_names
 
 if TYPE_CHECKING:
     from search.verification.result import Verification
@@ -37,28 +38,20 @@ class Provenance:
     experiment: str
 
 
-def names(images: list[str]) -> list[str]:
-    """Return names without folders: reports are passed on, and folders are private."""
-    return [name if name.startswith("skimage:") else Path(name).name for name in images]
-
-
 def facts(
     run: RunRecord, records: list[Trial], status: Status, verification: Verification | None
 ) -> Facts:
     """Return what was searched, for the first screen."""
     experiment = run.experiment
-    pictures = [name.removeprefix("skimage:") for name in names(experiment.images)]
+    pictures = [name.removeprefix("skimage:") for name in file_names(experiment.images)]
     size = f"{experiment.size} × {experiment.size}" if experiment.size else "their own size"
     found = [
-        (
-            "pictures",
-            f"{some(pictures)} ({size}; {in_words(plain_task(experiment.task))})",
-        ),
+        ("pictures", f"{some(pictures)} ({size}; {in_words(plain_task(experiment.task))})"),
         ("seeds", some([str(seed) for seed in experiment.seeds])),
     ]
     if verification is not None:
         plan = verification.plan
-        held = [name.removeprefix("skimage:") for name in names(plan.images)]
+        held = [name.removeprefix("skimage:") for name in file_names(plan.images)]
         words = "verified on" if not plan.seen else "verified on (seen before)"
         found.append((words, f"{some(held)}, seeds {some([str(seed) for seed in plan.seeds])}"))
     parts = [(status.complete, "complete"), (status.raced, "raced"), (status.failed, "failed"),
@@ -125,7 +118,7 @@ def provenance(
     plain: dict[str, Any] = experiment.model_dump(mode="json")
     shared = experiment.model_copy(
         update={
-            "images": names(experiment.images),
+            "images": file_names(experiment.images),
             "task": without_folders(experiment.task),
             "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
             # Addresses and projects of loggers are private too.
@@ -143,10 +136,11 @@ def provenance(
         held = verification.held_out.attributes.pictures
         digests += [(f"held-out picture {label}", digest) for label, digest in held.items()]
     workers = versions_of(each for trial in records for each in trial.replicates.values())
+    started = [trial.started for trial in records if trial.started]
     found: Facts = [
         ("run", run.name),
         ("written", datetime.now().astimezone().isoformat(" ", "minutes")),
-        *_times(records),
+        *(("began", min(started).isoformat(" ", "minutes")) for _ in started[:1]),
         ("sampler", f"{experiment.search.sampler}, seed {experiment.search.seed}"),
         *(
             ("learned from", f"{len(each.points)} trials of {each.run}")
@@ -167,11 +161,6 @@ def _change(words: str) -> str:
     return words.partition(" ")[0] if words.startswith("logging.") else words
 
 
-def _times(records: list[Trial]) -> Facts:
-    started = [trial.started for trial in records if trial.started]
-    return [("began", min(started).isoformat(" ", "minutes"))] if started else []
-
-
 def _versions(versions: dict[str, str]) -> str:
     return ", ".join(f"{package} {version}" for package, version in versions.items()) or "none yet"
 
@@ -185,7 +174,7 @@ def _commands(run: RunRecord, verification: Verification | None) -> list[str]:
     if verification is not None:
         plan = verification.plan
         words = ["dipsearch", "verify", name]
-        for image in names(plan.images):
+        for image in file_names(plan.images):
             words += ["--images", image]
         words += ["--seeds", str(plan.seeds)]
         words += ["--baseline-iterations", str(plan.baseline_iterations)]

@@ -128,16 +128,10 @@ def standings(
         rows = sorted(verified_rows(verification), key=lambda row: _ORDER[row.role])
         words = {"plain": "plain DIP", "control": "control"}
         roles = _roles(records)
+        named = [roles.get(row.number) or words.get(row.role, "") for row in rows]
         return [
-            replace(
-                row,
-                role="plain DIP, tuned"
-                if row.name == tuned
-                else roles[row.number]
-                if row.number in roles
-                else words.get(row.role, ""),
-            )
-            for row in rows
+            replace(row, role="plain DIP, tuned" if row.name == tuned else role)
+            for row, role in zip(rows, named, strict=True)
         ]
     members, plain = _notable(records), plain_of(records)
     shown = [*members, *(t for t in records if t.candidate and t.values and t not in members)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -48,20 +47,17 @@ def mean_over(n: int) -> str:
 
 def interval(difference: Difference, digits: int) -> str:
     """Return `mean [low, high]`, or the mean alone where there is one picture."""
-    mean = fixed(difference.mean, digits, "+")
-    if difference.low is None or difference.high is None:
-        return mean
-    low, high = (fixed(end, digits, "+") for end in (difference.low, difference.high))
-    return f"{mean} [{low}, {high}]"
+    return _bracketed(difference.ends, digits, "+")
 
 
 def ratio_interval(log_ratio: Difference) -> str:
     """Return `ratio [low, high]` of log ratios, or the ratio alone where there is one picture."""
-    mean = fixed(math.exp(log_ratio.mean), RATIO)
-    if log_ratio.low is None or log_ratio.high is None:
-        return mean
-    low, high = (fixed(math.exp(end), RATIO) for end in (log_ratio.low, log_ratio.high))
-    return f"{mean} [{low}, {high}]"
+    return _bracketed(log_ratio.ratios, RATIO)
+
+
+def _bracketed(ends: Sequence[float | None], digits: int, sign: str = "") -> str:
+    mean, *both = (fixed(end, digits, sign) for end in ends if end is not None)
+    return f"{mean} [{', '.join(both)}]" if both else mean
 
 
 def p_value(p: float | None) -> str:

@@ -9,9 +9,7 @@ import base64
 import binascii
 import hashlib
 import os
-import shutil
 import tarfile
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from search.remote.archive import MARK, is_run_file
-from search.store.paths import is_remote, named, run_folder, verification_path
+from search.store.paths import is_remote, named, replaced, run_folder, verification_path
 
 MAX_BYTES = 8 * 2**30
 ORIGIN_FILE = "fetched.yaml"
@@ -148,33 +146,23 @@ def install(archive: Path, origin: Origin, runs_dir: Path, *, replace: bool) -> 
     DamagedError if it is not the run that was asked for.
     """
     folder = run_folder(origin.name, runs_dir)
-    aside, old = (runs_dir / f".{origin.name}.{uuid.uuid4().hex}" for _ in range(2))
     try:
-        (aside / "curves").mkdir(parents=True)
-        unpack(archive, aside)
-        _check_run(aside, origin.name)
-        marker: dict[str, Any] = {
-            "job": origin.job,
-            "runs_dir": origin.runs_dir,
-            "studies": _study_digests(aside),
-            "curves": _curves_digest(aside),
-            "verification": verification_path(aside).exists(),
-        }
-        write_whole(aside / ORIGIN_FILE, yaml_text(marker))
-        check_overwrite(origin, runs_dir, replace=replace)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            aside.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        with replaced(folder) as aside:
+            (aside / "curves").mkdir()
+            unpack(archive, aside)
+            _check_run(aside, origin.name)
+            marker: dict[str, Any] = {
+                "job": origin.job,
+                "runs_dir": origin.runs_dir,
+                "studies": _study_digests(aside),
+                "curves": _curves_digest(aside),
+                "verification": verification_path(aside).exists(),
+            }
+            write_whole(aside / ORIGIN_FILE, yaml_text(marker))
+            check_overwrite(origin, runs_dir, replace=replace)
     except OSError as error:
         raise InputError(f"{named(runs_dir)} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 

@@ -56,9 +56,7 @@ class Head:
         for line in "".join(log).splitlines():
             if line.startswith(MARK):
                 found = json.loads(line.removeprefix(MARK))
-                return cls(
-                    tuple(found["python"]), found["packages"], found["missing"], found["exists"]
-                )
+                return cls(**found | {"python": tuple(found["python"])})
         raise InputError("the cluster's head cannot run python: install this project there")
 
 

@@ -82,9 +82,10 @@ class Cluster:
 
     @cached_property
     def _client(self) -> Any:
-        from search.execution.ray_internals import job_client
+        from search.execution.ray_internals import hidden_variables, job_client
 
-        with _hidden_variables("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        # Ray would prefer these to --address.
+        with hidden_variables("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             return job_client(self._address, _CONNECT_S, _ANSWER_S, _TRANSFER_S)
 
     @contextmanager
@@ -246,13 +247,3 @@ class Cluster:
 async def _next(pieces: Any) -> str | None:
     """Return the next piece of a log, or None after the last."""
     return await anext(pieces, None)
-
-
-@contextmanager
-def _hidden_variables(*names: str) -> Iterator[None]:
-    """Hide environment variables that Ray would prefer to --address."""
-    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,13 +11,7 @@ from search.analysis.censoring import REMEDY, cut_off
 from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
-from search.presentation.repeating import (
-    Repeat,
-    Repeater,
-    file_name,
-    first_picture,
-    run_argument,
-)
+from search.presentation.repeating import Repeat, Repeater, file_name, first_picture, run_argument
 from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -26,13 +19,7 @@ from search.verification.export import choose
 from search.verification.result import Verification
 from search.verification.rules import SIGNIFICANCE, Rule
 from search.verification.statistics import Difference
-from search.verification.verdicts import (
-    Comparison,
-    Entry,
-    Verdict,
-    Word,
-    compare,
-)
+from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare
 
 HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 
@@ -199,10 +186,9 @@ def _time_words(each: Comparison) -> str:
     """Return how much sooner or later, by what is judged, with its interval."""
     if each.log_ratio is None:
         return f"reached {_steps_words(each)}{_range(each.steps, STEPS)}"
-    ratio, *ends = (each.log_ratio.mean, each.log_ratio.low, each.log_ratio.high)
-    words = f"and reaches the common target in {fixed(math.exp(ratio), RATIO)} times the time"
-    written = [fixed(math.exp(end), RATIO) for end in ends if end is not None]
-    return f"{words} (95 % interval {' to '.join(written)})" if len(written) == 2 else words
+    ratio, *ends = (fixed(end, RATIO) for end in each.log_ratio.ratios if end is not None)
+    words = f"and reaches the common target in {ratio} times the time"
+    return f"{words} (95 % interval {' to '.join(ends)})" if ends else words
 
 
 def _range(difference: Difference, digits: int) -> str:
@@ -217,14 +203,11 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     verdict = verification.verdict(trial.number)
     held = verification.measured(trial.number)
     name = _capital(trial.name)
-    if trial.is_plain or verdict is None:
-        headline = "Stay with plain DIP: no schedule is shown to be better"
-    elif verdict.word is Word.BETTER:
+    headline = "Stay with plain DIP: no schedule is shown to be better"
+    if verdict is not None and verdict.word is Word.BETTER:
         headline = f"Use {trial.name}: it is better than plain DIP"
-    elif verdict.word is Word.NOT_WORSE:
+    elif verdict is not None and verdict.word is Word.NOT_WORSE:
         headline = f"{name} may be used: it is not worse than plain DIP"
-    else:
-        headline = "Stay with plain DIP: no schedule is shown to be better"
     sure = []
     comparison = verification.hardest(held.name) if held else None
     if comparison is not None and verification.plain is not None:
@@ -235,9 +218,9 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
         )
         if comparison.reference != verification.plain.name:
             sure.append(f"This is against {comparison.reference}, over which it gains least.")
-        said = str(verdict)
-        meaning = _meaning(verdict, verification.rule)
-        sure.append(f"{said[:1].upper()}{said[1:]}: {meaning}.")
+        if verdict is not None:
+            said, meaning = str(verdict), _meaning(verdict, verification.rule)
+            sure.append(f"{said[:1].upper()}{said[1:]}: {meaning}.")
     elif not trial.is_plain:
         sure.append(f"{name}{_named_place(trial, verification)} has not been verified itself.")
     sure += _others_that_count(trial, verification)
@@ -251,10 +234,8 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     return headline, sure
 
 
-def _meaning(verdict: Verdict | None, rule: Rule) -> str:
+def _meaning(verdict: Verdict, rule: Rule) -> str:
     """Explain a verdict."""
-    if verdict is None:
-        return "it is the reference that the others are compared with"
     if verdict.word is Word.BETTER:
         return "its gain over tuned plain DIP is significant"
     if verdict.word is Word.NOT_WORSE:

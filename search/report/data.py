@@ -63,8 +63,8 @@ def gather_data(
         "run": run.name,
         "colours": list(THEMES["light"]),
         "output": objective.output,
-        "steps_key": objective.steps_key,
-        "steps_words": objective.steps_words,
+        "steps_key": objective.cost.key,
+        "steps_words": objective.cost.words,
         "steps_label": objective.cost.label,
         "steps_digits": objective.cost.digits,
         "beside_label": objective.beside.label,
@@ -134,10 +134,7 @@ def _trial(
         cells["relation"] = relations[trial.number]
     if trial.replicates:
         cells |= _measures(trial, objective)
-        for bar, key in (
-            ("psnr_bar", objective.quality.key),
-            ("steps_bar", objective.cost.key),
-        ):
+        for bar, key in (("psnr_bar", objective.quality.key), ("steps_bar", objective.cost.key)):
             cells[bar] = _rounded(spread.of(trial, objective.output, key), 3)
     return cells
 
@@ -240,7 +237,7 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         else "No trial has ended."
     )
     return {
-        "front": f"{front} {_capital(objective.quality.words)} over {objective.steps_words}, "
+        "front": f"{front} {_capital(objective.quality.words)} over {objective.cost.words}, "
         f"{objective.output} output; the table of all trials holds the same numbers.",
         "history": growth,
     }

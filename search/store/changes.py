@@ -38,11 +38,7 @@ class Change:
 
 
 def adopt_changes(
-    run: RunRecord,
-    given: Experiment | None,
-    *,
-    accept: bool,
-    resources: Resources | None = None,
+    run: RunRecord, given: Experiment | None, *, accept: bool, resources: Resources | None = None
 ) -> tuple[Experiment, list[Change]]:
     """Return the experiment with which a resume continues, and what has changed in it.
 

@@ -54,22 +54,6 @@ class HookedStorage(RDBStorage):
     ) -> list[FrozenTrial]:
         return self.find_trials(study_id, states, included_trial_ids, trial_id_greater_than)
 
-    def create_trial(self, study_id: int, template: FrozenTrial | None = None) -> FrozenTrial:
-        """Create a trial, optionally from a template."""
-        return RDBStorage._create_new_trial(self, study_id, template)
-
-    def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
-    ) -> FrozenTrial:
-        return self.create_trial(study_id, template_trial)
-
-    def write_param(self, *arguments: Any) -> None:
-        """Write a parameter of a trial."""
-        RDBStorage._set_trial_param(self, *arguments)
-
-    def _set_trial_param(self, *arguments: Any) -> None:
-        self.write_param(*arguments)
-
     def session(self) -> AbstractContextManager[Session]:
         """Open a session that commits at the end of the `with` block."""
         return _create_scoped_session(self.scoped_session)

@@ -8,7 +8,8 @@ import re
 import shlex
 import shutil
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -130,6 +131,27 @@ def brief(error: BaseException) -> str:
     """Return an error's message on one line of at most 200 characters."""
     words = " ".join(str(getattr(error, "strerror", None) or error).split())
     return words[:200] or type(error).__name__
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`, whose place it takes at the end; after an error, it goes.
+
+    Raises:
+        OSError: A folder cannot be made or renamed.
+    """
+    aside, former = (folder.with_name(f".{folder.name}.{uuid.uuid4().hex}") for _ in range(2))
+    try:
+        aside.mkdir()
+        yield aside
+        if folder.exists():
+            folder.rename(former)
+        aside.rename(folder)
+    finally:
+        if former.exists() and not folder.exists():
+            former.rename(folder)
+        for left in (aside, former):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def remove_tree(folder: Path) -> None:

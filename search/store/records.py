@@ -144,21 +144,15 @@ class Trial:
 
     def measures(self, output: Output) -> OutputMeasures:
         """Return all measures of one output that a schedule file holds."""
-        return OutputMeasures(
-            max_psnr_gt_db=self.measure(output, "max_psnr_gt_db"),
-            steps_to_max=self.measure(output, "steps_to_max"),
-            max_ssim_gt=self.measure(output, "max_ssim_gt"),
-            steps_to_max_ssim_gt=self.measure(output, "steps_to_max_ssim_gt"),
-            censored=self.censored(output),
-            steps_to_tolerance=(
-                self.measure(output, "steps_to_tolerance") if self.has_tolerance else None
-            ),
-        )
+        found = {key: self.measure(output, key) for key in self.measured}
+        return OutputMeasures(**found, censored=self.censored(output))
 
     @property
-    def has_tolerance(self) -> bool:
-        """True if the replicates record the steps to a tolerance below the maximum."""
-        return any(r.raw.steps_to_tolerance is not None for r in self.replicates.values())
+    def measured(self) -> list[str]:
+        """Names of the scores that schedule files and tables hold."""
+        known = ["max_psnr_gt_db", "steps_to_max", "max_ssim_gt", "steps_to_max_ssim_gt"]
+        tolerance = any(r.raw.steps_to_tolerance is not None for r in self.replicates.values())
+        return known + ["steps_to_tolerance"] * tolerance
 
     def censored(self, output: Output) -> int:
         """Return the number of replicates whose maximum may lie beyond the end of training."""

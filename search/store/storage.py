@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import inspect
 from sqlalchemy.exc import (
@@ -35,16 +34,10 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.orm import Session
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
-from search.store.database_address import (
-    ADDRESS_VARIABLE,
-    named,
-    parsed,
-    sqlite_file,
-    unknown,
-)
+from search.store.database_address import ADDRESS_VARIABLE, named, parsed, sqlite_file, unknown
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
 from search.store.paths import is_remote
 from search.store.rows import is_known, read_trials, write_trial
@@ -171,9 +164,10 @@ _DAMAGED = re.compile("database disk image is malformed|file is not a database|n
 class PatientStorage(HookedStorage):
     """Optuna's storage with calls that wait for an unreachable server.
 
-    A call is repeated if its answer was lost, so every call can be repeated safely. Attributes and
-    parameters are set to the same value again. If a state is refused, the stored state is compared
-    with the wanted one. A new trial carries a token, by which a repeated call finds it.
+    A call is repeated if its answer was lost, so every call can be repeated safely. Attributes are
+    set to the same value again. A trial that has the wanted state is not ended again. A new trial
+    carries a token, by which a repeated call finds it. What only Optuna's `ask` and `tell` call
+    does not wait: the ledger uses `add_trial` and `end_trial`.
     """
 
     patience_s = 0.0
@@ -219,17 +213,19 @@ class PatientStorage(HookedStorage):
             DamagedStudyError: If pages or tables of a file are damaged or missing.
         """
 
-        def is_over(state: RetryCallState) -> bool:
-            return (state.seconds_since_start or 0.0) >= self.patience_s
+        def attempt() -> R:
+            if self.fence is not None and retrying.statistics["attempt_number"] > 1:
+                self.fence()
+            return call()
 
         retrying = Retrying(
             retry=retry_if_exception(self._is_away),
             wait=wait_random_exponential(multiplier=0.2, max=5),
-            stop=is_over,
+            stop=stop_after_delay(self.patience_s),
             reraise=True,
         )
         try:
-            return retrying(self._fenced(call))
+            return retrying(attempt)
         except (StorageInternalError, DBAPIError) as error:
             if not self.patience_s:
                 raise
@@ -240,18 +236,6 @@ class PatientStorage(HookedStorage):
                 ) from None
             raise WorkError(f"{self.name} failed: {_reason(error)}") from None
 
-    def _fenced(self, call: Callable[[], R]) -> Callable[[], R]:
-        waited = False
-
-        def attempt() -> R:
-            nonlocal waited
-            if waited and self.fence is not None:
-                self.fence()
-            waited = True
-            return call()
-
-        return attempt
-
     def _is_away(self, error: BaseException) -> bool:
         """Return whether waiting can help.
 
@@ -261,22 +245,6 @@ class PatientStorage(HookedStorage):
         # PendingRollbackError: Optuna continued a call after its connection was lost.
         away = OperationalError | InterfaceError | PendingRollbackError
         return isinstance(cause, away) and self.engine.dialect.name != "sqlite"
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
-        """See `BaseStorage`."""
-        told = False
-
-        def tell() -> bool:
-            nonlocal told
-            try:
-                first, told = not told, True
-                return bool(RDBStorage.set_trial_state_values(self, trial_id, state, values))
-            except UpdateFinishedTrialError:
-                if first or self.get_trial(trial_id).state is not state:
-                    raise
-                return True
-
-        return self.wait_out(tell)
 
     @functools.cached_property
     def _rows_are_known(self) -> bool:
@@ -373,7 +341,7 @@ for _name in (
     "get_study_id_from_name", "get_study_name_from_id", "get_study_directions",
     "get_study_user_attrs", "get_study_system_attrs", "get_all_studies",
     "get_trial_id_from_study_id_trial_number", "set_trial_user_attr", "set_trial_system_attr",
-    "get_trial", "create_trial", "write_param",
+    "get_trial",
 ):  # fmt: skip
     setattr(PatientStorage, _name, _patient(getattr(HookedStorage, _name)))
 

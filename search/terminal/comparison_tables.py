@@ -101,7 +101,7 @@ def attainment_table(group: Sequence[RunRecord], labels: Mapping[Path, str]) -> 
             ]
         )
     columns = [
-        f"{group[0].objective.steps_words}, at most",
+        f"{group[0].objective.cost.words}, at most",
         *(f"max PSNR_GT (dB) in\n{quartile:.0%} of searches" for quartile in QUARTILES),
     ]
     names = ", ".join(labels[run.folder] for run in group)

@@ -7,11 +7,11 @@ from statistics import fmean, stdev
 
 from dipstage.documents.schedule_file import Measure
 from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.fitted import FittedTable, bound
+from dipstage.terminal.fitted import Column, FittedTable, bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.analysis.censoring import cut_off
 from search.experiment.objectives import Objective
-from search.presentation.front import Cells, front_rows, observation_psnr_gt_db
+from search.presentation.front import Cells, FrontRow, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
 from search.presentation.words import mean_over, parameter, spread
 from search.store.records import Trial
@@ -28,21 +28,6 @@ def front_table(run: RunRecord) -> FittedTable:
     shown, observed = front_rows(records, objective), observation_psnr_gt_db(records)
     members = [row for row in shown if row.on_front]
     behind = len(shown) - len(members)
-    settings = ["settings"] * any(row.cells.settings for row in shown)
-    rows = [
-        [
-            row.name,
-            c.steps,
-            c.psnr_db,
-            c.beside,
-            c.stages,
-            c.ramp,
-            *(bound(c.settings) for _ in settings),
-            bound(row.relation),
-        ]
-        for row in shown
-        for c in (row.cells,)
-    ]
     n = max((len(row.trial.replicates) for row in members), default=0)
     title = (
         f"{run.name}: front of {len(members)}"
@@ -50,13 +35,19 @@ def front_table(run: RunRecord) -> FittedTable:
         + f"; {objective.output} output, {mean_over(n)}"
         + ("" if observed is None else f"; observations: {db(observed)} dB")
     )
-    measures = [objective.steps_words, objective.quality.label, objective.beside.label]
-    columns = ["schedule", *measures, "stages", "ramp", *settings]
-    words = tuple(range(6, 7 + len(settings)))
-    drop = (3, 5, 4, *reversed(words))
-    return FittedTable(
-        [*columns, "against the others"], rows, title, left=(0, *words), flow=words, drop=drop
-    )
+    columns: list[Column[FrontRow]] = [
+        Column("schedule", lambda row: row.name, left=True),
+        Column(objective.cost.words, lambda row: row.cells.steps),
+        Column(objective.quality.label, lambda row: row.cells.psnr_db),
+        Column(objective.beside.label, lambda row: row.cells.beside, drop=0),
+        Column("stages", lambda row: row.cells.stages, drop=2),
+        Column("ramp", lambda row: row.cells.ramp, drop=1),
+        Column("settings", lambda row: bound(row.cells.settings), left=True, flow=True, drop=4),
+        Column("against the others", lambda row: bound(row.relation), left=True, flow=True, drop=3),
+    ]
+    if not any(row.cells.settings for row in shown):
+        del columns[-2]
+    return FittedTable.of(columns, shown, title)
 
 
 def comparison_table(run: RunRecord, output: Output) -> FittedTable:
@@ -66,32 +57,25 @@ def comparison_table(run: RunRecord, output: Output) -> FittedTable:
     """
     candidates = [t for t in run.records() if t.candidate and t.values is not None]
     plain = plain_of(candidates)
-    rows = []
-    for trial in candidates:
-        cells = Cells.of(trial, Objective(output))
-        row = [
-            cells.name,
-            cells.steps,
-            cells.psnr_db,
-            steps(trial.measure(output, "steps_to_max_ssim_gt").mean),
-            fixed(trial.measure(output, "max_ssim_gt").mean, SSIM),
-            db(trial.measure(output, "final_psnr_gt_db").mean),
-        ]
-        rows.append([*row, *_against(trial, plain, output)])
-    n = max((len(trial.replicates) for trial in candidates), default=0)
-    columns = [
-        "schedule",
-        "steps to\nmax PSNR_GT",
-        "max PSNR_GT\n(dB)",
-        "steps to\nmax SSIM_GT",
-        "max SSIM_GT",
-        "final\nPSNR_GT",
-        "dB above\nbaseline",
-        "higher\nin",
-        "steps /\nbaseline",
+    cells = {trial.number: Cells.of(trial, Objective(output)) for trial in candidates}
+    against = {trial.number: _against(trial, plain, output) for trial in candidates}
+
+    def mean(trial: Trial, key: str) -> float:
+        return trial.measure(output, key).mean
+
+    columns: list[Column[Trial]] = [
+        Column("schedule", lambda t: t.name, left=True),
+        Column("steps to\nmax PSNR_GT", lambda t: cells[t.number].steps),
+        Column("max PSNR_GT\n(dB)", lambda t: cells[t.number].psnr_db),
+        Column("steps to\nmax SSIM_GT", lambda t: steps(mean(t, "steps_to_max_ssim_gt")), drop=0),
+        Column("max SSIM_GT", lambda t: fixed(mean(t, "max_ssim_gt"), SSIM), drop=2),
+        Column("final\nPSNR_GT", lambda t: db(mean(t, "final_psnr_gt_db")), drop=1),
+        Column("dB above\nbaseline", lambda t: against[t.number][0]),
+        Column("higher\nin", lambda t: against[t.number][1], drop=3),
+        Column("steps /\nbaseline", lambda t: against[t.number][2], drop=4),
     ]
-    title = f"{run.name}: {output} output, {mean_over(n)}"
-    return FittedTable(columns, rows, title, drop=(3, 5, 4, 7, 8))
+    n = max((len(trial.replicates) for trial in candidates), default=0)
+    return FittedTable.of(columns, candidates, f"{run.name}: {output} output, {mean_over(n)}")
 
 
 def _against(trial: Trial, plain: Trial | None, output: Output) -> list[str]:
@@ -118,61 +102,49 @@ def budget_table(run: RunRecord, budget: int, ranked: list[tuple[Trial, Measure]
     """Return the best schedules for a budget, and the candidates, with what they attain."""
     shown = [pair for i, pair in enumerate(ranked) if i < 5 or pair[0].candidate]
     best = ranked[0][1].mean
-    rows = [
-        [
-            str(1 + ranked.index((trial, measure))),
-            trial.name,
-            spread(measure, DB),
-            db(measure.mean - best, "+") if measure.mean < best else "",
-            str(len(trial.schedule.stages)) if trial.schedule else "",
-            str(trial.schedule.ramp) if trial.schedule else "",
-        ]
-        for trial, measure in shown
+    columns: list[Column[tuple[Trial, Measure]]] = [
+        Column("", lambda pair: str(1 + ranked.index(pair))),
+        Column("schedule", lambda pair: pair[0].name, left=True),
+        Column("best PSNR_GT (dB)", lambda pair: spread(pair[1], DB)),
+        Column("vs. the best", lambda p: db(p[1].mean - best, "+") if p[1].mean < best else ""),
+        Column("stages", lambda p: str(len(p[0].schedule.stages)) if p[0].schedule else "", drop=1),
+        Column("ramp", lambda p: str(p[0].schedule.ramp) if p[0].schedule else "", drop=0),
     ]
-    columns = ["", "schedule", "best PSNR_GT (dB)", "vs. the best", "stages", "ramp"]
     title = (
         f"{run.name}: best PSNR_GT within {budget} iterations; {run.objective.output} "
         f"output, {mean_over(ranked[0][1].n)}"
     )
-    return FittedTable(columns, rows, title, left=(1,), drop=(5, 4))
+    return FittedTable.of(columns, shown, title)
 
 
 def trials_table(run: RunRecord) -> FittedTable:
     """Return every trial as a row."""
-    objective, driven = run.objective, run.driver() is not None
-    rows, names = [], {trial.number: trial.name for trial in run.records()}
-    for trial in run.records():
+    objective, driven, trials = run.objective, run.driver() is not None, run.records()
+    names = {trial.number: trial.name for trial in trials}
+    cells = {trial.number: Cells.of(trial, objective) for trial in trials}
+
+    def state(trial: Trial) -> str:
+        return ", ".join(filter(None, [state_words(trial, driven=driven), trial.infeasible_words]))
+
+    def scored(trial: Trial, cell: str) -> str:
+        return cell if trial.state in ("complete", "raced") else ""
+
+    def words(trial: Trial) -> str:
         same = [] if trial.same_as is None else [f"same schedule as {names[trial.same_as]}"]
-        cells = Cells.of(trial, objective)
-        has_scores = trial.state in ("complete", "raced")
-        rows.append(
-            [
-                trial.name,
-                ", ".join(
-                    filter(None, [state_words(trial, driven=driven), trial.infeasible_words])
-                ),
-                cells.steps if has_scores else "",
-                cells.psnr_db if has_scores else "",
-                cells.stages,
-                cells.ramp,
-                f"{trial.wall_s:.0f}",
-                trial.failure or ", ".join(same + _words(trial)),
-            ]
-        )
-    columns = [
-        "schedule",
-        "state",
-        objective.steps_words,
-        objective.quality.label,
-        "stages",
-        "ramp",
-        "training (s)",
-        "parameters, or why it failed",
+        return trial.failure or ", ".join(same + _words(trial))
+
+    columns: list[Column[Trial]] = [
+        Column("schedule", lambda t: t.name, left=True),
+        Column("state", state, left=True),
+        Column(objective.cost.words, lambda t: scored(t, cells[t.number].steps)),
+        Column(objective.quality.label, lambda t: scored(t, cells[t.number].psnr_db)),
+        Column("stages", lambda t: cells[t.number].stages, drop=3),
+        Column("ramp", lambda t: cells[t.number].ramp, drop=2),
+        Column("training (s)", lambda t: f"{t.wall_s:.0f}", drop=1),
+        Column("parameters, or why it failed", words, left=True, flow=True, drop=0),
     ]
-    failed = [f"{t.name} failed: {t.failure}" for t in run.records() if t.failure]
-    return FittedTable(
-        columns, rows, run.name, left=(0, 1, 7), flow=(7,), drop=(7, 6, 5, 4), instead={7: failed}
-    )
+    failed = [f"{t.name} failed: {t.failure}" for t in trials if t.failure]
+    return FittedTable.of(columns, trials, run.name, instead={len(columns) - 1: failed})
 
 
 def state_words(trial: Trial, *, driven: bool) -> str:

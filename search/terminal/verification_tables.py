@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from dipstage.stopping import OUTPUTS, Output
-from dipstage.terminal.fitted import FittedTable, bound
+from dipstage.terminal.fitted import Column, FittedTable, bound
 from dipstage.terminal.numbers import DB, db, steps
 from search.presentation.remarks import remarks
 from search.presentation.verdicts import VerdictRow, rows_against_others, verified_rows
@@ -16,7 +16,7 @@ from search.verification.verdicts import Word
 if TYPE_CHECKING:
     from search.verification.confirmation import Confirmation
     from search.verification.result import Verification
-    from search.verification.verdicts import Arrival
+    from search.verification.verdicts import Arrival, Comparison
 
 
 def print_verification(verification: Verification, print_: Callable[..., None]) -> None:
@@ -36,19 +36,15 @@ def print_verification(verification: Verification, print_: Callable[..., None]) 
 
 def print_confirmation(confirmation: Confirmation, print_: Callable[..., None]) -> None:
     """Print each schedule against plain DIP, how many hold up, and what is verified."""
-    rows = [
-        [
-            each.schedule,
-            interval(each.psnr_db, DB),
-            f"{each.psnr_db.above:.0%}",
-            ratio_interval(each.time),
-            f"{1 - each.time.above:.0%}",
-        ]
-        for each in confirmation.comparisons
+    columns: list[Column[Comparison]] = [
+        Column("schedule", lambda each: each.schedule, left=True),
+        Column("dB above\n[95 % interval]", lambda each: interval(each.psnr_db, DB)),
+        Column("higher\nin", lambda each: f"{each.psnr_db.above:.0%}"),
+        Column("time ratio\n[95 % interval]", lambda each: ratio_interval(each.time)),
+        Column("sooner\nin", lambda each: f"{1 - each.time.above:.0%}"),
     ]
-    columns = ["schedule", "dB above\n[95 % interval]", "higher\nin",
-               "time ratio\n[95 % interval]", "sooner\nin"]  # fmt: skip
-    print_(FittedTable(columns, rows, f"{confirmation.made.name}: against plain DIP"))
+    title = f"{confirmation.made.name}: against plain DIP"
+    print_(FittedTable.of(columns, confirmation.comparisons, title))
     print_(confirmation.success, markup=False)
     for words, picked in (
         ("faster", confirmation.pick("time")),
@@ -72,43 +68,31 @@ def conclusion(verification: Verification) -> Iterator[str]:
 
 def plain_table(verification: Verification, output: Output) -> FittedTable:
     """Return every schedule against plain DIP, in one output."""
-    rows = [_plain_row(row) for row in verified_rows(verification, output)]
-    columns = [
-        "schedule",
-        verification.run.objective.steps_words,
-        "max PSNR_GT\n(dB)",
-        "dB above\n[95 % interval]",
-        "higher\nin",
-        "p\n(Holm)",
-        f"{verification.rule.time_words}\n[95 % interval]",
-        "sooner\nin",
-        "p\n(Holm)",
-        "PSNR",
-        "time",
+    time = f"{verification.rule.time_words}\n[95 % interval]"
+    columns: list[Column[VerdictRow]] = [
+        Column("schedule", lambda row: bound(row.name), left=True, flow=True),
+        Column(verification.run.objective.cost.words, lambda row: row.cells.steps, drop=4),
+        Column("max PSNR_GT\n(dB)", lambda row: row.cells.psnr_db, drop=5),
+        Column("dB above\n[95 % interval]", lambda row: row.gain_db),
+        Column("higher\nin", _of(lambda each: f"{each.psnr_db.above:.0%}"), drop=0),
+        Column("p\n(Holm)", _of(lambda each: p_value(each.p_psnr)), drop=2),
+        Column(time, lambda row: row.time),
+        Column("sooner\nin", _of(lambda each: f"{1 - each.time.above:.0%}"), drop=1),
+        Column("p\n(Holm)", _of(lambda each: p_value(each.p_time)), drop=3),
+        Column("PSNR", _of(lambda each: _short(each.verdict.psnr)), left=True),
+        Column("time", _of(lambda each: _short(each.verdict.time)), left=True),
     ]
     plain = verification.plain.name if verification.plain else "plain DIP"
     title = (
         f"{verification.run.name}, verified: {output} output, mean ± standard deviation over "
         f"replicates; differences to {plain}"
     )
-    return FittedTable(columns, rows, title, left=(0, 9, 10), flow=(0,), drop=(4, 7, 5, 8, 1, 2))
+    return FittedTable.of(columns, verified_rows(verification, output), title)
 
 
-def _plain_row(row: VerdictRow) -> list[str]:
-    first, comparison = [bound(row.name), row.cells.steps, row.cells.psnr_db], row.comparison
-    if comparison is None:
-        return [*first, *[""] * 8]
-    return [
-        *first,
-        row.gain_db,
-        f"{comparison.psnr_db.above:.0%}",
-        p_value(comparison.p_psnr),
-        row.time,
-        f"{1 - comparison.time.above:.0%}",
-        p_value(comparison.p_time),
-        _short(comparison.verdict.psnr),
-        _short(comparison.verdict.time),
-    ]
+def _of(cell: Callable[[Comparison], str]) -> Callable[[VerdictRow], str]:
+    """Return a cell of a row's comparison, which the reference itself has none of."""
+    return lambda row: "" if row.comparison is None else cell(row.comparison)
 
 
 def _short(word: Word) -> str:
@@ -123,23 +107,16 @@ def budget_table(verification: Verification) -> FittedTable:
     for trial in verification.held_out.records():
         if not trial.replicates:
             continue
+        name = trial.name
         attained = [db(value) for value in verification.at_budgets(trial, output)]
-        search = verification.search_gains.get(trial.name)
-        held_out, shrunk = (
-            verification.held_out_gain_db(trial.name),
-            verification.shrinkage_db(trial.name),
-        )
+        search, shrunk = verification.search_gains.get(name), verification.shrinkage_db(name)
+        held_out = verification.held_out_gain_db(name)
         shrinkage = ["", "", ""]
         if search is not None and held_out is not None and shrunk is not None:
             shrinkage = [db(gain, "+") for gain in (search.psnr_db.mean, held_out, shrunk)]
-        rows.append(
-            [
-                bound(trial.name),
-                *(attained or [""] * len(verification.budgets)),
-                _arrival(verification.arrival(trial.name, output)),
-                *shrinkage,
-            ]
-        )
+        attained = attained or [""] * len(verification.budgets)
+        arrival = _arrival(verification.arrival(name, output))
+        rows.append([bound(name), *attained, arrival, *shrinkage])
     whole, below_db = verification.budgets[-1], verification.below_db
     less = f" less {below_db:g} dB" if below_db else ""
     columns = [
@@ -166,30 +143,17 @@ def _arrival(arrival: Arrival | None) -> str:
 
 def others_table(verification: Verification) -> FittedTable:
     """Return what was found against each candidate, and against plain DIP at its other rates."""
-    output = verification.output
-    rows = [
-        [
-            bound(row.name),
-            bound(row.reference),
-            row.gain_db,
-            p_value(comparison.p_psnr),
-            row.time,
-            p_value(comparison.p_time),
-            _short(comparison.verdict.psnr),
-            _short(comparison.verdict.time),
-        ]
-        for row in rows_against_others(verification)
-        if (comparison := row.comparison)
+    time = f"{verification.rule.time_words}\n[95 % interval]"
+    columns: list[Column[VerdictRow]] = [
+        Column("schedule", lambda row: bound(row.name), left=True, flow=True),
+        Column("against", lambda row: bound(row.reference), left=True, flow=True),
+        Column("dB above\n[95 % interval]", lambda row: row.gain_db, drop=3),
+        Column("p\n(Holm)", _of(lambda each: p_value(each.p_psnr)), drop=0),
+        Column(time, lambda row: row.time, drop=2),
+        Column("p\n(Holm)", _of(lambda each: p_value(each.p_time)), drop=1),
+        Column("PSNR", _of(lambda each: _short(each.verdict.psnr)), left=True),
+        Column("time", _of(lambda each: _short(each.verdict.time)), left=True),
     ]
-    columns = [
-        "schedule",
-        "against",
-        "dB above\n[95 % interval]",
-        "p\n(Holm)",
-        f"{verification.rule.time_words}\n[95 % interval]",
-        "p\n(Holm)",
-        "PSNR",
-        "time",
-    ]
-    title = f"{verification.run.name}, verified: {output} output, against the candidates"
-    return FittedTable(columns, rows, title, left=(0, 1, 6, 7), flow=(0, 1), drop=(3, 5, 4, 2))
+    words = f"{verification.output} output, against the candidates"
+    title = f"{verification.run.name}, verified: {words}"
+    return FittedTable.of(columns, rows_against_others(verification), title)

@@ -77,13 +77,7 @@ class Hardware:
 HERE = Hardware()
 
 
-def verify(
-    run: RunRecord,
-    request: Request,
-    *,
-    hardware: Hardware = HERE,
-    view: View,
-) -> None:
+def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view: View) -> None:
     """Begin or continue the verification of a run, and wait for its end.
 
     Args:

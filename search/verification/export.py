@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import shutil
-import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,13 +21,12 @@ from dipstage.errors import InputError
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick
-from search.store.paths import brief, is_remote, run_words, verification_path
+from search.store.paths import brief, is_remote, replaced, run_words, verification_path
 
 if TYPE_CHECKING:
     from search.store.records import Trial
     from search.store.run import RunRecord
     from search.verification.result import Verification
-    from search.verification.statistics import Difference
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,7 @@ def schedule_file(
         family=point.family if point else None,
         preset=trial.candidate if trial.candidate and is_preset(trial.candidate) else None,
         measured=Measured(
-            images=_names(experiment.images),
+            images=file_names(experiment.images),
             size=experiment.size,
             sigma_255=experiment.task.noise_255,
             task=plain_task(without_folders(experiment.task)),
@@ -193,23 +189,14 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
     if is_remote(folder):
         return _export_all(run, numbers, records, folder)
     target = Path(os.path.realpath(folder))  # A symbolic link stays.
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    former = aside.with_suffix(".former")
+    aside = target
     try:
-        aside.mkdir()
-        written = _export_all(run, numbers, records, aside)
-        if target.exists():
-            target.rename(former)
-        aside.rename(target)
+        with replaced(target) as aside:
+            written = _export_all(run, numbers, records, aside)
     except InputError as error:
         raise InputError(str(error).replace(str(aside), str(folder))) from None
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {brief(error)}") from None
-    finally:
-        if former.exists() and not target.exists():
-            former.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
     return [folder / path.name for path in written]
 
 
@@ -232,35 +219,22 @@ def _verified(verification: Verification, trial: Trial) -> Verified | None:
     return Verified(
         verdict=str(verdict),
         iterations=plan.baseline_iterations,
-        images=_names(plan.images),
+        images=file_names(plan.images),
         seeds=plan.seeds,
         n=comparison.psnr_db.n,
         against=comparison.reference,
         output=comparison.output,
-        max_psnr_gt_db=_gain(comparison.psnr_db),
-        steps=_gain(comparison.steps),
+        max_psnr_gt_db=Gain(*comparison.psnr_db.ends),
+        steps=Gain(*comparison.steps.ends),
         raw=held.measures("raw"),
         smoothed=held.measures("smoothed"),
         method=verification.method,
         seen=plan.seen,
         endpoint=claim.endpoint if claim else None,
-        time_ratio=None if ratio is None else _ratio(ratio),
+        time_ratio=None if ratio is None else Gain(*ratio.ratios),
     )
 
 
-def _gain(difference: Difference) -> Gain:
-    return Gain(difference.mean, difference.low, difference.high)
-
-
-def _ratio(log: Difference) -> Gain:
-    low, high = log.low, log.high
-    return Gain(
-        math.exp(log.mean),
-        None if low is None else math.exp(low),
-        None if high is None else math.exp(high),
-    )
-
-
-def _names(images: list[str]) -> list[str]:
+def file_names(images: list[str]) -> list[str]:
     """Names alone: a schedule file is passed on, and folders are nobody else's business."""
     return [name if name.startswith("skimage:") else Path(name).name for name in images]

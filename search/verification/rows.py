@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from search.store.records import Trial
@@ -39,7 +38,7 @@ def _row(verification: Verification, each: Comparison, trials: dict[str, Trial])
     }
     for name, difference, p_holm, better in (
         ("max_psnr_gt_db", each.psnr_db, each.p_psnr, each.psnr_db.above),
-        (objective.steps_key, each.steps, each.p_time, 1 - each.steps.above),
+        (objective.cost.key, each.steps, each.p_time, 1 - each.steps.above),
     ):
         cells |= {
             f"{name}_difference": difference.mean,
@@ -74,8 +73,8 @@ def _ratio_cells(each: Comparison) -> dict[str, float | None]:
     """Return the ratio of times, where it was judged."""
     if each.log_ratio is None:
         return {}
-    ends = {"": each.log_ratio.mean, "_low": each.log_ratio.low, "_high": each.log_ratio.high}
-    return {f"time_ratio{end}": None if log is None else math.exp(log) for end, log in ends.items()}
+    names = ("time_ratio", "time_ratio_low", "time_ratio_high")
+    return dict(zip(names, each.log_ratio.ratios, strict=True))
 
 
 def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Any]]:

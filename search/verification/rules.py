@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,32 +25,6 @@ TIME_MARGIN = 1.1
 OLD_PSNR_MARGIN_DB = 0.05
 OLD_STEPS_MARGIN = 0.03
 """The same for older verifications: dB, and share of the reference's steps."""
-
-
-class Rule(Protocol):
-    """A rule by which verdicts are reached.
-
-    `reads_curves`: comparisons need times to the common target. `time_column`: column of
-    verification.csv with the verdict in time. `time_words`: heading of what is judged in time.
-    """
-
-    reads_curves: ClassVar[bool]
-    time_column: ClassVar[str]
-    time_words: ClassVar[str]
-
-    @property
-    def method(self) -> str:
-        """The rule in one sentence."""
-
-    @property
-    def margins(self) -> str:
-        """The largest losses of a schedule that is not worse, in words."""
-
-    def judge(self, groups: Sequence[Sequence[Comparison]]) -> list[Comparison]:
-        """Return the comparisons of all groups with their verdicts.
-
-        groups: The schedules of one role against one reference are a group.
-        """
 
 
 def hardest(comparisons: Sequence[Comparison], endpoint: Endpoint) -> Comparison | None:
@@ -231,6 +205,17 @@ class SignedRankRule:
             _unless(each.censored > CENSORED_SHARE, time_word),
         )
         return replace(each, verdict=verdict)
+
+
+Rule: TypeAlias = ClaimRule | SignedRankRule
+"""A rule by which verdicts are reached.
+
+`reads_curves`: comparisons need times to the common target. `time_column`: column of
+verification.csv with the verdict in time. `time_words`: heading of what is judged in time.
+`method`: the rule in one sentence. `margins`: the largest losses of a schedule that is not worse.
+`judge` returns the comparisons of all groups with their verdicts; the schedules of one role against
+one reference are a group.
+"""
 
 
 def _unless(cut_off: bool, word: Word) -> Word:

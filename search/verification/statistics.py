@@ -52,6 +52,19 @@ class Difference:
         """Upper end of the 95 % interval of the mean; None where there is one picture."""
         return self._interval[1]
 
+    @property
+    def ends(self) -> tuple[float, float | None, float | None]:
+        """Mean, and lower and upper end of its interval."""
+        return self.mean, *self._interval
+
+    @property
+    def ratios(self) -> tuple[float, float | None, float | None]:
+        """The same of ratios, if the differences are those of logarithms."""
+        low, high = self._interval
+        if low is None or high is None:
+            return math.exp(self.mean), None, None
+        return math.exp(self.mean), math.exp(low), math.exp(high)
+
     @cached_property
     def _interval(self) -> tuple[float, float] | tuple[None, None]:
         return _interval(self.means.tolist())
@@ -59,7 +72,10 @@ class Difference:
     @cached_property
     def signed_rank_p(self) -> float:
         """p of Wilcoxon's signed-rank test over replicates, which it takes as independent."""
-        return _signed_rank_p(self._replicates)
+        from scipy.stats import wilcoxon
+
+        moved = [value for value in self._replicates if value != 0]
+        return float(wilcoxon(moved).pvalue) if moved else 1.0
 
     @property
     def above(self) -> float:
@@ -124,13 +140,6 @@ def _interval(means: Sequence[float]) -> tuple[float, float] | tuple[None, None]
 
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(means) - 1)) * stdev(means) / math.sqrt(len(means))
     return fmean(means) - half, fmean(means) + half
-
-
-def _signed_rank_p(values: Sequence[float]) -> float:
-    from scipy.stats import wilcoxon
-
-    moved = [value for value in values if value != 0]
-    return float(wilcoxon(moved).pvalue) if moved else 1.0
 
 
 def holm(p_values: Sequence[float], family: int = 0) -> list[float]:

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dipstage.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import best_by
-from search.analysis.common_target import first_at, judged_curve, log_time_ratio
+from search.analysis.common_target import Curve, first_at, judged_curve, log_time_ratio
 from search.experiment.objectives import Objective
 from search.store.records import Trial
 from search.store.replicate import Replicate, ReplicateKey
@@ -110,7 +108,6 @@ class Comparison:
         return self.steps if self.log_ratio is None else self.log_ratio
 
 
-Curve = NDArray[np.floating[Any]]
 Curves = Callable[[str, Output], Curve]
 """PSNR_GT of a replicate, given its key, and output: (iterations,) in dB."""
 
@@ -199,7 +196,7 @@ def _compare(
     )
 
 
-def _judged(entry: Entry, key: str, output: Output) -> NDArray[np.floating[Any]]:
+def _judged(entry: Entry, key: str, output: Output) -> Curve:
     assert entry.curves is not None
     return judged_curve(entry.curves(key, output), output)
 

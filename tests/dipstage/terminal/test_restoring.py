@@ -1,8 +1,6 @@
 """dipstage restore as a person types it."""
 
-import re
 from contextlib import nullcontext
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,13 @@ import torch
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 
 from dipstage.arrays import as_pixels
 from dipstage.errors import InputError
 from dipstage.images import load_picture
-from dipstage.measurements import Progress
 from dipstage.restoring import Plan, planned, restore
 from dipstage.settings import TrainerSettings
-from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.terminal.cli import main
-from dipstage.terminal.display import RestorationBar, variance_in_words
 from dipstage.terminal.restored_words import advice, cost
 from dipstage.terminal.restoring import _ask
 
@@ -373,44 +367,3 @@ def test_an_interrupt_keeps_the_best_so_far(folder: Path, monkeypatch: pytest.Mo
     assert result.exit_code == 130
     assert "interrupted after 1 iterations" in result.output
     assert names(folder) == {"photo-restored.png"}
-
-
-def falling(n: int) -> Curve:
-    return np.linspace(2, 1, n).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("curve", "rule", "words"),
-    [
-        (falling(50), VarianceMinimum(), "fitting the picture"),
-        (falling(200), VarianceMinimum(), "variance falling"),
-        (np.append(falling(200), np.full(40, 1.01, np.float32)), VarianceMinimum(),
-         "variance flat, stops in 110 unless it falls"),
-        (np.append(falling(200), np.full(40, 1.5, np.float32)), VarianceMinimum(),
-         "variance rising, stops in 110 unless it falls"),
-        (np.append(falling(200), np.full(40, 1.5, np.float32)), FullBudget(), "variance rising"),
-    ],
-)  # fmt: skip
-def test_the_bar_says_what_the_variance_does(curve: Curve, rule: StoppingRule, words: str) -> None:
-    assert variance_in_words(curve, rule) == words
-
-
-def test_the_bar_has_a_line_for_each_run_until_it_has_ended() -> None:
-    console = Console(file=StringIO(), force_terminal=True, width=100)
-
-    def at(iteration: int) -> Progress:
-        return Progress(iteration, 20, 0, 1, {}, {}, {}, np.zeros(0, np.float32))
-
-    def shown() -> list[str]:
-        page = Console(file=StringIO(), width=100)
-        with page.capture() as captured:
-            page.print(bar._bar.get_renderable())
-        return re.findall(r"run \d/\d|\d+/20", captured.get())
-
-    with RestorationBar(console, 20, 3, FullBudget()) as bar:
-        bar.update(0, at(9))
-        bar.update(1, at(14))
-        assert shown() == ["run 1/3", "10/20", "run 2/3", "15/20"]
-        bar.update(1, at(19))
-        bar.update(2, at(9))
-        assert shown() == ["run 1/3", "10/20", "run 3/3", "10/20"]

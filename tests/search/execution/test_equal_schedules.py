@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from counts import assert_exact, written
-from fake_runs import CONTENT, KEYS, experiment, new_run, outcome
+from fake_runs import CONTENT, KEYS, experiment, ledger_of, new_run, outcome
 from optuna.trial import TrialState
 from sqlalchemy import event
 
@@ -34,11 +34,6 @@ PLAIN: dict[str, Any] = {
 def new_plain_run(folder: Path, **changes: Any) -> Run:
     """A run in which every sampled schedule is the baseline."""
     return new_run(folder, experiment(**{**PLAIN, **changes}))
-
-
-def ledger_of(run: Run) -> Ledger:
-    """A new driver's ledger."""
-    return Ledger(run.study, run.experiment, KEYS)
 
 
 def train(ledger: Ledger, work: Work, keys: list[str] | None = None) -> None:

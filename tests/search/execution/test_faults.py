@@ -188,13 +188,14 @@ import resource, psutil, json
 from search.experiment.reading import validate
 from search.experiment.prepare import load_pictures
 from search.execution.trainable import ScheduleTrial, Setting
+from search.execution.work import Work
+from dipstage.schedules import Schedule
 import sys
 experiment = validate(json.loads(sys.argv[1]), "test")
 pictures, trainer, objective = load_pictures(experiment), experiment.trainer, experiment.objective
 setting = Setting(pictures, (0,), experiment.task, trainer, objective, 1, "cpu")
-work = {"stages": [[1.0, 3]], "recipe": None, "warmup": None, "done": [], "alone": False}
 trial = ScheduleTrial.__new__(ScheduleTrial)
-trial.setup({"work": work}, setting)
+trial.setup({"work": Work(0, Schedule.plain(3))}, setting)
 used = psutil.Process().memory_info().vms
 resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20, resource.RLIM_INFINITY))
 print(json.dumps(trial.step()))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import KEYS, experiment, new_run, outcome, play
+from fake_runs import KEYS, experiment, finish, ledger_of, new_run, outcome, play
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from dipstage.presets import parse_preset
 from dipstage.recipe import Recipe
 from search import Run
-from search.execution.ledger import MAX_DEATHS, Ledger
+from search.execution.ledger import MAX_DEATHS
 from search.execution.work import Work
 from search.experiment.space import decode
 from search.store.attributes import replicates
@@ -26,19 +26,6 @@ from search.store.attributes import replicates
 def run(tmp_path: Path) -> Run:
     """A run that has not begun."""
     return new_run(tmp_path, experiment())
-
-
-def ledger_of(run: Run) -> Ledger:
-    """A new driver's ledger."""
-    return Ledger(run.study, run.experiment, KEYS)
-
-
-def finish(ledger: Ledger, work: Work, psnr: float = 25.0, steps: int = 10) -> None:
-    """All replicates of a trial that are not done yet."""
-    for key in KEYS:
-        if key not in work.done:
-            ledger.record(work.number, key, outcome(psnr, steps))
-    ledger.finish(work.number, None)
 
 
 def states(run: Run) -> list[str]:

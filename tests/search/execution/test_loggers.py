@@ -12,11 +12,13 @@ import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
 from dipstage.errors import InputError
+from dipstage.schedules import Schedule
 from search import Run, launch, resume
 from search.execution import loggers
 from search.execution.ledger import Ledger
 from search.execution.loggers import LOGGED, Logger
 from search.execution.view import Quiet
+from search.execution.work import Work
 from search.experiment.model import Experiment
 from search.experiment.reading import load_experiment
 from search.store.records import Trial
@@ -170,7 +172,7 @@ class TunesTrial:
 
     def __init__(self, trial_id: str, done: tuple[str, ...]) -> None:
         self.trial_id = trial_id
-        self.config = {"work": {"done": list(done)}}
+        self.config = {"work": Work(0, Schedule.plain(1), done=done)}
 
 
 def logger(run: Run, callback: Any) -> Logger:

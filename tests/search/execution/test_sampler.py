@@ -5,27 +5,11 @@ from typing import Any
 
 import optuna
 import pytest
-from fake_runs import CONTENT, KEYS, experiment, new_run, outcome, play
+from fake_runs import CONTENT, experiment, finish, ledger_of, new_run, play
 from optuna.trial import TrialState
 
-from search import Run
-from search.execution.ledger import Ledger
 from search.execution.sampler import SAMPLERS, SearchedTrials
-from search.execution.work import Work
 from search.experiment.space import suggest
-
-
-def ledger_of(run: Run) -> Ledger:
-    """A new driver's ledger."""
-    return Ledger(run.study, run.experiment, KEYS)
-
-
-def finish(ledger: Ledger, work: Work, psnr: float = 25.0, steps: int = 10) -> None:
-    """All replicates of a trial that are not done yet."""
-    for key in KEYS:
-        if key not in work.done:
-            ledger.record(work.number, key, outcome(psnr, steps))
-    ledger.finish(work.number, None)
 
 
 def suggestions(

@@ -11,7 +11,6 @@ from PIL import Image
 
 from dipstage.images import load_picture
 from dipstage.outcome import Outcome
-from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
 from dipstage.stopping import Output
@@ -27,6 +26,7 @@ from search.execution.trainable import (
     summarise,
     train_replicates,
 )
+from search.execution.work import Work
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate
 
@@ -77,9 +77,7 @@ def test_replicates_trained_together_are_reported_one_by_one(
 
     monkeypatch.setattr("search.execution.trainable.train_replicates", train)
     trial = ScheduleTrial.__new__(ScheduleTrial)
-    plain = Recipe().to_plain()
-    work = {"recipe": plain, "stages": [[1.0, 12]], "warmup": None, "done": []}
-    trial.setup({"work": work}, _setting("chelsea", together=2))
+    trial.setup({"work": Work(0, Schedule.plain(12))}, _setting("chelsea", together=2))
     first, second = trial.step(), trial.step()
     assert first["replicate"] == ["chelsea-seed7"]
     assert not first["done"]
@@ -161,7 +159,9 @@ def test_an_objective_that_fails_is_the_failure_of_its_trial(
 
     monkeypatch.setattr("search.execution.trainable.installed", lambda objective: {"odd": Odd()})
     trial = ScheduleTrial.__new__(ScheduleTrial)
-    work = {"recipe": None, "stages": [[1.0, 12]], "warmup": None, "done": []}
-    trial.setup({"work": work}, _setting("chelsea", objective=Objective(metric="odd")))
+    trial.setup(
+        {"work": Work(0, Schedule.plain(12))},
+        _setting("chelsea", objective=Objective(metric="odd")),
+    )
     failure = trial.step()["failure"]
     assert failure == "ValueError on chelsea-seed7: objective odd: KeyError: 'no'"

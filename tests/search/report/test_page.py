@@ -1,8 +1,7 @@
-"""The report without a browser: what it says, what it thins, what it escapes."""
+"""The report without a browser: what it says, what it shows, what it escapes."""
 
 import json
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -10,9 +9,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fake_runs import KEYS, experiment, new_run, outcome
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 from played_verification import gains, searched, verified
 from reported_runs import play_with_files
 from verified_runs import copy
@@ -21,13 +17,10 @@ from search import Run
 from search.analysis.status import status_of
 from search.cli import main
 from search.commands.reporting import make_report
-from search.commands.searching import _show_results
 from search.execution.ledger import Ledger
 from search.presentation.verdicts import plain_of
 from search.report import page, pictures
 from search.report.advice import advise
-from search.report.thinning import kept
-from search.store.attributes import write
 from search.store.lease import leased
 from search.store.paths import curve_path, picture_path
 from search.terminal.tables import state_words
@@ -60,36 +53,6 @@ def data_of(html: str) -> dict[str, object]:
     assert found is not None
     content: dict[str, object] = json.loads(found[1])
     return content
-
-
-@given(
-    st.lists(st.floats(-50, 60, width=32), min_size=1, max_size=3000),
-    st.lists(st.integers(-5, 3005), max_size=20),
-    st.integers(2, 300),
-)
-def test_thinning_moves_no_maximum_and_loses_no_switch(
-    values: list[float], switches: list[int], points: int
-) -> None:
-    curve = np.array(values)
-    other = np.roll(curve, 1)
-    at = kept([curve, other], switches, points)
-    assert np.all(np.diff(at) > 0)
-    assert {0, len(curve) - 1, int(curve.argmax()), int(other.argmax())} <= set(at.tolist())
-    assert {i for i in switches if 0 <= i < len(curve)} <= set(at.tolist())
-    assert curve[at].max() == curve.max()
-    assert curve[at].min() == curve.min(), "the envelope is kept"
-    assert len(at) <= max(points, 0) + len(set(switches)) + 4 or len(at) == len(curve)
-
-
-def test_every_stretch_keeps_its_lowest_and_highest_point() -> None:
-    curve = np.random.default_rng(0).normal(0, 1, 4000)
-    at = kept([curve], points=100)
-    edges = np.linspace(0, 4000, 51).astype(int)
-    for start, end in pairwise(edges):
-        inside = at[(at >= start) & (at < end)]
-        assert curve[inside].max() == curve[start:end].max()
-        assert curve[inside].min() == curve[start:end].min()
-    assert len(at) <= 103
 
 
 def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: Run) -> None:
@@ -342,65 +305,6 @@ def test_a_report_that_shows_more_is_kept_until_the_pictures_are_named(
     assert done.output == f"written: {run.folder / 'report.html'}\n"
     assert page.lacks((run.folder / "report.html").read_text()) == 0
     assert page.lacks("<p>a page of somebody else</p>") is None
-
-
-def test_a_search_ends_by_naming_its_report_also_where_no_trial_is_complete(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _show_results(run, run.folder.parent)
-    assert capsys.readouterr().out.splitlines()[-1] == f"report: {run.folder / 'report.html'}"
-    failed = play_with_files(new_run(tmp_path / "f", experiment()), lambda _: "diverged")
-    with pytest.raises(SystemExit):
-        _show_results(failed, failed.folder.parent)
-    assert f"report: {failed.folder / 'report.html'}" in capsys.readouterr().out
-    assert "All 6 trials that ended have failed" in (failed.folder / "report.html").read_text()
-    never = experiment(objective={"max_steps": 1}, search={"trials": 4, "hours": 0.5})
-    ended = play_with_files(new_run(tmp_path / "n", never), SCORES.__getitem__)
-    write(ended.study, ended="0.5 h of search were used", driven_s=1800.0)
-    capsys.readouterr()
-    with pytest.raises(SystemExit):
-        _show_results(Run.open("tiny", tmp_path / "n"), tmp_path / "n")
-    shown = capsys.readouterr()
-    assert "the search ended early because 0.5 h of search were used" in shown.out
-    assert "no feasible trial yet: all that are complete violate max_steps 1" in shown.err
-    assert f"dipsearch resume tiny --runs-dir {tmp_path / 'n'} --hours 1\n" in shown.err
-    write(ended.study, ended="--finish was asked for", driven_s=60.0)
-    with pytest.raises(SystemExit):
-        _show_results(Run.open("tiny", tmp_path / "n"), tmp_path / "n")
-    assert " --trials 4 --hours 0.5\n" in capsys.readouterr().err
-
-
-def test_a_search_suggests_lines_for_its_own_pictures_and_objective(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A pattern in a folder with a space is a file that a shell can take."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "my pictures"
-    folder.mkdir()
-    for name in ("b", "a"):
-        Image.new("RGB", (32, 32), {"a": "red", "b": "blue"}[name]).save(folder / f"{name}.png")
-    own = experiment(images=[str(folder / "*.png")], seeds=[0], objective={"metric": "ssim"})
-    keys = ["a-seed0", "b-seed0"]
-    run = play_with_files(new_run(tmp_path, own), SCORES.__getitem__, keys=keys)
-    _show_results(run, run.folder.parent)
-    shown = capsys.readouterr().out
-    assert f"dipstage run '{folder / 'a.png'}' --size 16 --schedule " in shown
-    assert "--pick ssim --output highest.yaml" in shown
-    for path in folder.iterdir():
-        path.unlink()
-    _show_results(run, run.folder.parent)
-    assert "dipstage run PICTURE --size 16" in capsys.readouterr().out
-
-
-def test_a_drawing_that_fails_costs_no_schedule(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(drawn: Run) -> None:
-        raise ValueError("no font")
-
-    monkeypatch.setattr("search.plots.front.plot_front", broken)
-    with pytest.raises(ValueError, match="no font"):
-        _show_results(run, run.folder.parent)
-    assert (run.folder / "best.yaml").exists()
-    assert (run.folder / "pareto.csv").exists()
 
 
 def test_a_report_that_fails_costs_a_search_one_line(

@@ -11,7 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 
 ADAPTER = Path(__file__).parents[3] / "search" / "store" / "optuna_internals.py"
-HOOKS = {"_get_trials", "_create_new_trial", "_set_trial_param"}
+HOOKS = {"_get_trials"}
 """Private methods of storages that Optuna's cache calls and that the adapter defines."""
 
 
