@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dipstage.colours import stated_profile
 from dipstage.errors import InputError
+from dipstage.jpeg_scans import is_damaged
 from dipstage.png_chunks import check_palette, check_rows
 from dipstage.silence import without_stderr
 from dipstage.tiff_tags import is_usual_ycbcr, orientation_of, profile_of, with_deep_palette
@@ -308,6 +309,8 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     profile = stated_profile(info, exif)
     raw = Raw(pixels, format, colours, depth, page, pages, orientation, profile)
     raw.turned = image.format == "TIFF"
+    if format == "JPEG" and page == 1 and is_damaged(data):
+        raw.notices.append(f"{name}: damaged, its pixels do not fit its size: look at it first")
     if exif is None:
         raw.notices.append(f"{name}: damaged Exif ignored")
     if image.format == "PNG" and image.mode != "P":
