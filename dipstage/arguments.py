@@ -23,6 +23,12 @@ def check_number(name: str, value: Any) -> None:
         raise InputError(f"{name} must be a number, got {value!r:.80}")
 
 
+def check_text(name: str, value: Any) -> None:
+    """Raise InputError unless a value is a text."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a text, got a {type(value).__name__}")
+
+
 def check_kind(name: str, value: Any, kind: type, made_by: str) -> None:
     """Raise InputError unless a value is of a class; `made_by` says how one gets it."""
     if not isinstance(value, kind):
@@ -35,14 +41,25 @@ def check_pixels(name: str, pixels: Any, *, bounded: bool = True) -> None:
     """Raise InputError unless it is a tensor of finite floats, and in [0, 1] if `bounded`."""
     import torch
 
+    if torch.get_default_dtype() != torch.float32:
+        raise InputError(
+            f"PyTorch's default type is {torch.get_default_dtype()}, and training needs float32: "
+            "call torch.set_default_dtype(torch.float32)"
+        )
     check_kind(name, pixels, torch.Tensor, "see torch.from_numpy")
     if not pixels.is_floating_point():
         raise InputError(
             f"{name} must be floats in [0, 1], got {pixels.dtype}: divide by its largest value"
         )
+    if pixels.dtype != torch.float32:
+        raise InputError(f"{name} must be float32, got {pixels.dtype}: convert it by its float()")
+    if pixels.is_meta:
+        raise InputError(f"{name} is on the device meta, which holds no values: move it to cpu")
+    if pixels.requires_grad:
+        raise InputError(f"{name} requires a gradient, and none is taken: pass its detach()")
     if not pixels.numel():
         raise InputError(f"{name} has no pixels: its shape is {tuple(pixels.shape)}")
-    low, high = (float(end) for end in pixels.detach().aminmax())
+    low, high = (float(end) for end in pixels.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"{name} has pixels that are not finite: replace them")
     if bounded and not (low >= 0 and high <= 1):

@@ -75,11 +75,15 @@ def as_pixels(array: NDArray[Any]) -> NDArray[np.float32]:
             f"the array must be a NumPy array, got a {type(array).__name__}: read a file by "
             "skimage.io.imread, and convert other values by numpy.asarray"
         )
+    if np.ma.isMaskedArray(array):
+        raise InputError(
+            "the array is masked: fill it by its filled(0), and give the known pixels as mask"
+        )
     shape = array.shape
     if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3)):
         raise InputError(f"the array must be (H, W), (H, W, 1) or (H, W, 3), got {shape}")
     pixels = array[..., None] if array.ndim == 2 else array
-    if array.dtype in (np.uint8, np.uint16):
+    if array.dtype.newbyteorder("=") in (np.uint8, np.uint16):
         return (pixels / np.float32(np.iinfo(array.dtype).max)).astype(np.float32)
     if array.dtype.kind != "f":
         raise InputError(f"the array must be of floats, uint8 or uint16, got {array.dtype}")

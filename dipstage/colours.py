@@ -12,6 +12,8 @@ _SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK"}
 """Colour spaces of profiles, by bytes 16 to 20 of their header."""
 _SRGB_STEPS = 1.0
 """Maximum distance of a profile that counts as sRGB, in steps of 8 bits."""
+_SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+"""The x and y of white, red, green and blue."""
 
 
 class UnusableProfileError(Exception):
@@ -76,7 +78,7 @@ def lab_to_srgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return _transformed(pixels, imagecodecs.cms_profile("lab2"), "lab")
 
 
-def rgb_profile(gamma: float, chromaticities: tuple[float, ...]) -> bytes:
+def _rgb_profile(gamma: float, chromaticities: tuple[float, ...]) -> bytes:
     """Return a profile by the gamma of a PNG and the x, y of white, red, green and blue.
 
     The profile of values that make no sense is empty.
@@ -94,11 +96,29 @@ def rgb_profile(gamma: float, chromaticities: tuple[float, ...]) -> bytes:
         return b""
 
 
-def adobe_rgb() -> bytes:
+def _adobe_rgb() -> bytes:
     """Return a profile of Adobe RGB (1998)."""
     import imagecodecs
 
     return bytes(imagecodecs.cms_profile("adobergb"))
+
+
+def stated_profile(info: dict[str | tuple[int, int], Any], exif: Any) -> bytes | None:
+    """Return the colour profile that a file holds or names.
+
+    Args:
+        info: What Pillow read of a file.
+        exif: The Exif that Pillow read, or None.
+    """
+    if "icc_profile" in info:
+        return info["icc_profile"] or b""
+    if exif and exif.get_ifd(0xA005).get(1) == "R03":  # The Exif way to say Adobe RGB.
+        return _adobe_rgb()
+    gamma, chromaticities = info.get("gamma", 1 / 2.2), info.get("chromaticity")
+    near = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.01)
+    if "srgb" in info or (near and abs(gamma - 1 / 2.2) < 0.01):
+        return None
+    return _rgb_profile(gamma, chromaticities or _SRGB_CHROMATICITIES)
 
 
 def _is_srgb(profile: bytes, grey: bool) -> bool:

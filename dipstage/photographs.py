@@ -39,10 +39,22 @@ _DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _RIGHTS = (
     0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298,
 )  # fmt: skip
 _PROCESSING_SOFTWARE = 0xB
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+"""Longest sides of formats, in pixels."""
 SIGNED = f"{SIGNATURE}photograph"
 """Exif's name of the software that processed a photograph; its camera's name is kept beside it."""
 _TEXTS = (_DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _RIGHTS)
 """Tags of the first directory that say something about the photograph and not about its file."""
+
+
+class _Text(str):
+    """A text of Exif whose bytes are written as they were read, where libraries write ASCII alone.
+
+    Pillow reads each byte as a character, whatever the encoding is.
+    """
+
+    def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+        return super().encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +120,19 @@ class Photograph:
                 f"{option} {path} cannot hold the photograph's transparency: name a PNG, TIFF or "
                 "WebP"
             )
+        if kind in _LONGEST and max(self.pixels.shape[:2]) > _LONGEST[kind]:
+            raise InputError(
+                f"{option} {path} can have sides of at most {_LONGEST[kind]:,} pixels: name a PNG "
+                "or TIFF"
+            )
+        alpha = None if self.alpha is None else self.alpha[:1, :1]
+        try:  # What is written behind the pixels is written once before they are restored.
+            replace(self, pixels=self.pixels[:1, :1], alpha=alpha).encoded(path)
+        except Exception as error:  # Encoders raise errors of many kinds.
+            raise InputError(
+                f"{option} {path} cannot hold the photograph's Exif or colour profile ({error}): "
+                "name a PNG, or remove them"
+            ) from None
 
     def encoded(self, path: Path) -> bytes:
         """Return the file of a name that `check_format` accepts.
@@ -226,8 +251,13 @@ def _read_exif(data: bytes) -> Exif:
         Image.open(io.BytesIO(data), formats=tuple(set(ENDINGS.values()))) as image,
     ):
         found = image.getexif()
-        kept: Exif = {tag: text for tag in _TEXTS if isinstance(text := found.get(tag), str)}
-        kept |= {tag: dict(found.get_ifd(tag)) for tag in (_EXIF, _GPS) if found.get_ifd(tag)}
+        kept: Exif = {tag: _Text(text) for tag in _TEXTS if isinstance(text := found.get(tag), str)}
+        for tag in (_EXIF, _GPS):
+            if directory := found.get_ifd(tag):
+                kept[tag] = {
+                    key: _Text(value) if isinstance(value, str) else value
+                    for key, value in directory.items()
+                }
         if not kept:
             return {}
         kept[_ORIENTATION] = 1

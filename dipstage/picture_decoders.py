@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.colours import adobe_rgb, rgb_profile
+from dipstage.colours import stated_profile
 from dipstage.errors import InputError
+from dipstage.jpeg_scans import is_damaged
 from dipstage.png_chunks import check_palette, check_rows
 from dipstage.silence import without_stderr
+from dipstage.tiff_tags import is_usual_ycbcr, orientation_of, profile_of, with_deep_palette
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,6 +28,8 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BOUNDED = (1, 5, 8, 32773, 32946)
 """TIFF compressions with an output bounded by the page: none, LZW, Deflate, PackBits, Deflate."""
+_PREDICTED = (5, 8, 32946)
+"""Those of them that a predictor can go before: LZW and Deflate."""
 _PLAIN = {"MINISBLACK": "grey", "MINISWHITE": "grey", "RGB": "RGB", "CIELAB": "LAB"}
 """Colours of the TIFF pages that tifffile decodes."""
 _STARTS = {
@@ -42,8 +46,8 @@ _MODES = {
     "I;16": "I;16", "I;16B": "I;16B", "I;16L": "I;16L",
 }  # fmt: skip
 """The mode to which each of Pillow's modes is converted; P depends on its palette."""
-_SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-"""The x and y of white, red, green and blue."""
+_INTERNAL = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, struct.error)
+"""Errors whose words are about a decoder's code and not about the file."""
 
 
 @dataclass(slots=True)
@@ -106,54 +110,45 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
             if max(sides) > _MAX_PIXELS:
                 raise _too_large(name)
             colours = getattr(page.photometric, "name", str(page.photometric))
+            if 262 not in page.tags:
+                raise InputError(
+                    f"picture {name!r} does not say what its colours are (PhotometricInterpretation"
+                    "): save it as grey or RGB"
+                )
             tags = page.tags
-            profile = tags.get("InterColorProfile")
-            orientation = _orientation(tags.valueof("Orientation"))
+            orientation = _orientation(orientation_of(page))
             if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
                 raise _other_type(name, page.dtype)
             if colours in _PLAIN and page.compression in _BOUNDED:
                 raw = Raw(
                     np.empty(0), "TIFF", _PLAIN[colours], page.bitspersample, number, pages,
-                    orientation, profile and bytes(profile.value),
+                    orientation, profile_of(page),
                 )  # fmt: skip
                 _decode_plain(name, page, raw)
                 return raw
             usual = {
                 "SEPARATED": tags.valueof("InkSet", 1) == 1,
-                "YCBCR": _is_usual_ycbcr(page),
+                "YCBCR": is_usual_ycbcr(page),
                 "CIELAB": False,
             }
             if not usual.get(colours, colours in _PLAIN or colours == "PALETTE"):
                 raise _other_colours(name, colours)
             depth, extra = page.bitspersample, page.extrasamples
+            deepened = with_deep_palette(page, data) if colours == "PALETTE" else None
     except InputError:
         raise
     except Exception as error:  # Codecs raise errors of many kinds for damaged files.
         raise _damaged(name, error) from None
     with without_stderr():
-        raw = _read_other(name, data, None, index)
+        raw = _read_other(name, deepened or data, None, index)
+    if deepened:
+        raw.notices.append(f"{name}: palette of values below 256 taken as one of 8 bits")
     raw.page, raw.pages, raw.orientation = number, pages, orientation
     if depth > raw.bits:
         raw.notices.append(f"{name}: read with 8 of its {depth} bits")
     if extra and raw.pixels.shape[2:] not in ((2,), (4,)):
         raw.notices.append(_unknown_sample(name))
     return raw
-
-
-def _is_usual_ycbcr(page: TiffPage) -> bool:
-    """Return whether Pillow reads YCbCr as the page means it: ITU-R BT.601 with full range."""
-    tags = page.tags
-    weights = np.reshape(
-        tags.valueof("YCbCrCoefficients", (299, 1000, 587, 1000, 114, 1000)), (3, 2)
-    )
-    full = np.reshape((0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1), (6, 2))
-    ends = np.reshape(tags.valueof("ReferenceBlackWhite", full), (6, 2))
-    subsampled = tuple(tags.valueof("YCbCrSubSampling", (1, 1))) != (1, 1)
-    return (
-        np.allclose(weights[:, 0] / weights[:, 1], (0.299, 0.587, 0.114), atol=0.001)
-        and np.allclose(ends[:, 0] / ends[:, 1], full[:, 0], atol=1)
-        and (page.compression == 7 or not subsampled)  # JPEG's own decoder upsamples.
-    )
 
 
 def _chosen_page(name: str, tiff: TiffFile, wanted: int | None) -> tuple[int, int, int]:
@@ -204,6 +199,8 @@ def _decode_plain(name: str, page: TiffPage, raw: Raw) -> None:
             f"picture {name!r} has {page.samplesperpixel} samples for each {raw.colours} pixel, "
             f"and the shape {page.shape}: save it as grey or RGB"
         )
+    if page.compression not in _PREDICTED:
+        page.predictor = 1  # The tag has no meaning then (TIFF 6.0, section 14).
     pixels = np.asarray(page.asarray())
     if page.planarconfig == 2 and pixels.ndim == 3:  # Separate planes.
         pixels = np.moveaxis(pixels, 0, -1)
@@ -212,10 +209,12 @@ def _decode_plain(name: str, page: TiffPage, raw: Raw) -> None:
     colour, alpha = (pixels[..., :-1], pixels[..., -1:]) if extra else (pixels, pixels[..., :0])
     if page.photometric.name == "MINISWHITE":
         colour = (top - colour).astype(pixels.dtype)
-    if extra and page.extrasamples[0] == 1:  # Colours are multiplied by alpha.
+    # A sample without the tag has no stated meaning either.
+    meaning = page.extrasamples[0] if page.extrasamples else 0
+    if extra and meaning == 1:  # Colours are multiplied by alpha.
         straight = np.minimum(colour * float(top) / np.maximum(alpha, 1), top)
         colour = np.rint(straight).astype(pixels.dtype)
-    if extra and page.extrasamples[0] == 0:
+    if extra and meaning == 0:
         raw.notices.append(_unknown_sample(name))
         alpha = pixels[..., :0]
     raw.pixels = np.concatenate([colour, alpha], axis=-1) if extra else colour
@@ -277,8 +276,9 @@ def _frames(image: Any) -> list[int]:
 
 
 def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> Raw:
-    exif = image.getexif()
-    orientation = _orientation(exif.get(0x112))
+    image.load()  # So that what is damaged in the pixels is not taken for damaged Exif.
+    exif = _exif(image)
+    orientation = _orientation(exif.get(0x112)) if exif else 1
     info = dict(image.info)
     depth = data[24] if image.format == "PNG" else 8
     mode = _MODES.get(image.mode)
@@ -306,15 +306,32 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     grey = pixels.ndim == 2 or pixels.shape[2] == 2
     colours = names.get(image.mode, "grey" if grey else "RGB")
     format = str(image.format).replace("MPO", "JPEG")
-    profile = _profile(info, exif)
+    profile = stated_profile(info, exif)
     raw = Raw(pixels, format, colours, depth, page, pages, orientation, profile)
     raw.turned = image.format == "TIFF"
+    if format == "JPEG" and page == 1 and is_damaged(data):
+        raw.notices.append(f"{name}: damaged, its pixels do not fit its size: look at it first")
+    if exif is None:
+        raw.notices.append(f"{name}: damaged Exif ignored")
     if image.format == "PNG" and image.mode != "P":
         _add_colour_key(raw, info.get("transparency"))
     cicp = data.find(b"cICP", 0, data.find(b"IDAT")) if image.format == "PNG" else -1
-    if cicp > 0 and data[cicp + 4 : cicp + 6] not in (b"\x01\x01", b"\x01\x0d"):
-        raise InputError(f"picture {name!r} has the colours of video (cICP): convert it to sRGB")
+    if cicp > 0 and data[cicp + 4 : cicp + 8] not in (b"\1\1\0\1", b"\1\x0d\0\1"):
+        raise InputError(
+            f"picture {name!r} has the colours of video or its narrow range (cICP): convert it to "
+            "sRGB"
+        )
     return raw
+
+
+def _exif(image: Image) -> Any:
+    """Return the Exif; None if it is damaged."""
+    try:
+        exif = image.getexif()
+        exif.get_ifd(0xA005)
+    except Exception:  # As above; the picture does not need it.
+        return None
+    return exif
 
 
 def _decode_deep_png(name: str, data: bytes, page: int) -> NDArray[Any]:
@@ -330,19 +347,6 @@ def _decode_deep_png(name: str, data: bytes, page: int) -> NDArray[Any]:
         )
     decoded: NDArray[Any] = imagecodecs.png_decode(data)
     return decoded
-
-
-def _profile(info: dict[str | tuple[int, int], Any], exif: Any) -> bytes | None:
-    """Return the colour profile that a file holds or names."""
-    if "icc_profile" in info:
-        return info["icc_profile"] or b""
-    if exif.get_ifd(0xA005).get(1) == "R03":  # The Exif way to say Adobe RGB.
-        return adobe_rgb()
-    gamma, chromaticities = info.get("gamma", 1 / 2.2), info.get("chromaticity")
-    near = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.01)
-    if "srgb" in info or (near and abs(gamma - 1 / 2.2) < 0.01):
-        return None
-    return rgb_profile(gamma, chromaticities or _SRGB_CHROMATICITIES)
 
 
 def _add_colour_key(raw: Raw, key: Any) -> None:
@@ -371,6 +375,11 @@ def _too_large(name: str) -> InputError:
 
 def _damaged(name: str, error: Exception) -> InputError:
     words = str(error).strip() or type(error).__name__
+    if isinstance(error, _INTERNAL):
+        return InputError(
+            f"picture {name!r} is damaged or of a kind that is not read: copy it again, or save it "
+            "anew"
+        )
     if "MAX_TEXT" in words:
         return InputError(
             f"picture {name!r} holds texts or a colour profile too large for a picture: save it "

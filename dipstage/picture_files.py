@@ -101,6 +101,11 @@ def interpreted(
     if raw.colours != "CMYK":
         pixels = _without_alpha(name, pixels, raw.notices)
     lowest, highest = int(pixels.min()), int(pixels.max())
+    if bits and bits > raw.bits:
+        raise InputError(
+            f"picture {name!r} has values of {raw.bits} bits, which cannot hold #bits={bits}: "
+            "state fewer bits, or leave them out"
+        )
     top = 2 ** (bits or raw.bits) - 1
     if highest > top or (bits and inks):
         raise InputError(

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from dipstage.arguments import check_text
 from dipstage.errors import InputError
 from dipstage.noise import NoiseLevels
 from dipstage.renamed import former_names, warn_former_name
@@ -147,6 +148,7 @@ def parse_preset(text: str) -> AnyPreset:
     Raises:
         InputError: A name, key or value is unknown or out of range.
     """
+    check_text("a preset", text)
     name, colon, options = text.partition(":")
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")

@@ -342,7 +342,7 @@ def planned(
         if sigma_255 < 0.1:
             raise InputError(
                 "no noise is found in the picture: give its standard deviation on the 0 to 255 "
-                "scale as sigma"
+                "scale, as --sigma N or sigma_255=N"
             )
     scale = factor or 1
     sides = pixels.shape[0] * scale, pixels.shape[1] * scale

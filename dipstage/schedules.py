@@ -181,6 +181,7 @@ class Schedule:
         Raises:
             IndexError: The iteration is outside this range.
         """
+        check_whole("iteration", iteration)
         starts, recipe = self.starts, self.recipe
         last = starts[-1] + self.stages[-1].iterations - 1
         if not 0 <= iteration <= last:
@@ -285,6 +286,11 @@ class Family:
             return
         if self.split is None or self.noise is None:
             raise InputError(f"stages {self.stages} needs a split, a ramp and noise levels")
+        if not (hasattr(self.split, "edges") and hasattr(self.noise, "alpha_bars")):
+            raise InputError(
+                "split and noise must be objects such as PowerSplit(2.0) and NoiseLevels(), got "
+                f"{self.split!r:.80} and {self.noise!r:.80}"
+            )
         if self.ramp < 1:
             raise InputError(f"ramp must be at least 1 iteration, got {self.ramp}")
         if self.ramp > MAX_ITERATIONS:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from dipstage.arguments import check_kind, check_pixels
 from dipstage.noise import TARGETS
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules import Schedule, Step
@@ -24,9 +25,17 @@ def targets(observation: Tensor, schedule: Schedule, streams: Streams) -> Iterat
         `schedule.iterations` tensors of the observation's shape and device. Those of noised stages
         are not clipped; those of the last stage are the observation itself.
     """
+    check_pixels("observation", observation, bounded=False)
+    check_targets(schedule, streams)
     made = Targets(observation, schedule, streams)
     for iteration in range(schedule.iterations):
         yield made.at(schedule.at(iteration))
+
+
+def check_targets(schedule: Schedule, streams: Streams) -> None:
+    """Raise InputError for arguments of other types."""
+    check_kind("schedule", schedule, Schedule, "see parse_preset, load_schedule and Schedule")
+    check_kind("streams", streams, Streams, "write Streams(picture.digest, seed)")
 
 
 class Targets:

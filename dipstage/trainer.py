@@ -34,7 +34,7 @@ from dipstage.randomness import Stream, Streams
 from dipstage.safety_reset import SafetyReset
 from dipstage.schedules import Schedule
 from dipstage.settings import TrainerSettings
-from dipstage.stage_targets import Targets
+from dipstage.stage_targets import Targets, check_targets
 from dipstage.stopping import OUTPUTS, OracleDecided, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.denoise import observe as observe
@@ -104,6 +104,7 @@ def fit(
     return fit_together([job], device=device)[0]
 
 
+@torch.inference_mode(mode=False)  # Gradients are taken, even in torch.no_grad.
 def fit_together(
     jobs: Sequence[Job], *, device: torch.device | str = "cpu", graphs: bool = True
 ) -> list[Outcome]:
@@ -143,9 +144,8 @@ def fit_together(
 
 def _check_job(job: Job) -> None:
     """Raise InputError for other types, or pixels that cannot be meant."""
-    check_kind("schedule", job.schedule, Schedule, "see parse_preset, load_schedule and Schedule")
     check_kind("settings", job.settings, TrainerSettings, "see dipstage.TrainerSettings")
-    check_kind("streams", job.streams, Streams, "write Streams(picture.digest, seed)")
+    check_targets(job.schedule, job.streams)
     # A task may leave noise unclipped.
     observed = getattr(job.observation, "observation", job.observation)
     check_pixels("observation", observed, bounded=observed is job.observation)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from dipstage.arguments import check_kind
 from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.documents.whole_files import file_path, write_asked
@@ -213,6 +214,7 @@ def save_schedule(path: Path | str, content: ScheduleFile) -> None:
     Raises:
         InputError: The file cannot be written.
     """
+    check_kind("content", content, ScheduleFile, "write ScheduleFile(schedule)")
     text, family, n = yaml_text(_plain(content)), content.family, len(content.schedule.stages)
     if family is not None and family.stages != n:
         words = f"# Of its {family.stages} stages, those that would get no iteration are dropped."

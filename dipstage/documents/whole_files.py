@@ -182,6 +182,8 @@ def _refused(path: Path) -> Iterator[None]:
         reason = error.strerror
         if error.errno == errno.ENXIO:
             reason = "no program reads from this pipe or device"
+        elif error.errno == errno.ENAMETOOLONG:
+            reason = "its name is too long, choose a shorter one"
         elif error.errno == errno.ENOENT:
             folder = Path(os.path.realpath(path)).parent
             state = "takes no files" if folder.is_dir() else "does not exist"

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from dipstage.arguments import check_text
 from dipstage.documents.plain_yaml import parse_yaml
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.errors import InputError
@@ -108,6 +109,7 @@ def parse_task(text: str) -> Task:
     Raises:
         InputError: The kind, a key or a value is wrong.
     """
+    check_text("a task", text)
     kind, colon, options = text.partition(":")
     content: dict[str, Any] = {"kind": kind}
     for option in re.split(r",(?![^\[]*\])", options) if colon else []:

@@ -61,7 +61,7 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
         cells = [[head, text.format_map(words)] for head, text in rows]
         cells += [["notice", notice] for notice in each["notices"]]
         console.print(FittedTable(["", each["name"]], cells, left=(0, 1), flow=(1,)))
-    for sentence in refused:
+    for sentence in dict.fromkeys(refused):  # A wrong size is no fault of each picture.
         click.echo(f"dipstage: {sentence}", err=True)
     if refused:
         raise SystemExit(2)

@@ -30,7 +30,7 @@ class Files:
         preview: Path | None, compare: bool,
     ) -> Files:  # fmt: skip
         """Name the files; InputError if one cannot be written or cannot hold the photograph."""
-        from dipstage.documents.whole_files import refuse_same
+        from dipstage.documents.whole_files import refuse_same, refuse_unwritable
         from dipstage.images import expand_path, split_options
         from dipstage.photographs import ENDINGS
 
@@ -38,7 +38,7 @@ class Files:
             path = Path(expand_path(split_options(photo.name)[0]))
             ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
             output, number = path.with_name(f"{path.stem}-restored{ending}"), 1
-            while output.exists():
+            while os.path.exists(output):  # False for names that are too long.
                 number += 1
                 output = path.with_name(f"{path.stem}-restored-{number}{ending}")
         named = {"--output": output, "--output-raw": raw, "--preview": preview}
@@ -54,10 +54,11 @@ class Files:
             if not path.name:
                 raise InputError(f"{option} must name a file")
             photo.check_format(path, option)
-            # The target of a link is written.
-            folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
-            if not folder.is_dir():
-                raise InputError(f"{option} {path}: the folder {folder} does not exist")
+            try:
+                refuse_unwritable(path)
+            except InputError as error:
+                raise InputError(f"{option} {error}") from None
+            folder = Path(os.path.realpath(path)).parent  # The target of a link is written.
             if not os.access(path if path.exists() else folder, os.W_OK):
                 raise InputError(f"{option} {path} cannot be written: choose another folder")
         refuse_same(
@@ -82,13 +83,17 @@ class Files:
 
     def write(self, path: Path, photo: Photograph) -> None:
         """Write a file whole or not at all; WorkError also names those that are there."""
-        from dipstage.documents.whole_files import write_asked
-
         try:
-            write_asked(path, photo.encoded(path))
+            self.try_write(path, photo)
         except InputError as error:
             kept = ", ".join(str(each) for each in dict.fromkeys(self.written)) or "nothing"
             raise WorkError(f"{error}; written so far: {kept}") from None
+
+    def try_write(self, path: Path, photo: Photograph) -> None:
+        """Write a file whole or not at all; InputError says why it cannot be written."""
+        from dipstage.documents.whole_files import write_asked
+
+        write_asked(path, photo.encoded(path))
         self.written.append(path)
 
 

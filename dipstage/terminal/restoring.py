@@ -297,11 +297,18 @@ def _train(
     use_threads(threads, height * width, runs)
     refuse_too_large(plan.settings, height, width, device)
     at_once = plan.at_once(runs, device)
+    failed = False
 
     def show(iteration: int, pictures: Tensor) -> bool:
+        nonlocal failed
         if files.preview and iteration % _PREVIEW_EVERY == 0:
             picture = plan.cropped([pictures[1].cpu().numpy()])
-            files.write(files.preview, photo.with_sides(picture))
+            try:
+                files.try_write(files.preview, photo.with_sides(picture))
+            except (InputError, OSError) as error:
+                if not failed:
+                    console.print(f"notice: {error}; the training goes on", markup=False)
+                failed = True
         return interrupted()
 
     try:

@@ -10,15 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from dipstage.arrays import as_pixels
 from dipstage.documents.published import published
-from dipstage.documents.schedule_file import load_schedule
+from dipstage.documents.schedule_file import load_schedule, save_schedule
 from dipstage.errors import InputError
 from dipstage.images import load_picture
+from dipstage.noise import NoiseLevels
+from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.restoring import restore
-from dipstage.schedules import Schedule, Stage
+from dipstage.schedules import Family, Schedule, Stage
 from dipstage.settings import TrainerSettings
+from dipstage.splits import PowerSplit
+from dipstage.stage_targets import targets
 from dipstage.tasks.denoise import Denoising, observe
+from dipstage.tasks.registry import parse_task
 from dipstage.trainer import fit
 
 TRUTH = torch.full((1, 1, 16, 16), 0.5)
@@ -84,6 +90,38 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "seed text": (lambda: Streams("0" * 64, "0"), "seed must be a whole number, got '0'"),  # type: ignore[arg-type]
     "sigma nan": (lambda: published("fast", 64, np.nan), "sigma_255 not negative, got 64 and nan"),
     "size 0": (lambda: published("fast", 0), "size must be above 0"),
+    "observe meta": (
+        lambda: observe(TRUTH.to("meta"), 25, STREAMS),
+        "is on the device meta, which holds no values",
+    ),
+    "fit float64": (lambda: trained(TRUTH.double()), "must be float32, got torch.float64"),
+    "fit gradient": (
+        lambda: trained(TRUTH.clone().requires_grad_()),
+        "observation requires a gradient, and none is taken: pass its detach",
+    ),
+    "targets array": (
+        lambda: next(targets(PIXELS, Schedule.plain(2), STREAMS)),  # type: ignore[arg-type]
+        "observation must be a Tensor, got a ndarray",
+    ),
+    "at 1.5": (lambda: Schedule.plain(5).at(1.5), "iteration must be a whole number, got 1.5"),  # type: ignore[arg-type]
+    "family of a text": (
+        lambda: Family(6, "power", 43, NoiseLevels()),  # type: ignore[arg-type]
+        r"objects such as PowerSplit\(2.0\) and NoiseLevels\(\), got 'power' and",
+    ),
+    "family without levels": (
+        lambda: Family(6, PowerSplit(2.0), 43, "linear"),  # type: ignore[arg-type]
+        "and 'linear'",
+    ),
+    "preset None": (lambda: parse_preset(None), "a preset must be a text, got a NoneType"),  # type: ignore[arg-type]
+    "task None": (lambda: parse_task(None), "a task must be a text, got a NoneType"),  # type: ignore[arg-type]
+    "save a schedule": (
+        lambda: save_schedule("s.yaml", Schedule.plain(5)),  # type: ignore[arg-type]
+        r"content must be a ScheduleFile, got a Schedule: write ScheduleFile\(schedule\)",
+    ),
+    "restore masked": (
+        lambda: restore(np.ma.masked_less(PIXELS, 0.6), sigma_255=9),
+        "the array is masked: fill it by its filled",
+    ),
     "load None": (lambda: load_schedule(None), "path must name a schedule file, got None"),  # type: ignore[arg-type]
     "load ''": (lambda: load_schedule(""), "path must name a schedule file, got ''"),
 }
@@ -99,6 +137,32 @@ def test_a_wrong_argument_is_refused_in_one_sentence(name: str) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     assert TrainerSettings(width=np.int64(4), ema=np.float32(0.5)).widths == (4,) * 5  # type: ignore[arg-type]
     assert Stage(1, np.int64(3)).iterations == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_mode_without_gradients_changes_nothing(mode: Callable[[], Any]) -> None:
+    own = trained().trace.arrays()["loss"]
+    with mode():
+        assert np.array_equal(trained().trace.arrays()["loss"], own)
+        assert np.array_equal(trained(TRUTH.clone(), TRUTH.clone()).trace.arrays()["loss"], own)
+
+
+def test_another_default_type_is_refused() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(InputError, match=r"default type is .*float64, and training needs"):
+            trained()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["u2", "f4"])
+def test_both_byte_orders_are_the_same_array(kind: str) -> None:
+    own = as_pixels((PIXELS * (65535 if kind == "u2" else 1)).astype(kind))
+    other = as_pixels((PIXELS * (65535 if kind == "u2" else 1)).astype(">" + kind))
+    assert other.dtype == np.float32
+    assert other.dtype.isnative
+    assert np.array_equal(own, other)
 
 
 def test_a_task_may_leave_noise_unclipped() -> None:

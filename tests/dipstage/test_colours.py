@@ -101,6 +101,7 @@ OTHERS = {
         np.dstack([COLOUR, GREY]), photometric="separated", extratags=[(332, 3, 1, 2, True)]
     ),
     "colours of video": png(COLOUR, chunk(b"cICP", bytes([9, 16, 0, 1]))),
+    "narrow range": png(COLOUR, chunk(b"cICP", bytes([1, 13, 0, 0]))),
 }
 
 

@@ -89,6 +89,36 @@ def test_exif_is_kept_and_says_what_is_written(tmp_path: Path, ending: str) -> N
     assert load_photograph(str(copy)).pixels.shape == (9, 7, 3)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_texts_keep_their_bytes_in_any_encoding(tmp_path: Path, ending: str, encoding: str) -> None:
+    texts = {270: "Prüfbild", 305: "Gerät é", 315: "M\0N", 33432: "© 2020 Müller"}
+    tags = [(tag, "s", 0, text.encode(encoding), True) for tag, text in texts.items()]
+    source = written(tmp_path / "a.tif", COLOUR, software=False, metadata=None, extratags=tags)
+    photo = load_photograph(str(source))
+    copy = tmp_path / f"copy{ending}"
+    photo.check_format(copy, "--output")
+    copy.write_bytes(photo.encoded(copy))
+    with Image.open(copy) as image:
+        exif = image.getexif()
+        assert {tag: exif[tag].encode("latin-1") for tag in texts} == {
+            tag: text.encode(encoding) for tag, text in texts.items()
+        }
+
+
+def test_what_a_format_cannot_hold_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x927C: bytes(70_000)}  # A camera's own notes.
+    source = written(tmp_path / "a.png", COLOUR, exif=exif)
+    photo = load_photograph(str(source))
+    with pytest.raises(InputError, match=r"--output x.jpg cannot hold the photograph's Exif"):
+        photo.check_format(Path("x.jpg"), "--output")
+    photo.check_format(Path("x.png"), "--output")
+    long = load_photograph(str(written(tmp_path / "b.png", np.zeros((1, 16_384), np.uint8))))
+    with pytest.raises(InputError, match="can have sides of at most 16,383 pixels"):
+        long.check_format(Path("x.webp"), "--output")
+
+
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
 def test_a_converted_photograph_says_that_it_is_srgb(tmp_path: Path, ending: str) -> None:
     profile = bytes(imagecodecs.cms_profile("adobergb"))

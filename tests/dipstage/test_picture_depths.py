@@ -36,6 +36,12 @@ def test_eight_bits_in_sixteen_are_the_same_picture_as_eight(read: Read) -> None
     assert read(png(GREY.astype(np.uint16)), "#bits=8").digest == read(png(GREY)).digest
 
 
+@pytest.mark.parametrize("data", [png(GREY), tiff(GREY, photometric="minisblack")])
+def test_more_bits_than_the_samples_have_are_refused(read: Read, data: bytes) -> None:
+    with pytest.raises(InputError, match="has values of 8 bits, which cannot hold #bits=9"):
+        read(data, "#bits=9")
+
+
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("bits", [1, 2, 4, 6, 8, 10, 12, 16])
 def test_any_depth_of_a_tiff_fills_the_range(read: Read, bits: int, photometric: str) -> None:

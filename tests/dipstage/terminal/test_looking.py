@@ -21,6 +21,14 @@ def test_a_former_name_is_read_with_one_notice(tmp_path: Path) -> None:
     assert new.stderr == ""
 
 
+def test_check_says_once_that_a_size_is_wrong() -> None:
+    result = dipstage("check", "skimage:moon", "skimage:page", "--size", "48")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "dipstage: size must be a multiple of 32 (2 ** scales) and above 0, got 48\n"
+    )
+
+
 def test_check_shows_what_pictures_are_taken_for(tmp_path: Path) -> None:
     pixels = np.arange(70 * 93, dtype=np.uint16).reshape(70, 93) % 4096
     tifffile.imwrite(tmp_path / "a.tif", np.stack([pixels, pixels]), photometric="minisblack")

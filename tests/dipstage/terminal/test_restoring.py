@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dipstage.arrays import as_pixels
+from dipstage.documents import whole_files
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from dipstage.restoring import Plan, planned, restore
@@ -207,7 +208,12 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
         (["photo.png", "--task", "super_resolve"], "needs a factor"),
         (["photo.png", "--output", "o.gif"], "--output o.gif must end in .png"),
         (["photo.png", "--output-raw", "o"], "--output-raw o must end in .png"),
-        (["photo.png", "--output", "no/o.png"], "the folder no does not exist"),
+        (["photo.png", "--output", "no/o.png"], "/no does not exist"),
+        *(
+            (["photo.png", option, "x" * 300 + ".png"], f"{option} xxx")
+            for option in ("--output", "--output-raw", "--preview")
+        ),
+        (["photo.png", "--output", "x" * 300 + ".png"], ".png cannot be written: its name is too"),
         (["photo.png", "--output", "link.png"], "no does not exist"),
         (["photo.png", "--preview", "link.png"], "no does not exist"),
         (["photo.png", "--output", "photo.png"], "photo.png would be overwritten"),
@@ -350,6 +356,32 @@ def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     with pytest.raises(InputError, match="nothing was done"):
         _ask(720)
+
+
+def test_a_preview_that_cannot_be_written_is_one_notice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = whole_files.write_whole
+
+    def full(path: Path, content: bytes | str) -> None:
+        if path.name == "p.png" and path.exists():
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(whole_files, "write_whole", full)
+    options = ["--width", "4", "--scales", "1", "--iterations", "160", "--sigma", "25"]
+    result = typed("photo.png", "--preview", "p.png", *options, tiny=False)
+    assert result.exit_code == 0, result.output
+    notice = "notice: p.png cannot be written: No space left on device; the training goes on"
+    assert result.output.count(notice) == 1
+    assert names(folder) == {"p.png", "photo-restored.png"}
+
+
+def test_a_photograph_with_a_long_name_needs_a_shorter_output(folder: Path) -> None:
+    Path("photo.png").rename("x" * 250 + ".png")
+    result = typed("x" * 250 + ".png", "--sigma", "25")
+    assert result.exit_code == 2
+    assert "-restored.png cannot be written: its name is too long" in result.stderr
 
 
 def test_a_second_restoration_takes_a_new_name(folder: Path) -> None:
