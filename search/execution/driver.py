@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dipstage.arguments import check_whole
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.images import Picture, expand
+from dipstage.images import Picture
 from dipstage.interrupts import terminable
 from dipstage.tasks.registry import file_digests, notices_of, task_files
 from search.analysis.censoring import cuts_off
@@ -24,7 +24,7 @@ from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, Experiment, Resources
-from search.experiment.prepare import load_candidates, load_pictures, loaded_task
+from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
 from search.store.database_address import storage_address
@@ -68,7 +68,7 @@ def launch(
         raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
     if (database := storage_address(storage)) is not None or is_remote(folder):
         check_storage(folder, database)
-    experiment = experiment.model_copy(update={"images": expand(experiment.images)})
+    experiment = experiment.model_copy(update={"images": expanded(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
     learned = learn(experiment, candidates, runs_dir, storage)
