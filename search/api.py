@@ -125,7 +125,7 @@ class Run(RunRecord):
 
         Args:
             pick: a trial's number, `knee`, `psnr` or `steps` as in `Run.pick`, or `fast` or `best`
-                for the schedule that a verification claims, or will claim, to be faster or higher.
+                for the schedule that a verification claims, or would claim, to be faster or higher.
             output: the schedule file to write; best.yaml in the run's folder by default.
 
         Returns:

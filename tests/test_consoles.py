@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 from played_verification import searched, verified
 
 from dipstage.terminal.cli import main as dipstage
@@ -367,3 +369,33 @@ def test_a_name_that_the_locale_decodes_otherwise_is_explained(tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 2
     assert "set LC_ALL to a locale of UTF-8, such as C.UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("program", [dipsearch, dipstage])
+@pytest.mark.parametrize("level", ["program", "command"])
+def test_what_click_refuses_is_one_sentence_too(program: click.Group, level: str) -> None:
+    commands = [[]] if level == "program" else [[name] for name in program.commands]
+    for command in commands:
+        result = CliRunner().invoke(program, [*command, "--nonsense"], prog_name="prog")
+        assert result.exit_code == 2
+        name = " ".join(["prog", *command])
+        assert re.fullmatch(
+            rf"{name}: no such option '--nonsense'( \(did you mean .*\?\))?; see {name} --help\n",
+            result.output,
+        )
+    result = CliRunner().invoke(program, ["nonsense"], prog_name="prog")
+    assert result.output == "prog: no such command 'nonsense'; see prog --help\n"
+    assert "Usage" in CliRunner().invoke(program, []).output
+
+
+@pytest.mark.parametrize("program", [dipsearch, dipstage])
+def test_a_working_folder_that_has_been_removed_is_said(
+    program: click.Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for arguments in (["init"], ["list"]) if program is dipsearch else (["schedules"],):
+        result = CliRunner().invoke(program, arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "the working folder has been removed: change to another" in result.stderr

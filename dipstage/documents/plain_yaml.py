@@ -190,6 +190,8 @@ def _plain_composer() -> type[Any]:
             is_key = isinstance(parent, MappingNode) and index is None
             if isinstance(node, ScalarNode):
                 problem = _unplain(node.tag, node.value, is_key=is_key)
+                if problem and is_key and parent.flow_style and _NUMBER.fullmatch(node.value):
+                    problem += "; if it follows a decimal comma, write a point instead"
             elif is_key:
                 problem = "a list or group of keys where a key is expected: write a text"
             if problem is not None:

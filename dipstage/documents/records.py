@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dipstage.documents.plain_yaml import WHOLE, plain_number
@@ -45,6 +46,37 @@ def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:
 def hints(kind: type) -> dict[str, Any]:
     """Return the types of a dataclass's fields; finding them takes longer than checking values."""
     return get_type_hints(kind)
+
+
+def check_types(kind: type, content: Mapping[str, Any]) -> None:
+    """Raise TypeError if a value read from JSON has not the type of its field, by its name.
+
+    Costs a microsecond for ten values. Unknown names are passed over, and numbers may be whole.
+    """
+    known = _json_types(kind)
+    for name, value in content.items():
+        if name in known and type(value) not in known[name]:
+            raise TypeError(f"{name} is {value!r:.80}")
+
+
+@functools.cache
+def _json_types(kind: type) -> dict[str, set[type]]:
+    found = {}
+    for name, hint in hints(kind).items():
+        is_union = get_origin(hint) in (Union, types.UnionType)
+        found[name] = {_json_type(each) for each in (get_args(hint) if is_union else (hint,))}
+        if found[name] & {int, float}:
+            found[name] |= {int, float}
+    return found
+
+
+def _json_type(hint: Any) -> type:
+    plain = get_origin(hint) or hint
+    if issubclass(plain, Mapping) or dataclasses.is_dataclass(plain):
+        return dict
+    if issubclass(plain, Enum):
+        return str
+    return list if issubclass(plain, Sequence) and plain is not str else plain
 
 
 def is_whole(value: Any) -> bool:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 
 KINDS = {
     "a PNG": rb"\x89PNG\r\n",
@@ -36,6 +36,7 @@ SIGNATURE = "written by dipstage: "
 signed by what they lack."""
 _SIGNED = re.compile(SIGNATURE.encode() + rb"\w+|<meta name=\"lacks\"")
 _HEAD = 16_384
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _OPEN_FILE = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 """Names of files that a process has open, by which even a regular file must not be replaced."""
@@ -133,6 +134,7 @@ def write_asked(path: Path, content: bytes | str, *, own: bool = False) -> None:
 
     Raises:
         InputError: The file is of another kind, or cannot be written.
+        WorkError: The disk is full.
     """
     data = content.encode() if isinstance(content, str) else content
     with _refused(path):
@@ -179,6 +181,8 @@ def _refused(path: Path) -> Iterator[None]:
     except (InputError, BrokenPipeError):
         raise  # Of a pipe: the reader of a pipe has seen enough.
     except OSError as error:
+        if error.errno in _FULL:
+            raise WorkError(f"{path} cannot be written: {error.strerror}") from None
         reason = error.strerror
         if error.errno == errno.ENXIO:
             reason = "no program reads from this pipe or device"

@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -93,13 +93,19 @@ class Commands(click.Group):
             if (words := _wrong_in(argument, before)) is not None:
                 click.echo(f"{context.info_name}: {InputError(words)}", err=True)
                 context.exit(2)
-        return super().parse_args(context, args)
+        try:
+            return super().parse_args(context, args)
+        except click.UsageError as error:
+            return _end_usage(error, context)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
         try:
             with _former_names_as_notices(), terminable():
+                _refuse_no_folder()
                 return super().invoke(context)
+        except click.UsageError as error:
+            _end_usage(error, context)
         except (InputError, WorkError) as error:
             click.echo(f"{context.info_name}: {error}", err=True)
             context.exit(2 if isinstance(error, InputError) else 1)
@@ -114,6 +120,24 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             context.exit(130)
+
+
+def _end_usage(error: click.UsageError, context: click.Context) -> NoReturn:
+    """End with click's message on one line; without arguments, with the help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    path = (error.ctx or context).command_path
+    words = " ".join(error.format_message().split()).rstrip(".")
+    words = re.sub(r"\. Did (you mean .*\?)$", r" (did \1)", words)
+    click.echo(f"{path}: {words[:1].lower()}{words[1:]}; see {path} --help", err=True)
+    context.exit(2)
+
+
+def _refuse_no_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("the working folder has been removed: change to another one") from None
 
 
 def _wrong_in(argument: str, before: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_whole
 from dipstage.documents.schedule_file import Measure
 from dipstage.errors import InputError
 from dipstage.stopping import Output
@@ -57,6 +58,7 @@ def rank_by_budget(run: RunRecord, budget: int) -> list[tuple[Trial, Measure]]:
         InputError: If the budget is longer than the search's, or below 1.
     """
     whole = run.experiment.trainer.iterations
+    check_whole("--budget", budget)
     if not 1 <= budget <= whole:
         raise InputError(f"--budget must be from 1 to the search's {whole}, got {budget}")
     ranked = []

@@ -291,8 +291,9 @@ def compare(
     "--pick",
     metavar="knee|psnr|steps|fast|best|NUMBER|NAME",
     help="On the front: the knee, the highest PSNR, or the fewest steps; other objectives by their "
-    "names, such as ssim. fast, best: the schedule that a verification claims to be faster, or to "
-    "have a higher PSNR. Or a trial's number, or a candidate's name [default: knee].",
+    "names, such as ssim. fast, best: the schedule that dipsearch verify claims, or would claim by "
+    "default, to be faster, or to have a higher PSNR. Or a trial's number, or a candidate's name "
+    "[default: knee].",
 )
 @click.option(
     "--all",

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dipstage.terminal.console import echo_json
-from search.commands.shared import accept_changes_option, experiment_options, runs_dir_option
+from search.commands.shared import (
+    accept_changes_option,
+    experiment_options,
+    refuse_given_twice,
+    runs_dir_option,
+)
 from search.remote import ADDRESS_VARIABLE
 from search.store.paths import refuse_unwritable, run_folder, runs_dir_flag
 
@@ -66,10 +71,12 @@ def submit(
     from search.remote.upload import RUNS_DIR, Submission, check
 
     cluster = Cluster(address)
+    refuse_given_twice(overrides, {"name": name, "search.trials": trials})
     given = [] if name is None else [f"name={json.dumps(name)}"]
     if trials is not None and not resume:
         given.append(f"search.trials={trials}")
     if resume:  # What the run learns from was copied into its study when it began.
+        overrides = tuple(each for each in overrides if not each.startswith("search.learn_from="))
         given.append("search.learn_from=[]")
     loaded = load_experiment(experiment, (*overrides, *given))
     submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)

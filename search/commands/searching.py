@@ -21,6 +21,7 @@ from search.commands.shared import (
     address_option,
     experiment_options,
     front_and_candidates,
+    refuse_given_twice,
     run_options,
     runs_dir_option,
     storage_option,
@@ -75,6 +76,7 @@ def launch(
         "resources.concurrent": concurrent,
         "search.seed": seed,
     }
+    refuse_given_twice(overrides, flags)
     given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
     loaded = load_experiment(experiment, overrides + given)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +85,15 @@ def experiment_options(command: F) -> F:
     return click.argument("experiment", type=click.Path(path_type=Path))(command)
 
 
+def refuse_given_twice(overrides: tuple[str, ...], options: Mapping[str, object]) -> None:
+    """Raise InputError if `--set` and another option, by its key, give the same key."""
+    for override in overrides:
+        key = override.partition("=")[0]
+        if options.get(key) is not None:
+            option = f"--{key.rpartition('.')[2]}"
+            raise InputError(f"{option} and --set {key} give the same key: leave one out")
+
+
 accept_changes_option = click.option(
     "--accept-changes",
     is_flag=True,
@@ -143,7 +152,9 @@ def _output_file(
     if value and context.params.get("into_folder"):
         return Path(value).expanduser()
     if not value or value == "-" or value.endswith(os.sep):
-        hint = "write /dev/stdout for the output" if value == "-" else "add a file's name"
+        hint = "add a file's name"
+        if value == "-" and holds:  # The name of a figure's file says its format.
+            hint = "write /dev/stdout for the output"
         raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")
     from dipstage.documents.whole_files import refuse_unwritable
 

@@ -190,7 +190,7 @@ def verify(
     help="Number of seeds, or a list of them [default: 2 that the search has not used].",
 )
 @click.option(
-    "--top", type=Whole(), default=8, show_default=True, metavar="K", help="Number of schedules."
+    "--top", type=Whole(1), default=8, show_default=True, metavar="K", help="Number of schedules."
 )
 @resources_option
 @accept_changes_option

@@ -6,6 +6,7 @@ The server listens on loopback by default.
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import socketserver
 import threading
@@ -95,7 +96,23 @@ def dashboard(run: RunRecord, host: str, port: int | None) -> Iterator[Server]:
             ended.set()
 
 
+def _refuse_no_address(host: str) -> None:
+    """Raise InputError for digits that are no address: they would be looked up as a name."""
+    try:
+        if re.fullmatch(r"[\d.]+", host):
+            socket.inet_aton(host)
+        elif ":" in host:
+            socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        raise _no_address(host) from None
+
+
+def _no_address(host: str) -> InputError:
+    return InputError(f"--host {host} is no address of this machine: name one, such as {LOOPBACK}")
+
+
 def _bound(host: str, port: int | None) -> Server:
+    _refuse_no_address(host)
     for wanted in (PORT, 0) if port is None else (port,):
         try:
             return Server((host, wanted), _Handler)
@@ -103,9 +120,7 @@ def _bound(host: str, port: int | None) -> Server:
             if isinstance(error, socket.gaierror | UnicodeError) or (
                 getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             ):
-                raise InputError(
-                    f"--host {host} is no address of this machine: name one, such as {LOOPBACK}"
-                ) from None
+                raise _no_address(host) from None
             if port is not None or not wanted:
                 raise InputError(
                     f"{host}:{wanted} cannot be listened on: {brief(error)}; choose another --port"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dipstage.arguments import check_whole
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.images import Picture, expand
+from dipstage.images import Picture
 from dipstage.interrupts import terminable
 from dipstage.tasks.registry import file_digests, notices_of, task_files
 from search.analysis.censoring import cuts_off
@@ -24,7 +24,7 @@ from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, Experiment, Resources
-from search.experiment.prepare import load_candidates, load_pictures, loaded_task
+from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
 from search.store.changes import adopt_changes, record_changes
 from search.store.database_address import storage_address
@@ -68,7 +68,7 @@ def launch(
         raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
     if (database := storage_address(storage)) is not None or is_remote(folder):
         check_storage(folder, database)
-    experiment = experiment.model_copy(update={"images": expand(experiment.images)})
+    experiment = experiment.model_copy(update={"images": expanded(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
     learned = learn(experiment, candidates, runs_dir, storage)
@@ -243,18 +243,36 @@ def drive(
         _refuse_no_hours(hours)
         setting = _setting(run, experiment)
         refuse_missing_loggers(experiment, run.folder)
-        record_changes(run, experiment, changes)
-        run = run.reread()
-        write(run.study, trials=trials)
-        if hours is not None:
-            write(run.study, hours=hours)
-        if asked and run.attributes.ended is not None:
-            ended = sum(t.ended is not None and t.candidate is None for t in run.records())
-            write(run.study, ended=None, gain_from=ended)
-        if not run.attributes.made:
-            write(run.study, made=True)
-        if run.attributes.ended is None:
-            _work(run, lease, setting, address, view)
+
+        def begin() -> RunRecord:
+            """Write down what was asked for, once nothing can refuse it any more."""
+            record_changes(run, experiment, changes)
+            changed = run.reread()
+            write(changed.study, trials=trials)
+            if hours is not None:
+                write(changed.study, hours=hours)
+            if asked and changed.attributes.ended is not None:
+                ended = sum(t.ended is not None and t.candidate is None for t in records)
+                write(changed.study, ended=None, gain_from=ended)
+            if not changed.attributes.made:
+                write(changed.study, made=True)
+            return changed
+
+        records = run.records()
+        done = sum(trial.state != "running" for trial in records)
+        is_over = run.attributes.ended is not None and not asked
+        if is_over or done >= trials + run.candidates_wanted:
+            run = begin()
+        else:
+            from search.execution.cluster import ray_cluster
+            from search.execution.resources import resources_of
+
+            # Twice, because Ray installs its own signal handler when it starts.
+            with terminable(), ray_cluster(address, note=view.note), terminable():
+                can_grow, cores = address is not None, run.attributes.cores
+                resources_of(experiment, can_grow=can_grow, cores=cores)
+                run = begin()
+                _work(run, lease, setting, view, can_grow=can_grow)
         view.end(run)
         return run
 
@@ -279,15 +297,12 @@ def conclude(run: RunRecord) -> None:
             write(run.study, ended="--finish was asked for")
 
 
-def _work(run: RunRecord, lease: Lease, setting: Setting, address: str | None, view: View) -> None:
+def _work(run: RunRecord, lease: Lease, setting: Setting, view: View, *, can_grow: bool) -> None:
     ledger = Ledger(run.study, run.experiment, list(setting.replicates))
     if not ledger.finished:
-        from search.execution.cluster import ray_cluster
         from search.execution.tuning import tune_trials
 
-        # Twice, because Ray installs its own signal handler when it starts.
-        with terminable(), ray_cluster(address, note=view.note), terminable():
-            tune_trials(run, ledger, setting, view, lease, can_grow=address is not None)
+        tune_trials(run, ledger, setting, view, lease, can_grow=can_grow)
     if ledger.ended is not None:
         write(run.study, ended=ledger.ended)
     write(run.study, driven_s=ledger.budget.driven_s)

@@ -58,7 +58,8 @@ def resources_of(
         trials_per_gpu: Trials on one GPU for `gpus_per_trial: auto`, see `trials_per_gpu`.
 
     Raises:
-        InputError: If the cluster has no GPU but one is required, or if no machine fits a trial.
+        InputError: If the cluster has no GPU but one is required or counted by the objective, or if
+            no machine fits a trial.
     """
     wanted = experiment.resources
     # Nodes are considered one by one because a trial cannot span several.
@@ -72,6 +73,8 @@ def resources_of(
     if gpus == "auto":
         uses_gpu = wanted.device == "cuda" or (has_gpu and wanted.device == "auto")
         gpus = 1.0 / trials_per_gpu if uses_gpu else 0.0
+    if experiment.objective.against == "gpu_seconds" and not gpus:
+        raise InputError("objective.against is gpu_seconds and trials use no GPU: use seconds")
     requested = wanted.cpus_per_trial
     cpus = float((cores or _cores(experiment, nodes, gpus)) if requested == "auto" else requested)
     slots = sum(_fit(node, cpus, gpus) for node in nodes)

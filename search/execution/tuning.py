@@ -26,7 +26,7 @@ from ray.tune.search import Searcher
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from dipstage.documents.whole_files import write_whole
-from dipstage.errors import InputError, WorkError
+from dipstage.errors import WorkError
 from dipstage.interrupts import end_if_interrupted
 from search.analysis.censoring import cut_off, cuts_off
 from search.execution.cost import cost_words
@@ -324,7 +324,7 @@ def tune_trials(
             `ScheduleTrial` does; by default `ScheduleTrial`.
 
     Raises:
-        InputError: If the objective or the resources cannot be had on this cluster.
+        InputError: If the resources cannot be had on this cluster.
         WorkError: If the search ends early.
     """
     shares = _shares(run, setting, view, can_grow=can_grow)
@@ -335,8 +335,6 @@ def tune_trials(
         together=replicates_together(run.experiment, shares),
         gpus=shares.trial["gpu"],
     )
-    if run.objective.against == "gpu_seconds" and not setting.gpus:
-        raise InputError("objective.against is gpu_seconds and trials use no GPU: use seconds")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     write(run.study, concurrent=shares.concurrent, driven_since=now)
     if trainable is None:

@@ -19,7 +19,7 @@ from dipstage.tasks.denoise import Denoise
 from search.experiment.candidate import refused_presets
 from search.experiment.names import RUN_NAME
 from search.experiment.objectives import Objective
-from search.experiment.refusals import describe
+from search.experiment.refusals import as_in_a_file, describe
 from search.experiment.searched import Finite, Group, Space
 from search.experiment.task import AnyTask
 
@@ -239,7 +239,7 @@ class Experiment(Group):
     def __init__(self, /, **content: Any) -> None:
         """Check the keys and values; InputError names the first that is wrong."""
         try:
-            super().__init__(**content)
+            super().__init__(**as_in_a_file(content))
         except ValidationError as error:
             raise InputError(describe(error, Experiment)) from None
 

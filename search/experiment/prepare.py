@@ -29,7 +29,7 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
     Raises:
         InputError: A picture cannot be read, or does not suit the task.
     """
-    names = expand(experiment.images)
+    names = expanded(experiment.images)
     replicates = len(names) * len(experiment.seeds)
     if len(names) > MAX_ENTRIES or replicates > MAX_REPLICATES:
         raise InputError(
@@ -58,6 +58,21 @@ def load_pictures(experiment: Experiment) -> dict[str, Picture]:
         labelled[label] = picture
     _check_task(experiment, pictures)
     return labelled
+
+
+def expanded(images: list[str]) -> list[str]:
+    """Return the files that entries of `images` name.
+
+    Raises:
+        InputError: Two entries name the same file, or an entry names none.
+    """
+    found: dict[str, str] = {}
+    for entry in images:
+        for name in expand([entry]):
+            if name in found:
+                raise InputError(f"images: {found[name]} and {entry} both name {name}: keep one")
+            found[name] = entry
+    return list(found)
 
 
 def _folded(label: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,7 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     if {"format", "stages"} <= content.keys():
         raise InputError(f"{path} is a schedule file: name it in candidates of an experiment")
     _resolve(content, path.parent)
-    for override in overrides:
-        key, value = _parse_override(override)
+    for key, value in _parse_overrides(overrides):
         _set_key(content, _current_key(key), value)
         _resolve(content, Path())  # What the file names is absolute by now.
     is_packaged = given != str(path) and path in packaged_experiments().values()
@@ -109,15 +109,23 @@ def with_resources(experiment: Experiment, overrides: tuple[str, ...]) -> Experi
         InputError: if a key is not one of `resources`, or if a value is wrong.
     """
     content = experiment.model_dump(mode="json")
-    for override in overrides:
-        key, value = _parse_override(override)
+    for key, value in _parse_overrides(overrides):
         if not key.startswith("resources."):
             raise InputError(
-                f"--set {override}: only keys of resources can differ from the search's, such as "
+                f"--set {key}: only keys of resources can differ from the search's, such as "
                 "resources.device"
             )
         _set_key(content, key, value)
     return validate(content, "--set")
+
+
+def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return keys and values; InputError if one is none, or if a key is given twice."""
+    parsed = [_parse_override(override) for override in overrides]
+    counts = Counter(key for key, _ in parsed)
+    if twice := [key for key, n in counts.items() if n > 1]:
+        raise InputError(f"--set {twice[0]} is given twice: leave one out")
+    return parsed
 
 
 def _parse_override(override: str) -> tuple[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -34,6 +36,17 @@ _RULES = {
 }
 """Rules by pydantic's types of errors, with the names of its context. Others keep its words."""
 _UNKNOWN = ("extra_forbidden", "invalid_key")
+
+
+def as_in_a_file(value: Any) -> Any:
+    """Return a value as a file would hold it: NumPy's numbers and arrays, tuples, ranges, paths."""
+    if isinstance(value, dict):
+        return {key: as_in_a_file(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [as_in_a_file(each) for each in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
@@ -98,7 +111,7 @@ def _remedy(kinds: Sequence[str], given: Any) -> str:
     """Say what to write instead; empty where the rule says it."""
     if "string_type" in kinds:
         word = "…" if isinstance(given, float) else json.dumps(given, default=str)
-        return f': write "{word}", in quotes' if not isinstance(given, list | dict) else ""
+        return f': write "{word}", in quotes' if isinstance(given, int | float) else ""
     if "bool_type" in kinds:
         return ": write true or false, without quotes"
     if isinstance(given, str) and {"int_type", "float_type"} & {*kinds}:
@@ -110,6 +123,14 @@ def _remedy(kinds: Sequence[str], given: Any) -> str:
     if "int_type" in kinds and is_whole(given):
         return f": write {given:.0f}"
     if "list_type" in kinds and not isinstance(given, dict):
+        if not isinstance(given, str | int | float):
+            return ""
+        if (ends := re.fullmatch(r"(\d+) *(?:-|\.\.) *(\d+)", str(given))) is not None:
+            first, last = int(ends[1]), int(ends[2])
+            numbers = [*map(str, range(first, min(last, first + 9) + 1))]
+            if last > first + 9:
+                numbers[2:] = ["…", str(last)]
+            given = ", ".join(numbers)
         is_quoted = isinstance(given, str) and given[:1] == "["
         return f": write {given if is_quoted else f'a list, as in [{given}]'}"
     return ""

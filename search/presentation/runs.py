@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from dipstage.errors import InputError, WorkError
 from search.analysis.status import Status, status_of
-from search.store.paths import find_runs, path_exists, size_bytes, verification_path
+from search.store.paths import brief, find_runs, path_exists, size_bytes, verification_path
 from search.store.run import RunRecord
 from search.store.storage import PatientStorage, open_storage
 from search.store.study import load_study
@@ -99,7 +99,10 @@ def _row(
             best_words=status.best_words,
         )  # fmt: skip
     except (InputError, WorkError) as error:
-        return RunRow(name, where, "unreadable", bytes=size, problem=str(error))
+        problem = str(error)
+    except Exception as error:  # Whatever is wrong with one run, the others are listed.
+        problem = f"run {name!r} cannot be read ({type(error).__name__}: {brief(error)})"
+    return RunRow(name, where, "unreadable", bytes=size, problem=problem)
 
 
 def _state(run: RunRecord, status: Status) -> State:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from dipstage.documents.records import to_plain
+from dipstage.documents.records import check_types, to_plain
 from dipstage.recipe import Recipe
 from dipstage.schedules import Schedule
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Objective, Score
 from search.store.replicate import Replicate
+
+T = TypeVar("T")
 
 _REPLICATE = "replicate:"
 """Prefix in the names of attributes that hold finished replicates; the key follows it."""
@@ -101,15 +103,12 @@ class StudyAttributes:
     def of(cls, study: Study) -> StudyAttributes:
         """Read the attributes of a study."""
         found = {name: value for name, value in study.user_attrs.items() if name in _STUDY}
-        for name, value in found.items():
-            kind = {int: int, float: int | float, dict: dict}.get(type(_DEFAULTS[name]), object)
-            if not isinstance(value, kind):
-                raise TypeError(f"{name} is {value!r}")
+        check_types(cls, found)
         if "objective" in found:
             found["objective"] = Objective(**found["objective"])
         found["candidates"] = [Candidate.from_plain(each) for each in found.get("candidates", ())]
-        found["learned"] = [Learned(**each) for each in found.get("learned", ())]
-        found["accepted"] = [Accepted(**each) for each in found.get("accepted", ())]
+        found["learned"] = [_made(Learned, each) for each in found.get("learned", ())]
+        found["accepted"] = [_made(Accepted, each) for each in found.get("accepted", ())]
         return cls(**found)
 
 
@@ -177,10 +176,11 @@ class TrialAttributes:
     def of(cls, trial: FrozenTrial) -> TrialAttributes:
         """Read the attributes of a trial."""
         found = {name: value for name, value in trial.user_attrs.items() if name in _TRIAL}
+        check_types(cls, found)
         if "raced" in found:
-            found["raced"] = Raced(
-                **{**found["raced"], "estimate": Score(*found["raced"]["estimate"])}
-            )
+            check_types(Raced, found["raced"])
+            estimate = Score(*map(float, found["raced"]["estimate"]))
+            found["raced"] = Raced(**{**found["raced"], "estimate": estimate})
         return cls(**found)
 
     @property
@@ -205,8 +205,12 @@ class TrialAttributes:
 
 
 _STUDY = tuple(each.name for each in fields(StudyAttributes))
-_DEFAULTS = {name: getattr(StudyAttributes(), name) for name in _STUDY}
 _TRIAL = frozenset(each.name for each in fields(TrialAttributes))
+
+
+def _made(kind: type[T], content: Mapping[str, Any]) -> T:
+    check_types(kind, content)
+    return kind(**content)
 
 
 def replicate_attribute(key: str, replicate: Replicate) -> dict[str, Any]:

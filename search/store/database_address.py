@@ -49,6 +49,24 @@ def unknown(address: str) -> InputError:
     )
 
 
+def without_driver(address: str) -> InputError:
+    """Return the error for a database whose driver is not installed."""
+    asked, url = named(address), parsed(address)
+    if url.get_backend_name() != "postgresql":
+        return InputError(
+            f"{asked} asks for {url.drivername}, whose driver is not installed: use PostgreSQL, as "
+            "postgresql://USER@HOST/NAME, or install the driver"
+        )
+    if url.drivername in ("postgresql", "postgresql+psycopg"):
+        return InputError(
+            f"{asked} needs a driver that is not installed: pip install 'dipsearch[postgresql]'"
+        )
+    return InputError(
+        f"{asked} asks for {url.drivername}, whose driver is not installed: begin the address with "
+        "postgresql://"
+    )
+
+
 def parsed(address: str) -> URL:
     """Parse the address of a database; InputError if it is none, or of one that does not last."""
     try:

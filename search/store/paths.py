@@ -30,14 +30,14 @@ def run_words(folder: Path) -> str:
     return shlex.quote(folder.name) + runs_dir_flag(folder.parent)
 
 
-def runs_path(where: Path | str | None = None) -> Path:
+def runs_path(where: Path | str | None = None, *, called: str | None = None) -> Path:
     """Return the folder of runs, which may be on object storage, such as s3://bucket/prefix.
 
     By default that is the one in the environment, or else `runs` in the current folder.
 
     A path on object storage is a `upath.UPath`, which supports every `Path` method that this
     package uses. A file written there appears whole or not at all. Raises InputError if the storage
-    cannot be reached.
+    cannot be reached; `called` is how it names the path, by default after the option.
     """
     if where is None:
         where = os.environ.get(RUNS_DIR_VARIABLE) or "runs"
@@ -55,6 +55,7 @@ def runs_path(where: Path | str | None = None) -> Path:
             f"{where} is an address of the web, where no runs are: name a folder, or an address "
             "such as s3://BUCKET/PREFIX"
         )
+    called = called or named(where)
     try:
         from upath import UPath
 
@@ -62,13 +63,12 @@ def runs_path(where: Path | str | None = None) -> Path:
         path = UPath(where, use_listings_cache=False)
         path.exists()
     except ImportError as error:
-        raise InputError(
-            f"{named(where)} needs {error.name}: pip install 'dipsearch[s3]'"
-        ) from None
+        remedy = "pip install 'dipsearch[s3]'" if where.startswith("s3:") else brief(error)
+        raise InputError(f"{called} needs a package that is not installed: {remedy}") from None
     except ValueError as error:
-        raise InputError(f"{named(where)} is not a known kind of address: {error}") from None
+        raise InputError(f"{called} is not a known kind of address: {error}") from None
     except Exception as error:  # Clients of object stores raise errors of many kinds.
-        raise InputError(f"{named(where)} cannot be reached: {brief(error)}") from None
+        raise InputError(f"{called} cannot be reached: {brief(error)}") from None
     return cast(Path, path)
 
 
@@ -190,7 +190,7 @@ def find_run(named: str | Path, runs_dir: Path | str | None = None) -> Path:
     is_path = "/" in named or named in (".", "..")
     if not is_path and _is_run(home / named):
         return home / named
-    path = runs_path(named.rstrip("/")) if "://" in named else Path(named)
+    path = runs_path(named.rstrip("/"), called=named) if "://" in named else Path(named)
     if path.name in ("", ".."):
         path = Path(os.path.abspath(path))
     if (is_path or home == runs_path()) and _is_run(path):

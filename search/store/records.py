@@ -9,6 +9,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from dipstage.documents.schedule_file import Measure, OutputMeasures
@@ -16,7 +17,7 @@ from dipstage.schedules import Schedule
 from dipstage.stopping import Output
 from search.experiment.objectives import Objective, Score
 from search.store.attributes import TrialAttributes, replicates
-from search.store.replicate import Replicate, versions_of
+from search.store.replicate import MAX_COST, MAX_DB, Replicate, versions_of
 
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
 _STATES: dict[TrialState, State] = {
@@ -67,6 +68,8 @@ class Trial:
         state = _STATES.get(trial.state, "failed")
         if state == "complete" and attributes.raced is not None:
             state = "raced"
+        objective = objective or Objective()
+        values = _checked(trial, objective, is_raced=state == "raced")
         return cls(
             number=trial.number,
             state=state,
@@ -76,15 +79,15 @@ class Trial:
             warmup=attributes.warmup,
             params=dict(trial.params),
             replicates=replicates(trial),
-            values=(trial.values[0], trial.values[1]) if state == "complete" else None,
-            estimate=(trial.values[0], trial.values[1]) if state == "raced" else None,
+            values=values if state == "complete" else None,
+            estimate=values if state == "raced" else None,
             failure=attributes.failure if trial.state is TrialState.FAIL else None,
             started=trial.datetime_start,
             ended=trial.datetime_complete,
             same_as=attributes.same_as,
             taken=attributes.taken or {},
             violations=trial.constraints,
-            objective=objective or Objective(),
+            objective=objective,
         )
 
     def __repr__(self) -> str:
@@ -177,6 +180,37 @@ class Trial:
     def trained_by(self, key: str) -> int:
         """Return the number of the trial that trained a replicate, whose files bear it."""
         return self.taken.get(key, self.number)
+
+
+def _checked(
+    trial: FrozenTrial, objective: Objective, *, is_raced: bool
+) -> tuple[float, float] | None:
+    """Return the objectives of a trial that is complete; of others None.
+
+    Raises:
+        TypeError: If the database holds something else than a number where one belongs.
+        ValueError: If an objective is finite and beyond what can be measured.
+    """
+    sampled = [
+        value
+        for name, value in trial.params.items()
+        if not isinstance(trial.distributions[name], CategoricalDistribution)
+    ]
+    values = trial.values or []
+    for value in (trial.number, *values, *trial.constraints.values(), *sampled):
+        if not isinstance(value, int | float):
+            raise TypeError(f"{value!r:.80} of a trial is no number")
+    if trial.state is not TrialState.COMPLETE:
+        return None
+    quality, cost = values[:2]
+    # What racing predicts may be below 0.
+    least = -MAX_COST if is_raced or objective.against in objective.custom else 0.0
+    most = MAX_DB if objective.quality.unit == "dB" else MAX_COST
+    if most < abs(quality) < math.inf:
+        raise ValueError(f"{objective.quality.key} is {quality:g}")
+    if math.isfinite(cost) and not least <= cost <= MAX_COST:
+        raise ValueError(f"{objective.cost.key} is {cost:g}")
+    return quality, cost
 
 
 def distinct(trials: Iterable[Trial]) -> list[Trial]:

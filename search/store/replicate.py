@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from dipstage.documents.records import to_plain
+from dipstage.documents.records import check_types, to_plain
 from dipstage.outcome import Scores, Stop
 from dipstage.stopping import OUTPUTS, Output
 from dipstage.terminal.numbers import at
@@ -46,7 +47,7 @@ class ReplicateScores(Scores):
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> ReplicateScores:
         """Create scores from the study's plain data."""
-        return cls(**_known(content, _SCORES))
+        return cls(**_checked(cls, _known(content, _SCORES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,14 @@ class Replicate:
         typed: dict[str, Any] = {o: ReplicateScores.from_plain(content[o]) for o in OUTPUTS}
         typed["stop"] = Stop(content["stop"])
         if content.get("selected") is not None:
-            typed["selected"] = Selection(**content["selected"])
-        return cls(**{**_known(content, _REPLICATE), **typed})
+            typed["selected"] = Selection(**_checked(Selection, content["selected"]))
+        known = _checked(cls, _known(content, _REPLICATE))
+        kinds: dict[str, tuple[type, ...]] = {"versions": (str,), "objectives": (int, float)}
+        for name, allowed in kinds.items():
+            for key, value in (known.get(name) or {}).items():
+                if not isinstance(value, allowed):
+                    raise TypeError(f"{key} of {name} is {value!r:.80}")
+        return cls(**{**known, **typed})
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain data for JSON without None values. This is the inverse of `from_plain`."""
@@ -169,6 +176,27 @@ def versions_of(replicates: Iterable[Replicate]) -> dict[str, str]:
 
 _SCORES = frozenset(field.name for field in fields(ReplicateScores))
 _REPLICATE = frozenset(field.name for field in fields(Replicate))
+
+
+MAX_DB, MAX_COST = 1000.0, 1e15
+"""Limits of a finite PSNR in dB, either way, and of steps and seconds."""
+
+
+def _checked(kind: type, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return content; TypeError or ValueError for what no training gives."""
+    check_types(kind, content)
+    for name, value in content.items():
+        if type(value) not in (int, float):
+            continue
+        if "_db" in name:  # PSNR of equal pictures is infinite.
+            is_right = abs(value) <= MAX_DB or math.isinf(value)
+        elif "ssim_gt" in name and "steps" not in name:
+            is_right = not abs(value) > 2  # It may be NaN.
+        else:
+            is_right = 0 <= value <= MAX_COST and (value > 0 or name != "iterations_per_s")
+        if not is_right:
+            raise ValueError(f"{name} is {value:g}")
+    return content
 
 
 def _known(content: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, Any]:

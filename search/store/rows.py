@@ -145,4 +145,8 @@ def _attributes(trial_id: int, content: Mapping[str, Any]) -> list[dict[str, Any
 
 
 def _local(utc: datetime | None) -> datetime | None:
-    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+    if utc is None:
+        return None
+    if not 1970 < utc.year < 9999:  # Beyond, no time zone can be applied.
+        raise ValueError(f"a trial's time is {utc}")
+    return utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

@@ -43,11 +43,17 @@ def _undamaged(folder: Path) -> Iterator[None]:
         yield
     except DamagedStudyError:
         raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DamagedStudyError(
             f"the study of {folder} is damaged ({brief(error)}): copy the run's folder again from "
             "where it was made"
         ) from None
+
+
+def _refuse_unknown(trial: Trial, key: str) -> None:
+    if key not in trial.replicates:
+        known = ", ".join(trial.replicates) or "none"
+        raise InputError(f"{trial.name} has no replicate {key!r}: its replicates are {known}")
 
 
 @dataclass(frozen=True)
@@ -168,8 +174,9 @@ class RunRecord:
         """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).
 
         Raises:
-            InputError: If the file is missing or holds no curves.
+            InputError: If there is no such replicate, or if the file is missing or holds no curves.
         """
+        _refuse_unknown(trial, key)
         path = curve_path(self.folder, trial.trained_by(key), key)
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
@@ -186,8 +193,10 @@ class RunRecord:
             only for the first seed; early versions kept none.
 
         Raises:
-            InputError: If the file cannot be read or holds no PNG.
+            InputError: If there is no such replicate, or if the file cannot be read or holds no
+                PNG.
         """
+        _refuse_unknown(trial, key)
         path = picture_path(self.folder, trial.trained_by(key), key)
         if not path_exists(path):
             return None

@@ -37,7 +37,14 @@ from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
-from search.store.database_address import ADDRESS_VARIABLE, named, parsed, sqlite_file, unknown
+from search.store.database_address import (
+    ADDRESS_VARIABLE,
+    named,
+    parsed,
+    sqlite_file,
+    unknown,
+    without_driver,
+)
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
 from search.store.paths import is_remote
 from search.store.rows import is_known, read_trials, write_trial
@@ -94,11 +101,8 @@ def open_storage(folder: Path, url: str | None, *, create: bool = False) -> Pati
         if url is None:
             raise
         raise unknown(url) from None
-    except ImportError as error:
-        raise InputError(
-            f"{named(url or '')} needs a driver that is not installed "
-            f"({error.name or 'unknown'}): for PostgreSQL pip install 'dipsearch[postgresql]'"
-        ) from None
+    except ImportError:
+        raise without_driver(url or "") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         where = named(url) if url else folder / "study.db"
         advice = "" if url else "; if the run is a copy, copy its folder again"

@@ -154,12 +154,12 @@ def confirm(
                 raise InputError(
                     f"run {run.name!r} has a verification already: a confirmation comes before it"
                 )
-            if len(images) < PICTURES:
+            names, numbers = names_of(images), seeds_of(run, seeds or SEEDS)
+            if len(names) < PICTURES:
                 raise InputError(
                     f"--images must name at least {PICTURES} pictures that the search has not "
-                    f"seen, got {len(images)}"
+                    f"seen, got {len(names)}"
                 )
-            names, numbers = names_of(images), seeds_of(run, seeds or SEEDS)
             experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
             pictures = load_pictures(experiment)
             refuse_seen(run, numbers, pictures, allowed=False)

@@ -238,7 +238,7 @@ def test_curves_and_points_take_what_pick_takes(played: Run) -> None:
     assert played.point(3) == played.point("trial 3") == played.point(trial)
     assert played.point(3) is not None
     for which in ("knee", 1, "no such"):
-        with pytest.raises(InputError, match=r"cannot be read|a schedule is picked by"):
+        with pytest.raises(InputError, match=r"has no replicate|is picked by"):
             played.curves(which, "no replicate")
     with pytest.raises(InputError, match="has no trial 99"):
         played.point(99)
@@ -246,3 +246,13 @@ def test_curves_and_points_take_what_pick_takes(played: Run) -> None:
         for wrong in (5, "", ["a"]):
             with pytest.raises(InputError, match="output must be the path of what to write, got"):
                 write(wrong)  # type: ignore[arg-type]
+
+
+def test_a_replicate_that_a_trial_has_not_is_said_with_those_it_has(played: Run) -> None:
+    words = f"trial 2 has no replicate 'x': its replicates are {', '.join(sorted(KEYS))}"
+    with pytest.raises(InputError, match=words):
+        played.curves(2, "x")
+    with pytest.raises(InputError, match=words):
+        played.picture(played.pick(2), "x")
+    with pytest.raises(InputError, match=r"--budget must be a whole number, got 2.5"):
+        played.plot_attainment(budget=2.5)  # type: ignore[arg-type]

@@ -94,6 +94,44 @@ def test_a_database_that_does_not_answer_is_refused_before_anything_starts(
     assert words.replace("--storage", "DIPSEARCH_STORAGE") in refused(launch("e.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("mysql://h/d", "mysql, whose driver is not installed: use PostgreSQL"),
+        ("oracle://h/d", "oracle, whose driver is not installed: use PostgreSQL"),
+        ("postgresql+psycopg2://h/d", "postgresql+psycopg2, whose driver is not installed: begin"),
+    ],
+)
+def test_a_database_without_a_driver_is_named_as_it_was_asked_for(address: str, words: str) -> None:
+    assert f"--storage asks for {words}" in refused(launch("e.yaml", "--storage", address))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--trials", "4", "--set", "search.trials=3"], "--trials and --set search.trials give"),
+        (["--name", "qs", "--set", "name=a=b"], "--name and --set name give the same key"),
+        (["--seed", "1", "--set", "search.seed=1"], "--seed and --set search.seed give"),
+        (["--set", "size=8", "--set", "size=16"], "--set size is given twice: leave one out"),
+        (["--set", "name=a=b"], "name: must be letters, digits"),
+        (["--set", "seeds=0-3"], "got '0-3': write a list, as in [0, 1, 2, 3]"),
+        (["--set", "seeds=5-90"], "got '5-90': write a list, as in [5, 6, …, 90]"),
+        (["--set", "trainer={width: 4, learning_rate: 0,5}"], "write a point instead"),
+    ],
+)
+def test_options_that_contradict_each_other_or_cannot_be_meant_are_refused(
+    arguments: list[str], words: str
+) -> None:
+    assert words in refused(launch("e.yaml", *arguments))
+
+
+def test_two_entries_of_images_that_name_one_file_are_both_named(folder: Path) -> None:
+    Path("a.png").touch()
+    Path("e.yaml").write_text(yaml_text({**CONTENT, "images": ["a.png", "[a]*.png"]}))
+    said = refused(launch("e.yaml"))
+    assert f"images: {folder}/a.png and {folder}/[a]*.png both name {folder}/a.png: keep" in said
+
+
 def test_a_database_that_a_search_would_make_is_not_made_before(folder: Path) -> None:
     from search.store.storage import check_storage
 

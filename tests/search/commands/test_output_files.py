@@ -275,3 +275,28 @@ def test_a_file_that_is_open_is_added_to(run: Run, tmp_path: Path) -> None:
     content = path.read_text()
     assert content.startswith("first\nformat: ")
     assert "written to" not in content
+
+
+def test_a_full_disk_is_no_wrong_request(run: Run) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no such device")
+    arguments = ["trials", run.name, "--runs-dir", str(run.folder.parent), "--csv", "/dev/full"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "/dev/full cannot be written: No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plot", "tiny", "front", "--output", "-"], "got '-': add a file's name"),
+        (["pareto", "tiny", "--plot", "-"], "got '-': add a file's name"),
+        (["trials", "tiny", "--csv", "-"], "got '-': write /dev/stdout"),
+    ],
+)
+def test_a_dash_is_refused_with_advice_that_works(
+    run: Run, arguments: list[str], words: str
+) -> None:
+    result = CliRunner().invoke(main, [*arguments, "--runs-dir", str(run.folder.parent)])
+    assert result.exit_code == 2
+    assert words in result.stderr

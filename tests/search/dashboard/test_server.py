@@ -228,7 +228,9 @@ def test_parts_of_a_verification_are_opened_once(
     assert opened == [opened[0], opened[1], opened[1]], "made again"
 
 
-@pytest.mark.parametrize("host", ["nohost.invalid", "192.0.2.1", "a..b"])
+@pytest.mark.parametrize(
+    "host", ["nohost.invalid", "192.0.2.1", "a..b", "999.1.1.1", "1.2.3.4.5", "::zz"]
+)
 def test_a_host_that_is_not_this_machine_is_refused(played: Run, host: str) -> None:
     with (
         pytest.raises(InputError, match=f"--host {re.escape(host)} is no address of this machine"),

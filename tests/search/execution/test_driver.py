@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import experiment
+from fake_runs import experiment, new_run, play
 
 from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.images import load_picture
 from search import Run, launch, resume
+from search.store.attributes import write
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -24,6 +25,30 @@ def test_resume_goes_on_to_more_trials_and_not_to_fewer(tmp_path: Path) -> None:
     assert len(resume("tiny", runs_dir=tmp_path).records()) == 7
     with pytest.raises(InputError, match="at least the 5 that run 'tiny' was asked for, got 3"):
         resume("tiny", trials=3, runs_dir=tmp_path)
+
+
+@pytest.mark.parametrize("refused_by", ["cluster.ray_cluster", "resources.resources_of"])
+def test_a_refused_resume_leaves_the_run_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused_by: str
+) -> None:
+    run = play(new_run(tmp_path, experiment()), lambda number: (20.0 + number, 5))
+    write(run.study, ended="--finish was asked for")
+    path = run.folder / "experiment.yaml"
+    path.write_text(path.read_text().replace("concurrent: auto", "concurrent: 3"))
+
+    def kept() -> tuple[object, bytes]:
+        again = Run.open("tiny", tmp_path)
+        return again.study.user_attrs, path.read_bytes()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("nobody listens there")
+
+    before = kept()
+    monkeypatch.setattr(f"search.execution.{refused_by}", refuse)
+    with pytest.raises(InputError, match="nobody listens there"):
+        resume("tiny", trials=9, hours=2, runs_dir=tmp_path, accept_changes=True)
+    assert kept() == before
+    assert before[0]["trials"] == 4  # type: ignore[index]
 
 
 def test_resume_refuses_a_picture_that_has_changed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
 from dipstage.presets import parse_preset
 from dipstage.renamed import FormerName
+from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
 from search.experiment.reading import load_experiment, validate
 from search.remote.upload import pack_search
@@ -40,6 +41,31 @@ def test_a_frozen_experiment_reads_back_equal(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text(experiment().yaml())
     assert load_experiment(path) == experiment()
+
+
+def test_numpy_tuples_ranges_and_paths_are_read_as_a_file_would_hold_them() -> None:
+    plain = experiment(images=["a.png"], seeds=[0, 1, 2])
+    for seeds in (np.arange(3), range(3), (0, 1, 2), [np.int64(0), np.uint8(1), 2]):
+        given: dict[str, Any] = {
+            **CONTENT, "images": (Path("a.png"),), "seeds": seeds, "size": np.int64(16),
+            "search": {"trials": np.int32(4), "seed": np.int64(0)},
+        }  # fmt: skip
+        assert Experiment(**given) == plain
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("seeds", np.array([0.5, 1.0]), r"seeds.0: must be a whole number, got 0.5"),
+        ("seeds", np.array(3), r"seeds: must be a list, got 3: write a list, as in \[3\]"),
+        ("size", np.float64(16), "size: must be a whole number, got 16.0: write 16"),
+        ("images", Path("a.png"), r"images: must be a list, got 'a.png': write a list, as in"),
+        ("name", b"x", r"name: must be a text, got b'x'$"),
+    ],
+)
+def test_what_no_file_could_hold_is_one_sentence(key: str, value: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Experiment(**{**CONTENT, key: value})
 
 
 def changed(key: str, value: Any) -> dict[str, Any]:

@@ -20,6 +20,27 @@ DAMAGE = {
     "a number for versions": "update study_user_attributes set value_json='5' where key='code'",
     "no table of trials": "drop table trials",
     "no table of values": "drop table trial_values",
+    "a time before time": "update trials set datetime_complete='0001-01-01 00:00:00.000000'",
+    "a time without end": "update trials set datetime_start='9999-12-31 23:59:59.000000'",
+    "a time that is none": "update trials set datetime_complete='abc'",
+    "a text for a score": """update trial_user_attributes set value_json =
+        json_set(value_json, '$.raw.max_psnr_gt_db', 'abc') where key like 'replicate:%'""",
+    "a text for a speed": """update trial_user_attributes set value_json =
+        json_set(value_json, '$.iterations_per_s', 'abc') where key like 'replicate:%'""",
+    "a speed of nothing": """update trial_user_attributes set value_json =
+        json_set(value_json, '$.iterations_per_s', 0) where key like 'replicate:%'""",
+    "a list for a device": """update trial_user_attributes set value_json =
+        json_set(value_json, '$.device', json('[1]')) where key like 'replicate:%'""",
+    "a number for a version": """update trial_user_attributes set value_json =
+        json_set(value_json, '$.versions.torch', 2) where key like 'replicate:%'""",
+    "NaN for a score": """update trial_user_attributes set value_json =
+        replace(value_json, '"max_psnr_gt_db": 2', '"max_psnr_gt_db": NaN, "x": 2')""",
+    "an endless PSNR": "update trial_values set value = 1e308 where objective = 0",
+    "steps below none": "update trial_values set value = -1e17 where objective = 1",
+    "a text for a value": "update trial_values set value = 'abc'",
+    "a text for a parameter": """update trial_params set param_value = 'abc'
+        where distribution_json like '%FloatDistribution%'""",
+    "a text for hours": "update study_user_attributes set value_json='\"x\"' where key='hours'",
     "texts for everything": "update trial_user_attributes set value_json='\"x\"'",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -125,3 +126,19 @@ def test_what_names_no_run_is_said(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=words):
         find_run(named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "--runs-dir", "gs://x"], "--runs-dir gs://x needs a package .* gcsfs"),
+        (["status", "gs://x/run"], ": gs://x/run needs a package .* gcsfs"),
+        (["status", "foo://x/run"], ": foo://x/run "),
+    ],
+)
+def test_object_storage_is_called_as_it_was_asked_for(arguments: list[str], words: str) -> None:
+    pytest.importorskip("upath")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert re.search(words, result.stderr), result.stderr
+    assert "None" not in result.stderr

@@ -1,10 +1,12 @@
 """Confirmation: which schedules are trained again, which are picked, and what is refused."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import skimage
 from click.testing import CliRunner
 from played_verification import compared, gains, searched, verified
 from verified_runs import copy
@@ -105,6 +107,12 @@ def test_too_few_or_seen_pictures_and_a_late_confirmation_are_refused(tmp_path: 
     run = searched(tmp_path)
     with pytest.raises(InputError, match=r"--images must name at least 6 pictures .*, got 2"):
         confirm(run, IMAGES[:2], view=Quiet())
+    for number in range(7):  # One pattern names as many pictures as match it.
+        shutil.copy(Path(skimage.data.__file__).parent / "brick.png", tmp_path / f"{number}.png")
+    with pytest.raises(InputError, match=r"at least 6 pictures .*, got 5"):
+        confirm(run, (f"{tmp_path}/[0-4].png",), view=Quiet())
+    with pytest.raises(InputError, match="are the same picture"):
+        confirm(run, (f"{tmp_path}/[0-6].png",), view=Quiet())
     seen = ("skimage:camera", *IMAGES)
     with pytest.raises(InputError, match="has seen pictures skimage:camera"):
         confirm(run, seen, view=Quiet())
