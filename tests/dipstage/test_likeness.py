@@ -28,6 +28,7 @@ def pictures() -> list[Picture]:
     return [known(name, 64) for name in SKIMAGE_PICTURES]
 
 
+@pytest.mark.long
 def test_different_pictures_are_not_alike(pictures: list[Picture]) -> None:
     highest = max(likeness(a.pixels, b.pixels) for a, b in combinations(pictures, 2))
     assert highest < SIMILAR - 0.1

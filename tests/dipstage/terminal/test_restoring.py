@@ -174,6 +174,7 @@ def test_sizes_shrink_the_longer_side_and_the_mask_along(folder: Path) -> None:
     assert imagecodecs.png_decode(Path("photo-restored.png").read_bytes()).shape == (16, 20, 3)
 
 
+@pytest.mark.long
 def test_comparing_writes_pictures_and_the_truth_steers_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +269,7 @@ def test_a_bad_request_gets_one_sentence_and_writes_nothing(
     assert names(folder) == before
 
 
+@pytest.mark.long
 def test_several_runs_say_how_they_share_the_machine(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +288,7 @@ def test_several_runs_say_how_they_share_the_machine(
     assert Path("1.png").read_bytes() == Path("2.png").read_bytes()
 
 
+@pytest.mark.long
 def test_it_says_what_is_restored_and_what_to_do_next(folder: Path) -> None:
     def said(*options: str) -> str:
         result = typed("photo.png", *options)

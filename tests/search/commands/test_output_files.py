@@ -203,6 +203,7 @@ def test_a_file_of_the_same_format_that_no_command_wrote_is_kept(
     assert path.read_bytes() == content
 
 
+@pytest.mark.long
 def test_results_of_earlier_versions_in_the_folder_of_a_run_are_replaced(run: Run) -> None:
     for file in ("front.png", "pareto.csv", "report.html"):
         (run.folder / file).write_bytes(ALIKE[Path(file).suffix][0])
