@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dipstage.adam import Adam
 from dipstage.arguments import check_kind, check_pixels
 from dipstage.arithmetic import Weights, choose
 from dipstage.cuda_graphs import Replayed
@@ -223,9 +224,7 @@ class _Run:
         rate: float | Tensor = settings.learning_rate
         if self.stream is not None:
             rate = torch.tensor(rate, device=device)
-        self.optimiser = torch.optim.Adam(
-            [self.weights], lr=rate, fused=True, capturable=self.stream is not None
-        )
+        self.optimiser = Adam(self.weights, rate)
         self.input = fixed_input(settings, shape, streams.generator(Stream.INPUT)).to(device)
         self.input_noise = torch.empty_like(self.input)
         dtype, layout = self.views.dtype, self.views.layout
@@ -291,7 +290,7 @@ class _Run:
     def _aim(self) -> None:
         """Set what changes between iterations and is not in the table."""
         if self.stream is None:
-            self.optimiser.param_groups[0]["lr"] = self.rates[self.launched]
+            self.optimiser.rate = self.rates[self.launched]
         target = self.targets.at(self.steps[self.launched])
         if target is not self.set_target:
             self.target.copy_(target)
@@ -301,8 +300,8 @@ class _Run:
         """Score the weights and update them once."""
         views = self.views
         row = self.table.index_select(0, self.iteration)[0]
-        if self.stream is not None:
-            self.optimiser.param_groups[0]["lr"].copy_(row[RATE])
+        if isinstance(self.optimiser.rate, Tensor):
+            self.optimiser.rate.copy_(row[RATE])
         views.spread()
         self.input_noise.normal_(generator=self.input_noise_stream)
         std, noisy_input = self.settings.input_noise_std, self.noisy_input

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import re
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from fake_runs import experiment, new_run, play
 from hypothesis import settings
 from needs import FIXTURES, MARKERS, Guard, module_markers, shares_ray
@@ -59,6 +61,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             "a test module imports Ray: set pytestmark = pytest.mark.ray there, or import it in "
             "the tests that are marked"
         )
+    # Collections of garbage look at all modules again, for a third of a second, unless they are
+    # frozen; and Python begins one for every 700 new objects.
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -116,6 +122,26 @@ def _copied_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "_open_sqlite", open_copy)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    """Let all databases in SQLite share the statements that SQLAlchemy compiles for each."""
+    create = sqlalchemy.engine.create_engine
+    shared: list[Engine] = []
+
+    def create_engine(*arguments: Any, **options: Any) -> Engine:
+        engine = create(*arguments, **options)
+        if engine.name == "sqlite":
+            shared.append(engine)
+            engine.dialect = shared[0].dialect
+            engine._compiled_cache = shared[0]._compiled_cache
+            del shared[1:]
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlalchemy.engine, "create_engine", create_engine)
         yield
 
 

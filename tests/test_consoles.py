@@ -288,6 +288,7 @@ def codes(folder: Path, lines: dict[str, list[str]], streams: str) -> tuple[dict
     return {title: found[" ".join(line)] for title, line in lines.items()}, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streams", [">&-", "<&- >&-", "<&- >&- 2>&-", "1</dev/null"])
 def test_a_closed_output_is_an_error_of_what_would_be_printed(
     run: Run, tmp_path: Path, streams: str

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 # Loggers and snapshots of Tune are switched off: the study holds all there is, and a snapshot would
-# hold the storage's address.
+# hold the storage's address. So are the workers that Ray starts in advance, one for each core: Tune
+# sets an environment variable for its workers, so Ray starts others for them.
 _ENVIRONMENT = {
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -25,6 +25,7 @@ class SpoiledNetwork(SkipNetwork):
         return output * 0 + (output > output.mean()) if self.passes == self.at else output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("at", "resets"), [(95, 1), (30, 0)])
 def test_the_safety_reset_answers_a_sudden_drop_but_no_stage_switch(
     monkeypatch: pytest.MonkeyPatch, at: int, resets: int

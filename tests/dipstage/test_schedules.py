@@ -38,6 +38,7 @@ def families(draw: st.DrawFn) -> tuple[Family, int]:
     return Family(stages, draw(splits(stages - 1)), ramp, noise), budget
 
 
+@pytest.mark.long
 @given(families())
 def test_every_iteration_belongs_to_exactly_one_stage(drawn: tuple[Family, int]) -> None:
     family, budget = drawn

@@ -22,6 +22,7 @@ from dipstage.stopping import OraclePeak
 from dipstage.trainer import Job, fit, fit_together, observe
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     a, b, c = staged_run(), run(STAGED), run(STAGED, seed=1)
     assert a.trace.csv() == b.trace.csv()
@@ -38,8 +39,9 @@ def test_no_global_generator_is_touched() -> None:
     assert numpy_before == pickle.dumps(np.random.get_state())  # noqa: NPY002
 
 
+@pytest.mark.long
 def test_the_loop_is_the_recipe() -> None:
-    """Ten iterations written out with separate weights and Adam's own list of parameters."""
+    """Ten iterations written out with separate weights, and with PyTorch's own class of Adam."""
     truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 3)
     observation = observe(truth, 25, streams)
     schedule = Schedule((Stage(0.3, 4), Stage(1.0, 6)))

@@ -125,6 +125,14 @@ def test_a_view_of_one_s_own_goes_first() -> None:
         assert view is own
 
 
+@pytest.fixture
+def nothing_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches that end write no results: these tests are about their arguments."""
+    monkeypatch.setattr("search.commands.results.write_results", lambda _: [])
+    monkeypatch.setattr("search.report.write_report", lambda *_: None)
+
+
+@pytest.mark.usefixtures("nothing_written")
 def test_a_run_is_named_by_a_text_a_path_or_itself(
     played: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +157,7 @@ def test_a_run_is_named_by_a_text_a_path_or_itself(
             Run.open(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("nothing_written")
 def test_an_experiment_is_given_as_such_or_by_its_file_or_name(
     played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_the_picture_that_is_trained_on_is_not_overwritten(tmp_path: Path, name:
     assert path.read_bytes() == content
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_full_disk_fails_the_work_and_leaves_whole_files_of_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

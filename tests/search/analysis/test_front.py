@@ -96,6 +96,7 @@ def test_a_raced_trial_violates_a_constraint_by_its_estimate(tmp_path: Path) -> 
     assert raced.infeasible_words == "infeasible: max_steps, min_psnr_gt_db"
 
 
+@pytest.mark.long
 def test_without_a_feasible_trial_every_place_says_so(tmp_path: Path) -> None:
     run = searched(tmp_path, objective={"min_psnr_gt_db": 40, "max_steps": 26})
     words = "no feasible trial yet: all that are complete violate max_steps 26 or min_psnr_gt_db 40"
@@ -111,6 +112,7 @@ def test_without_a_feasible_trial_every_place_says_so(tmp_path: Path) -> None:
     assert run.plot_front().caption.startswith("front of 0")
 
 
+@pytest.mark.long
 def test_with_one_objective_the_front_is_the_best_trial(tmp_path: Path) -> None:
     run = searched(tmp_path, objective={"against": "none", "max_steps": 26})
     assert [t.number for t in run.front()] == [1]
@@ -148,6 +150,7 @@ def test_racing_goes_on_with_one_objective(tmp_path: Path) -> None:
     assert [t.state for t in run.records()[10:]] == ["raced", "raced"]
 
 
+@pytest.mark.long
 def test_ssim_and_seconds_are_objectives_with_their_own_names_and_digits(tmp_path: Path) -> None:
     run = searched(tmp_path, objective={"metric": "ssim", "against": "seconds"})
     best = run.front()[0]

@@ -30,7 +30,9 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "export --output": (["export"], "--output"),
     "report --output": (["report"], "--output"),
 }
-DRAWN = ("pareto --plot", "compare --plot", "plot --output", "report --output")
+DRAWN = (
+    "pareto --plot", "pareto --budget --plot", "compare --plot", "plot --output", "report --output",
+)  # fmt: skip
 LONG = pytest.mark.long
 NAMES = [pytest.param(name, marks=LONG if name in DRAWN else ()) for name in OPTIONS]
 KINDS = {"--csv": ".csv", "--plot": ".svg", "plot": ".pdf", "export": ".yaml", "report": ".html"}
@@ -201,6 +203,7 @@ def test_a_file_of_the_same_format_that_no_command_wrote_is_kept(
     assert path.read_bytes() == content
 
 
+@pytest.mark.long
 def test_results_of_earlier_versions_in_the_folder_of_a_run_are_replaced(run: Run) -> None:
     for file in ("front.png", "pareto.csv", "report.html"):
         (run.folder / file).write_bytes(ALIKE[Path(file).suffix][0])
@@ -244,7 +247,7 @@ def test_json_and_a_table_are_not_mixed(run: Run, command: str) -> None:
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_another_format_is_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

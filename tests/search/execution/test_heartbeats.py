@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,11 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on(
 
     mark = tmp_path / "hung"
 
+    def clock() -> float:
+        """Real time, of which the first eight seconds after the worker hangs count for twenty."""
+        hung_s = time.time() - mark.stat().st_mtime if mark.exists() else 0.0
+        return time.monotonic() + 1.5 * min(hung_s, 8.0)
+
     class Hanging(ScheduleTrial):
         """Hangs once, in the middle of a training."""
 
@@ -196,11 +203,12 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on(
             return outcomes
 
     monkeypatch.setattr(tuning, "ScheduleTrial", Hanging)
+    monkeypatch.setattr(tuning, "Heartbeats", functools.partial(Heartbeats, clock=clock))
     notes = Notes()
     run = launch(
         experiment(
             images=["skimage:moon"], space=None, candidates=["baseline", "log10"],
-            search={"trials": 0}, resources={"heartbeat_timeout": 20},
+            search={"trials": 0}, resources={"heartbeat_timeout": 20, "concurrent": 1},
         ),
         runs_dir=tmp_path / "runs", view=notes,
     )  # fmt: skip

@@ -140,6 +140,7 @@ def test_pictures_and_seeds_of_earlier_runs_count_as_seen(earlier: Run, tmp_path
         refuse_seen(run, [1, 9], pictures, allowed=False)
 
 
+@pytest.mark.long
 def test_what_an_earlier_run_had_learned_from_counts_as_seen_but_is_not_learned_again(
     earlier: Run, tmp_path: Path
 ) -> None:

@@ -56,3 +56,10 @@ def test_ray_still_has_the_private_attributes() -> None:
             f"Ray {ray.__version__} moved {name}, without which its servers listen on all "
             "interfaces: search/execution/ray_internals.py uses it"
         )
+
+
+def test_ray_still_has_the_setting_that_starts_no_workers_in_advance() -> None:
+    assert b"prestart_worker_first_driver" in Path(services.RAYLET_EXECUTABLE).read_bytes(), (
+        f"Ray {ray.__version__} moved prestart_worker_first_driver, without which it starts a "
+        "worker for each core that a search never uses: search/execution/ray_internals.py sets it"
+    )

@@ -32,42 +32,73 @@ SECRET = "a-password-of-the-laptop"
 
 @dataclass(frozen=True)
 class Head:
-    """A cluster of one node, and what a laptop knows of it."""
+    """A cluster of one node."""
 
     address: str
     token: str
     home: Path
     session: Path
 
-    def dipsearch(
-        self, cwd: Path, *arguments: str, address: str | None = None, **environment: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """A command on the laptop, with the cluster's token unless told otherwise."""
-        laptop = clean_environment(self.home.parent / "laptop") | {
+
+COMMANDS = """
+import json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+from click.testing import CliRunner
+from search.cli import main
+for line in sys.stdin:
+    arguments, environment = json.loads(line)
+    done = CliRunner().invoke(main, arguments, env=environment)
+    answer = [arguments, done.exit_code, done.stdout, done.stderr]
+    print(json.dumps(answer), file=answers, flush=True)
+"""
+"""Commands in one process after the other: most of the time of one is the import of Ray."""
+
+
+class Laptop:
+    """A folder with an experiment, and what is known there of a cluster."""
+
+    def __init__(self, head: Head, folder: Path) -> None:
+        """Start the process of the commands, with the cluster's token."""
+        self.head, self.folder = head, folder
+        self._environment = clean_environment(head.home.parent / "laptop") | {
             "PYTHONPATH": str(ROOT),
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": self.token,
+            "RAY_AUTH_TOKEN": head.token,
             # Heeded by Ray's own client, and not by ours.
             "RAY_ADDRESS": "http://127.0.0.1:1",
         }
-        return subprocess.run(
-            [
-                sys.executable, "-m", "search.cli", *arguments,
-                "--address", address or self.address,
-            ],
-            cwd=cwd, env=laptop | environment, capture_output=True, text=True, timeout=200,
-            check=False,
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", COMMANDS], cwd=folder, env=self._environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def submit(self, cwd: Path, *arguments: str) -> str:
-        """A job's id."""
+    def dipsearch(
+        self, *arguments: str, address: str | None = None, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command; one with another token in a process of its own, as Ray keeps the first."""
+        arguments = (*arguments, "--address", address or self.head.address)
+        if any(name.startswith("RAY_") for name in environment):
+            return subprocess.run(
+                [sys.executable, "-m", "search.cli", *arguments],
+                cwd=self.folder, env=self._environment | environment, capture_output=True,
+                text=True, timeout=200, check=False,
+            )  # fmt: skip
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([arguments, environment]) + "\n")
+        self.process.stdin.flush()
+        return subprocess.CompletedProcess(*json.loads(self.process.stdout.readline()))
+
+    def submit(self, *arguments: str) -> str:
+        """Send the experiment; return the job's id."""
         done = self.dipsearch(
-            cwd, "submit", "e.yaml", *arguments, DIPSEARCH_STORAGE=f"postgresql://me:{SECRET}@db/x"
+            "submit", "e.yaml", *arguments, DIPSEARCH_STORAGE=f"postgresql://me:{SECRET}@db/x"
         )
         assert done.returncode == 0, done.stderr
         assert "DIPSEARCH_STORAGE is not forwarded" in done.stderr
         job, *_ = done.stdout.splitlines()
-        assert f"dipsearch fetch {job} --address {self.address}" in done.stdout
+        assert f"dipsearch fetch {job} --address {self.head.address}" in done.stdout
         return job
 
 
@@ -148,8 +179,8 @@ def wait_for(head: Head, process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.fixture(scope="module")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny experiment and the one picture that it names."""
+def laptop(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """Its folder has a tiny experiment and the one picture that it names."""
     folder = tmp_path_factory.mktemp("laptop")
     (folder / "pictures").mkdir()
     save_png(
@@ -164,80 +195,84 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "resources": {"concurrent": 1},
     }
     (folder / "e.yaml").write_text(yaml_text(content))
-    return folder
+    made = Laptop(head, folder)
+    yield made
+    made.process.communicate(timeout=60)
 
 
-def status(head: Head, laptop: Path, job: str) -> dict[str, str | None]:
+def status(laptop: Laptop, job: str) -> dict[str, str | None]:
     """As JSON; what a script would read."""
-    done = head.dipsearch(laptop, "status", job, "--json")
+    done = laptop.dipsearch("status", job, "--json")
     content: dict[str, str | None] = json.loads(done.stdout)
     assert done.returncode == (content["state"] == "failed"), done.stderr
     return content
 
 
-def await_log(head: Head, laptop: Path, job: str, words: str) -> None:
+def await_log(laptop: Laptop, job: str, words: str) -> None:
     """Until a job has printed some words."""
     deadline = time.monotonic() + 120
-    while words not in (log := head.dipsearch(laptop, "logs", job).stdout):
+    while words not in (log := laptop.dipsearch("logs", job).stdout):
         assert time.monotonic() < deadline, log
         time.sleep(0.5)
 
 
-def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, laptop: Path) -> None:
-    tiny = head.submit(laptop)
-    long = head.submit(laptop, "--name", "long", "--set", "trainer.iterations=100000")
+def test_searches_run_on_the_cluster_are_stopped_and_come_back(head: Head, laptop: Laptop) -> None:
+    tiny = laptop.submit()
+    long = laptop.submit("--name", "long", "--set", "trainer.iterations=100000")
 
-    followed = head.dipsearch(laptop, "logs", tiny, "--follow")
+    followed = laptop.dipsearch("logs", tiny, "--follow")
     assert followed.returncode == 0, followed.stdout + followed.stderr
     assert "tiny: 4/4 trials" in followed.stdout
-    taken = head.dipsearch(laptop, "submit", "e.yaml")
+    taken = laptop.dipsearch("submit", "e.yaml")
     assert (taken.returncode, taken.stdout) == (2, "")
     assert "run 'tiny' exists in dipsearch-runs on the cluster's head" in taken.stderr
     # Without a number of trials at a time, a cluster is not expected to grow a GPU.
     wanted = ("--set", "resources.device=cuda", "--set", "resources.concurrent=auto")
-    failing = head.submit(laptop, "--name", "gpu", *wanted)
-    again = head.submit(laptop, "--resume")
-    now = status(head, laptop, tiny)
+    failing = laptop.submit("--name", "gpu", *wanted)
+    again = laptop.submit("--resume")
+    now = status(laptop, tiny)
     assert (now["state"], now["run"]) == ("succeeded", "tiny")
     assert str(now["progress"]).startswith("tiny: 4/4 trials, 0 running, best ")
 
-    fetched = head.dipsearch(laptop, "fetch", tiny)
+    fetched = laptop.dipsearch("fetch", tiny)
     assert fetched.returncode == 0, fetched.stderr
-    run = Run.open("tiny", laptop / "runs")
+    run = Run.open("tiny", laptop.folder / "runs")
     assert [trial.state for trial in run.records()] == ["complete"] * 4
     assert len(run.curves(run.records()[3], "mine-seed0")["psnr_gt_raw_db"]) == 30
     original = head.home / "dipsearch-runs" / "tiny"
     for path in (run.folder / "curves").iterdir():
         assert path.read_bytes() == (original / "curves" / path.name).read_bytes()
+    environment = clean_environment(head.home.parent / "l") | {"PYTHONPATH": str(ROOT)}
     front = subprocess.run(
         [sys.executable, "-m", "search.cli", "pareto", "tiny"],
-        cwd=laptop, env=clean_environment(head.home.parent / "l") | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
+        cwd=laptop.folder, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "front of" in front.stdout
 
-    await_log(head, laptop, long, "1 running")
+    await_log(laptop, long, "1 running")
     # Also while it runs.
-    assert head.dipsearch(laptop, "fetch", long).returncode == 0
-    assert [trial.state for trial in Run.open("long", laptop / "runs").records()] == ["running"]
-    stopped = head.dipsearch(laptop, "stop", long)
+    assert laptop.dipsearch("fetch", long).returncode == 0
+    long_run = Run.open("long", laptop.folder / "runs")
+    assert [trial.state for trial in long_run.records()] == ["running"]
+    stopped = laptop.dipsearch("stop", long)
     assert stopped.stdout.splitlines() == [
         f"{long}: stopped",
         f"continue with: dipsearch submit EXPERIMENT --resume --name long --address {head.address}",
     ], stopped.stdout + stopped.stderr  # fmt: skip
     [supervisor] = head.session.glob(f"session_2*/logs/jobs/supervisor-{long}.log")
     assert "terminated gracefully" in supervisor.read_text()
-    assert status(head, laptop, long)["state"] == "stopped"
-    assert "already stopped" in head.dipsearch(laptop, "stop", long).stdout
-    assert "interrupted; continue with" in head.dipsearch(laptop, "logs", long).stdout
+    assert status(laptop, long)["state"] == "stopped"
+    assert "already stopped" in laptop.dipsearch("stop", long).stdout
+    assert "interrupted; continue with" in laptop.dipsearch("logs", long).stdout
 
-    failed = head.dipsearch(laptop, "status", failing)
+    failed = laptop.dipsearch("status", failing)
     while "running" in failed.stdout:
-        failed = head.dipsearch(laptop, "status", failing)
+        time.sleep(0.5)
+        failed = laptop.dipsearch("status", failing)
     assert failed.returncode == 1
     assert "set resources.concurrent" in failed.stderr
     assert "failed" in failed.stdout
-    refused = head.dipsearch(laptop, "fetch", again)
+    refused = laptop.dipsearch("fetch", again)
     assert (refused.returncode, "--replace" in refused.stderr) == (2, True)
 
     jobs = listed(head)
@@ -271,7 +306,7 @@ def nothing_secret_was_sent(head: Head, jobs: list[dict[str, object]]) -> None:
         assert SECRET.encode() not in path.read_bytes(), path
 
 
-def test_wrong_requests_get_one_sentence(head: Head, laptop: Path) -> None:
+def test_wrong_requests_get_one_sentence(head: Head, laptop: Laptop) -> None:
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
     cases: list[tuple[list[str], str | None, dict[str, str], str]] = [
         (["status", "x-1"], None, {"RAY_AUTH_TOKEN": "0" * 64}, "the token is wrong"),
@@ -287,7 +322,7 @@ def test_wrong_requests_get_one_sentence(head: Head, laptop: Path) -> None:
     before = listed(head)
     for arguments, address, environment, words in cases:
         begun = time.monotonic()
-        done = head.dipsearch(laptop, *arguments, address=address, **environment)
+        done = laptop.dipsearch(*arguments, address=address, **environment)
         assert (done.returncode, done.stdout) == (2, ""), (arguments, done.stderr)
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

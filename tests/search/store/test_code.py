@@ -118,6 +118,7 @@ def test_a_module_that_training_comes_to_import_is_covered_by_itself(package: Pa
     assert len({before, with_import, digest_of(package)}) == 3
 
 
+@pytest.mark.long
 def test_what_only_reads_writes_or_shows_does_not_count(package: Path) -> None:
     before = digest_of(package)
     edit(package / "terminal" / "display.py", "cells = 30", "cells = 50")

@@ -71,6 +71,7 @@ def of_verifications(verification: Verification) -> list[FittedTable]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_every_table_fits_and_breaks_no_name(
     run: Run, verification: Verification, width: int
