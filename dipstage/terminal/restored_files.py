@@ -85,12 +85,12 @@ class Files:
         """Write a file whole or not at all; WorkError also names those that are there."""
         try:
             self.try_write(path, photo)
-        except InputError as error:
+        except (InputError, WorkError) as error:
             kept = ", ".join(str(each) for each in dict.fromkeys(self.written)) or "nothing"
             raise WorkError(f"{error}; written so far: {kept}") from None
 
     def try_write(self, path: Path, photo: Photograph) -> None:
-        """Write a file whole or not at all; InputError says why it cannot be written."""
+        """Write a file whole or not at all; InputError or WorkError say why it is not written."""
         from dipstage.documents.whole_files import write_asked
 
         write_asked(path, photo.encoded(path))

@@ -305,7 +305,7 @@ def _train(
             picture = plan.cropped([pictures[1].cpu().numpy()])
             try:
                 files.try_write(files.preview, photo.with_sides(picture))
-            except (InputError, OSError) as error:
+            except (InputError, WorkError, OSError) as error:
                 if not failed:
                     console.print(f"notice: {error}; the training goes on", markup=False)
                 failed = True

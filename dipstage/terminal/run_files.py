@@ -127,7 +127,7 @@ def keep_snapshot(folder: Path, iteration: int, pictures: Tensor) -> None:
     try:
         for name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
             write_asked(folder / f"{name}-{iteration:07d}.png", png(pixels), own=True)
-    except InputError as error:
+    except (InputError, WorkError) as error:
         raise WorkError(
             f"{error}; the training ended after {iteration} iterations, and only earlier "
             "snapshots are kept: make room, and train again"
@@ -172,7 +172,7 @@ def write_run(
         if outcome.stop == "interrupted":
             title += f" (interrupted after {outcome.iterations} iterations)"
         save_figure(plot_curves(outcome, schedule, title), folder / "curves.png", own=True)
-    except InputError as error:
+    except (InputError, WorkError) as error:
         kept = f"{folder} holds {', '.join(written)} of this training"
         if written:
             for name in set(FILES) - set(written):

@@ -17,7 +17,7 @@ from dipstage.documents.schedule_file import (
     Verified,
     save_schedule,
 )
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick
@@ -193,8 +193,8 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
     try:
         with replaced(target) as aside:
             written = _export_all(run, numbers, records, aside)
-    except InputError as error:
-        raise InputError(str(error).replace(str(aside), str(folder))) from None
+    except (InputError, WorkError) as error:
+        raise type(error)(str(error).replace(str(aside), str(folder))) from None
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {brief(error)}") from None
     return [folder / path.name for path in written]
