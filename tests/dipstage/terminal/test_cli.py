@@ -37,7 +37,7 @@ from small_commands import SMALL, dipstage
             "--sigma 9 and sigma_255 in --task are both given",
         ),
         (["run", "skimage:camera", "--sigma", "nan"], "--sigma must be a finite number"),
-        (["run", "skimage:camera", "--sigma", "-1"], "--sigma must be a finite number"),
+        (["run", "skimage:camera", "--sigma", "-1"], "--sigma must be at least 0, got -1"),
         (
             ["run", "skimage:camera", "--learning-rate", "0"],
             "learning_rate must be in (0, 1], got 0",
