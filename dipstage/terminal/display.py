@@ -136,7 +136,8 @@ def outcome_table(outcome: Outcome) -> FittedTable:
 
 def staircase_table(name: str, schedule: Schedule) -> FittedTable:
     """Return every stage, with a bar that shows its place in the budget."""
-    cells, budget, stages, starts = 30, schedule.iterations, schedule.stages, schedule.starts
+    cells = 30
+    budget, stages, starts = schedule.iterations, schedule.stages, schedule.starts
 
     def bar(i: int) -> str:
         left = starts[i] * cells // budget
