@@ -390,6 +390,18 @@ def test_what_click_refuses_is_one_sentence_too(program: click.Group, level: str
 
 
 @pytest.mark.parametrize("program", [dipsearch, dipstage])
+def test_an_option_without_its_value_names_the_help_of_its_command(program: click.Group) -> None:
+    for name, command in program.commands.items():
+        options = [p for p in command.params if isinstance(p, click.Option) and not p.is_flag]
+        for option in (each.opts[0] for each in options):
+            result = CliRunner().invoke(program, [name, option], prog_name="prog")
+            assert result.exit_code == 2
+            assert result.output == (
+                f"prog {name}: option '{option}' requires an argument; see prog {name} --help\n"
+            )
+
+
+@pytest.mark.parametrize("program", [dipsearch, dipstage])
 def test_a_working_folder_that_has_been_removed_is_said(
     program: click.Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
