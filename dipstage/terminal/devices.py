@@ -39,7 +39,11 @@ def choose_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu:0":
+        return "cpu"
     try:
+        if name.startswith("cpu:"):  # PyTorch takes any number of the one CPU.
+            raise ValueError(name)
         torch.Generator(device=name)
         torch.zeros(1, device=name).cpu()
     except Exception as error:  # Each kind of device raises errors of its own.

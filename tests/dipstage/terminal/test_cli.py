@@ -54,6 +54,8 @@ from small_commands import SMALL, dipstage
                 "hpu",
                 "vulkan",
                 "CPU",
+                "cpu:3",
+                "cpu:",
                 "gpu",
                 "0",
                 "cuda:-1",

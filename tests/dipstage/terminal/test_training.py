@@ -26,6 +26,7 @@ from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
 from dipstage.recipe import Recipe
 from dipstage.settings import TrainerSettings
+from dipstage.terminal.devices import choose_device
 from dipstage.terminal.run_files import FILES
 from dipstage.trainer import fit, observe
 
@@ -299,3 +300,7 @@ def test_a_kind_that_is_not_published_is_refused_in_one_sentence(
     assert result.exit_code == 2
     words = "no schedule is published as fast yet: name a preset such as log10, or a schedule file"
     assert result.stderr.partition(": ")[2] == f"{words}\n"
+
+
+def test_the_one_cpu_may_be_numbered() -> None:
+    assert [choose_device(name) for name in ("cpu", "cpu:0")] == ["cpu", "cpu"]
