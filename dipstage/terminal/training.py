@@ -207,6 +207,11 @@ def run(
         oracle_stop=oracle_stop if oracle_stop in ("both", "decided") else oracle_stop is not None,
         **given,
     )
+    if snapshots is not None and snapshots > schedule.iterations:
+        raise InputError(
+            f"--snapshots {snapshots:,} is above the training's {schedule.iterations:,} "
+            "iterations, so that nothing would be kept: lower it"
+        )
     console = make_console(going_on=True)
     if found:
         console.print(f"{schedule_name}: {found.evidence}", markup=False)

@@ -44,6 +44,10 @@ from small_commands import SMALL, dipstage
         ),
         (["run", "skimage:camera", "--scales", "0"], "scales must be from 1 to 8, got 0"),
         (["run", "skimage:camera", "--seed", "-1"], "seed"),
+        (
+            ["run", "skimage:camera", "--iterations", "30", "--snapshots", "31"],
+            "--snapshots 31 is above the training's 30 iterations, so that nothing would be kept",
+        ),
         (["run", "skimage:camera", "--device", "tpu9"], "this machine has cpu"),
         *(
             (["run", "skimage:camera", "--device", name], "this machine has cpu")
