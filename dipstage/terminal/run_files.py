@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ def _refuse_to_destroy(folder: Path, inputs: Sequence[str], snapshots: bool) -> 
     outputs = [folder / name for name in FILES]
     for given in inputs:
         source = Path(expand_path(split_options(given)[0]))
-        snapshot = snapshots and _SNAPSHOT.fullmatch(source.name)
+        snapshot = (snapshots or outputs[0].exists()) and _SNAPSHOT.fullmatch(source.name)
         replaced = [*outputs, folder / "snapshots" / source.name] if snapshot else outputs
         if source.exists() and any(path.exists() and source.samefile(path) for path in replaced):
             raise InputError(f"{given} would be overwritten: choose another --output")
@@ -112,10 +113,14 @@ def snapshot_folder(folder: Path) -> Path:
     """Make the folder of snapshots, without those of an earlier run."""
     kept = folder / "snapshots"
     _make(kept)
-    for path in kept.iterdir():
+    _remove_snapshots(kept)
+    return kept
+
+
+def _remove_snapshots(kept: Path) -> None:
+    for path in [*kept.iterdir()] if kept.is_dir() else []:
         if _SNAPSHOT.fullmatch(path.name):
             path.unlink()
-    return kept
 
 
 def keep_snapshot(folder: Path, iteration: int, pictures: Tensor) -> None:
@@ -141,8 +146,11 @@ def write_run(
     outcome: Outcome,
     schedule: Schedule,
     title: str,
+    snapshots: bool,
 ) -> None:
     """Write curves and pictures of a run; `title` is that of the plot.
+
+    Without `snapshots`, those of an earlier run are removed.
 
     Raises:
         WorkError: A file cannot be written. Those before it are there, and none of an earlier run
@@ -159,7 +167,12 @@ def write_run(
         written.append(name)
 
     try:
+        earlier = (folder / FILES[0]).exists()
         write("curves.csv", outcome.trace.csv())
+        if earlier and not snapshots:
+            _remove_snapshots(folder / "snapshots")
+            with suppress(OSError):  # Others may keep files there.
+                (folder / "snapshots").rmdir()
         write("ground_truth.png", png(truth))
         write("observation.png", png(observed[0].numpy()))
         if not outcome.iterations:

@@ -303,7 +303,9 @@ def _train(
         raise
 
     title = f"{picture.label}, {schedule_name}, seed {seed}"
-    write_run(folder, picture.pixels, problem.picture, outcome, schedule, title)
+    write_run(
+        folder, picture.pixels, problem.picture, outcome, schedule, title, snapshots is not None
+    )
     if outcome.iterations:
         console.print(outcome_table(outcome))
     resets = f", {outcome.resets} resets to earlier weights" if outcome.resets else ""

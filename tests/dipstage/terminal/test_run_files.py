@@ -115,6 +115,23 @@ def test_an_earlier_run_is_replaced_but_not_its_pictures_that_are_trained_on(
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_without_snapshots_removes_those_of_an_earlier_one(tmp_path: Path) -> None:
+    output, kept = ["--output", str(tmp_path)], tmp_path / "snapshots"
+    line = ["run", "skimage:camera", *SMALL, *output]
+    assert dipstage(*line, "--snapshots", "15").exit_code == 0
+    assert len(list(kept.iterdir())) == 4
+    result = dipstage("run", str(kept / "raw-0000015.png"), *SMALL, *output)
+    assert "would be overwritten" in result.stderr
+    assert len(list(kept.iterdir())) == 4
+    assert dipstage(*line).exit_code == 0
+    assert not kept.exists()
+    kept.mkdir()
+    (kept / "mine.png").write_bytes(b"")
+    assert dipstage(*line).exit_code == 0
+    assert [path.name for path in kept.iterdir()] == ["mine.png"]
+
+
 @pytest.mark.parametrize("name", ["ground_truth.png", "observation.png", "best_raw.png"])
 def test_the_picture_that_is_trained_on_is_not_overwritten(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
