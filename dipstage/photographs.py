@@ -186,6 +186,8 @@ def load_photograph(name: str, what: str = "photograph") -> Photograph:
         raise InputError(f"the {what}'s name is empty: name a picture file")
     path, options = split_options(name)
     file = file_path(expand_path(path), f"{what} {name!r}")
+    if name.startswith("skimage:") and not file.exists():
+        raise InputError(f"{what} {name!r} is a picture of scikit-image: name a file instead")
     data = read_regular(file, MAX_BYTES, f"{what} {name!r}")
     with warnings.catch_warnings(action="ignore"):  # As `decode` does.
         raw = read_raw(name, data, options.get("page"))

@@ -88,13 +88,19 @@ def schedules(
 ) -> None:
     """List the presets, or show one schedule as a staircase."""
     from dipstage.documents.published import is_published, published
-    from dipstage.presets import PRESETS
+    from dipstage.presets import PRESETS, is_preset
 
     if name == "":
         raise InputError("the schedule's name is empty: name a preset or a schedule file")
     console = make_console()
     names = [name] if name else list(PRESETS)
     found = None
+    if size is not None and not (name and is_published(name)):
+        raise InputError("--size is only for fast and best: name one of them, or leave it out")
+    if sigma is not None and (not name or is_preset(name)):
+        raise InputError(
+            "--sigma changes no preset: name fast, best or a schedule file, or leave it out"
+        )
     if name and is_published(name):
         if size is None:
             raise InputError(f"{name} is chosen by the size of the picture: give --size")

@@ -66,6 +66,11 @@ from small_commands import SMALL, dipstage
             )
         ),
         (["run", "skimage:camera", "--device", "cuda:99"], "this machine has cpu"),
+        (["schedules", "log10", "--size", "64"], "--size is only for fast and best: name one"),
+        (["schedules", "--size", "64"], "--size is only for fast and best"),
+        (["schedules", "log10:max_level=0.5", "--sigma", "50"], "--sigma changes no preset: name"),
+        (["schedules", "--sigma", "50"], "--sigma changes no preset"),
+        (["restore", "skimage:chelsea"], "is a picture of scikit-image: name a file instead"),
         (["schedules", "log11"], "unknown schedule 'log11': choose fast, best, baseline"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
