@@ -182,8 +182,8 @@ def _without_alpha(name: str, pixels: NDArray[Any], notices: list[str]) -> NDArr
         found, counts = np.unique(colour[hidden], axis=0, return_counts=True)
         common = ", ".join(map(str, found[counts.argmax()]))
         notice += (
-            f"; {hidden.sum():,} pixels are fully transparent and now show the colour stored under "
-            f"it, mostly ({common})"
+            f"; the colour stored under fully transparent pixels ({hidden.sum():,}) shows now, "
+            f"mostly ({common})"
         )
     notices.append(notice)
     return colour[..., 0] if colour.shape[2] == 1 else colour

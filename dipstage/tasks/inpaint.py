@@ -228,8 +228,8 @@ def read_mask(name: str) -> Mask:
         pixels, alpha, notices = photo.pixels, photo.alpha, photo.notices
     if alpha is not None and (hidden := int((alpha < np.iinfo(alpha.dtype).max).sum())):
         raise InputError(
-            f"mask {name!r} has {hidden:,} transparent pixels, which are neither black nor white: "
-            "fill them, and save it without transparency"
+            f"mask {name!r} is transparent in {hidden:,} of {alpha.size:,} pixels, and so neither "
+            "black nor white there: fill them, and save it without transparency"
         )
     brightness = pixels.mean(axis=2, keepdims=True)
     if 0 < (brightest := float(brightness.max())) < _GREY[0]:
@@ -253,7 +253,7 @@ def read_mask(name: str) -> Mask:
     words = f"{name}: {share}, are missing"
     if grey:
         words += (
-            f"; {grey:,} pixels are neither black nor white, and are missing if darker than "
+            f"; pixels that are neither black nor white ({grey:,}) count as missing if darker than "
             "middle grey"
         )
     return Mask(name, (brightness >= 0.5).astype(np.float32), (*notices, words))

@@ -105,7 +105,7 @@ def advice(task: Task, compared: bool, has_stopped: bool) -> Iterator[str]:
     elif task == "denoise":
         yield "If it is blurred, lower --sigma; if it is still noisy, raise --sigma."
     else:
-        yield "If it is blurred, raise --iterations; if it is grainy, lower them."
+        yield "If it is blurred, raise --iterations; if it is grainy, lower --iterations."
     if task == "denoise" and not compared:
         yield "Classical methods are faster and sometimes better: --compare shows their results."
 

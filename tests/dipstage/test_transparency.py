@@ -48,7 +48,7 @@ def test_dropped_transparency_is_noted_with_the_colour_under_it(read: Read, kind
     picture = read(TRANSPARENT[kind])
     [notice] = picture.notices
     assert "transparency dropped; " in notice
-    assert " pixels are fully transparent and now show the colour" in notice
+    assert "the colour stored under fully transparent pixels (" in notice
     expected = GREY[..., None] if "grey" in kind else COLOUR
     assert "palette" in kind or np.array_equal(np.rint(levels(picture)), expected)
 

@@ -34,10 +34,10 @@ READ: dict[str, tuple[NDArray[Any], str]] = {
     "opaque": (np.dstack([MASK, MASK, MASK, np.full_like(MASK, 255)]), MISSING),
     "black and white with some grey": (
         GREY,
-        "131 of 1,024 pixels, 12.8%, are missing; 6 pixels are neither black nor white, and are "
-        "missing if darker than middle grey",
+        "131 of 1,024 pixels, 12.8%, are missing; pixels that are neither black nor white (6) "
+        "count as missing if darker than middle grey",
     ),
-    "painted red": (RED, MISSING + "; 128 pixels are neither black nor white"),
+    "painted red": (RED, MISSING + "; pixels that are neither black nor white (128)"),
 }
 REFUSED: dict[str, tuple[NDArray[Any], str]] = {
     "a gradient": (GRADIENT, "is no mask: "),
@@ -45,10 +45,10 @@ REFUSED: dict[str, tuple[NDArray[Any], str]] = {
     "grey": (HALF, "1,024 of its 1,024 pixels are neither black nor white"),
     "a channel of transparency": (
         np.dstack([(PICTURE * 255).astype(np.uint8), MASK]),
-        "has 128 transparent pixels, which are neither black nor white: fill them",
+        "is transparent in 128 of 1,024 pixels, and so neither black nor white there: fill",
     ),
     "transparent": (
-        np.dstack([MASK, MASK, MASK, np.zeros_like(MASK)]), "has 1,024 transparent pixels",
+        np.dstack([MASK, MASK, MASK, np.zeros_like(MASK)]), "is transparent in 1,024 of 1,024 pi",
     ),
     "0 and 1": (MASK // 255, "is black everywhere: its values reach 0.4% of their range"),
     "white": (np.full_like(MASK, 255), "mask 'm.png' hides nothing"),
