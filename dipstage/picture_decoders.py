@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dipstage.colours import stated_profile
 from dipstage.errors import InputError
+from dipstage.exif import exif_of, has_damaged_exif
 from dipstage.jpeg_scans import is_damaged
 from dipstage.png_chunks import check_palette, check_rows
 from dipstage.silence import without_stderr
@@ -56,6 +57,7 @@ class Raw:
 
     Args:
         pixels: (H, W) or (H, W, samples) of bool, uint8 or uint16.
+        orientation: What the file states; `read_raw` makes it a number from 1 to 8.
         turned: Whether the decoder has applied the orientation.
     """
 
@@ -65,7 +67,7 @@ class Raw:
     bits: int
     page: int
     pages: int
-    orientation: int
+    orientation: Any
     profile: bytes | None
     turned: bool = False
     notices: list[str] = field(default_factory=list)
@@ -93,6 +95,10 @@ def read_raw(name: str, data: bytes, page: int | None) -> Raw:
     shape = raw.pixels.shape
     if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (4,):
         raise InputError(f"picture {name!r} is damaged: its pixels have the shape {shape}")
+    if not (isinstance(raw.orientation, int) and 1 <= raw.orientation <= 8):
+        if raw.orientation is not None:
+            raw.notices.append(f"{name}: an orientation that is not from 1 to 8 ignored")
+        raw.orientation = 1
     return raw
 
 
@@ -116,7 +122,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                     "): save it as grey or RGB"
                 )
             tags = page.tags
-            orientation = _orientation(orientation_of(page))
+            orientation, exif_damaged = orientation_of(page), has_damaged_exif(page, data)
             if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
                 raise _other_type(name, page.dtype)
             if colours in _PLAIN and page.compression in _BOUNDED:
@@ -125,6 +131,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                     orientation, profile_of(page),
                 )  # fmt: skip
                 _decode_plain(name, page, raw)
+                raw.notices += [_damaged_exif(name)] * exif_damaged
                 return raw
             usual = {
                 "SEPARATED": tags.valueof("InkSet", 1) == 1,
@@ -144,6 +151,8 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
     if deepened:
         raw.notices.append(f"{name}: palette of values below 256 taken as one of 8 bits")
     raw.page, raw.pages, raw.orientation = number, pages, orientation
+    if exif_damaged and _damaged_exif(name) not in raw.notices:
+        raw.notices.append(_damaged_exif(name))
     if depth > raw.bits:
         raw.notices.append(f"{name}: read with 8 of its {depth} bits")
     if extra and raw.pixels.shape[2:] not in ((2,), (4,)):
@@ -277,8 +286,8 @@ def _frames(image: Any) -> list[int]:
 
 def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> Raw:
     image.load()  # So that what is damaged in the pixels is not taken for damaged Exif.
-    exif = _exif(image)
-    orientation = _orientation(exif.get(0x112)) if exif else 1
+    exif, exif_damaged = exif_of(image)
+    orientation = exif.get(0x112) if exif else None
     info = dict(image.info)
     depth = data[24] if image.format == "PNG" else 8
     mode = _MODES.get(image.mode)
@@ -311,8 +320,8 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     raw.turned = image.format == "TIFF"
     if format == "JPEG" and page == 1 and is_damaged(data):
         raw.notices.append(f"{name}: damaged, its pixels do not fit its size: look at it first")
-    if exif is None:
-        raw.notices.append(f"{name}: damaged Exif ignored")
+    if exif_damaged:
+        raw.notices.append(_damaged_exif(name))
     if image.format == "PNG" and image.mode != "P":
         _add_colour_key(raw, info.get("transparency"))
     cicp = data.find(b"cICP", 0, data.find(b"IDAT")) if image.format == "PNG" else -1
@@ -322,16 +331,6 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
             "sRGB"
         )
     return raw
-
-
-def _exif(image: Image) -> Any:
-    """Return the Exif; None if it is damaged."""
-    try:
-        exif = image.getexif()
-        exif.get_ifd(0xA005)
-    except Exception:  # As above; the picture does not need it.
-        return None
-    return exif
 
 
 def _decode_deep_png(name: str, data: bytes, page: int) -> NDArray[Any]:
@@ -359,8 +358,8 @@ def _add_colour_key(raw: Raw, key: Any) -> None:
     raw.pixels = np.concatenate([pixels, alpha], axis=2)
 
 
-def _orientation(value: Any) -> int:
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+def _damaged_exif(name: str) -> str:
+    return f"{name}: damaged Exif ignored where it cannot be read"
 
 
 def _unknown_sample(name: str) -> str:

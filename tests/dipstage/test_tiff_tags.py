@@ -11,7 +11,6 @@ import pytest
 import tifffile
 from encoded_pictures import COLOUR, GREY, Read, levels, tiff
 from numpy.typing import NDArray
-from PIL import Image
 
 from dipstage.errors import InputError
 
@@ -120,11 +119,3 @@ def test_a_tiff_that_does_not_state_its_colours_is_refused(read: Read) -> None:
     data[at : at + 2] = struct.pack("<H", 263)  # A tag that nobody reads.
     with pytest.raises(InputError, match="does not say what its colours are"):
         read(bytes(data))
-
-
-def test_damaged_exif_is_ignored_with_a_notice(read: Read) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(COLOUR).save(buffer, "WEBP", lossless=True, exif=b"Exif\0\0hello world")
-    picture = read(buffer.getvalue())
-    assert np.array_equal(np.rint(levels(picture)), COLOUR)
-    assert ["damaged Exif ignored" in notice for notice in picture.notices] == [True]
