@@ -189,9 +189,7 @@ def verify(
     metavar="N|[A, B, …]",
     help="Number of seeds, or a list of them [default: 2 that the search has not used].",
 )
-@click.option(
-    "--top", type=Whole(1), default=8, show_default=True, metavar="K", help="Number of schedules."
-)
+@click.option("--top", type=Whole(1), metavar="K", help="Number of schedules [default: 8].")
 @resources_option
 @accept_changes_option
 @wide_option
@@ -202,7 +200,7 @@ def confirm(
     run: RunRecord,
     images: tuple[str, ...],
     seeds: str | None,
-    top: int,
+    top: int | None,
     resources: tuple[str, ...],
     accept_changes: bool,
     address: str | None,

@@ -43,6 +43,7 @@ from search.verification.plan import (
     begin,
     comparison,
     held_out_experiment,
+    refuse_differences,
     refuse_other_objectives,
     tuning_experiment,
 )
@@ -127,7 +128,7 @@ def confirm(
     run: RunRecord,
     images: tuple[str, ...],
     seeds: int | tuple[int, ...] | None = None,
-    top: int = TOP,
+    top: int | None = None,
     *,
     hardware: Hardware = HERE,
     view: View,
@@ -138,13 +139,13 @@ def confirm(
         run: The search.
         images: At least six pictures that the search has not seen; empty to continue.
         seeds: Number of seeds, or the seeds; by default two that the search has not used.
-        top: Number of schedules.
+        top: Number of schedules; eight by default.
         hardware: What it is trained on.
         view: Shows the progress.
 
     Raises:
         InputError: The pictures are too few or were seen, a verification has begun, or the
-            confirmation has begun on another device.
+            confirmation has begun with other pictures, seeds or schedules, or on another device.
     """
     with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
         made = part(run, CONFIRMATION)
@@ -154,7 +155,7 @@ def confirm(
                 raise InputError(
                     f"run {run.name!r} has a verification already: a confirmation comes before it"
                 )
-            names, numbers = names_of(images), seeds_of(run, seeds or SEEDS)
+            names, numbers = names_of(images), seeds_of(run, SEEDS if seeds is None else seeds)
             if len(names) < PICTURES:
                 raise InputError(
                     f"--images must name at least {PICTURES} pictures that the search has not "
@@ -163,14 +164,19 @@ def confirm(
             experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
             pictures = load_pictures(experiment)
             refuse_seen(run, numbers, pictures, allowed=False)
-            candidates = confirmed_candidates(run, top)
+            candidates = confirmed_candidates(run, TOP if top is None else top)
             if len(candidates) < 2:
                 raise InputError(f"run {run.name!r} has no staged schedule to confirm")
-        elif images and names_of(images) != made.experiment.images:
-            raise InputError(
-                f"run {run.name!r} has a confirmation on other pictures: leave --images out to "
-                "continue it"
-            )
+        else:
+            begun, schedules = made.experiment, len(made.attributes.candidates) - 1
+            # A search that had found fewer than were asked for had those that there were.
+            is_same = top is None or len(confirmed_candidates(run, top)) - 1 == schedules
+            asked: dict[str, tuple[object, object]] = {
+                "--images": (names_of(images) or None, begun.images),
+                "--seeds": (None if seeds is None else seeds_of(run, seeds), begun.seeds),
+                "--top": (None if is_same else top, schedules),
+            }
+            refuse_differences(f"run {run.name!r} has a confirmation", asked)
         with _driving(run, (CONFIRMATION,), hardware, view) as drive:
             drive.refuse_other_device(run, (CONFIRMATION,))
             if made is None:

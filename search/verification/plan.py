@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -241,11 +242,25 @@ def _refuse_other(run: RunRecord, begun: Plan, request: Request) -> None:
         "--smallest-ratio": (now.smallest_ratio, said and said.smallest_ratio),
         "--controls": (now.controls or None, bool(said and said.controls)),
     }
+    restart = ", or use --restart to discard it and begin another"
+    refuse_differences(f"run {run.name!r} has a verification", asked, restart)
+
+
+def refuse_differences(
+    begun: str, asked: Mapping[str, tuple[object, object]], otherwise: str = ""
+) -> None:
+    """Raise InputError for the first option that is not what something began with.
+
+    Args:
+        begun: What has begun, in words.
+        asked: What is asked for by each option, None for nothing, and what it began with.
+        otherwise: What else can be done than to leave the option out.
+    """
     for option, (wanted, stored) in asked.items():
         if wanted is not None and wanted != stored:
             raise InputError(
-                f"run {run.name!r} has a verification with {option} {stored}, not {wanted}: leave "
-                "the option out to continue it, or use --restart to discard it and begin another"
+                f"{begun} with {option} {stored}, not {wanted}: leave the option out to continue "
+                f"it{otherwise}"
             )
 
 

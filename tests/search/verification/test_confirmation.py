@@ -1,5 +1,6 @@
 """Confirmation: which schedules are trained again, which are picked, and what is refused."""
 
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,6 +124,27 @@ def test_too_few_or_seen_pictures_and_a_late_confirmation_are_refused(tmp_path: 
         confirm(run, IMAGES, view=Quiet())
 
 
+@pytest.mark.long
+def test_a_confirmation_that_has_begun_is_not_asked_to_be_another_one(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    for none in (0, ()):
+        with pytest.raises(InputError, match=r"--seeds must be .*, got (0|\[\])"):
+            confirm(run, IMAGES, none, view=Quiet())
+    confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    begun = "'tiny' has a confirmation with "
+    for seeds, top, refusal in (
+        ((2, 4), None, "--seeds [2, 3], not [2, 4]: leave the option out to continue it"),
+        (3, None, "--seeds [2, 3], not [2, 3, 4]: leave the option out"),
+        (0, None, "--seeds must be from 1 to"),
+        ((2, 3), 2, "--top 3, not 2: leave the option out"),
+    ):
+        message = refusal if "must" in refusal else begun + refusal
+        with pytest.raises(InputError, match=re.escape(message)):
+            confirm(run, IMAGES, seeds, top, view=Quiet())
+    with pytest.raises(InputError, match=re.escape(f"{begun}--images ['skimage:coins', ")):
+        confirm(run, IMAGES[:3], view=Quiet())
+
+
 @pytest.mark.usefixtures("one_process")
 def test_a_confirmation_is_trained_shown_and_not_trained_twice(
     searched: Run, tmp_path: Path
@@ -138,10 +160,11 @@ def test_a_confirmation_is_trained_shown_and_not_trained_twice(
     confirmation = Confirmation.open(run)
     assert confirmation is not None
     before = sorted(path.stat().st_mtime_ns for path in run.folder.rglob("*.npz"))
-    assert CliRunner().invoke(main, command).exit_code == 0
+    for same in ([], [*given, "--seeds", "1", "--top", "8"]):
+        assert CliRunner().invoke(main, [*command, *same]).exit_code == 0
     assert before == sorted(path.stat().st_mtime_ns for path in run.folder.rglob("*.npz"))
     other = CliRunner().invoke(main, [*command, "--images", "skimage:brick"])
-    assert "has a confirmation on other pictures" in other.output
+    assert "has a confirmation with --images ['skimage:brick', 'skimage:chelsea'" in other.output
 
 
 @pytest.mark.long
