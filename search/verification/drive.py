@@ -163,7 +163,7 @@ def confirm(
                 )
             experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
             pictures = load_pictures(experiment)
-            refuse_seen(run, numbers, pictures, allowed=False)
+            refuse_seen(run, numbers, pictures, allowed=None)
             candidates = confirmed_candidates(run, TOP if top is None else top)
             if len(candidates) < 2:
                 raise InputError(f"run {run.name!r} has no staged schedule to confirm")
@@ -239,10 +239,11 @@ class _Driver:
             words = ", ".join(
                 f"{run.name}/{n} on {o}" for n, found in others.items() for o in found
             )
+            restart = "" if CONFIRMATION in names else " begin anew with --restart,"
             raise InputError(
                 f"{words} has begun, and this would train on {self.device}: continue on the same "
-                "kind of device (--set resources.device), begin anew with --restart, or mix both "
-                "with --accept-changes; every output then says so"
+                f"kind of device (--set resources.device),{restart} or mix both with "
+                "--accept-changes; every output then says so"
             )
 
 

@@ -76,9 +76,11 @@ def held_out_images(run: RunRecord) -> list[str]:
 
 
 def refuse_seen(
-    run: RunRecord, seeds: Sequence[int], pictures: dict[str, Picture], allowed: bool
+    run: RunRecord, seeds: Sequence[int], pictures: dict[str, Picture], allowed: bool | None
 ) -> list[str] | None:
     """Return what the search or an earlier step has seen, in words; None for nothing.
+
+    allowed: Whether that is allowed; None if it cannot be.
 
     Raises:
         InputError: Something was seen, and that is not allowed.
@@ -90,9 +92,9 @@ def refuse_seen(
     words = [f"pictures {', '.join(names)}"] if names else []
     words += [f"seeds {', '.join(map(str, again))}"] if again else []
     if words and not allowed:
+        otherwise = "" if allowed is None else ", or use --allow-seen; every output then says so"
         raise InputError(
-            f"the search or an earlier step has seen {'; '.join(words)}: choose others, or use "
-            "--allow-seen; every output then says so"
+            f"the search or an earlier step has seen {'; '.join(words)}: choose others{otherwise}"
         )
     return words or None
 
