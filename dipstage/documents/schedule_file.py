@@ -208,7 +208,8 @@ def save_schedule(path: Path | str, content: ScheduleFile) -> None:
     """Write a schedule file. The file appears whole or not at all.
 
     Args:
-        path: The file. A schedule file is replaced if it exists, other files are not.
+        path: The file. A schedule file that this function wrote is replaced, other files are not;
+            content with a provenance replaces only such content.
         content: What to write.
 
     Raises:

@@ -128,7 +128,8 @@ def write_asked(path: Path, content: bytes | str, *, own: bool = False) -> None:
 
     Args:
         path: The file. It is replaced only if it is empty or an earlier output like `content`: of
-            the same format, and signed alike or a table of mostly the same columns.
+            the same format, and signed alike, a table of mostly the same columns, or a schedule
+            that has a provenance if `content` has one.
         content: What to write.
         own: Whether the file is always an earlier output, as in a run's folder.
 
@@ -228,12 +229,18 @@ def refuse_to_replace(path: Path, kind: str, like: bytes) -> None:
 def _is_earlier(kind: str, old: bytes | mmap, new: bytes) -> bool:
     """Return whether a file may be an earlier output of the command that writes `new`."""
     if kind == "a schedule file":
-        return True
+        # Every export has a provenance, every schedule that is saved a recipe; a user's may not.
+        keys = [key for key in (b"recipe", b"provenance") if _has_key(new, key)]
+        return all(_has_key(old, key) for key in keys[-1:])
     if kind in ("a CSV table", "a gzip archive"):
         columns, others = (set(_header(data[:_HEAD])) for data in (old, new))
         return 2 * len(columns & others) > len(columns | others)
     signatures = [found and found[0] for found in map(_SIGNED.search, (old, new))]
     return signatures[0] is not None and signatures[0] == signatures[1]
+
+
+def _has_key(document: bytes | mmap, key: bytes) -> bool:
+    return re.search(rb"(?m)^%s:" % key, document) is not None
 
 
 def _header(table: bytes) -> list[bytes]:

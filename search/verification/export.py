@@ -17,6 +17,7 @@ from dipstage.documents.schedule_file import (
     Verified,
     save_schedule,
 )
+from dipstage.documents.whole_files import refuse_to_replace
 from dipstage.errors import InputError, WorkError
 from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
@@ -188,6 +189,8 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         raise InputError(f"{folder} contains something other than a front: choose another --output")
     if is_remote(folder):
         return _export_all(run, numbers, records, folder)
+    for path in folder.iterdir() if folder.exists() else ():
+        refuse_to_replace(path, "a schedule file", b"provenance:")
     target = Path(os.path.realpath(folder))  # A symbolic link stays.
     aside = target
     try:

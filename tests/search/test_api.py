@@ -8,7 +8,12 @@ import pytest
 from click.testing import CliRunner
 from fake_runs import CONTENT, KEYS, completed, experiment, new_run, outcome, play
 
-from dipstage.documents.schedule_file import load_schedule, read_schedule_file
+from dipstage.documents.schedule_file import (
+    ScheduleFile,
+    load_schedule,
+    read_schedule_file,
+    save_schedule,
+)
 from dipstage.errors import InputError
 from dipstage.terminal.plots import save_figure
 from search import Run
@@ -236,6 +241,13 @@ def test_the_whole_front_is_exported_or_nothing(
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="mine contains something other than a front"):
         played.export_front(tmp_path / "mine")
+    (by_hand := tmp_path / "by-hand" / "trial-3.yaml").parent.mkdir()
+    content = ScheduleFile(load_schedule(paths[0]))
+    for _ in range(2):
+        save_schedule(by_hand, content)
+    with pytest.raises(InputError, match=r"trial-3\.yaml exists and is a schedule file that this"):
+        played.export_front(by_hand.parent)
+    assert read_schedule_file(by_hand) == content
     before = [path.read_text() for path in paths]
     monkeypatch.setattr("search.verification.export.save_schedule", _full_disk)
     with pytest.raises(InputError, match="front cannot be written: No space left"):

@@ -46,12 +46,18 @@ OTHERS = {
 
 
 PIXELS = b"\x89PNG\r\n\x1a\nSoftware\0written by dipstage: photograph"
+BY_HAND = b"format: 2\niterations: 9\nstages:\n- {alpha_bar: 1.0, iterations: 9, share: 1.0}\n"
 ALIKE = {
     ".csv": [b"day,psnr,steps\n1,2,3\n", b"trial\n1\n"],
     ".svg": [b"<svg><!-- Matplotlib v3.10 --></svg>"],
     ".pdf": [b"%PDF-1.4\nmine"],
     ".png": [b"\x89PNG\r\n\x1a\nmine", PIXELS],
-    ".yaml": [b"format: mine\n", b"space: {stages: 3}\ntrainer: {iterations: 2}\n"],
+    ".yaml": [
+        b"format: mine\n",
+        b"space: {stages: 3}\ntrainer: {iterations: 2}\n",
+        BY_HAND,
+        b"# provenance: mine\n" + BY_HAND + b"recipe: {ema: 0.9}\n",
+    ],
     ".html": [b"<!doctype html>mine", b"<html><body>written by dipstage</body></html>"],
 }
 """Files of users in the formats that commands write."""
