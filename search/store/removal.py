@@ -58,8 +58,8 @@ def remains_of(named: str, runs_dir: Path, address: str | None) -> Remains:
     """Return what there is of a run that is given by its name or by a path to its folder.
 
     Raises:
-        InputError: If there is nothing, if the folder is a link, or if the study is in a database
-            that is not named.
+        InputError: If there is nothing, if the folder is a link, if its study cannot be read, or if
+            the study is in a database that is not named.
     """
     try:
         folder = find_run(named, runs_dir)
@@ -86,8 +86,14 @@ def _studies(
     if folder is not None and (address is None or path_exists(folder / "study.db")):
         parts = [] if is_remote(folder) else sorted(folder.glob("*/study.db"))
         inside = [path.parent for path in parts if not path.parent.is_symlink()]
-        opened = [open_storage(each, None) for each in (*inside, folder)]
-        return [(db, s.study_name) for db in opened for s in db.get_all_studies()], False
+        try:
+            opened = [open_storage(each, None) for each in (*inside, folder)]
+            return [(db, s.study_name) for db in opened for s in db.get_all_studies()], False
+        except InputError as error:
+            # Whether a driver is alive stands in the study.
+            raise InputError(
+                f"{error}; to remove the run without its study, delete the folder {folder}"
+            ) from None
     if address is None:
         return [], False
     database = open_storage(folder or Path(name), address)

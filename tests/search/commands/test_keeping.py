@@ -156,6 +156,22 @@ def test_remove_takes_no_answer_for_no(played: Run, tmp_path: Path) -> None:
     assert played.folder.is_dir()
 
 
+@pytest.mark.parametrize("size", [None, 0, 5_000, 60_000])
+def test_remove_says_how_a_run_without_a_readable_study_is_removed(
+    played: Run, tmp_path: Path, size: int | None
+) -> None:
+    database = played.folder / "study.db"
+    content = database.read_bytes()
+    database.unlink()
+    if size is not None:
+        database.write_bytes(content[:size])
+    refused = dipsearch("remove", "tiny", "--yes", "--runs-dir", str(tmp_path))
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    advice = f"; to remove the run without its study, delete the folder {played.folder}\n"
+    assert refused.stderr.endswith(advice)
+    assert played.folder.is_dir()
+
+
 def test_a_run_that_is_named_twice_is_removed_once(played: Run, tmp_path: Path) -> None:
     named = ("tiny", str(played.folder), "tiny", "--runs-dir", str(tmp_path), "--yes")
     result = dipsearch("remove", *named)
