@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-_interrupted = threading.Event()
 _nested = threading.Lock()
 """Held by the outermost of nested blocks."""
+_AGAIN_S = 0.05
+
+
+class _Interrupted:
+    """State that needs no lock, because a handler may run anywhere: whether an interrupt came."""
+
+    came = False
+
+
+def _interrupt(*_: object) -> None:
+    _Interrupted.came = True
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -24,25 +37,43 @@ def terminable() -> Iterator[None]:
         yield
         return
 
-    def interrupt(*_: object) -> None:
-        _interrupted.set()
-        raise KeyboardInterrupt
-
-    outermost = _nested.acquire(blocking=False)
+    outermost, ignored = _nested.acquire(blocking=False), sys.unraisablehook
+    if outermost:
+        sys.unraisablehook = partial(_interrupt_again, ignored)
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
     try:
         yield
     except Exception as error:
-        if _interrupted.is_set():
+        if _Interrupted.came:
             raise KeyboardInterrupt from error
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if outermost:
-            _interrupted.clear()
+            sys.unraisablehook = ignored
+            _Interrupted.came = False
             _nested.release()
+
+
+def _interrupt_again(ignored: Callable[[Any], Any], lost: Any) -> None:
+    """Interrupt again if Python drops an interrupt.
+
+    It drops exceptions that are raised in callbacks of weak references and in `__del__`, which run
+    at any time, and passes them to this hook; what the hook raises is dropped as well.
+
+    ignored: The hook for all other exceptions.
+    """
+
+    def interrupt() -> None:
+        if _Interrupted.came and (main := threading.main_thread().ident) is not None:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    if _Interrupted.came and lost.exc_type is KeyboardInterrupt:
+        threading.Timer(_AGAIN_S, interrupt).start()
+    else:
+        ignored(lost)
 
 
 @contextmanager
@@ -70,12 +101,3 @@ def deferred() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_if_interrupted() -> None:
-    """Raise KeyboardInterrupt again if the first was lost.
-
-    Python drops exceptions that are raised during garbage collection.
-    """
-    if _interrupted.is_set():
-        raise KeyboardInterrupt

@@ -27,7 +27,6 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError
-from dipstage.interrupts import end_if_interrupted
 from search.analysis.censoring import cut_off, cuts_off
 from search.execution.cost import cost_words
 from search.execution.heartbeats import LOOK_S, Heartbeats
@@ -236,7 +235,6 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
     @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Check the lease and update the view. Tune calls this several times a second."""
-        end_if_interrupted()
         self._lease.check()
         if time.monotonic() >= self._next:
             self._view.update(self._run)

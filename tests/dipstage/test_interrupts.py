@@ -2,10 +2,14 @@
 
 import os
 import signal
+import sys
+import time
+import weakref
+from collections.abc import Callable
 
 import pytest
 
-from dipstage.interrupts import deferred
+from dipstage.interrupts import deferred, terminable
 
 
 def test_a_second_interrupt_ends_at_once() -> None:
@@ -15,3 +19,37 @@ def test_a_second_interrupt_ends_at_once() -> None:
         assert interrupted()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def dropping(callback: Callable[[], object]) -> None:
+    """Call a callback of a weak reference, of which Python drops all exceptions."""
+    thing = {callback}
+    reference = weakref.ref(thing, lambda _: callback())
+    del thing
+    assert reference() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_drops_comes_again(
+    capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    before, passed = sys.unraisablehook, []
+
+    def work() -> None:
+        dropping(lambda: os.kill(os.getpid(), number))
+        passed.append("the first")
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt), terminable():
+        work()
+    assert passed == ["the first"]
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is before
+
+
+def test_other_exceptions_that_python_drops_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[type] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: shown.append(lost.exc_type))
+    with terminable():
+        dropping(lambda: 1 / 0)
+    assert shown == [ZeroDivisionError]
