@@ -47,6 +47,8 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
         )
     if plan.sigma_255 is not None:
         how = "estimated" if sigma is None else "as given"
+        if sigma is None and photo.pixels.shape != given.pixels.shape:
+            how += " in the smaller photograph"
         yield f"noise: sigma {plan.sigma_255:.1f} on the scale from 0 to 255, {how}"
         if plan.sigma_255 < _LITTLE_NOISE_255:
             yield (
@@ -74,7 +76,7 @@ def cost(
 
     at_most = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
     memory = f"{plan.estimated_bytes(at_once) / 1e9:.1f} GB"
-    words = f"takes {at_most}{duration(seconds)} and about {memory} on {device}"
+    words = f"should take {at_most}{duration(seconds)} and about {memory} on {device}"
     if runs > 1:
         together = f"{'all' if at_once == runs else at_once} at the same time"
         words += f", {runs} runs, {together if at_once > 1 else 'one after the other'}"

@@ -59,7 +59,7 @@ def test_a_photograph_is_restored_beside_itself_as_python_does_it(folder: Path) 
     result = typed("photo.png", "--schedule", "baseline")
     assert result.exit_code == 0, result.output
     assert names(folder) == {"photo-restored.png"}
-    for words in ("noise: sigma 2", "schedule: baseline", "takes at most", "stopped: the budget"):
+    for words in ("noise: sigma 2", "schedule: baseline", "should take", "stopped: the budget"):
         assert words in result.output
     pixels = imagecodecs.png_decode(Path("photo.png").read_bytes())
     written = imagecodecs.png_decode(Path("photo-restored.png").read_bytes())
@@ -302,6 +302,7 @@ def test_it_says_what_is_restored_and_what_to_do_next(folder: Path) -> None:
     assert "--compare shows" not in said("--compare")
     smaller = said("--size", "20", "--task", "inpaint", "--mask", "mask.png")
     assert "photograph: 20 × 16 pixels, made smaller from 33 × 26 pixels missing: " in smaller
+    assert "estimated in the smaller photograph" in said("--size", "20")
     assert "(where any of the mask's pixels that one replaces is black), the others " in smaller
     assert "If it is blurred, raise --iterations" in smaller
     noisy = said("--task", "inpaint", "--mask", "mask.png", "--sigma", "9")
@@ -315,7 +316,7 @@ def test_a_smaller_size_is_named_where_it_would_help() -> None:
         plan = planned(np.full((side, 32, 1), 0.5, np.float32), sigma_255=25, schedule="baseline")
         return cost(plan, seconds, 1, 1, "cpu", one_thread_s)
 
-    assert "takes at most 20 minutes and about" in said(512, 1200)
+    assert "should take at most 20 minutes and about" in said(512, 1200)
     assert "; with --size 256 about 5 minutes; Ctrl-C" in said(512, 1200)
     assert "--size" not in said(512, 299)
     assert "--size" not in said(256, 1200)
@@ -338,7 +339,7 @@ def test_one_thread_is_measured_where_all_take_long(
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-    assert "takes at most 25 minutes" in " ".join(done.output.split())
+    assert "should take at most 25 minutes" in " ".join(done.output.split())
     assert "with --threads 1, as other programs use the cores, 8 minutes" in " ".join(
         done.output.split()
     )
