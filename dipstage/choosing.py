@@ -35,9 +35,7 @@ StopName: TypeAlias = Literal["emv", "wmv", "none"]
 STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
 
 
-def check_task(
-    task: Task, sigma_255: float | None, mask: NDArray[Any] | None, factor: int | None
-) -> None:
+def check_task(task: Task, sigma_255: float | None, mask: object, factor: int | None) -> None:
     """Raise InputError for what a task lacks or does not take."""
     if sigma_255 is not None:
         check_number("sigma", sigma_255)

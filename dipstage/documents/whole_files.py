@@ -233,8 +233,10 @@ def _is_earlier(kind: str, old: bytes | mmap, new: bytes) -> bool:
         keys = [key for key in (b"recipe", b"provenance") if _has_key(new, key)]
         return all(_has_key(old, key) for key in keys[-1:])
     if kind in ("a CSV table", "a gzip archive"):
-        columns, others = (set(_header(data[:_HEAD])) for data in (old, new))
-        return 2 * len(columns & others) > len(columns | others)
+        columns, others = (_header(data[:_HEAD]) for data in (old, new))
+        common = len({*columns} & {*others})
+        # Tables of a front and of its trials share most columns, but not the first.
+        return columns[0] == others[0] and 2 * common > len({*columns} | {*others})
     signatures = [found and found[0] for found in map(_SIGNED.search, (old, new))]
     return signatures[0] is not None and signatures[0] == signatures[1]
 

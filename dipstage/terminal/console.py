@@ -103,6 +103,7 @@ class Commands(click.Group):
         try:
             with _former_names_as_notices(), terminable():
                 _refuse_no_folder()
+                _refuse_wrong_date()
                 return super().invoke(context)
         except click.UsageError as error:
             _end_usage(error, context)
@@ -140,6 +141,18 @@ def _refuse_no_folder() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise InputError("the working folder has been removed: change to another one") from None
+
+
+def _refuse_wrong_date() -> None:
+    """Refuse a date of the build that NumPy and Matplotlib cannot read; an empty one is none."""
+    date = os.environ.get("SOURCE_DATE_EPOCH")
+    if date is not None and not date.strip():
+        del os.environ["SOURCE_DATE_EPOCH"]
+    elif date is not None and not re.fullmatch("[0-9]{1,11}", date):
+        raise InputError(
+            f"the variable SOURCE_DATE_EPOCH must be whole seconds since 1970, got {date!r}: "
+            "correct it, or unset it"
+        )
 
 
 def _wrong_in(argument: str, before: str) -> str | None:

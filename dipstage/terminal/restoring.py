@@ -188,10 +188,12 @@ def restore(
     PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
     Ctrl-C, the best output so far is written.
     """
+    from dipstage.choosing import check_task
     from dipstage.photographs import load_photograph, resized
     from dipstage.restoring import planned
     from dipstage.tasks.inpaint import KNOWN, read_mask
 
+    check_task(task, sigma, mask, factor)
     if compare and task != "denoise":
         raise InputError("--compare is only for --task denoise")
     given = load_photograph(photo)

@@ -1,4 +1,4 @@
-"""How a command that is interrupted ends."""
+"""How a command that is interrupted ends, and what it refuses of its environment."""
 
 import os
 import signal
@@ -53,3 +53,33 @@ def test_a_command_that_is_interrupted_ends_with_130() -> None:
 
     done = CliRunner().invoke(main, ["work"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("abc", "SOURCE_DATE_EPOCH must be whole seconds since 1970, got 'abc': correct it"),
+        ("-5", "got '-5'"),
+        ("1.5", "got '1.5'"),
+        ("99999999999999999", "got '99999999999999999'"),
+        ("", ""),
+        ("1700000000", ""),
+    ],
+)
+def test_a_date_that_libraries_cannot_read_is_refused(
+    date: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", date)
+
+    @click.group(cls=Commands)
+    def main() -> None:
+        pass
+
+    @main.command()
+    def work() -> None:
+        assert os.environ.get("SOURCE_DATE_EPOCH") == (date or None)
+
+    done = CliRunner().invoke(main, ["work"])
+    assert done.exit_code == (2 if said else 0)
+    assert said in done.stderr
+    assert done.stderr.count("\n") == bool(said)

@@ -212,7 +212,7 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
             ["photo.png", "--task", "inpaint", "--mask", "black.png"],
             "mask 'black.png' hides everything",
         ),
-        (["photo.png", "--mask", "mask.png"], "task denoise takes no mask"),
+        (["photo.png", "--mask", "mask.png"], "task denoise takes no mask: choose task inpaint"),
         (["photo.png", "--task", "super_resolve", "--factor", "3"], "factor must be 2 or 4, got 3"),
         (["photo.png", "--task", "super_resolve"], "needs a factor"),
         (["photo.png", "--output", "o.gif"], "--output o.gif must end in .png"),

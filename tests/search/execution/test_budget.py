@@ -124,7 +124,7 @@ def test_a_search_that_ended_early_is_done_until_more_is_asked_for(
     assert "ended early because 2 trials in a row" in sentence(status)
     assert drive(run, address=None).attributes.ended == ledger.ended
     assert len(run.records()) == 4
-    monkeypatch.setattr("search.execution.driver._work", lambda *_: None)
+    monkeypatch.setattr("search.execution.driver._work", lambda *_, **__: None)
     reopened = drive(run, hours=3, address=None).attributes
     assert (reopened.ended, reopened.hours, reopened.trials) == (None, 3, 9)
     # The trials that had ended no longer count as trials without a gain.
