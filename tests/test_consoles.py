@@ -115,6 +115,7 @@ def end_of(
     return ended.value.code, stderr.read()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_encoding_lacks_is_replaced(

@@ -166,7 +166,10 @@ class Published:
             f"{measured:g}"
         )
         found = self._differences(width, height, sigma_255, network, schedule)
-        return words + (f"; not tested for {' and '.join(found)}" if found else "")
+        if not found:
+            return words
+        *others, last = found
+        return f"{words}; not tested for {', '.join(others)}{' and ' * bool(others)}{last}"
 
     def _differences(
         self, width: int, height: int, sigma_255: float, network: tuple[int, int],

@@ -52,7 +52,7 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
         yield f"noise: sigma {plan.sigma_255:.1f} on the scale from 0 to 255, {how}"
         if plan.sigma_255 < _LITTLE_NOISE_255:
             yield (
-                "notice: little noise, so that the network may remove more detail than noise: "
+                "notice: there is little noise, and the network may remove more detail than noise: "
                 "compare with classical methods (--compare)"
             )
     settings = plan.settings

@@ -45,6 +45,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_study_is_one_sentence_and_the_others_are_listed(
     tmp_path: Path, kind: str
