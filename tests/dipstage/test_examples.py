@@ -72,6 +72,7 @@ def test_a_meshgrid_is_the_coordinates_of_the_pixels() -> None:
         TrainerSettings(input="meshgrid")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["inpainting-kate", "inpainting-vase", "inpainting-library"])
 def test_a_narrow_example_learns_to_fill_holes(name: str) -> None:
     settings = replace(

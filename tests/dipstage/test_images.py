@@ -94,6 +94,7 @@ def test_compressed_and_planar_tiff_are_read(tmp_path: Path) -> None:
         assert np.array_equal(np.rint(back * top).astype(np.uint32), pixels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(SKIMAGE_PICTURES))
 def test_every_picture_of_scikit_image_loads_without_a_download(name: str) -> None:
     picture = load_picture(f"skimage:{name}", size=64, multiple=16)
@@ -103,6 +104,7 @@ def test_every_picture_of_scikit_image_loads_without_a_download(name: str) -> No
     assert picture.notices == ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(SKIMAGE_PICTURES))
 def test_the_pixels_of_scikit_image_are_taken_as_they_are(name: str) -> None:
     """Rocket and page too, whose files have other colour profiles than sRGB."""

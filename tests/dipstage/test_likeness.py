@@ -46,6 +46,7 @@ COPIES: dict[str, Callable[[Image.Image], tuple[Image.Image, dict[str, object]]]
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("copy", sorted(COPIES))
 @pytest.mark.parametrize("name", ["astronaut", "camera", "grass", "retina", "text"])
 def test_copies_are_the_same(tmp_path: Path, name: str, copy: str) -> None:

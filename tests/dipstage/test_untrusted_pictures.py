@@ -144,6 +144,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", sorted(BOMBS))
 def test_bombs_are_refused_before_they_go_off(tmp_path: Path, case: str) -> None:
     import resource

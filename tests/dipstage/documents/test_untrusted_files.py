@@ -163,6 +163,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", sorted(BOMBS))
 def test_bombs_are_refused_soon(path: Path, case: str) -> None:
     path.write_text(BOMBS[case])

@@ -69,6 +69,7 @@ def test_a_photograph_is_restored_beside_itself_as_python_does_it(folder: Path) 
     assert np.array_equal(written, integers(own.picture))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "noticed"),
     [(("--sigma", "4"), True), (("--sigma", "9.9", "--size", "20"), True), ((), False)],

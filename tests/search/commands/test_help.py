@@ -60,6 +60,7 @@ def test_every_command_has_an_example_that_click_accepts(name: str, command: str
     assert "\n" not in example.strip()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize("name", MAINS)
 def test_the_completion_of_each_shell_is_printed(name: str, shell: str) -> None:

@@ -39,6 +39,7 @@ def share_better(
     return float(np.mean([min(holm(row)) < 0.05 for row in p.tolist()]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pictures", [4, 9, 20])
 @pytest.mark.parametrize(
     ("endpoint", "gain_db", "ratio"),
