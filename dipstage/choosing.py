@@ -23,7 +23,7 @@ from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
 from dipstage.presets import PRESETS, is_preset, measured_on, parse_preset
 from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
+from dipstage.settings import MAX_ITERATIONS, TrainerSettings
 from dipstage.stopping import FullBudget, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.problem import Problem
@@ -125,7 +125,8 @@ def lengthened(file: ScheduleFile, sigma_255: float | None) -> int:
     measured, own = file.measured, file.schedule.iterations
     if measured is None or not sigma_255:
         return own
-    return round(own * math.sqrt(max(measured.sigma_255 / sigma_255, 1)))
+    ratio = max(measured.sigma_255 / sigma_255, 1)
+    return min(round(own * math.sqrt(ratio)), MAX_ITERATIONS)
 
 
 @dataclass(frozen=True, slots=True)

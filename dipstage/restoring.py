@@ -362,7 +362,9 @@ def planned(
     if found := chosen.published:
         network_is = settings.width, settings.scales
         noise = sigma_255 or 0.0
-        evidence = found.in_short(sides[1], sides[0], noise, network_is, chosen.schedule)
+        evidence = found.in_short(
+            found.differences(sides[1], sides[0], noise, network_is, chosen.schedule)
+        )
     on = chosen.measured_on
     if on and on["kind"] != task:
         evidence = f"{evidence or chosen.name}; measured on another task ({in_words(on)})"

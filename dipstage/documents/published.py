@@ -136,7 +136,7 @@ class Published:
         Returns:
             A sentence; empty where the run is as in the verification.
         """
-        found = self._differences(width, height, sigma_255, network, schedule)
+        found = self.differences(width, height, sigma_255, network, schedule)
         if not found:
             return ""
         known, size = self.measured, self.measured.size
@@ -146,35 +146,23 @@ class Published:
             f"scales and a ramp of {self.file.schedule.ramp} iterations"
         )
 
-    def in_short(
-        self, width: int, height: int, sigma_255: float, network: tuple[int, int],
-        schedule: Schedule,
-    ) -> str:  # fmt: skip
-        """Return what was shown, and in which respects a run differs, for who restores a picture.
-
-        Args:
-            width: As in `beyond`, like the others.
-            height: See `beyond`.
-            sigma_255: See `beyond`.
-            network: See `beyond`.
-            schedule: See `beyond`.
-        """
-        size, measured = self.measured.size, self.measured.sigma_255
+    def in_short(self, differences: Sequence[str]) -> str:
+        """Return in a line what was shown, and for which `differences` of a run it was not."""
+        size, kind = self.measured.size, "faster" if self.kind == "fast" else "higher PSNR"
         words = (
-            f"{'faster' if self.kind == 'fast' else 'higher PSNR'} than plain DIP on "
-            f"{len(self.verified.images)} other pictures of {size} × {size} pixels, sigma "
-            f"{measured:g}"
+            f"{kind} than plain DIP on {len(self.verified.images)} other pictures of {size} × "
+            f"{size} pixels, sigma {self.measured.sigma_255:g}"
         )
-        found = self._differences(width, height, sigma_255, network, schedule)
-        if not found:
+        if not differences:
             return words
-        *others, last = found
+        *others, last = differences
         return f"{words}; not tested for {', '.join(others)}{' and ' * bool(others)}{last}"
 
-    def _differences(
+    def differences(
         self, width: int, height: int, sigma_255: float, network: tuple[int, int],
         schedule: Schedule,
     ) -> list[str]:  # fmt: skip
+        """Return in which respects a run differs from what was verified: see `beyond`."""
         known, size = self.measured, self.measured.size
         trainer, own = known.trainer, self.schedule(None, sigma_255)
         return [

@@ -20,7 +20,7 @@ main.add_section(
     "Train",
     {
         run: "dipstage run skimage:chelsea --schedule fast --size 64",
-        restore: "dipstage restore photo.jpg --size 256 --width 32 --scales 4",
+        restore: "dipstage restore photo.jpg --size 192 --width 32 --scales 4",
     },
 )
 main.add_section(

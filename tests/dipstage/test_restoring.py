@@ -252,7 +252,9 @@ def test_patience_grows_with_the_budget() -> None:
     assert known == VarianceMinimum("emv", 200, 50, 20 - FITTED_MARGIN_DB, 1000)
 
 
-@pytest.mark.parametrize(("sigma_255", "budget"), [(25, 800), (50, 800), (10, 1265), (4, 2000)])
+@pytest.mark.parametrize(
+    ("sigma_255", "budget"), [(25, 800), (50, 800), (10, 1265), (4, 2000), (1e-5, 1_000_000)]
+)
 def test_less_noise_than_was_measured_lengthens_the_budget(sigma_255: float, budget: int) -> None:
     auto = planned(NOISY, sigma_255=sigma_255)
     assert auto.schedule_name == "denoise-sigma25-64-best"

@@ -80,7 +80,7 @@ def test_a_run_that_differs_from_the_verification_is_told_so() -> None:
     assert "a network of width 8 and 2 scales, another recipe:" in found.beyond(
         64, 64, 25.0, (8, 2), other
     )
-    assert found.in_short(96, 64, 30.0, (4, 1), found.schedule(None, 30.0)) == (
+    assert found.in_short(["96 × 64 pixels", "sigma 30"]) == (
         "faster than plain DIP on 3 other pictures of 64 × 64 pixels, sigma 25; not tested for "
         "96 × 64 pixels and sigma 30"
     )
