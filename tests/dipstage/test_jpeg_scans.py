@@ -45,3 +45,9 @@ def changed(what: str) -> bytes:
 def test_damage_is_noticed(read: Read, what: str) -> None:
     notices = read(changed(what)).notices
     assert sum("damaged, its pixels do not fit its size" in notice for notice in notices) == 1
+
+
+def test_a_decoder_that_has_changed_costs_the_check_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_damaged(changed("taller"))
+    monkeypatch.delattr("PIL.Image.core.jpeg_decoder")
+    assert not is_damaged(changed("taller"))
