@@ -20,9 +20,9 @@ from machine import machine, write
 from restore import psnr_db
 
 from dipstage import Streams, load_picture, observe, restore
-from dipstage.choosing import estimated_sigma_255
-from dipstage.classical import classical
-from dipstage.photographs import Photograph
+from dipstage.pictures.photographs import Photograph
+from dipstage.restoration.choosing import estimated_sigma_255
+from dipstage.restoration.classical import classical
 
 SIZES, SIGMA_255, MULTIPLE = (64, 128), 25.0, 32
 PICTURES = (

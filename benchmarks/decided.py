@@ -18,7 +18,7 @@ import numpy as np
 from machine import write
 from numpy.typing import NDArray
 
-from dipstage.stopping import DECIDED_AFTER, DECIDED_FALL_DB
+from dipstage.schedules.stopping import DECIDED_AFTER, DECIDED_FALL_DB
 
 BLOCK = 10
 AFTER, FALL_DB = (10, 20, 30, 40, 50), (0.0, 0.02, 0.05, 0.1)

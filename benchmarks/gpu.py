@@ -34,15 +34,15 @@ from machine import machine, write
 from peer import Peer
 from precision import PICTURES, interval
 
-from dipstage import network
-from dipstage.images import Picture, load_picture
-from dipstage.memory import is_out_of_memory
-from dipstage.outcome import Outcome
-from dipstage.presets import parse_preset
+from dipstage.pictures.images import Picture, load_picture
 from dipstage.randomness import Streams
-from dipstage.settings import TrainerSettings
-from dipstage.stopping import OUTPUTS, VarianceMinimum
-from dipstage.trainer import Job, fit_together, observe
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import OUTPUTS, VarianceMinimum
+from dipstage.training import network
+from dipstage.training.memory import is_out_of_memory
+from dipstage.training.outcome import Outcome
+from dipstage.training.trainer import Job, fit_together, observe
 
 SCALES = [
     (64, 32, 4, 200), (128, 64, 5, 200), (128, 128, 5, 200), (256, 128, 5, 100), (512, 128, 5, 50),

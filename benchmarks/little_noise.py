@@ -27,12 +27,12 @@ from stopping_rule import KEPT
 from variance import Recorded, stopped
 
 from dipstage import fit, load_picture, observe
-from dipstage.choosing import chosen_schedule, estimated_sigma_255, stopping_rule
-from dipstage.classical import classical
-from dipstage.documents.schedule_file import ScheduleFile
-from dipstage.photographs import Photograph
+from dipstage.pictures.photographs import Photograph
 from dipstage.randomness import Streams
-from dipstage.stopping import FullBudget, VarianceMinimum
+from dipstage.restoration.choosing import chosen_schedule, estimated_sigma_255, stopping_rule
+from dipstage.restoration.classical import classical
+from dipstage.schedules.schedule_file import ScheduleFile
+from dipstage.schedules.stopping import FullBudget, VarianceMinimum
 
 PICTURES = ("101085", "130026", "167083", "220075", "295087", "304074")
 SIGMAS_255 = (5.0, 10.0, 15.0, 25.0)

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 from machine import machine, write
 
-from dipstage.images import load_picture
-from dipstage.settings import TrainerSettings
+from dipstage.pictures.images import load_picture
+from dipstage.schedules.settings import TrainerSettings
 from search.execution.probe import Crew
 
 SCALES = [(64, 32, 4, 300), (128, 64, 5, 60), (256, 128, 5, 12)]

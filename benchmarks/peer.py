@@ -17,8 +17,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor, nn
 
-from dipstage.network import SkipNetwork
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.network import SkipNetwork
 
 _SHOW_EVERY = 100
 

@@ -19,13 +19,13 @@ import torch
 from machine import machine, write
 from scipy.stats import t as student
 
-from dipstage.images import load_picture
-from dipstage.outcome import Outcome
-from dipstage.presets import parse_preset
+from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
-from dipstage.settings import TrainerSettings
-from dipstage.stopping import OUTPUTS
-from dipstage.trainer import fit, observe
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import OUTPUTS
+from dipstage.training.outcome import Outcome
+from dipstage.training.trainer import fit, observe
 
 PICTURES = ["astronaut", "chelsea", "coffee", "rocket"]
 SCHEDULES = ["baseline", "log10"]

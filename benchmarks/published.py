@@ -19,9 +19,9 @@ from typing import cast
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
-from dipstage.recipe import Recipe
-from dipstage.schedules import Schedule
-from dipstage.stopping import Output
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.stopping import Output
 from search.experiment.candidate import Role
 from search.verification.declared import Plan
 from search.verification.parts import CONFIRMATION, HELD_OUT

@@ -17,7 +17,7 @@ from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
 from dipstage.documents.whole_files import write_asked
 from dipstage.errors import InputError
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import in_words, plain_task, without_folders
 from search.analysis.common_target import judged_curve, times_to_target

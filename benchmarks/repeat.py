@@ -21,8 +21,8 @@ from pathlib import Path
 from published import REPLICATES, HeldOut, Published
 
 from dipstage.errors import InputError
-from dipstage.images import Picture
-from dipstage.stopping import Output
+from dipstage.pictures.images import Picture
+from dipstage.schedules.stopping import Output
 from search.execution.trainable import Setting, train_replicates
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_pictures, loaded_task

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dipstage import Streams, load_picture, observe
-from dipstage.photographs import Photograph, load_photograph
+from dipstage.pictures.photographs import Photograph, load_photograph
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks/restore.json"

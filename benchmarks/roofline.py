@@ -25,9 +25,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from trainer import CPU_SCALES, PATHS, Scale
 
-from dipstage.arithmetic import Weights, choose
-from dipstage.network import SkipNetwork
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.arithmetic import Weights, choose
+from dipstage.training.network import SkipNetwork
 
 _VIEWS = ("view", "detach", "permute", "transpose", "t.", "expand", "alias", "slice", "split",
           "unsqueeze", "squeeze", "_unsafe_view", "as_strided", "select")  # fmt: skip

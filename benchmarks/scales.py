@@ -1,9 +1,9 @@
 """Measure which scales of the network gain from bf16: one scale alone, forward and backward.
 
-Claim: from width × side = 2048 on (`dipstage.arithmetic.BF16_PAYS`) a scale gains 1.3 times or
-more, and below 1024 it loses, on one core of a CPU that multiplies bf16 in hardware. Medians of n
-blocks, alternating between fp32 and bf16. `PYTHONPATH=. python benchmarks/scales.py` takes a
-minute.
+Claim: from width × side = 2048 on (`BF16_PAYS` in `dipstage.training.arithmetic`) a scale gains 1.3
+times or more, and below 1024 it loses, on one core of a CPU that multiplies bf16 in hardware.
+Medians of n blocks, alternating between fp32 and bf16. `PYTHONPATH=. python benchmarks/scales.py`
+takes a minute.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from machine import machine, write
 from torch import Tensor
 
-from dipstage.arithmetic import BF16_PAYS
-from dipstage.network import SkipNetwork
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.arithmetic import BF16_PAYS
+from dipstage.training.network import SkipNetwork
 
 WIDTHS = (32, 64, 128)
 SIDES = (4, 8, 16, 32, 64, 128)

@@ -21,12 +21,12 @@ from search.execution.cluster import ray_cluster  # isort: skip - before Ray: it
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from dipstage.images import Picture
-from dipstage.noise import noised
+from dipstage.pictures.images import Picture
 from dipstage.randomness import Stream, Streams
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
-from dipstage.trainer import observe
+from dipstage.schedules.noise import noised
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.trainer import observe
 from search.experiment.searched import Space
 from search.experiment.space import decode, suggest
 

@@ -16,7 +16,7 @@ import numpy as np
 from machine import write
 from numpy.typing import NDArray
 
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.stopping import OUTPUTS
 
 WAITS = (50, 100, 150, 200, 300)
 BLOCK = 10

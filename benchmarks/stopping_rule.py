@@ -28,13 +28,13 @@ from machine import machine, write
 from variance import Recorded, Stopped, row, stopped
 
 from dipstage import fit, load_picture, observe
-from dipstage.choosing import estimated_sigma_255, stopping_rule
-from dipstage.documents.published import published
-from dipstage.presets import parse_preset
 from dipstage.randomness import Streams
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
-from dipstage.stopping import FullBudget, VarianceKind, VarianceMinimum
+from dipstage.restoration.choosing import estimated_sigma_255, stopping_rule
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.published import published
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import FullBudget, VarianceKind, VarianceMinimum
 
 SIZE, SIGMA_255, BUDGET = 64, 25.0, 1200
 SETTINGS = TrainerSettings(width=32, scales=4)

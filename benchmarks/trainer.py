@@ -20,12 +20,12 @@ import torch
 from machine import machine, write
 from peer import Peer
 
-from dipstage.images import load_picture
-from dipstage.outcome import Outcome
-from dipstage.presets import parse_preset
+from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
-from dipstage.settings import TrainerSettings
-from dipstage.trainer import fit, observe
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.outcome import Outcome
+from dipstage.training.trainer import fit, observe
 
 CPU_SCALES = [(64, 32, 4, 1, 100), (128, 64, 5, 1, 30), (256, 128, 5, 2, 8)]
 """Side, width, scales, threads, and iterations of a block."""

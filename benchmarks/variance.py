@@ -26,9 +26,9 @@ import numpy as np
 from machine import write
 from numpy.typing import NDArray
 
-from dipstage.choosing import noise_to_fit_255, stopping_rule
 from dipstage.randomness import Streams
-from dipstage.stopping import OUTPUTS, Output, VarianceMinimum
+from dipstage.restoration.choosing import noise_to_fit_255, stopping_rule
+from dipstage.schedules.stopping import OUTPUTS, Output, VarianceMinimum
 from search.experiment.prepare import load_pictures, loaded_task
 from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord

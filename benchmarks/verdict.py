@@ -25,7 +25,7 @@ import numpy as np
 from machine import machine, write
 from numpy.typing import NDArray
 
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.stopping import OUTPUTS
 from search.presentation.verdicts import plain_of
 from search.store.run import RunRecord
 from search.verification.power import measured_spread

@@ -19,8 +19,8 @@ from typing import Any
 from machine import machine, write
 from script import search_by_script
 
-from dipstage.documents.schedule_file import ScheduleFile, save_schedule
-from dipstage.schedules import Schedule
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from search import Run, launch
 from search.analysis import pareto
 from search.experiment.model import Experiment

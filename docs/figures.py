@@ -32,10 +32,10 @@ from dipstage import (
     observe,
     parse_preset,
 )
-from dipstage.examples import EXAMPLES
-from dipstage.noise import noised
-from dipstage.presets import PRESETS
 from dipstage.randomness import Stream
+from dipstage.schedules.examples import EXAMPLES
+from dipstage.schedules.noise import noised
+from dipstage.schedules.presets import PRESETS
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.super_resolve import SuperResolve

@@ -103,7 +103,7 @@ class Run(RunRecord):
         return super().point(self._trial(trial))
 
     def curves(self, trial: Trial | str | int, key: str) -> dict[str, NDArray[Any]]:
-        """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).
+        """Return the curves of a finished replicate by name: the fields of `Trace`.
 
         Args:
             trial: the trial, or what `Run.pick` takes.

@@ -21,7 +21,7 @@ from one_process import one_process as in_one_process
 from sqlalchemy import Engine, event
 from verified_runs import SMALL
 
-from dipstage.images import Picture, load_picture
+from dipstage.pictures.images import Picture, load_picture
 from search import Run
 from search.experiment import prepare
 from search.store import storage

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dipstage.stopping import VarianceMinimum
+from dipstage.schedules.stopping import VarianceMinimum
 
 ROOT = Path(__file__).parents[1]
 

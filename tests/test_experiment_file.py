@@ -13,7 +13,7 @@ from fake_runs import CONTENT, experiment
 from pydantic import BaseModel
 
 from dipstage.errors import InputError
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
 from search.experiment.model import Experiment
 from search.experiment.reading import validate
 

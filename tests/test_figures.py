@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dipstage import Streams, load_picture, observe, parse_preset
-from dipstage.presets import PRESETS
+from dipstage.schedules.presets import PRESETS
 
 DOCS = Path(__file__).parents[1] / "docs"
 

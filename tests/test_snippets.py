@@ -13,7 +13,7 @@ import click
 import pytest
 
 from dipstage.documents.plain_yaml import parse_yaml, yaml_text
-from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.schedules.schedule_file import read_schedule_file
 from dipstage.terminal.cli import main as dipstage_main
 from search.cli import main as dipsearch_main
 from search.experiment.reading import load_experiment, validate

@@ -132,7 +132,7 @@ class Inpaint:
         """See `ReadsFiles.loaded`."""
         if self.mask is None:
             return self
-        from dipstage.images import fitted
+        from dipstage.pictures.images import fitted
 
         mask = read_mask(self.mask)
         white, cropped = fitted(mask.name, mask.white, size, multiple)
@@ -217,8 +217,8 @@ def read_mask(name: str) -> Mask:
         InputError: The file cannot be read, is partly transparent, or is mostly neither black nor
             white.
     """
-    from dipstage.images import load_pixels
-    from dipstage.photographs import load_photograph
+    from dipstage.pictures.images import load_pixels
+    from dipstage.pictures.photographs import load_photograph
 
     if name.startswith("skimage:"):
         pixels, source = load_pixels(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from dipstage.errors import InputError
-from dipstage.settings import SSIM_WINDOW, TrainerSettings
+from dipstage.schedules.settings import SSIM_WINDOW, TrainerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, device

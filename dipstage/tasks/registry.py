@@ -19,7 +19,7 @@ from dipstage.arguments import check_text
 from dipstage.documents.plain_yaml import parse_yaml
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.errors import InputError
-from dipstage.images import expand_path, split_options
+from dipstage.pictures.images import expand_path, split_options
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.problem import ReadsFiles, Task

@@ -10,20 +10,20 @@ from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
-    from dipstage.documents.published import Published
-    from dipstage.documents.schedule_file import Measured, ScheduleFile
-    from dipstage.schedules import Schedule
+    from dipstage.schedules.published import Published
+    from dipstage.schedules.schedule import Schedule
+    from dipstage.schedules.schedule_file import Measured, ScheduleFile
     from dipstage.tasks.problem import Task
 
 
 def published_for(name: str, image: str, size: int | None, sigma: float | None) -> Published | None:
     """Return the published schedule for a picture; None for a preset or a file."""
-    from dipstage.documents.published import is_published, published
+    from dipstage.schedules.published import is_published, published
 
     if not is_published(name):
         return None
     if size is None:
-        from dipstage.images import load_picture
+        from dipstage.pictures.images import load_picture
 
         size = round(math.sqrt(math.prod(load_picture(image, multiple=1).pixels.shape[1:])))
     return published(name, size, 25.0 if sigma is None else sigma)
@@ -31,8 +31,8 @@ def published_for(name: str, image: str, size: int | None, sigma: float | None) 
 
 def file_of(name: str) -> ScheduleFile | None:
     """Return the schedule file of a name; None for a preset."""
-    from dipstage.documents.published import ENDPOINTS
-    from dipstage.presets import PRESETS, is_preset
+    from dipstage.schedules.presets import PRESETS, is_preset
+    from dipstage.schedules.published import ENDPOINTS
 
     if is_preset(name):
         return None
@@ -42,7 +42,7 @@ def file_of(name: str) -> ScheduleFile | None:
             f"unknown schedule {name!r}: choose {', '.join((*ENDPOINTS, *PRESETS))}, or a "
             "schedule file"
         )
-    from dipstage.documents.schedule_file import read_schedule_file
+    from dipstage.schedules.schedule_file import read_schedule_file
 
     return read_schedule_file(path)
 
@@ -60,8 +60,8 @@ def schedule_of(
     """
     if file is not None:
         return file.rescaled(iterations, sigma_255)
-    from dipstage.presets import parse_preset
-    from dipstage.settings import TrainerSettings
+    from dipstage.schedules.presets import parse_preset
+    from dipstage.schedules.settings import TrainerSettings
 
     budget = TrainerSettings().iterations if iterations is None else iterations
     return parse_preset(name).schedule(budget)
@@ -101,7 +101,7 @@ def task_asked(text: str | None, sigma: float | None, measured: Measured | None)
 
 def notice_of_task(name: str, file: ScheduleFile | None, task: Task) -> str:
     """Return a notice if a schedule was measured on another task; empty otherwise."""
-    from dipstage.presets import measured_on
+    from dipstage.schedules.presets import measured_on
     from dipstage.tasks.registry import used_elsewhere
 
     if file is None:

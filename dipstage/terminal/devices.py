@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
-    from dipstage.settings import TrainerSettings
+    from dipstage.schedules.settings import TrainerSettings
 
 
 def refuse_too_large(settings: TrainerSettings, height: int, width: int, device: str) -> None:
     """Raise InputError if a training clearly takes more memory than there is."""
-    from dipstage.memory import estimated_bytes, free_bytes
+    from dipstage.training.memory import estimated_bytes, free_bytes
 
     wanted, free = estimated_bytes(settings, height, width), free_bytes(device)
     if 0.7 * wanted > free:
@@ -47,7 +47,7 @@ def choose_device(name: str) -> str:
         torch.Generator(device=name)
         torch.zeros(1, device=name).cpu()
     except Exception as error:  # Each kind of device raises errors of its own.
-        from dipstage.memory import is_out_of_memory
+        from dipstage.training.memory import is_out_of_memory
 
         if is_out_of_memory(error):
             raise InputError(

@@ -15,14 +15,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dipstage.stopping import OUTPUTS, Curve, Output, StoppingRule, VarianceMinimum
+from dipstage.schedules.stopping import OUTPUTS, Curve, Output, StoppingRule, VarianceMinimum
 from dipstage.terminal.fitted import Column, FittedTable
 from dipstage.terminal.numbers import SSIM, db, fixed
 
 if TYPE_CHECKING:
-    from dipstage import measurements
-    from dipstage.outcome import Outcome
-    from dipstage.schedules import Schedule
+    from dipstage.schedules.schedule import Schedule
+    from dipstage.training import measurements
+    from dipstage.training.outcome import Outcome
 
 
 class _Bar:

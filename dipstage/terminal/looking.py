@@ -28,8 +28,8 @@ def check(images: tuple[str, ...], size: int | None, scales: int | None, as_json
     The table names size, colours, range of values, profile, crop and notices.
     IMAGE is a PNG, JPEG, TIFF or WebP file, a pattern, or skimage:NAME.
     """
-    from dipstage.images import expand, load_picture
-    from dipstage.settings import TrainerSettings
+    from dipstage.pictures.images import expand, load_picture
+    from dipstage.schedules.settings import TrainerSettings
 
     multiple = TrainerSettings().multiple if scales is None else 2**scales
     console = make_console()
@@ -87,8 +87,8 @@ def schedules(
     name: str | None, iterations: int | None, size: int | None, sigma: float | None, as_json: bool
 ) -> None:
     """List the presets, or show one schedule as a staircase."""
-    from dipstage.documents.published import is_published, published
-    from dipstage.presets import PRESETS, is_preset
+    from dipstage.schedules.presets import PRESETS, is_preset
+    from dipstage.schedules.published import is_published, published
 
     if name == "":
         raise InputError("the schedule's name is empty: name a preset or a schedule file")

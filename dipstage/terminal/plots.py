@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipstage.documents.whole_files import SIGNATURE, write_asked
-from dipstage.outcome import Outcome
-from dipstage.schedules import Schedule
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import at
 from dipstage.terminal.palette import BLUE, FAINT, VERMILLION
+from dipstage.training.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

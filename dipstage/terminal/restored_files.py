@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from dipstage.choosing import Task
-    from dipstage.photographs import Photograph
+    from dipstage.pictures.photographs import Photograph
+    from dipstage.restoration.choosing import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Files:
     ) -> Files:  # fmt: skip
         """Name the files; InputError if one cannot be written or cannot hold the photograph."""
         from dipstage.documents.whole_files import refuse_same, refuse_unwritable
-        from dipstage.images import expand_path, split_options
-        from dipstage.photographs import ENDINGS
+        from dipstage.pictures.images import expand_path, split_options
+        from dipstage.pictures.photographs import ENDINGS
 
         if output is None:
             path = Path(expand_path(split_options(photo.name)[0]))
@@ -69,8 +69,8 @@ class Files:
     def refuse_inputs(self, *inputs: str | None) -> None:
         """Raise InputError if an input, or what no restoration wrote, would be overwritten."""
         from dipstage.documents.whole_files import refuse_to_replace
-        from dipstage.images import expand_path, split_options
-        from dipstage.photographs import ENDINGS, SIGNED
+        from dipstage.pictures.images import expand_path, split_options
+        from dipstage.pictures.photographs import ENDINGS, SIGNED
 
         outputs = [self.output, self.raw, self.preview, *self.compared.values()]
         for given in filter(None, inputs):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dipstage.choosing import Task
-    from dipstage.photographs import Photograph
-    from dipstage.restoring import Plan
+    from dipstage.pictures.photographs import Photograph
+    from dipstage.restoration.choosing import Task
+    from dipstage.restoration.restoring import Plan
 
 LONG_S = 300
 """Trainings that take longer are confirmed before they begin."""
@@ -72,7 +72,7 @@ def cost(
     Args:
         one_thread_s: How long it takes with one thread, if that was measured.
     """
-    from dipstage.stopping import VarianceMinimum
+    from dipstage.schedules.stopping import VarianceMinimum
 
     at_most = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
     memory = f"{plan.estimated_bytes(at_once) / 1e9:.1f} GB"

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from dipstage.choosing import StopName, Task
-    from dipstage.photographs import Photograph
-    from dipstage.restoring import Plan, Restored
+    from dipstage.pictures.photographs import Photograph
+    from dipstage.restoration.choosing import StopName, Task
+    from dipstage.restoration.restoring import Plan, Restored
     from dipstage.tasks.inpaint import Mask
 
 _PREVIEW_EVERY = 50
@@ -188,9 +188,9 @@ def restore(
     PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
     Ctrl-C, the best output so far is written.
     """
-    from dipstage.choosing import check_task
-    from dipstage.photographs import load_photograph, resized
-    from dipstage.restoring import planned
+    from dipstage.pictures.photographs import load_photograph, resized
+    from dipstage.restoration.choosing import check_task
+    from dipstage.restoration.restoring import planned
     from dipstage.tasks.inpaint import KNOWN, read_mask
 
     check_task(task, sigma, mask, factor)
@@ -236,7 +236,7 @@ def restore(
     )
     methods = {f"dipstage, {plan.schedule_name}": (restored.picture, restored.wall_s)}
     if compare:
-        from dipstage.classical import classical
+        from dipstage.restoration.classical import classical
 
         methods |= classical(small, plan.sigma_255 or 0.0)
         for name, path in files.compared.items():
@@ -292,8 +292,8 @@ def _train(
 ) -> Restored:  # fmt: skip
     """Estimate, ask and train."""
     from dipstage.interrupts import deferred
-    from dipstage.memory import is_out_of_memory
     from dipstage.terminal.display import RestorationBar
+    from dipstage.training.memory import is_out_of_memory
 
     height, width = plan.problem.picture.shape[2:]
     use_threads(threads, height * width, runs)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from dipstage.outcome import Outcome
-    from dipstage.schedules import Schedule
+    from dipstage.schedules.schedule import Schedule
+    from dipstage.training.outcome import Outcome
 
 FILES = (
     "curves.csv",
@@ -66,7 +66,7 @@ def output_folder(
 
 def _label(schedule_name: str) -> str:
     """Return the name of a preset or a file for use in a folder's name."""
-    from dipstage.presets import is_preset
+    from dipstage.schedules.presets import is_preset
 
     text = schedule_name if is_preset(schedule_name) else Path(schedule_name).stem
     return text.replace(":", "-").replace("=", "").replace(",", "-")
@@ -89,8 +89,8 @@ def _refuse_to_destroy(folder: Path, inputs: Sequence[str], snapshots: bool) -> 
     Pictures are only replaced beside the curves of an earlier run.
     """
     from dipstage.documents.whole_files import refuse_to_replace
-    from dipstage.images import expand_path, split_options
-    from dipstage.outcome import Trace
+    from dipstage.pictures.images import expand_path, split_options
+    from dipstage.training.outcome import Trace
 
     outputs = [folder / name for name in FILES]
     for given in inputs:
@@ -126,8 +126,8 @@ def _remove_snapshots(kept: Path) -> None:
 def keep_snapshot(folder: Path, iteration: int, pictures: Tensor) -> None:
     """Write both outputs of an iteration, (2, C, H, W), to the folder of snapshots."""
     from dipstage.documents.whole_files import write_asked
-    from dipstage.images import png
-    from dipstage.stopping import OUTPUTS
+    from dipstage.pictures.images import png
+    from dipstage.schedules.stopping import OUTPUTS
 
     try:
         for name, pixels in zip(OUTPUTS, pictures.cpu().numpy(), strict=True):
@@ -157,7 +157,7 @@ def write_run(
             beside them.
     """
     from dipstage.documents.whole_files import write_asked
-    from dipstage.images import png
+    from dipstage.pictures.images import png
     from dipstage.terminal.plots import plot_curves, save_figure
 
     written: list[str] = []

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from dipstage.documents.published import Published
-    from dipstage.outcome import Outcome
-    from dipstage.schedules import Schedule
-    from dipstage.settings import EmaRestart, TrainerSettings
-    from dipstage.stopping import Output, StoppingRule
+    from dipstage.schedules.published import Published
+    from dipstage.schedules.schedule import Schedule
+    from dipstage.schedules.settings import EmaRestart, TrainerSettings
+    from dipstage.schedules.stopping import Output, StoppingRule
     from dipstage.tasks.problem import Task
+    from dipstage.training.outcome import Outcome
 
 _REASONS = {
     "budget": "end of the budget",
@@ -184,8 +184,8 @@ def run(
     --task degrades IMAGE in another way than by noise. After Ctrl-C, the curves and pictures so far
     are written and marked as interrupted.
     """
-    from dipstage.examples import example as official
-    from dipstage.settings import TrainerSettings
+    from dipstage.schedules.examples import example as official
+    from dipstage.schedules.settings import TrainerSettings
 
     found = published_for(schedule_name, image, size, sigma)
     file = found.file if found else file_of(schedule_name)
@@ -247,7 +247,7 @@ def _train(
     settings: TrainerSettings, stopping: StoppingRule, threads: int | None, device: str,
     snapshots: int | None, output: Path | None, schedule_name: str, found: Published | None,
 ) -> tuple[Outcome, Path]:  # fmt: skip
-    from dipstage.images import load_picture
+    from dipstage.pictures.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
 
@@ -263,10 +263,10 @@ def _train(
     refuse_too_large(settings, height, width, device)
 
     from dipstage.interrupts import deferred
-    from dipstage.memory import is_out_of_memory
     from dipstage.randomness import Streams
     from dipstage.terminal.display import ProgressBar, outcome_table
-    from dipstage.trainer import fit
+    from dipstage.training.memory import is_out_of_memory
+    from dipstage.training.trainer import fit
 
     truth = picture.tensor()
     use_threads(threads, truth.shape[-1] * truth.shape[-2])
@@ -322,7 +322,7 @@ def _train(
 def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Return what --json prints of a training."""
     from dipstage.documents.records import to_plain
-    from dipstage.stopping import OUTPUTS
+    from dipstage.schedules.stopping import OUTPUTS
 
     names = "stop", "iterations", "resets", "wall_s", "iterations_per_s", "device"
     scores: dict[str, Any] = {

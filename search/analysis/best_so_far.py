@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipstage.arguments import check_whole
-from dipstage.documents.schedule_file import Measure
 from dipstage.errors import InputError
-from dipstage.stopping import Output
+from dipstage.schedules.schedule_file import Measure
+from dipstage.schedules.stopping import Output
 from search.analysis.common_target import Curve
 from search.store.records import distinct
 

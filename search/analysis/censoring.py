@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from dipstage.outcome import Stop
+from dipstage.training.outcome import Stop
 from search.store.records import Trial
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
-    from dipstage.settings import TrainerSettings
+    from dipstage.schedules.settings import TrainerSettings
 
 REMEDY = "raise trainer.iterations"
 FEWEST = 4

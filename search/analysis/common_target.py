@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.outcome import trailing_mean
-from dipstage.stopping import Output
+from dipstage.schedules.stopping import Output
+from dipstage.training.outcome import trailing_mean
 
 BELOW_DB = 0.1
 """The target lies this far below the lower of the two maxima."""

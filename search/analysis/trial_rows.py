@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dipstage.documents.records import to_plain
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.stopping import OUTPUTS
 from search.experiment.objectives import Objective
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey

@@ -264,7 +264,7 @@ def _show_results(run: RunRecord, as_json: bool) -> None:
 
 def _first_picture(run: RunRecord) -> str:
     """Return the argument that names the run's first picture, and its size as an option."""
-    from dipstage.images import expand
+    from dipstage.pictures.images import expand
 
     try:
         picture = expand(run.experiment.images)[0]

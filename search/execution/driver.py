@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from dipstage.arguments import check_whole
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.images import Picture
 from dipstage.interrupts import terminable
+from dipstage.pictures.images import Picture
 from dipstage.tasks.registry import file_digests, notices_of, task_files
 from search.analysis.censoring import cuts_off
 from search.execution.custom import installed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dipstage.schedules import Schedule
+from dipstage.schedules.schedule import Schedule
 from search.analysis.racing import race
 from search.execution.budget import Budget, ended_scores
 from search.execution.endings import RecentEndings

@@ -28,7 +28,7 @@ import numpy as np
 from ray import tune
 from ray.tune.logger import LoggerCallback
 
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.stopping import OUTPUTS
 from search.experiment.objectives import mean_score
 from search.store.attributes import write
 from search.store.paths import brief

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from dipstage.errors import WorkError
 
 if TYPE_CHECKING:
-    from dipstage.images import Picture
-    from dipstage.settings import TrainerSettings
-    from dipstage.trainer import Job
+    from dipstage.pictures.images import Picture
+    from dipstage.schedules.settings import TrainerSettings
+    from dipstage.training.trainer import Job
 
 MOST = 8
 """Maximum number of trials on one GPU: a few already keep it busy."""
@@ -70,7 +70,7 @@ def _member(
     """Train for n iterations on request, and answer why that failed; empty if it did not."""
     import torch
 
-    from dipstage.trainer import fit_together
+    from dipstage.training.trainer import fit_together
 
     torch.set_num_threads(threads)
     while True:
@@ -88,8 +88,8 @@ def _member(
 
 def _job(picture: Picture, settings: TrainerSettings, iterations: int) -> Job:
     from dipstage.randomness import Streams
-    from dipstage.schedules import Schedule
-    from dipstage.trainer import Job, observe
+    from dipstage.schedules.schedule import Schedule
+    from dipstage.training.trainer import Job, observe
 
     truth, streams = picture.tensor(), Streams(picture.digest, 0)
     observation = observe(truth, 25, streams)
@@ -143,7 +143,7 @@ def seconds_of_iteration(
     """Return the seconds of an iteration on a device, in a process with so many threads."""
     import torch
 
-    from dipstage.timing import seconds_per_iteration
+    from dipstage.training.timing import seconds_per_iteration
 
     torch.set_num_threads(threads)
     return seconds_per_iteration(_job(picture, settings, 1), device)

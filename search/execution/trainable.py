@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from ray import tune
 
-from dipstage.choosing import noise_to_fit_255, stopping_rule
-from dipstage.images import Picture, png
-from dipstage.memory import is_out_of_memory
-from dipstage.outcome import Outcome, Stop, steps_within, trailing_mean
+from dipstage.pictures.images import Picture, png
 from dipstage.randomness import Streams
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
-from dipstage.stopping import OUTPUTS
+from dipstage.restoration.choosing import noise_to_fit_255, stopping_rule
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import OUTPUTS
 from dipstage.tasks.problem import Task
-from dipstage.trainer import Job, fit_together
+from dipstage.training.memory import is_out_of_memory
+from dipstage.training.outcome import Outcome, Stop, steps_within, trailing_mean
+from dipstage.training.trainer import Job, fit_together
 from search.analysis.common_target import first_at
 from search.execution.custom import CustomObjective, installed
 from search.execution.heartbeats import Pulse

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from optuna.trial import FrozenTrial
 
-from dipstage.schedules import Schedule
+from dipstage.schedules.schedule import Schedule
 from search.store.attributes import Raced, TrialAttributes, replicates
 
 if TYPE_CHECKING:
-    from dipstage.settings import TrainerSettings
+    from dipstage.schedules.settings import TrainerSettings
 
 Row: TypeAlias = tuple[float, ...]
 """Both objectives of a replicate or a trial, then by how much each constraint is violated."""

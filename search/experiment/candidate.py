@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from dipstage.errors import InputError
-from dipstage.presets import is_preset, parse_preset, shorter
-from dipstage.recipe import Recipe
-from dipstage.schedules import Schedule
+from dipstage.schedules.presets import is_preset, parse_preset, shorter
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule import Schedule
 
 Role: TypeAlias = Literal["candidate", "plain", "found", "control"]
 

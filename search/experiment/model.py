@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from dipstage.documents.plain_yaml import forbidden_in, remedy_for, yaml_text
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
-from dipstage.examples import settings_of
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.examples import settings_of
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from search.experiment.candidate import refused_presets
 from search.experiment.names import RUN_NAME

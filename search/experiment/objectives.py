@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from dipstage.errors import InputError
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import DB, SSIM, STEPS, fixed
 
 METRICS = ("psnr", "ssim")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
-from dipstage.images import expand_path
+from dipstage.pictures.images import expand_path
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dipstage.documents.published import ENDPOINTS, is_published, published
-from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.images import Picture, expand, load_picture
-from dipstage.presets import PRESETS, is_preset, measured_on
+from dipstage.pictures.images import Picture, expand, load_picture
+from dipstage.schedules.presets import PRESETS, is_preset, measured_on
+from dipstage.schedules.published import ENDPOINTS, is_published, published
+from dipstage.schedules.schedule_file import read_schedule_file
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import loaded, used_elsewhere

@@ -11,9 +11,9 @@ from typing import Any
 
 from dipstage.documents.plain_yaml import parse_yaml, read_yaml
 from dipstage.errors import InputError
-from dipstage.images import expand_path
-from dipstage.presets import is_preset
+from dipstage.pictures.images import expand_path
 from dipstage.renamed import warn_former_name
+from dipstage.schedules.presets import is_preset
 from dipstage.tasks.registry import task_kind
 from search.experiment.model import Experiment
 from search.experiment.packaged import experiment_file, packaged_experiments

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from dipstage.noise import MAX_SIGMA_255
-from dipstage.recipe import Draw, TargetKind
-from dipstage.schedules import MAX_STAGES
-from dipstage.settings import MAX_CHANNELS, MAX_ITERATIONS
+from dipstage.schedules.noise import MAX_SIGMA_255
+from dipstage.schedules.recipe import Draw, TargetKind
+from dipstage.schedules.schedule import MAX_STAGES
+from dipstage.schedules.settings import MAX_CHANNELS, MAX_ITERATIONS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

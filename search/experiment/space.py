@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
-from dipstage.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
-from dipstage.recipe import TRAINERS, Recipe
-from dipstage.schedules import Family
-from dipstage.splits import AnySplit, FreeSplit, LogSplit, PowerSplit
+from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
+from dipstage.schedules.recipe import TRAINERS, Recipe
+from dipstage.schedules.schedule import Family
+from dipstage.schedules.splits import AnySplit, FreeSplit, LogSplit, PowerSplit
 from search.experiment.searched import FloatRange, IntRange, NoiseSpace, Space
 
 if TYPE_CHECKING:

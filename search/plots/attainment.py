@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dipstage.documents.schedule_file import Measure
+from dipstage.schedules.schedule_file import Measure
 from dipstage.terminal.numbers import over_replicates
 from search.analysis.best_so_far import best_so_far, envelope, psnr_gt_curves, rank_by_budget
 from search.plots.chosen import MAX_LINES

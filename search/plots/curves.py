@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from dipstage.terminal.numbers import at, over_replicates
 from search.analysis.best_so_far import psnr_gt_curves
 from search.plots.chosen import choose, legend_labels

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from dipstage.errors import InputError
-from dipstage.noise import AnyNoiseLevels
-from dipstage.presets import Baseline, is_preset, parse_preset
-from dipstage.schedules import Schedule
+from dipstage.schedules.noise import AnyNoiseLevels
+from dipstage.schedules.presets import Baseline, is_preset, parse_preset
+from dipstage.schedules.schedule import Schedule
 from search.plots.chosen import choose, legend_labels
 from search.plots.style import Plot, Style, drawing, legend_below, line_styles
 from search.store.records import Trial

@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Literal, TypeAlias
 
 from dipstage.errors import InputError
-from dipstage.stopping import Output
+from dipstage.schedules.stopping import Output
 from search.store.records import Trial
 from search.store.run import RunRecord
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import db
 from search.store.records import Trial
 from search.verification.outlook import effect_words, of_interest

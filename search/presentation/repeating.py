@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dipstage.documents.schedule_file import compact_text
 from dipstage.errors import InputError
-from dipstage.stopping import OUTPUTS
+from dipstage.schedules.schedule_file import compact_text
+from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import at
 from search.store.paths import is_remote
 from search.store.records import Trial
@@ -130,7 +130,7 @@ def picture_arguments(run: RunRecord) -> dict[str, str]:
     Pictures near the current folder are named by relative paths, those below the home folder from
     `~`. Of others the name alone is given: reports are passed on, and folders are private.
     """
-    from dipstage.images import expand
+    from dipstage.pictures.images import expand
 
     labels, images = list(run.attributes.pictures), run.experiment.images
     try:

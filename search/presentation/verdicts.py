@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dipstage.stopping import Output
+from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import DB, STEPS, db, steps
 from search.analysis.front import front_of, pick_of
 from search.presentation.front import Cells, names_on

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from dipstage.documents.schedule_file import Measure
-from dipstage.recipe import Recipe
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule_file import Measure
 from dipstage.terminal.numbers import RATIO, fixed
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dipstage
-from dipstage.documents.published import is_published
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.images import expand, split_options
-from dipstage.presets import is_preset
+from dipstage.pictures.images import expand, split_options
+from dipstage.schedules.presets import is_preset
+from dipstage.schedules.published import is_published
 from dipstage.tasks.registry import task_files, with_files
 from search.execution.learning import learn
 from search.experiment.model import Experiment

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import best_so_far
 from search.report.thinning import kept
 from search.store.paths import is_remote

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dipstage.stopping import Output
+from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import db, fixed
 from dipstage.terminal.palette import THEMES
 from search.analysis.comparison import history, hypervolume_unit

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dipstage.errors import InputError
-from dipstage.images import Picture, expand, load_picture, png
-from dipstage.stopping import Output
+from dipstage.pictures.images import Picture, expand, load_picture, png
+from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import at, db
 from search.experiment.prepare import load_pictures, loaded_task
 from search.store.records import Trial

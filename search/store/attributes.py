@@ -16,8 +16,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from dipstage.documents.records import check_types, to_plain
-from dipstage.recipe import Recipe
-from dipstage.schedules import Schedule
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule import Schedule
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Objective, Score
 from search.store.replicate import Replicate

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOTS = ("trainer", "images", "presets", "controls", "tasks.inpaint", "tasks.super_resolve")
+ROOTS = (
+    "training.trainer", "pictures.images", "schedules.presets", "schedules.controls",
+    "tasks.inpaint", "tasks.super_resolve",
+)  # fmt: skip
 """Modules from which imports are followed: training, its pictures, named schedules and tasks."""
 NO_NUMBERS = (
     "documents", "terminal", "errors", "renamed", "interrupts", "garbage", "arguments", "silence",

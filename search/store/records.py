@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeAlias
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from dipstage.documents.schedule_file import Measure, OutputMeasures
-from dipstage.schedules import Schedule
-from dipstage.stopping import Output
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.schedule_file import Measure, OutputMeasures
+from dipstage.schedules.stopping import Output
 from search.experiment.objectives import Objective, Score
 from search.store.attributes import TrialAttributes, replicates
 from search.store.replicate import MAX_COST, MAX_DB, Replicate, versions_of

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dipstage.documents.records import check_types, to_plain
-from dipstage.outcome import Scores, Stop
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from dipstage.terminal.numbers import at
+from dipstage.training.outcome import Scores, Stop
 from search.experiment.objectives import Objective, Score
 
 
@@ -52,7 +52,7 @@ class ReplicateScores(Scores):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selection of the objective's stopping rule: see `dipstage.outcome.Selected`."""
+    """Selection of the objective's stopping rule: see `dipstage.training.outcome.Selected`."""
 
     iteration: int
     iteration_smoothed: int

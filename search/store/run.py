@@ -171,7 +171,7 @@ class RunRecord:
         return decode(trial.params, experiment.space, experiment.task.noise_255)
 
     def curves(self, trial: Trial, key: str) -> dict[str, NDArray[Any]]:
-        """Return the curves of a finished replicate by name (see `dipstage.outcome.Trace`).
+        """Return the curves of a finished replicate by name: the fields of `Trace`.
 
         Raises:
             InputError: If there is no such replicate, or if the file is missing or holds no curves.

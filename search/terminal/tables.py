@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import fmean, stdev
 
-from dipstage.documents.schedule_file import Measure
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.schedule_file import Measure
+from dipstage.schedules.stopping import OUTPUTS, Output
 from dipstage.terminal.fitted import Column, FittedTable, bound
 from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.analysis.censoring import cut_off

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from dipstage.terminal.fitted import Column, FittedTable, bound
 from dipstage.terminal.numbers import DB, db, steps
 from search.presentation.remarks import remarks

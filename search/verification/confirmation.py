@@ -42,7 +42,7 @@ def best_schedules(trials: list[Trial], top: int) -> list[Trial]:
 
 def confirmed_candidates(run: RunRecord, top: int) -> list[Candidate]:
     """Return plain DIP with the search's own settings, and the best schedules of the search."""
-    from dipstage.schedules import Schedule
+    from dipstage.schedules.schedule import Schedule
 
     trials = best_schedules(run.records(), top)
     plain = Schedule.plain(run.experiment.trainer.iterations)

@@ -8,7 +8,7 @@ from typing import Literal
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.records import from_plain
 from dipstage.errors import InputError
-from dipstage.recipe import Recipe
+from dipstage.schedules.recipe import Recipe
 from search.store.paths import verification_path
 from search.store.run import RunRecord
 

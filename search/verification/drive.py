@@ -17,8 +17,8 @@ from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.images import Picture
 from dipstage.interrupts import terminable
+from dipstage.pictures.images import Picture
 from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_pictures
 from search.store.attributes import write

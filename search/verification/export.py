@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dipstage.documents.schedule_file import (
+from dipstage.documents.whole_files import refuse_to_replace
+from dipstage.errors import InputError, WorkError
+from dipstage.schedules.presets import is_preset
+from dipstage.schedules.schedule_file import (
     Gain,
     Measured,
     Provenance,
@@ -17,9 +20,6 @@ from dipstage.documents.schedule_file import (
     Verified,
     save_schedule,
 )
-from dipstage.documents.whole_files import refuse_to_replace
-from dipstage.errors import InputError, WorkError
-from dipstage.presets import is_preset
 from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick
 from search.store.paths import brief, is_remote, replaced, run_words, verification_path

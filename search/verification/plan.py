@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
-from dipstage.images import Picture
+from dipstage.pictures.images import Picture
 from search.analysis.front import front_of, pick, pick_of
 from search.experiment.prepare import load_pictures
 from search.store.records import Trial

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dipstage.recipe import Recipe
-from dipstage.stopping import Output
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.stopping import Output
 
 if TYPE_CHECKING:
     from search.experiment.model import Experiment

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from dipstage.stopping import Output
+from dipstage.schedules.stopping import Output
 from search.analysis.common_target import BELOW_DB
 from search.analysis.front import pick_of
 from search.experiment.candidate import Candidate, Role

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from search.verification.statistics import holm, student_p
 from search.verification.verdicts import Comparison, Verdict, Word
 

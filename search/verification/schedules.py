@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from dipstage.controls import contrast_alone, in_reverse, shuffled
-from dipstage.recipe import Recipe
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.controls import contrast_alone, in_reverse, shuffled
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.settings import TrainerSettings
 from search.experiment.candidate import Candidate
 from search.store.records import Trial
 from search.store.run import RunRecord

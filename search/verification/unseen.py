@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dipstage.errors import InputError
-from dipstage.images import SKIMAGE_PICTURES, Picture, expand
+from dipstage.pictures.images import SKIMAGE_PICTURES, Picture, expand
 from search.experiment.model import MAX_SEEDS
 from search.experiment.prepare import load_pictures
 from search.store.run import RunRecord
@@ -105,7 +105,7 @@ def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str])
     The pictures of runs that it learned from are compared, too: at another size they have other
     digests. Pictures that may be copies get a notice.
     """
-    from dipstage.likeness import SAME, SIMILAR, likeness
+    from dipstage.pictures.likeness import SAME, SIMILAR, likeness
 
     own: list[Picture] = []
     for images in (run.experiment.images, *(each.images for each in run.attributes.learned)):

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
-from dipstage.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import best_by
 from search.analysis.common_target import Curve, first_at, judged_curve, log_time_ratio
 from search.experiment.objectives import Objective

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dipstage.images import Picture, load_picture
+from dipstage.pictures.images import Picture, load_picture
 
 
 @pytest.fixture

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from dipstage.arrays import as_pixels
-from dipstage.documents.published import published
-from dipstage.documents.schedule_file import load_schedule, save_schedule
 from dipstage.errors import InputError
-from dipstage.images import load_picture
-from dipstage.noise import NoiseLevels
-from dipstage.presets import parse_preset
+from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
-from dipstage.restoring import restore
-from dipstage.schedules import Family, Schedule, Stage
-from dipstage.settings import TrainerSettings
-from dipstage.splits import PowerSplit
-from dipstage.stage_targets import targets
+from dipstage.restoration.arrays import as_pixels
+from dipstage.restoration.restoring import restore
+from dipstage.schedules.noise import NoiseLevels
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.published import published
+from dipstage.schedules.schedule import Family, Schedule, Stage
+from dipstage.schedules.schedule_file import load_schedule, save_schedule
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.splits import PowerSplit
 from dipstage.tasks.denoise import Denoising, observe
 from dipstage.tasks.registry import parse_task
-from dipstage.trainer import fit
+from dipstage.training.stage_targets import targets
+from dipstage.training.trainer import fit
 
 TRUTH = torch.full((1, 1, 16, 16), 0.5)
 STREAMS = Streams("0" * 64, 0)

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 from fake_runs import CONTENT, KEYS, completed, experiment, new_run, outcome, play
 
-from dipstage.documents.schedule_file import (
+from dipstage.errors import InputError
+from dipstage.schedules.schedule_file import (
     ScheduleFile,
     load_schedule,
     read_schedule_file,
     save_schedule,
 )
-from dipstage.errors import InputError
 from dipstage.terminal.plots import save_figure
 from search import Run
 from search.analysis.front import front_of

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from fake_runs import CONTENT, completed, experiment, new_run
 
 from dipstage.documents.plain_yaml import yaml_text
-from dipstage.documents.schedule_file import load_schedule
+from dipstage.schedules.schedule_file import load_schedule
 from search import Run
 from search.cli import main
 from search.store.paths import curve_path

@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
 
 from dipstage.documents.plain_yaml import DEPTH, DOCUMENT_BYTES, VALUES, forbidden_in, parse_yaml
-from dipstage.documents.schedule_file import ScheduleFile, read_schedule_file, save_schedule
 from dipstage.documents.whole_files import read_regular
 from dipstage.errors import InputError
+from dipstage.schedules.schedule_file import ScheduleFile, read_schedule_file, save_schedule
 
 SCHEDULE = """format: 1
 iterations: 600

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dipstage.errors import InputError
-from dipstage.images import load_picture
-from dipstage.restoring import planned
+from dipstage.pictures.images import load_picture
+from dipstage.restoration.restoring import planned
 from dipstage.tasks.inpaint import Inpaint, MaskedInpaint, read_mask
 from dipstage.tasks.registry import notices_of, parse_task
 from dipstage.terminal.cli import main

@@ -12,10 +12,10 @@ from blur_package import install_blur
 from PIL import Image
 
 from dipstage.errors import InputError
-from dipstage.images import load_picture
+from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.problem import Task
@@ -31,7 +31,7 @@ from dipstage.tasks.registry import (
     without_folders,
 )
 from dipstage.tasks.super_resolve import SuperResolve
-from dipstage.trainer import fit
+from dipstage.training.trainer import fit
 
 PICTURE = load_picture("skimage:chelsea", size=32, multiple=4)
 TASKS: dict[str, Task] = {

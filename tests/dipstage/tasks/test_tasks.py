@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from dipstage.errors import InputError
-from dipstage.images import load_picture
-from dipstage.noise import NoiseLevels
-from dipstage.outcome import Outcome
+from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
-from dipstage.schedules import Family
-from dipstage.settings import TrainerSettings
-from dipstage.splits import PowerSplit
+from dipstage.schedules.noise import NoiseLevels
+from dipstage.schedules.schedule import Family
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.splits import PowerSplit
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, Inpainting
 from dipstage.tasks.problem import Task
 from dipstage.tasks.super_resolve import SuperResolve, downsampled
-from dipstage.trainer import fit, observe
+from dipstage.training.outcome import Outcome
+from dipstage.training.trainer import fit, observe
 
 PICTURE = load_picture("skimage:chelsea", size=64, multiple=4)
 TRUTH, STREAMS = PICTURE.tensor(), Streams(PICTURE.digest, 0)

@@ -16,4 +16,4 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Published schedules in the place of the package's."""
     publish(tmp_path / "published")
-    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path / "published")
+    monkeypatch.setattr("dipstage.schedules.published.FOLDER", tmp_path / "published")

@@ -11,26 +11,26 @@ import pytest
 from blur_package import install_blur
 from click.testing import CliRunner, Result
 
-from dipstage.documents.schedule_file import (
+from dipstage.errors import InputError
+from dipstage.pictures.images import load_picture, png
+from dipstage.randomness import Streams
+from dipstage.schedules.examples import EXAMPLES
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.schedule_file import (
     Measure,
     Measured,
     OutputMeasures,
     ScheduleFile,
     save_schedule,
 )
-from dipstage.errors import InputError
-from dipstage.examples import EXAMPLES
-from dipstage.images import load_picture, png
-from dipstage.presets import parse_preset
-from dipstage.randomness import Streams
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.registry import task_kind
 from dipstage.terminal.asked import notice_of_task, task_asked
 from dipstage.terminal.cli import main
-from dipstage.trainer import fit
+from dipstage.training.trainer import fit
 
 PICTURE = load_picture("skimage:chelsea", size=32, multiple=4)
 NETWORK = ["--width", "4", "--scales", "2"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dipstage.measurements import Progress
-from dipstage.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
+from dipstage.schedules.stopping import Curve, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.terminal.display import RestorationBar, variance_in_words
+from dipstage.training.measurements import Progress
 
 
 def falling(n: int) -> Curve:

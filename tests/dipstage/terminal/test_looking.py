@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from small_commands import dipstage
 
-from dipstage.images import load_picture
+from dipstage.pictures.images import load_picture
 
 
 def test_a_former_name_is_read_with_one_notice(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from dipstage.arrays import as_pixels
 from dipstage.documents import whole_files
 from dipstage.errors import InputError
-from dipstage.images import load_picture
-from dipstage.restoring import Plan, planned, restore
-from dipstage.settings import TrainerSettings
+from dipstage.pictures.images import load_picture
+from dipstage.restoration.arrays import as_pixels
+from dipstage.restoration.restoring import Plan, planned, restore
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.cli import main
 from dipstage.terminal.restored_words import advice, cost
 from dipstage.terminal.restoring import _ask

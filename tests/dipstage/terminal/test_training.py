@@ -14,21 +14,21 @@ import pytest
 import torch
 from small_commands import SMALL, curves, dipstage
 
-from dipstage.documents.schedule_file import (
+from dipstage.pictures.images import load_picture
+from dipstage.randomness import Streams
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule_file import (
     Measure,
     Measured,
     OutputMeasures,
     ScheduleFile,
     save_schedule,
 )
-from dipstage.images import load_picture
-from dipstage.presets import parse_preset
-from dipstage.randomness import Streams
-from dipstage.recipe import Recipe
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.devices import choose_device
 from dipstage.terminal.run_files import FILES
-from dipstage.trainer import fit, observe
+from dipstage.training.trainer import fit, observe
 
 
 @pytest.mark.long
@@ -181,7 +181,7 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def interrupt(*_: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dipstage.trainer.fit", interrupt)
+    monkeypatch.setattr("dipstage.training.trainer.fit", interrupt)
     result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
     assert result.exit_code == 130
     assert result.stderr == "interrupted\n"
@@ -192,7 +192,7 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_an_interrupted_run_writes_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    from dipstage.trainer import _Run
+    from dipstage.training.trainer import _Run
 
     aim, titles = _Run._aim, []
 
@@ -219,7 +219,7 @@ def test_an_interrupted_run_writes_what_there_is(
 def test_a_training_that_cannot_fit_is_refused_before_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr("dipstage.memory.free_bytes", lambda device: 150_000_000)
+    monkeypatch.setattr("dipstage.training.memory.free_bytes", lambda device: 150_000_000)
     options = ["--width", str(width), "--size", "256", "--output", str(tmp_path / "o")]
     result = dipstage("run", "skimage:camera", *options)
     assert result.exit_code == 2
@@ -244,7 +244,7 @@ def test_memory_that_runs_out_is_one_sentence(
     def fail(*_: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("dipstage.trainer.fit", fail)
+    monkeypatch.setattr("dipstage.training.trainer.fit", fail)
     result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
     assert result.exit_code == 1
     assert result.stderr.endswith(": memory ran out on cpu: lower --size or --width\n")
@@ -295,7 +295,7 @@ def test_fast_trains_the_nearest_published_schedule_and_says_what_was_shown(
 def test_a_kind_that_is_not_published_is_refused_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path)
+    monkeypatch.setattr("dipstage.schedules.published.FOLDER", tmp_path)
     result = dipstage("run", "skimage:camera", "--schedule", "fast", *SMALL)
     assert result.exit_code == 2
     words = "no schedule is published as fast yet: name a preset such as log10, or a schedule file"

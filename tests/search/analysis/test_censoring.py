@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fake_runs import KEYS, experiment, new_run, outcome
 
-from dipstage.outcome import Stop
-from dipstage.settings import TrainerSettings
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.outcome import Stop
 from search import Run
 from search.analysis.censoring import cut_off, cuts_off
 from search.analysis.status import status_of

@@ -11,7 +11,7 @@ from statistics import fmean
 import pytest
 from fake_runs import outcome
 
-from dipstage.schedules import Schedule, Stage
+from dipstage.schedules.schedule import Schedule, Stage
 from search.analysis.forecast import Forecast, Workload, forecast, makespan_s
 from search.store.records import Trial
 

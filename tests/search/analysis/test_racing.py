@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from dipstage.errors import InputError
-from dipstage.schedules import Schedule, Stage
+from dipstage.schedules.schedule import Schedule, Stage
 from search import Run
 from search.analysis.pareto import dominates
 from search.analysis.racing import MIN_COMPLETE, race

@@ -17,7 +17,7 @@ from servers import PostgreSQL, object_storage, postgresql
 from simulated_cluster import ENVIRONMENT, SimulatedCluster, simulated_cluster
 from written_pictures import save_png
 
-from dipstage.images import load_picture
+from dipstage.pictures.images import load_picture
 from search import Run
 
 pytestmark = [pytest.mark.ray, pytest.mark.server]

@@ -64,7 +64,7 @@ def test_brief_trainings_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_speed_is_measured_on_a_training() -> None:
-    from dipstage.images import load_picture
+    from dipstage.pictures.images import load_picture
     from search.execution.probe import seconds_of_iteration
 
     picture = load_picture("skimage:moon", size=16, multiple=2)

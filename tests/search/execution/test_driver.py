@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_runs import experiment, new_run, play
 
-from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.images import load_picture
+from dipstage.pictures.images import load_picture
+from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run, launch, resume
 from search.store.attributes import write
 

@@ -13,7 +13,7 @@ from fake_runs import CONTENT, KEYS, experiment, ledger_of, new_run, outcome
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from dipstage.schedules import Schedule, Stage
+from dipstage.schedules.schedule import Schedule, Stage
 from search import Run, launch
 from search.analysis.best_so_far import rank_by_budget
 from search.cli import main

@@ -189,7 +189,7 @@ from search.experiment.reading import validate
 from search.experiment.prepare import load_pictures
 from search.execution.trainable import ScheduleTrial, Setting
 from search.execution.work import Work
-from dipstage.schedules import Schedule
+from dipstage.schedules.schedule import Schedule
 import sys
 experiment = validate(json.loads(sys.argv[1]), "test")
 pictures, trainer, objective = load_pictures(experiment), experiment.trainer, experiment.objective

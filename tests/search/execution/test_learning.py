@@ -9,7 +9,7 @@ from fake_runs import CONTENT, experiment, new_run, outcome, picture_digests, pl
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.errors import InputError
-from dipstage.images import load_picture
+from dipstage.pictures.images import load_picture
 from search import Run
 from search.execution.driver import create
 from search.execution.learning import learn

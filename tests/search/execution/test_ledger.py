@@ -13,8 +13,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from dipstage.presets import parse_preset
-from dipstage.recipe import Recipe
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.recipe import Recipe
 from search import Run
 from search.execution.ledger import MAX_DEATHS
 from search.execution.work import Work

@@ -12,7 +12,7 @@ import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
 from dipstage.errors import InputError
-from dipstage.schedules import Schedule
+from dipstage.schedules.schedule import Schedule
 from search import Run, launch, resume
 from search.execution import loggers
 from search.execution.ledger import Ledger

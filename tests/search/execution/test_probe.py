@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dipstage.errors import WorkError
-from dipstage.images import load_picture
-from dipstage.settings import TrainerSettings
+from dipstage.pictures.images import load_picture
+from dipstage.schedules.settings import TrainerSettings
 from search.execution.probe import Crew, packing, probe
 
 PICTURE = load_picture("skimage:camera", size=16, multiple=2)

@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from dipstage.images import load_picture
-from dipstage.outcome import Outcome
-from dipstage.schedules import Schedule
-from dipstage.settings import TrainerSettings
-from dipstage.stopping import Output
+from dipstage.pictures.images import load_picture
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import Output
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.problem import Task
 from dipstage.tasks.super_resolve import SuperResolve
+from dipstage.training.outcome import Outcome
 from search.execution.trainable import (
     ScheduleTrial,
     Setting,

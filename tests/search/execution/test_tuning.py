@@ -12,11 +12,11 @@ from fake_runs import KEYS, experiment
 from PIL import Image
 
 from dipstage.errors import InputError
-from dipstage.images import load_picture
-from dipstage.presets import parse_preset
+from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
-from dipstage.stopping import OUTPUTS, FullBudget
-from dipstage.trainer import fit, observe
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.stopping import OUTPUTS, FullBudget
+from dipstage.training.trainer import fit, observe
 from search import Run, launch, resume
 from search.execution.view import Quiet
 from search.store.lease import leased

@@ -11,7 +11,7 @@ from fake_runs import experiment
 from written_pictures import save_png
 
 from dipstage.errors import InputError
-from dipstage.images import load_picture
+from dipstage.pictures.images import load_picture
 from search.execution.driver import unchanged_pictures
 
 

@@ -10,10 +10,10 @@ from fake_runs import CONTENT, experiment
 from published_schedules import content, publish
 
 from dipstage.documents.plain_yaml import yaml_text
-from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
-from dipstage.presets import parse_preset
 from dipstage.renamed import FormerName
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures
 from search.experiment.reading import load_experiment, validate
@@ -236,7 +236,7 @@ def test_published_schedules_are_candidates_for_the_size_and_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tmp_path / "published")
-    monkeypatch.setattr("dipstage.documents.published.FOLDER", tmp_path / "published")
+    monkeypatch.setattr("dipstage.schedules.published.FOLDER", tmp_path / "published")
     tiny = experiment(candidates=["fast", "best"], task={"kind": "denoise", "sigma_255": 30})
     fast, best = load_candidates(tiny)
     assert (fast.name, best.name) == ("fast", "best")
@@ -257,7 +257,7 @@ def test_pictures_of_one_name_are_told_apart_and_the_same_picture_is_refused(
 
     from written_pictures import save_png
 
-    from dipstage.images import load_picture
+    from dipstage.pictures.images import load_picture
 
     camera, moon = (load_picture(f"skimage:{n}", size=32, multiple=2) for n in ("camera", "moon"))
     for folder, picture in (("a", camera), ("b", moon)):
@@ -293,7 +293,7 @@ def test_home_and_variables_are_expanded_in_file_names(
 ) -> None:
     from written_pictures import save_png
 
-    from dipstage.images import expand, load_picture
+    from dipstage.pictures.images import expand, load_picture
 
     home = tmp_path / "home"
     home.mkdir()

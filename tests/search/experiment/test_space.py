@@ -9,10 +9,10 @@ import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
-from dipstage.recipe import Recipe
-from dipstage.schedules import Family
-from dipstage.settings import TrainerSettings
-from dipstage.splits import FreeSplit, LogSplit, PowerSplit
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule import Family
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.splits import FreeSplit, LogSplit, PowerSplit
 from search.experiment.searched import Space
 from search.experiment.space import Point, decode, suggest
 

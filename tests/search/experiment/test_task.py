@@ -12,9 +12,9 @@ from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
 
 from dipstage.documents.plain_yaml import yaml_text
-from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
 from dipstage.randomness import Streams
+from dipstage.schedules.schedule_file import read_schedule_file
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.super_resolve import SuperResolve

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from untrusted import YAML_TEXTS, altered, examples, mutations, result, values
 
 from dipstage.errors import InputError
-from dipstage.images import Picture
+from dipstage.pictures.images import Picture
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_pictures
 from search.experiment.reading import load_experiment, validate

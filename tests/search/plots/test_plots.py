@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
-from dipstage.presets import parse_preset
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from dipstage.terminal.plots import save_figure
 from search import Run
 from search.execution.ledger import Ledger

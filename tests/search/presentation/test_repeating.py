@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 from fake_runs import CONTENT, experiment, new_run
 
-from dipstage.documents.schedule_file import read_schedule_file
-from dipstage.outcome import Outcome
 from dipstage.randomness import Streams
+from dipstage.schedules.schedule_file import read_schedule_file
 from dipstage.terminal.cli import main
 from dipstage.terminal.numbers import at
-from dipstage.trainer import fit, observe
+from dipstage.training.outcome import Outcome
+from dipstage.training.trainer import fit, observe
 from search import Run
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_pictures

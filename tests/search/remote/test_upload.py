@@ -11,9 +11,9 @@ from fake_runs import CONTENT, experiment, new_run, play
 from written_pictures import save_png
 
 from dipstage.documents.plain_yaml import yaml_text
-from dipstage.documents.schedule_file import ScheduleFile, save_schedule
 from dipstage.errors import InputError
-from dipstage.presets import parse_preset
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from search.commands.cluster import job_address
 from search.execution.learning import learn
 from search.experiment.model import Experiment

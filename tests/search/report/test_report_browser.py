@@ -11,7 +11,7 @@ from opened_reports import CHROMIUM, SCORES, place_of
 from playwright.sync_api import expect
 from reported_runs import play_with_files, record
 
-from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run
 from search.execution.ledger import Ledger
 from search.store.lease import leased
@@ -208,7 +208,7 @@ def test_every_chart_has_an_alternative_text(finished: Path, show: Any) -> None:
 def test_hostile_names_and_reasons_are_text(runs: Path, tmp_path: Path, show: Any) -> None:
     from written_pictures import save_png
 
-    from dipstage.images import load_picture
+    from dipstage.pictures.images import load_picture
     from search.verification.export import choose, export
 
     name = "<img src=x onerror=alert(1)>'\"&{{7*7}}"

@@ -8,8 +8,8 @@ import optuna
 import pytest
 from fake_runs import KEYS, outcome
 
-from dipstage.recipe import Recipe
-from dipstage.schedules import Schedule, Stage
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule import Schedule, Stage
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Objective, Score
 from search.store.attributes import (

@@ -32,9 +32,10 @@ def edit(path: Path, before: str, after: str) -> None:
 
 def test_it_covers_what_computes_numbers_and_nothing_else() -> None:
     assert {
-        "arithmetic", "colours", "controls", "images", "metrics", "network", "noise", "outcome",
-        "picture_decoders", "picture_files", "presets", "randomness", "schedules", "settings",
-        "stopping", "trainer",
+        "randomness", "pictures.colours", "pictures.decoders", "pictures.files", "pictures.images",
+        "schedules.controls", "schedules.noise", "schedules.presets", "schedules.schedule",
+        "schedules.settings", "schedules.stopping", "training.arithmetic", "training.metrics",
+        "training.network", "training.outcome", "training.trainer",
     } <= set(MODULES)  # fmt: skip
     rest = {"terminal", "documents", "errors", "interrupts", "renamed", "arguments", "silence"}
     assert not rest & {name.split(".")[0] for name in MODULES}
@@ -108,7 +109,7 @@ def test_a_module_that_training_comes_to_import_is_covered_by_itself(package: Pa
     (package / "novel.py").write_text("X = 1\n")
     assert digest_of(package) == before
     edit(
-        package / "noise.py",
+        package / "schedules/noise.py",
         "from dipstage.errors import InputError\n",
         "from dipstage.errors import InputError\nfrom dipstage import novel\n",
     )
@@ -122,7 +123,7 @@ def test_a_module_that_training_comes_to_import_is_covered_by_itself(package: Pa
 def test_what_only_reads_writes_or_shows_does_not_count(package: Path) -> None:
     before = digest_of(package)
     edit(package / "terminal" / "display.py", "cells = 30", "cells = 50")
-    edit(package / "schedules.py", "<Schedule of ", "<A schedule of ")
+    edit(package / "schedules/schedule.py", "<Schedule of ", "<A schedule of ")
     edit(package / "documents" / "plain_yaml.py", "DEPTH = 16", "DEPTH = 17")
     edit(package / "errors.py", "MESSAGE_CHARS = 480", "MESSAGE_CHARS = 500")
     assert digest_of(package) == before

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from verified_runs import results
 
-from dipstage.documents.schedule_file import load_schedule
 from dipstage.renamed import FormerName
+from dipstage.schedules.schedule_file import load_schedule
 from search import Run
 from search.cli import main
 from search.verification.rows import verification_rows

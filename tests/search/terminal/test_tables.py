@@ -14,7 +14,7 @@ from played_verification import gains, searched, verified
 from rich.cells import cell_len
 from rich.console import Console
 
-from dipstage.presets import parse_preset
+from dipstage.schedules.presets import parse_preset
 from dipstage.terminal.display import staircase_table
 from dipstage.terminal.fitted import BOUND, FittedTable, bound
 from dipstage.terminal.numbers import over_replicates

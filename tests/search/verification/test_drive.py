@@ -10,9 +10,9 @@ from fake_runs import experiment, new_run
 from one_process import one_process
 from verified_runs import REQUEST, SMALL, copy, results
 
-from dipstage.controls import contrast_alone, in_reverse
-from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
+from dipstage.schedules.controls import contrast_alone, in_reverse
+from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run, launch
 from search.cli import main
 from search.execution.driver import create

@@ -8,7 +8,7 @@ import numpy as np
 from click.testing import CliRunner
 from fake_runs import CONTENT, experiment
 
-from dipstage.documents.schedule_file import read_schedule_file
+from dipstage.schedules.schedule_file import read_schedule_file
 from search import launch
 from search.cli import main
 from search.execution.view import Quiet

@@ -10,10 +10,10 @@ import skimage.data
 from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
 
-from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.errors import InputError
-from dipstage.images import Picture, load_picture
-from dipstage.likeness import SAME, SIMILAR, likeness
+from dipstage.pictures.images import Picture, load_picture
+from dipstage.pictures.likeness import SAME, SIMILAR, likeness
+from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run
 from search.verification.declared import Claim, Request
 from search.verification.plan import new_plan

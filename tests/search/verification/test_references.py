@@ -1,6 +1,6 @@
 """What plain DIP is tuned over, beyond the ends of what was tried."""
 
-from dipstage.recipe import Recipe
+from dipstage.schedules.recipe import Recipe
 from search.verification.references import beyond_edges
 
 

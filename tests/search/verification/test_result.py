@@ -14,10 +14,10 @@ from played_verification import IMAGES, gains, searched, verified
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
-from dipstage.documents.schedule_file import read_schedule_file
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
-from dipstage.schedules import Schedule
+from dipstage.schedules.schedule import Schedule
+from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run
 from search.cli import main
 from search.execution.view import Quiet

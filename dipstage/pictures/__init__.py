@@ -1,0 +1,1 @@
+"""Picture files and photographs: read, checked, cropped, written."""

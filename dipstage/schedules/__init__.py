@@ -1,0 +1,1 @@
+"""Descriptions of a training: schedules and their files, recipe, settings, stopping rules."""

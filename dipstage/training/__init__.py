@@ -1,0 +1,1 @@
+"""Training on one picture, its scores and what it needs."""

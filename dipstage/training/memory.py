@@ -1,0 +1,74 @@
+"""Memory that a training takes, what is free, and errors that say it ran out."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+from dipstage.errors import InputError
+from dipstage.schedules.settings import TrainerSettings
+
+_RAN_OUT = re.compile(r"(?i)can't allocate memory|not enough memory|out of memory|bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, of the GPU or of the machine."""
+    # PyTorch's allocator for the CPU raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and _RAN_OUT.search(str(error)) is not None
+    )
+
+
+def estimated_bytes(settings: TrainerSettings, height: int, width: int, trainings: int = 1) -> int:
+    """Return about what trainings of a process take at their peak, fitted to eight on a CPU.
+
+    Args:
+        settings: The network.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+        trainings: How many there are at the same time.
+    """
+    skips = max(settings.skip_channels - 4, 0)
+    finest = settings.widths[0]
+    activations = 4 * height * width * (20 * finest + 12 * skips + 256)
+    weights = 20 * sum(w * (28 * w + 9 * skips) for w in settings.widths)
+    return 100_000_000 + trainings * (activations + weights)
+
+
+def free_bytes(device: str) -> int:
+    """Return the memory that this process can still take: of a GPU, or of the machine.
+
+    Limits of the process (`ulimit -v`) and of its container count as well as what others use.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    with suppress(ImportError, OSError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            free = min(free, limit - psutil.Process().memory_info().vms)
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, limit - int(used["anon"]))
+    return max(free, 0)
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """Return a device; InputError if PyTorch cannot use it here."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except Exception as error:  # Each kind of device raises errors of its own.
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"device {device!r} cannot be used on this machine: try 'cpu'") from None
+    return found

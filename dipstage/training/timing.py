@@ -1,0 +1,44 @@
+"""Duration of an iteration, measured on a few of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+
+from dipstage.schedules.schedule import Schedule
+from dipstage.training.measurements import BLOCK
+from dipstage.training.trainer import Job, fit_together
+
+_MEASURED_S = 0.2
+_MOST_MARKS = 100
+
+
+def seconds_per_iteration(job: Job, device: torch.device | str) -> float:
+    """Return the duration of an iteration of a training, which changes nothing in it.
+
+    It is the mean over at least one iteration and about 0.2 s. Before that, two iterations (on a
+    GPU, two blocks) load libraries and capture the graph, and are not counted.
+
+    Args:
+        job: The training. Plain DIP is trained in its place, which takes as long.
+        device: Where to train.
+    """
+    device = torch.device(device)
+    # A GPU is waited for once in each block.
+    step = BLOCK if device.type == "cuda" else 1
+    marks = [time.perf_counter()]
+
+    def mark(*_: object) -> None:
+        marks.append(time.perf_counter())
+
+    def ends(iteration: int, _: torch.Tensor) -> bool:
+        if step == 1:
+            mark()
+        return len(marks) > 3 and marks[-1] - marks[2] > _MEASURED_S
+
+    schedule = Schedule.plain(_MOST_MARKS * step)
+    timed = replace(job, schedule=schedule, progress=mark if step > 1 else None, each=ends)
+    fit_together([timed], device=device)
+    return (marks[-1] - marks[2]) / (len(marks) - 3) / step

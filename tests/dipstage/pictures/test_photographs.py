@@ -1,0 +1,190 @@
+"""Photographs that are written again keep what their files hold."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from dipstage.errors import InputError
+from dipstage.pictures.photographs import load_photograph
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (7, 9, 3), np.uint8)
+DEEP = RNG.integers(0, 65536, (7, 9, 3), np.uint16)
+
+
+def written(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
+    """A file by imagecodecs or tifffile, or by Pillow with these options."""
+    if path.suffix == ".tif":
+        kind = "rgb" if pixels.ndim == 3 and pixels.shape[2] > 2 else "minisblack"
+        extra = ["unassalpha"] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None
+        tifffile.imwrite(path, pixels, photometric=kind, extrasamples=extra, **options)
+    elif path.suffix == ".png" and not options:
+        path.write_bytes(imagecodecs.png_encode(pixels))
+    else:
+        Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_grey_colour_transparency_and_depth_come_back_bit_for_bit(
+    tmp_path: Path, ending: str, dtype: type, samples: int
+) -> None:
+    pixels = RNG.integers(0, np.iinfo(dtype).max, (7, 9, samples), dtype, endpoint=True)
+    pixels = pixels[..., 0] if samples == 1 else pixels
+    photo = load_photograph(str(written(tmp_path / f"a{ending}", pixels)))
+    assert (photo.alpha is not None) == (samples in (2, 4))
+    assert not photo.notices
+    for other in (".png", ".tif"):
+        copy = tmp_path / f"copy{other}"
+        photo.check_format(copy, "--output")
+        copy.write_bytes(photo.encoded(copy))
+        decode = imagecodecs.png_decode if other == ".png" else imagecodecs.tiff_decode
+        again = decode(copy.read_bytes())
+        assert again.dtype == dtype
+        assert np.array_equal(again.squeeze(), pixels)
+
+
+def test_lossless_webp_and_jpeg(tmp_path: Path) -> None:
+    photo = load_photograph(str(written(tmp_path / "a.png", COLOUR)))
+    for ending, limit in ((".webp", 0), (".jpg", 20)):
+        data = photo.encoded(Path("x" + ending))
+        again = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        assert np.abs(again - COLOUR).mean() <= limit
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    """Of a camera, in Adobe RGB, with a place."""
+    exif = Image.Exif()
+    exif[0x112], exif[0x10F], exif[0x132] = orientation, "A camera", "2026:01:02 03:04:05"
+    exif[0x8769] = {0x829A: 0.01, 0xA001: 65535, 0xA002: 9, 0xA003: 7, 0x9003: "2026:01:02"}
+    exif[0x8825] = {1: "N", 2: (47.0, 30.0, 0.0)}
+    return exif
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_exif_is_kept_and_says_what_is_written(tmp_path: Path, ending: str) -> None:
+    """The photograph is turned by a quarter, so its sides are exchanged."""
+    source = written(tmp_path / "a.jpg", COLOUR, exif=exif_of(6), quality=95)
+    photo = load_photograph(str(source))
+    assert photo.pixels.shape == (9, 7, 3)
+    copy = tmp_path / f"copy{ending}"
+    copy.write_bytes(photo.encoded(copy))
+    with Image.open(copy) as image:
+        assert image.size == (7, 9)
+        exif = image.getexif()
+        assert (exif[0x112], exif[0x10F], exif[0x132]) == (1, "A camera", "2026:01:02 03:04:05")
+        details = exif.get_ifd(0x8769)
+        assert details[0x829A] == pytest.approx(0.01)
+        assert (details[0xA001], details[0xA002], details[0xA003]) == (1, 7, 9)
+        assert exif.get_ifd(0x8825)[2] == (47.0, 30.0, 0.0)
+    assert load_photograph(str(copy)).pixels.shape == (9, 7, 3)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_texts_keep_their_bytes_in_any_encoding(tmp_path: Path, ending: str, encoding: str) -> None:
+    texts = {270: "Prüfbild", 305: "Gerät é", 315: "M\0N", 33432: "© 2020 Müller"}
+    tags = [(tag, "s", 0, text.encode(encoding), True) for tag, text in texts.items()]
+    source = written(tmp_path / "a.tif", COLOUR, software=False, metadata=None, extratags=tags)
+    photo = load_photograph(str(source))
+    copy = tmp_path / f"copy{ending}"
+    photo.check_format(copy, "--output")
+    copy.write_bytes(photo.encoded(copy))
+    with Image.open(copy) as image:
+        exif = image.getexif()
+        assert {tag: exif[tag].encode("latin-1") for tag in texts} == {
+            tag: text.encode(encoding) for tag, text in texts.items()
+        }
+
+
+def test_what_a_format_cannot_hold_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x927C: bytes(70_000)}  # A camera's own notes.
+    source = written(tmp_path / "a.png", COLOUR, exif=exif)
+    photo = load_photograph(str(source))
+    with pytest.raises(InputError, match=r"--output x.jpg cannot hold the photograph's Exif"):
+        photo.check_format(Path("x.jpg"), "--output")
+    photo.check_format(Path("x.png"), "--output")
+    long = load_photograph(str(written(tmp_path / "b.png", np.zeros((1, 16_384), np.uint8))))
+    with pytest.raises(InputError, match="can have sides of at most 16,383 pixels"):
+        long.check_format(Path("x.webp"), "--output")
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_a_converted_photograph_says_that_it_is_srgb(tmp_path: Path, ending: str) -> None:
+    profile = bytes(imagecodecs.cms_profile("adobergb"))
+    photo = load_photograph(str(written(tmp_path / "a.png", COLOUR, icc_profile=profile)))
+    assert any("converted to sRGB" in notice for notice in photo.notices)
+    copy = tmp_path / f"copy{ending}"
+    copy.write_bytes(photo.encoded(copy))
+    with Image.open(copy) as image:
+        assert image.info["icc_profile"] == imagecodecs.cms_profile("srgb")
+    again = load_photograph(str(copy))
+    assert again.pixels == pytest.approx(photo.pixels, abs=0.3 if ending == ".jpg" else 0.002)
+
+
+def test_a_profile_of_srgb_stays_and_one_that_cannot_be_used_does_not(tmp_path: Path) -> None:
+    srgb = bytes(imagecodecs.cms_profile("srgb"))
+    grey = RNG.integers(0, 256, (7, 9), np.uint8)
+    for pixels, profile, kept in (
+        (COLOUR, srgb, srgb),
+        (COLOUR, b"x" * 200, None),
+        (grey, srgb, None),
+    ):
+        photo = load_photograph(str(written(tmp_path / "a.png", pixels, icc_profile=profile)))
+        assert photo.profile == kept
+
+
+def test_twelve_bits_become_sixteen_of_the_full_range(tmp_path: Path) -> None:
+    deep = RNG.integers(0, 4096, (7, 9), np.uint16)
+    photo = load_photograph(f"{written(tmp_path / 'a.png', deep)}#bits=12")
+    assert photo.bits == 16
+    again = imagecodecs.png_decode(photo.encoded(Path("x.png")))
+    assert np.array_equal(again, np.rint(deep / 4095 * 65535))
+
+
+def test_resizing_keeps_the_aspect_and_takes_the_transparency_along(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (20, 40, 4), np.uint8)
+    photo = load_photograph(str(written(tmp_path / "a.png", pixels))).resized(10)
+    assert photo.pixels.shape == (5, 10, 3)
+    assert photo.alpha is not None
+    assert photo.alpha.shape == (5, 10)
+    for size in (0, 41):
+        with pytest.raises(InputError, match=f"from 1 to the longer side .* 10, got {size}"):
+            photo.resized(size)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "name", "words"),
+    [
+        (COLOUR, "x.gif", "must end in .png"),
+        (COLOUR, "x", "must end in .png"),
+        (DEEP, "x.jpg", "would lose 8 of the photograph's 16 bits"),
+        (DEEP, "x.webp", "would lose 8"),
+        (
+            np.dstack([COLOUR, COLOUR[..., :1]]),
+            "x.JPG",
+            "cannot hold .* transparency",
+        ),
+    ],
+)
+def test_formats_that_would_lose_something_are_refused(
+    tmp_path: Path, pixels: NDArray[Any], name: str, words: str
+) -> None:
+    photo = load_photograph(str(written(tmp_path / "a.png", pixels)))
+    with pytest.raises(InputError, match=words):
+        photo.check_format(Path(name), "--output")
+
+
+def test_a_missing_photograph_is_named() -> None:
+    with pytest.raises(InputError, match=r"photograph 'no\.png' does not exist: check the path"):
+        load_photograph("no.png")

@@ -1,0 +1,96 @@
+"""alpha_bar against the discrete schedules that the papers define, and the forward process."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dipstage.errors import InputError
+from dipstage.schedules.noise import ALPHA_BARS, NoiseLevels, TotalNoiseLevels, noised
+
+
+@pytest.mark.parametrize("beta", sorted(ALPHA_BARS))
+def test_alpha_bar_falls_from_the_picture_to_noise(beta: str) -> None:
+    values = [ALPHA_BARS[beta](u) for u in np.linspace(0, 1, 101)]
+    assert values[0] == pytest.approx(1, abs=1e-12)
+    assert values[-1] < 1e-4
+    assert all(a > b for a, b in itertools.pairwise(values))
+
+
+def test_linear_is_the_limit_of_the_discrete_schedule_of_ddpm() -> None:
+    betas = np.linspace(1e-4, 0.02, 1000)
+    discrete = np.cumprod(1 - betas)
+    for t in (100, 250, 500, 900):
+        assert ALPHA_BARS["linear"](t / 1000) == pytest.approx(discrete[t - 1], rel=0.1)
+        assert math.log(ALPHA_BARS["linear"](t / 1000)) == pytest.approx(
+            math.log(discrete[t - 1]), rel=0.02
+        )
+
+
+def test_cosine_has_the_values_of_its_equation() -> None:
+    # Half way: cos²(0.508 / 1.008 · pi / 2) / cos²(0.008 / 1.008 · pi / 2).
+    assert ALPHA_BARS["cosine"](0.5) == pytest.approx(0.4938436, abs=1e-6)
+
+
+def test_sigmoid_is_symmetric_about_its_middle() -> None:
+    for u in (0.0, 0.1, 0.3, 0.5):
+        assert ALPHA_BARS["sigmoid"](u) + ALPHA_BARS["sigmoid"](1 - u) == pytest.approx(1)
+
+
+def test_levels_are_evenly_spaced_in_time_and_heaviest_first() -> None:
+    levels = NoiseLevels("linear", 0.6).alpha_bars(3)
+    assert levels == pytest.approx([ALPHA_BARS["linear"](u) for u in (0.6, 0.4, 0.2)])
+    assert list(levels) == sorted(levels)
+
+
+def test_forward_process_keeps_mean_and_variance_on_the_ddpm_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.full((1, 1, 400, 400), 0.75)
+    noise = torch.randn(target.shape, generator=generator)
+    result = 2 * noised(target, 0.36, noise) - 1
+    assert float(result.mean()) == pytest.approx(0.6 * 0.5, abs=0.01)
+    assert float(result.var()) == pytest.approx(1 - 0.36, rel=0.02)
+    assert torch.equal(noised(target, 1.0, noise), target)
+
+
+@pytest.mark.parametrize(
+    ("beta", "max_level", "words"),
+    [("square", 0.5, "beta must be one of"), ("linear", 0.0, "got 0.0"), ("linear", 1.5, "1.5")],
+)
+def test_bad_levels_are_refused_with_their_value(beta: str, max_level: float, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        NoiseLevels(beta, max_level)
+
+
+@pytest.mark.parametrize("rho", [1.0, 7.0])
+def test_total_noise_is_the_observation_s_own_and_the_added_noise(rho: float) -> None:
+    """Measured on a picture of one grey, whose signal is its mean."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.full((1, 1, 400, 400), 0.75)
+    observation = truth + 25 / 255 * torch.randn(truth.shape, generator=generator)
+    levels = TotalNoiseLevels(25.0, 200.0, 30.0, rho).alpha_bars(4)
+    first, last = 200.0 ** (1 / rho), 30.0 ** (1 / rho)
+    for i, alpha_bar in enumerate(levels):
+        noise = torch.randn(truth.shape, generator=generator)
+        target = 2 * noised(observation, alpha_bar, noise) - 1
+        total = 127.5 * float(target.std()) / math.sqrt(alpha_bar)
+        assert total == pytest.approx((first + i / 3 * (last - first)) ** rho, rel=0.02)
+    assert list(levels) == sorted(levels)
+    assert TotalNoiseLevels(25.0, 200.0, 30.0, rho).alpha_bars(1) == levels[:1]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((25, 100, 25), "got 25, 25, 100"),
+        ((25, 30, 40), "got 25, 40, 30"),
+        ((-1, 100, 40), "got -1, 40, 100"),
+        ((25, float("nan"), 40), "got 25, 40, nan"),
+        ((25, 100, 40, 0.0), "rho must be a finite number above 0, got 0.0"),
+    ],
+)
+def test_total_noise_out_of_range_is_refused(values: tuple[float, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        TotalNoiseLevels(*values)
