@@ -21,6 +21,7 @@ from search.execution.ray_internals import (  # isort: skip
     job_config,
     on_loopback,
     sockets_fit,
+    without_services,
 )
 
 import ray
@@ -67,6 +68,7 @@ def _connected(address: str | None, cpus: int | None, folder: str | None) -> Ite
             if address is None:
                 stack.enter_context(on_loopback())
                 stack.enter_context(in_own_groups())
+                stack.enter_context(without_services())
             ray.init(
                 address=address or "local",
                 num_cpus=cpus,

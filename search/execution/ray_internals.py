@@ -42,16 +42,28 @@ def hidden_variables(*names: str) -> Iterator[None]:
 
 
 @contextmanager
+def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """Replace attributes of a module or class of Ray within the block."""
+    kept = {name: getattr(owner, name) for name in attributes}
+    try:
+        for name, value in attributes.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(owner, name, value)
+
+
+@contextmanager
 def on_loopback() -> Iterator[None]:
     """Disable clustering so that Ray, which starts in the block, binds to loopback only."""
     from ray._private import ray_constants
 
-    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     try:
-        yield
+        with _replaced(ray_constants, ENABLE_RAY_CLUSTER=False):
+            yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
         del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
 
 
@@ -68,11 +80,34 @@ def in_own_groups() -> Iterator[None]:
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{"process_group": 0, **options})
 
-    before, services.ConsolePopen = services.ConsolePopen, Popen
-    try:
+    with _replaced(services, ConsolePopen=Popen):
         yield
-    finally:
-        services.ConsolePopen = before
+
+
+@contextmanager
+def without_services() -> Iterator[None]:
+    """Start no autoscaler, log monitor and dashboard for a Ray that starts in the block.
+
+    A cluster of one machine does not grow, logs stay in their files, and without its pages the
+    dashboard only reports how Ray is used, which is off. Ray would wait for it for two seconds.
+    """
+    from ray._private.node import Node
+
+    names = ("start_monitor", "start_log_monitor", "start_api_server")
+    with _replaced(Node, **dict.fromkeys(names, lambda *_, **__: None)):
+        yield
+
+
+@contextmanager
+def uncounted_callbacks() -> Iterator[None]:
+    """Let Tune count no callbacks for Ray's report of its use, which is off.
+
+    It would import MLflow, Comet and Weights & Biases, where they are installed, to know theirs.
+    """
+    from ray.air._internal import usage
+
+    with _replaced(usage, tag_callbacks=lambda _: False):
+        yield
 
 
 def job_config(folders: list[str]) -> Any:

@@ -18,6 +18,7 @@ from search.execution.ray_internals import (  # isort: skip
     end_workers,
     forget_heartbeat,
     heartbeat,
+    uncounted_callbacks,
 )
 
 from ray import tune
@@ -341,7 +342,7 @@ def tune_trials(
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
-        with logged(run, searcher.number_of, view) as loggers:
+        with uncounted_callbacks(), logged(run, searcher.number_of, view) as loggers:
             tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(trainable or ScheduleTrial, setting=setting),

@@ -54,7 +54,7 @@ def test_kill_9_of_the_driver_and_resume_gives_exact_counts(
     tiny = experiment(
         seeds=[0],
         search={"trials": TRIALS},
-        trainer={"iterations": 200, "width": 8, "scales": 2},
+        trainer={"iterations": 80, "width": 8, "scales": 2},
     )
     path = tmp_path / "tiny.yaml"
     path.write_text(tiny.yaml())

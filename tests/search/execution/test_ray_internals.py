@@ -11,6 +11,7 @@ import pytest
 import ray
 from internals import lost_imports, private_attributes
 from ray._private import ray_constants, services
+from ray._private.node import Node
 from ray.air._internal.mlflow import _MLflowLoggerUtil
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.job_submission import JobSubmissionClient
@@ -51,10 +52,20 @@ def test_ray_still_has_the_private_attributes() -> None:
         f"Ray {ray.__version__} keeps the workers of trials elsewhere: "
         "search/execution/ray_internals.py ends those that hang"
     )
+    assert "air_usage.tag_callbacks(" in text(ray.tune.tune.run), (
+        f"Ray {ray.__version__} counts callbacks elsewhere: search/execution/ray_internals.py "
+        "keeps it from importing their packages"
+    )
     for name in ("ENABLE_RAY_CLUSTER", "ENABLE_RAY_CLUSTERS_ENV_VAR"):
         assert hasattr(ray_constants, name), (
             f"Ray {ray.__version__} moved {name}, without which its servers listen on all "
             "interfaces: search/execution/ray_internals.py uses it"
+        )
+    begun = text(Node.start_head_processes) + text(Node.start_ray_processes)
+    for name in ("start_monitor", "start_log_monitor", "start_api_server"):
+        assert f"self.{name}(" in begun, (
+            f"Ray {ray.__version__} moved {name}, without which it starts processes that no search "
+            "uses: search/execution/ray_internals.py replaces it"
         )
 
 

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from fake_runs import KEYS, experiment
@@ -39,6 +40,16 @@ def test_a_search_ends_with_candidates_and_trials_complete(run: Run) -> None:
     assert trials["max_psnr_gt_db"].between(5, 40).all()
     assert trials["steps_to_max"].between(0, 29).all()
     assert run.front()
+
+
+def test_ray_starts_no_process_that_no_search_uses(run: Run) -> None:
+    programs = {
+        Path(word).name
+        for child in psutil.Process().children(recursive=True)
+        for word in child.cmdline()
+        if word.endswith(".py") and "/ray/" in word
+    }
+    assert programs <= {"agent.py", "main.py"}, "agents of the raylet, without which it ends"
 
 
 def test_every_replicate_s_curves_are_readable_and_agree_with_its_scores(run: Run) -> None:
