@@ -28,8 +28,8 @@ SMALL = [
 def test_a_wheel_in_an_empty_environment_runs_a_packaged_experiment(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     _run(
-        sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-        "--wheel-dir", str(wheels), str(ROOT), folder=tmp_path,
+        sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels),
+        folder=ROOT,
     )  # fmt: skip
     [wheel] = wheels.glob("*.whl")
     folder = tmp_path / "environment"

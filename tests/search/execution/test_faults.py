@@ -30,7 +30,7 @@ from search.store.storage import open_storage
 SMALL = {
     "images": ["skimage:moon"],
     "search": {"trials": 4},
-    "trainer": {"iterations": 120, "width": 8, "scales": 2},
+    "trainer": {"iterations": 40, "width": 8, "scales": 2},
 }
 
 

@@ -63,6 +63,7 @@ def test_what_a_training_cannot_do_is_told_in_words() -> None:
 
 _ON_A_CLUSTER = """
 from fake_runs import experiment
+from search.execution.ray_internals import without_services
 from search.execution.resources import ray, resources_of, trials_per_gpu
 from dipstage.errors import InputError
 from search.experiment.objectives import Objective
@@ -74,7 +75,8 @@ def setting(device):
 
 if __name__ == "__main__":
     # A GPU that Ray counts and PyTorch does not know.
-    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    with without_services():
+        ray.init(num_cpus=2, num_gpus=1, log_to_driver=False)
     tiny = experiment()
     shares = resources_of(tiny)
     print(*trials_per_gpu(tiny, shares, setting("cpu")))
