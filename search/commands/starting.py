@@ -14,10 +14,10 @@ from search.commands.shared import file_option, is_stream
 @click.argument("name", default="quickstart", metavar="[NAME]")
 @file_option("--output", "File to write [default: NAME.yaml].", holds="YAML")
 def init(name: str, output_file: Path | None) -> None:
-    """Write an experiment that comes with the package to a file.
+    """Copy one of the package's experiments to a file that you can edit.
 
-    You can edit the file. NAME is quickstart by default; an unknown NAME lists the experiments that
-    there are. Schedule files that the experiment names are written beside it. No file is replaced.
+    NAME is quickstart by default; an unknown NAME lists all of them. Schedule files that the
+    experiment names are written beside it. No file is replaced.
     """
     import re
     import shlex
