@@ -65,7 +65,7 @@ On the command line, `--set KEY=VALUE` replaces the value of a key. Dots separat
 `dipsearch launch first.yaml --set trainer.iterations=900 --set 'seeds=[0, 1]'`. Paths in the file
 are relative to the folder of the file; paths in `--set` are relative to the current folder. The
 maximum sizes are listed under [limits](files.md#limits). `dipsearch init NAME`
-writes an experiment that comes with the package to a file that you can edit.
+copies one of the package's experiments to a file that you can edit.
 
 ## All keys
 """

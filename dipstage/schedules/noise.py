@@ -1,7 +1,7 @@
 """Noise levels of the DDPM forward process, and the targets made from them.
 
-A noise level is alpha_bar, the remaining share of the signal's variance: 1 is the picture itself,
-0 is pure noise. Each beta schedule is a pure function of u = t / T in [0, 1].
+A noise level is alpha_bar, the remaining share of the observation's variance, from 1 (no added
+noise) down to 0 (noise only). Each beta schedule is a pure function of u = t / T in [0, 1].
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class Stage:
     """One target, given by its noise level, and the iterations trained on it.
 
     Args:
-        alpha_bar: Noise level in [0, 1]: the remaining share of the signal's variance. 1 is the
-            observation.
+        alpha_bar: Noise level: the remaining share of the observation's variance, from 1 (no added
+            noise) down to 0 (noise only).
         iterations: At least 1.
 
     Raises:

@@ -64,7 +64,10 @@ class TrainerSettings:
     """
 
     iterations: int = _setting(
-        2000, _AT_LEAST_1, MAX_ITERATIONS, help="Number of iterations of a training, its budget."
+        2000,
+        _AT_LEAST_1,
+        MAX_ITERATIONS,
+        help="Maximum number of iterations of a training, its budget.",
     )
     width: int = _setting(
         128, _AT_LEAST_1, MAX_CHANNELS, help="Channels of the skip network at every scale."

@@ -76,8 +76,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--iterations",
     type=Whole(),
-    help="Budget [default: the schedule file's, else 2000]. The last stage of a schedule file "
-    "becomes longer or shorter, and the stages before it are kept.",
+    help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
+    "last stage of a schedule file becomes longer or shorter, and the stages before it are kept.",
 )
 @click.option(
     "--size",

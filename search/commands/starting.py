@@ -14,10 +14,10 @@ from search.commands.shared import file_option, is_stream
 @click.argument("name", default="quickstart", metavar="[NAME]")
 @file_option("--output", "File to write [default: NAME.yaml].", holds="YAML")
 def init(name: str, output_file: Path | None) -> None:
-    """Write an included experiment to a file that you can edit.
+    """Copy an experiment of the package to a file of your own.
 
-    NAME is quickstart by default; an unknown NAME lists all included experiments. Schedule files
-    that the experiment names are written beside it. No file is replaced.
+    NAME is quickstart by default; an unknown NAME lists all experiments. Schedule files that the
+    experiment names are written beside it. No file is replaced.
     """
     import re
     import shlex

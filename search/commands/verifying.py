@@ -40,14 +40,14 @@ N = TypeVar("N", int, float)
     "--fast",
     metavar="SCHEDULE",
     help="Schedule that is claimed to be faster than plain DIP: a trial's number, a candidate's "
-    "name, or the front's knee, highest PSNR (psnr) or fewest steps (steps) [default: what "
-    "dipsearch confirm chose, else the knee].",
+    "name, or knee, psnr (highest PSNR) or steps (fewest steps) for one of the sampled schedules "
+    "on the front [default: what dipsearch confirm chose, else the knee].",
 )
 @click.option(
     "--best",
     metavar="SCHEDULE",
     help="Schedule that is claimed to have a higher maximum PSNR_GT than plain DIP [default: what "
-    "dipsearch confirm chose, else the schedule of the front with the highest PSNR].",
+    "dipsearch confirm chose, else the sampled schedule on the front with the highest PSNR].",
 )
 @click.option(
     "--claims",

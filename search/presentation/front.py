@@ -17,7 +17,7 @@ from search.store.records import Trial
 class Cells:
     """One trial in words; a score that the trial lacks is empty.
 
-    steps: the second objective, with `≥` where the end of a run may have cut off a replicate's
+    steps: the second objective, with `≥` where the end of a training may have cut off a replicate's
     maximum. psnr_db: the first objective. Both have `~` where they are predicted for a raced trial.
     beside: SSIM, or PSNR_GT if SSIM is the first objective.
     settings: what was sampled beside the staircase, such as `width 48, ema 0.98`.
