@@ -32,6 +32,7 @@ from search.plots.style import Plot, drawing
 from search.presentation.words import interval, p_value, ratio_interval
 from search.store.run import RunRecord
 from search.verification.rules import PSNR_MARGIN_DB, TIME_MARGIN, Endpoint
+from search.verification.schedules import lacking
 from search.verification.statistics import Difference
 from search.verification.verdicts import Comparison, Word
 
@@ -227,7 +228,8 @@ def _compared(published: Published, each: Comparison, mark: str = "") -> list[st
 
 def _control_words(control: Comparison) -> str:
     if control.verdict.word is Word.NOT_WORSE:
-        return "not worse: the gain is not attributed to the order of the stages"
+        what = lacking(control.schedule, control.reference)
+        return f"not worse: the gain is not attributed to {what}"
     return f"PSNR {control.verdict.psnr}, time {control.verdict.time}"
 
 
