@@ -49,9 +49,10 @@ EXPLANATION = """
 A *trial* is one schedule of a search. The *time ratio* is the mean ratio of the iterations until
 the *common target*, the lower of the two maxima less 0.1 dB, is reached; below 1 the schedule is
 faster. The *PSNR difference* is that of the maxima of PSNR_GT. Brackets are 95 % intervals over
-pictures, and p is corrected for all claims that were declared (Holm). A claim must hold against
-every reference, which are several versions of plain DIP. The next table shows each claim against
-the reference over which its gain is smallest.
+pictures, and p is corrected for all claims that were declared (Holm). *Not shown* means that the
+question remains open. A claim must hold against every *reference*; the references are several
+versions of plain DIP. The next table shows each claim against the reference over which its gain is
+smallest.
 """
 FIGURE = """
 ![Each claim on its held-out pictures](images/results.svg)
