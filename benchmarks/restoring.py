@@ -39,7 +39,7 @@ def variance(content: Content) -> list[str]:
 
 def stopping_rule(content: Content) -> list[str]:
     """Candidates for the rule that stops without a ground truth, over the kinds of schedules."""
-    used = "fitted less 0.3 dB, patience 150"
+    used = "fitted within 0.3 dB, patience 150"
     best_wmv = next(row["rule"] for row in content["rows"] if row["rule"].startswith("wmv"))
     shown = (content["chosen"], f"emv, {used}", best_wmv, f"wmv, {used}", "emv, 200 ignored",
              "emv, 300 ignored", "emv, 400 ignored")  # fmt: skip

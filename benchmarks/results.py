@@ -32,6 +32,7 @@ from search.plots.style import Plot, drawing
 from search.presentation.words import interval, p_value, ratio_interval
 from search.store.run import RunRecord
 from search.verification.rules import PSNR_MARGIN_DB, TIME_MARGIN, Endpoint
+from search.verification.schedules import lacking
 from search.verification.statistics import Difference
 from search.verification.verdicts import Comparison, Word
 
@@ -48,9 +49,10 @@ EXPLANATION = """
 A *trial* is one schedule of a search. The *time ratio* is the mean ratio of the iterations until
 the *common target*, the lower of the two maxima less 0.1 dB, is reached; below 1 the schedule is
 faster. The *PSNR difference* is that of the maxima of PSNR_GT. Brackets are 95 % intervals over
-pictures, and p is corrected for all claims that were declared (Holm). A claim must hold against
-every reference, which are several versions of plain DIP. The next table shows each claim against
-the reference over which its gain is smallest.
+pictures, and p is corrected for all claims that were declared (Holm). *Not shown* means that the
+question remains open. A claim must hold against every *reference*; the references are several
+versions of plain DIP. The next table shows each claim against the reference over which its gain is
+smallest.
 """
 FIGURE = """
 ![Each claim on its held-out pictures](images/results.svg)
@@ -227,7 +229,8 @@ def _compared(published: Published, each: Comparison, mark: str = "") -> list[st
 
 def _control_words(control: Comparison) -> str:
     if control.verdict.word is Word.NOT_WORSE:
-        return "not worse: the gain is not attributed to the order of the stages"
+        what = lacking(control.schedule, control.reference)
+        return f"not worse: the gain is not attributed to {what}"
     return f"PSNR {control.verdict.psnr}, time {control.verdict.time}"
 
 

@@ -112,7 +112,7 @@ def candidates() -> Iterator[tuple[str, Make]]:
             yield f"{kind}, {warmup} ignored", partial(ignoring, kind, warmup)
         for margin_db in (0.1, 0.2, 0.3, 0.4, 0.5):
             for patience in (100, 150, 200):
-                name = f"{kind}, fitted less {margin_db:g} dB, patience {patience}"
+                name = f"{kind}, fitted within {margin_db:g} dB, patience {patience}"
                 yield name, partial(fitting, kind, margin_db, patience)
 
 

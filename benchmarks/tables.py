@@ -277,12 +277,12 @@ def verdicts(content: Content, output: str) -> list[str]:
                   for size in sizes)]
         for truth in dict.fromkeys(row["truth"] for row in rows)
     ]  # fmt: skip
-    claims = " / ".join(map(str, content["claims"]))
+    few, many = content["claims"]
     said = (
-        f"Verdicts *better* in % of {content['repetitions']:,} repetitions, {output} output, when "
-        f"the correction counts {claims} claims. Columns are pictures × seeds. The curves are "
-        f"those of {content[output]['schedules']} schedules on {content[output]['pictures']} "
-        "pictures."
+        f"Share (%) of {content['repetitions']:,} simulated verifications with the verdict "
+        f"*better*, {output} output. The correction counts {few} claim before the slash and {many} "
+        "after it. Columns are pictures × seeds. The curves are those of "
+        f"{content[output]['schedules']} schedules on {content[output]['pictures']} pictures."
     )
     return [said, "", *table(["truth", *(f"{p} × {s}" for p, s in sizes)], lines)]
 

@@ -111,7 +111,7 @@ def variance_in_words(variance: Curve, rule: StoppingRule) -> str:
         words = f"variance {'rising' if rising else 'flat'}"
     if waited < 10 or minimum is not rule:
         return words
-    return f"{words}, stops in {minimum.patience - waited} unless it falls"
+    return f"{words}, stops in {minimum.patience - waited} without a new minimum"
 
 
 def outcome_table(outcome: Outcome) -> FittedTable:

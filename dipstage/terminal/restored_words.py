@@ -86,7 +86,7 @@ def cost(
     if seconds > LONG_S and longer > _QUICK_SIZE:
         quick = duration(seconds * (_QUICK_SIZE / longer) ** 2)
         words += f"; with --size {_QUICK_SIZE} about {quick}"
-    return words + "; Ctrl-C ends it and keeps the best so far"
+    return words + "; Ctrl-C ends it and writes the result so far"
 
 
 def duration(seconds: float) -> str:

@@ -95,9 +95,9 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--iterations",
     type=Whole(),
-    help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
-    "run ends earlier once the variance has not fallen for a tenth of the budget, or for 150 "
-    "iterations if that is more.",
+    help="Maximum number of iterations, the budget [default: the schedule file's, or more if there "
+    "is less noise; 2000 for presets]. The run ends earlier once the variance has reached no new "
+    "minimum for a tenth of the budget, or for 150 iterations if that is more.",
 )
 @click.option(
     "--size", type=Whole(), metavar="N", help="Shrink PHOTO so that its longer side has N pixels."
@@ -107,7 +107,7 @@ _FILE = click.Path(path_type=Path)
     type=Whole(least=1),
     default=1,
     show_default=True,
-    help="Number of networks whose outputs are averaged. As many are trained at the same time as "
+    help="Number of networks whose results are averaged. As many are trained at the same time as "
     "memory and, on a CPU, threads allow.",
 )
 @click.option(
@@ -122,7 +122,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--threads",
     type=Whole(1, 256),
-    help="CPU threads of all runs [default: one for each run up to 128 × 128 pixels, else all].",
+    help="CPU threads of all runs [default: one for each core, but for up to 128 × 128 pixels only "
+    "one for each run].",
 )
 @click.option(
     "--device",
@@ -186,7 +187,7 @@ def restore(
     """Restore PHOTO without a clean original.
 
     PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
-    Ctrl-C, the best output so far is written.
+    Ctrl-C, the result so far is written.
     """
     from dipstage.pictures.photographs import load_photograph, resized
     from dipstage.restoration.choosing import check_task

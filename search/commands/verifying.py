@@ -60,8 +60,8 @@ N = TypeVar("N", int, float)
     "--alpha",
     type=Finite(),
     metavar="P",
-    help="Significance level. If you plan to verify more than once, give a part of 0.05 each time "
-    "[default: 0.05].",
+    help="Significance level. If you may verify more than once, count the claims of all these "
+    "verifications in --claims, or give a part of 0.05 each time [default: 0.05].",
 )
 @click.option(
     "--baseline-iterations",

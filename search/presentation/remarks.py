@@ -11,6 +11,7 @@ from search.store.records import Trial
 from search.verification.outlook import effect_words, of_interest
 from search.verification.result import Verification
 from search.verification.rules import SIGNIFICANCE
+from search.verification.schedules import lacking
 from search.verification.verdicts import Word
 
 
@@ -64,7 +65,7 @@ def remarks(verification: Verification) -> Iterator[str]:
 
 
 def _remarks_on_claims(verification: Verification) -> Iterator[str]:
-    """Yield what the claims lack, and whether a gain is due to the order of the stages."""
+    """Yield what the claims lack, and what their gains are not attributed to."""
     declared = verification.plan.declared
     assert declared is not None
     for trial in verification.of_role("found"):
@@ -84,14 +85,14 @@ def _remarks_on_claims(verification: Verification) -> Iterator[str]:
         unbroken = verification.unbroken(name)
         if unbroken is None:
             yield (
-                f"no control of {name} was trained (--controls), so its gain is not attributed "
-                "to the order of its stages"
+                f"no control of {name} was trained (--controls), so its gain is attributed neither "
+                "to the order of the stages nor to the added noise"
             )
-        elif unbroken:
+        for what in dict.fromkeys(lacking(each, name) for each in unbroken or ()):
+            alike = [each for each in unbroken or () if lacking(each, name) == what]
             yield (
-                f"the gain of {name} is not attributed to the order of its stages: "
-                f"{', '.join(unbroken)} {'is' if len(unbroken) == 1 else 'are'} not worse in "
-                "PSNR and time"
+                f"the gain of {name} is not attributed to {what}: {', '.join(alike)} "
+                f"{'is' if len(alike) == 1 else 'are'} not worse in PSNR and time"
             )
     if declared.earlier:
         yield (

@@ -171,12 +171,12 @@ class Verification:
         ]  # fmt: skip
 
     def unbroken(self, name: str) -> list[str] | None:
-        """Return the controls that are not worse than a found schedule in PSNR and time.
+        """Return the controls and references that are not worse than a found schedule.
 
-        Where there is one, the gain is not attributed to the order of the stages.
+        The gain of the schedule is not attributed to what they lack (see `lacking`).
 
         Returns:
-            Names; None if the schedule has no controls with broken stages.
+            Names; None if the schedule has no controls.
         """
         number = self._about[name].trial
         if not any(self._about[t.name].trial == number for t in self.of_role("control")):

@@ -123,6 +123,21 @@ def controls_of(claimed: Candidate) -> list[Candidate]:
     ]
 
 
+def lacking(control: str, name: str) -> str:
+    """Return what a training lacks that a schedule has, in words.
+
+    If the training is not worse than the schedule, the gain of the schedule is not due to this.
+
+    Args:
+        control: Name of one of the schedule's controls or references.
+        name: Name of the schedule.
+    """
+    kind = control.removeprefix(f"{name} ")
+    if kind in ("reversed", "shuffled"):
+        return "the order of the stages"
+    return "the added noise" if kind == "contrast alone" else "the stages"
+
+
 def _distinct(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
     """Yield each training once. A reference of two claims becomes a reference of all."""
     kept: dict[Schedule, Candidate] = {}

@@ -22,9 +22,9 @@ def falling(n: int) -> Curve:
         (falling(50), VarianceMinimum(), "fitting the picture"),
         (falling(200), VarianceMinimum(), "variance falling"),
         (np.append(falling(200), np.full(40, 1.01, np.float32)), VarianceMinimum(),
-         "variance flat, stops in 110 unless it falls"),
+         "variance flat, stops in 110 without a new minimum"),
         (np.append(falling(200), np.full(40, 1.5, np.float32)), VarianceMinimum(),
-         "variance rising, stops in 110 unless it falls"),
+         "variance rising, stops in 110 without a new minimum"),
         (np.append(falling(200), np.full(40, 1.5, np.float32)), FullBudget(), "variance rising"),
     ],
 )  # fmt: skip
