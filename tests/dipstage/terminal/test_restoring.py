@@ -1,4 +1,4 @@
-"""dipstage restore as a person types it."""
+"""dipstage restore as a person types it: what it writes and says."""
 
 import functools
 from contextlib import nullcontext
@@ -9,50 +9,19 @@ import imagecodecs
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
+from typed_restorations import CLEAN, NOISY, TINY, integers, names, typed
 
 from dipstage.documents import whole_files
-from dipstage.errors import InputError
-from dipstage.pictures.images import load_picture
 from dipstage.restoration.arrays import as_pixels
 from dipstage.restoration.restoring import Plan, planned, restore
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.cli import main
 from dipstage.terminal.restored_words import advice, cost
-from dipstage.terminal.restoring import _ask
 
-TINY = ["--width", "4", "--scales", "2", "--iterations", "20"]
-CLEAN = np.moveaxis(load_picture("skimage:coffee", size=48, multiple=1).pixels, 0, -1)[:26, :33]
-NOISE = np.random.default_rng(0).normal(0, 25 / 255, CLEAN.shape)
-NOISY = np.clip(CLEAN + NOISE, 0, 1)
-
-
-def integers(pixels: NDArray[Any], dtype: type = np.uint8) -> NDArray[Any]:
-    return np.ascontiguousarray(np.rint(pixels * np.iinfo(dtype).max).astype(dtype))
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a person stands: with a photograph, its clean version and a mask."""
-    monkeypatch.chdir(tmp_path)
-    Path("photo.png").write_bytes(imagecodecs.png_encode(integers(NOISY)))
-    Path("clean.png").write_bytes(imagecodecs.png_encode(integers(CLEAN)))
-    mask = np.full(CLEAN.shape[:2], 255, np.uint8)
-    mask[5:9] = 0
-    Path("mask.png").write_bytes(imagecodecs.png_encode(mask))
-    return tmp_path
-
-
-def typed(*arguments: str, tiny: bool = True) -> Result:
-    return CliRunner().invoke(
-        main, ["restore", *arguments, *(TINY if tiny else [])], prog_name="dipstage"
-    )
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {"photo.png", "clean.png", "mask.png"}
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_a_photograph_is_restored_beside_itself_as_python_does_it(folder: Path) -> None:
@@ -150,23 +119,6 @@ def test_every_option_has_an_effect(folder: Path, options: list[str]) -> None:
     assert plain() != Path("changed.png").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("X.png", "x.PNG"), ("x.png", "./x.png"), ("link.png", "x.png"), ("a.png", "b.png"),
-     ("\u00e9.png", "e\u0301.png")],
-)  # fmt: skip
-def test_outputs_that_are_one_file_are_refused(folder: Path, first: str, second: str) -> None:
-    Path("link.png").symlink_to("x.png")
-    Path("a.png").touch()
-    Path("b.png").hardlink_to("a.png")
-    before = names(folder)
-    for options in (("--output", "--output-raw"), ("--output-raw", "--preview")):
-        result = typed("photo.png", options[0], first, options[1], second)
-        assert result.exit_code == 2, result.output
-        assert f"{options[0]} and {options[1]} are the same file" in result.stderr
-    assert names(folder) == before
-
-
 def test_sizes_shrink_the_longer_side_and_the_mask_along(folder: Path) -> None:
     result = typed("photo.png", "--size", "20", "--task", "inpaint", "--mask", "mask.png")
     assert result.exit_code == 0, result.output
@@ -196,81 +148,6 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
     assert float(rows["non-local means"][-1]) > psnr + 2
     halved = imagecodecs.png_decode(Path("o-wavelets.png").read_bytes())
     assert np.abs(halved - integers(NOISY) / 2).max() <= 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["no.png"], "photograph 'no.png' does not exist: check the path"),
-        (["photo.png", "--sigma", "0"], "sigma must be above 0 and at most 1000, got 0"),
-        (["photo.png", "--sigma", "-5"], "sigma must be above 0 and at most 1000, got -5"),
-        (["photo.png", "--sigma", "much"], "--sigma must be auto or a number in plain digits"),
-        (["photo.png", "--task", "inpaint"], "task inpaint needs a mask"),
-        (["photo.png", "--task", "inpaint", "--mask", "no.png"], "mask 'no.png' does not exist"),
-        (["photo.png", "--task", "inpaint", "--mask", "small.png"], "the mask is 9 × 7 and the"),
-        (
-            ["photo.png", "--task", "inpaint", "--mask", "white.png"],
-            "mask 'white.png' hides nothing",
-        ),
-        (
-            ["photo.png", "--task", "inpaint", "--mask", "black.png"],
-            "mask 'black.png' hides everything",
-        ),
-        (["photo.png", "--mask", "mask.png"], "task denoise takes no mask: choose task inpaint"),
-        (["photo.png", "--task", "super_resolve", "--factor", "3"], "factor must be 2 or 4, got 3"),
-        (["photo.png", "--task", "super_resolve"], "needs a factor"),
-        (["photo.png", "--output", "o.gif"], "--output o.gif must end in .png"),
-        (["photo.png", "--output-raw", "o"], "--output-raw o must end in .png"),
-        (["photo.png", "--output", "no/o.png"], "/no does not exist"),
-        *(
-            (["photo.png", option, "x" * 300 + ".png"], f"{option} xxx")
-            for option in ("--output", "--output-raw", "--preview")
-        ),
-        (["photo.png", "--output", "x" * 300 + ".png"], ".png cannot be written: its name is too"),
-        (["photo.png", "--output", "link.png"], "no does not exist"),
-        (["photo.png", "--preview", "link.png"], "no does not exist"),
-        (["photo.png", "--output", "photo.png"], "photo.png would be overwritten"),
-        (["photo.png", "--output", "notes.png"], "notes.png exists and is not a PNG"),
-        (["photo.png", "--output", "white.png"], "white.png exists and is a PNG that this command"),
-        (["photo.png", "--preview", "o.tif"], "o.tif exists and is a TIFF that this command"),
-        (["photo.png", "--output-raw", "o.jpg"], "o.jpg exists and is a JPEG that this command"),
-        (["photo.png", "--output", "o.png", "--preview", "o.png"], "are the same file, o.png"),
-        (["photo.png", "--size", "0"], "size must be from 1 to the longer side"),
-        (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
-        (["photo.png", "--device", "tpu"], "--device 'tpu' cannot be used"),
-        (["photo.png", "--truth", "small.png"], "--truth is 9 × 7 with 1 channels"),
-        (
-            ["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"],
-            "--compare is only for --task denoise",
-        ),
-        ([""], "the argument after 'restore' is empty"),
-        (["photo.png", "--output", ""], "--output is empty"),
-        (["photo.png", "--mask", ""], "--mask is empty"),
-        (["file:///photo.png"], "leave file:// out"),
-    ],
-    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
-)
-def test_a_bad_request_gets_one_sentence_and_writes_nothing(
-    folder: Path, arguments: list[str], words: str
-) -> None:
-    shape = CLEAN.shape[:2]
-    for name, values in (
-        ("small.png", np.eye(7, 9, dtype=np.uint8) * 255),
-        ("white.png", np.full(shape, 255, np.uint8)),
-        ("black.png", np.zeros(shape, np.uint8)),
-    ):
-        Path(name).write_bytes(imagecodecs.png_encode(values))
-    Path("notes.png").write_text("no picture")
-    for name in ("o.jpg", "o.tif"):
-        Image.fromarray(np.zeros(shape, np.uint8)).save(name)
-    Path("link.png").symlink_to("no/o.png")
-    before = names(folder)
-    result = typed(*arguments)
-    assert result.exit_code == 2
-    assert words in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("dipstage: ")
-    assert names(folder) == before
 
 
 @pytest.mark.long
@@ -355,26 +232,6 @@ def test_advice_depends_on_how_the_training_ended() -> None:
     assert next(advice("denoise", True, False)).startswith("If it is blurred, raise --iterations;")
 
 
-def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Plan, "estimated_s", lambda *_: 720.0)
-    refused = typed("photo.png")
-    assert refused.exit_code == 2
-    assert "this takes up to 12 minutes: lower --size or --iterations, or confirm it by --yes" in (
-        refused.stderr
-    )
-    assert not names(folder)
-    assert typed("photo.png", "--yes").exit_code == 0
-
-    class Terminal:
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
-    with pytest.raises(InputError, match="nothing was done"):
-        _ask(720)
-
-
 @pytest.mark.long
 def test_a_preview_that_cannot_be_written_is_one_notice(
     folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -393,13 +250,6 @@ def test_a_preview_that_cannot_be_written_is_one_notice(
     notice = "notice: p.png cannot be written: No space left on device; the training goes on"
     assert result.output.count(notice) == 1
     assert names(folder) == {"p.png", "photo-restored.png"}
-
-
-def test_a_photograph_with_a_long_name_needs_a_shorter_output(folder: Path) -> None:
-    Path("photo.png").rename("x" * 250 + ".png")
-    result = typed("x" * 250 + ".png", "--sigma", "25")
-    assert result.exit_code == 2
-    assert "-restored.png cannot be written: its name is too long" in result.stderr
 
 
 @pytest.mark.long
