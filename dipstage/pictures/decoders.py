@@ -126,7 +126,6 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                     f"picture {name!r} does not say what its colours are (PhotometricInterpretation"
                     "): save it as grey or RGB"
                 )
-            tags = page.tags
             orientation, exif_damaged = orientation_of(page), has_damaged_exif(page, data)
             if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
                 raise _other_type(name, page.dtype)
@@ -139,7 +138,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                 raw.notices += [_damaged_exif(name)] * exif_damaged
                 return raw
             usual = {
-                "SEPARATED": tags.valueof("InkSet", 1) == 1,
+                "SEPARATED": page.tags.valueof("InkSet", 1) == 1,
                 "YCBCR": is_usual_ycbcr(page),
                 "CIELAB": False,
             }
@@ -258,14 +257,10 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
         raise
     except UnidentifiedImageError:
         kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
-        raise InputError(
-            f"picture {name!r} is "
-            + (
-                f"damaged, or {kind} of a kind that is not read: copy it again, or save it anew"
-                if kind
-                else "not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
-            )
-        ) from None
+        words = "not a PNG, JPEG, TIFF or WebP picture, whatever its name says"
+        if kind is not None:
+            words = f"damaged, or {kind} of a kind that is not read: copy it again, or save it anew"
+        raise InputError(f"picture {name!r} is {words}") from None
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except Exception as error:  # As above.
@@ -297,7 +292,7 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     depth = data[24] if image.format == "PNG" else 8
     mode = _MODES.get(image.mode)
     if image.mode == "P" and image.format == "PNG":
-        check_palette(data, np.asarray(image))
+        check_palette(image)
     if image.mode == "P":
         mode = "RGBA" if "transparency" in info else "RGB"
     if image.mode in ("I", "F"):

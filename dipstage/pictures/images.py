@@ -297,7 +297,7 @@ def fitted(
                 f"picture {name!r} is {width} × {height}, smaller than size {size}: "
                 "choose a larger picture or a smaller size"
             )
-        pixels = _resized(_centre(pixels, min(height, width), min(height, width)), size)
+        pixels = resized(_centre(pixels, min(height, width), min(height, width)), (size, size))
     if min(pixels.shape[:2]) < SSIM_WINDOW:
         raise InputError(
             f"picture {name!r} would be {pixels.shape[1]} × {pixels.shape[0]}: SSIM needs sides of "
@@ -323,13 +323,16 @@ def _centre(pixels: Pixels, height: int, width: int) -> Pixels:
     return pixels[top : top + height, left : left + width]
 
 
-def _resized(pixels: Pixels, size: int) -> Pixels:
-    if pixels.shape[0] == size:
+def resized(pixels: Pixels, sides: tuple[int, ...]) -> Pixels:
+    """Return (H, W, C) with other sides, without aliases."""
+    if pixels.shape[:2] == sides:
         return pixels
     from skimage.transform import resize
 
-    small: Pixels = resize(pixels.astype(np.float64), (size, size), anti_aliasing=True)
-    return np.clip(small, 0, 1).astype(np.float32)
+    other: NDArray[np.float64] = resize(
+        pixels.astype(np.float64), sides, anti_aliasing=sides[0] < pixels.shape[0]
+    )
+    return np.clip(other, 0, 1).astype(np.float32)
 
 
 def png(pixels: Pixels) -> bytes:

@@ -18,9 +18,8 @@ from dipstage.documents.whole_files import SIGNATURE, file_path, read_regular
 from dipstage.errors import InputError
 from dipstage.pictures.decoders import Raw, read_raw
 from dipstage.pictures.files import MAX_BYTES, interpreted, upright
-from dipstage.pictures.images import expand_path, split_options
+from dipstage.pictures.images import Pixels, expand_path, resized, split_options
 
-Pixels: TypeAlias = NDArray[np.float32]
 Exif: TypeAlias = dict[int, Any]
 """Values by their tags; the directories of Exif and GPS are such dictionaries again."""
 
@@ -200,18 +199,6 @@ def load_photograph(name: str, what: str = "photograph") -> Photograph:
         name, pixels, bits, alpha, _written_profile(raw, source.profile, pixels), exif,
         source.notices,
     )  # fmt: skip
-
-
-def resized(pixels: Pixels, sides: tuple[int, ...]) -> Pixels:
-    """Return (H, W, C) with other sides, without aliases."""
-    if pixels.shape[:2] == sides:
-        return pixels
-    from skimage.transform import resize
-
-    other: NDArray[np.float64] = resize(
-        pixels.astype(np.float64), sides, anti_aliasing=sides[0] < pixels.shape[0]
-    )
-    return np.clip(other, 0, 1).astype(np.float32)
 
 
 def _split_alpha(raw: Raw, depth: int, bits: int) -> NDArray[Any] | None:

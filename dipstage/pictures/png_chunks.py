@@ -1,4 +1,4 @@
-"""Checks of a PNG's chunks for what Pillow reads as black: colours and rows that are missing."""
+"""Checks of a PNG for what Pillow reads as black: colours and rows that are missing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel by the type of colour."""
@@ -26,17 +29,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += length + 12
 
 
-def check_palette(data: bytes, indices: NDArray[Any]) -> None:
-    """Raise ValueError if the palette of a PNG lacks a colour."""
-    colours = 0
-    for kind, content in _chunks(data):
-        if kind == b"IDAT":
-            break
-        colours = len(content) // 3 if kind == b"PLTE" else colours
-    if indices.max() >= colours:
-        raise ValueError(
-            f"its palette has {colours} colours and its pixels use {indices.max() + 1}"
-        )
+def check_palette(image: Image) -> None:
+    """Raise ValueError if the palette of a decoded PNG lacks a colour."""
+    colours, used = len(image.getpalette() or []) // 3, int(np.asarray(image).max()) + 1
+    if used > colours:
+        raise ValueError(f"its palette has {colours} colours and its pixels use {used}")
 
 
 def check_rows(data: bytes) -> None:

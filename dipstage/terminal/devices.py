@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
     from dipstage.schedules.settings import TrainerSettings
+
+
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N, or another device of PyTorch such as mps or xpu.",
+)
 
 
 def refuse_too_large(settings: TrainerSettings, height: int, width: int, device: str) -> None:

@@ -10,7 +10,7 @@ import click
 
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import echo_json, json_option, make_console
-from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.restored_files import Files
 from dipstage.terminal.restored_words import (
@@ -125,12 +125,7 @@ _FILE = click.Path(path_type=Path)
     help="CPU threads of all runs [default: one for each core, but for up to 128 × 128 pixels only "
     "one for each run].",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:N, or another device of PyTorch such as mps or xpu.",
-)
+@device_option
 @click.option(
     "--output",
     type=_FILE,
@@ -189,7 +184,8 @@ def restore(
     PHOTO is a PNG, JPEG, TIFF or WebP file. Its depth, transparency and Exif are kept. After
     Ctrl-C, the result so far is written.
     """
-    from dipstage.pictures.photographs import load_photograph, resized
+    from dipstage.pictures.images import resized
+    from dipstage.pictures.photographs import load_photograph
     from dipstage.restoration.choosing import check_task
     from dipstage.restoration.restoring import planned
     from dipstage.tasks.inpaint import KNOWN, read_mask

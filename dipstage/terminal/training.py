@@ -11,7 +11,7 @@ import click
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.asked import file_of, notice_of_task, published_for, schedule_of, task_asked
 from dipstage.terminal.console import echo_json, json_option, make_console
-from dipstage.terminal.devices import choose_device, refuse_too_large, use_threads
+from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.run_files import (
     FILES,
@@ -136,12 +136,7 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     help="CPU threads [default: 1 up to 128 × 128 pixels, where more do not help, else all]. "
     "Results are bit-identical for the same number of threads.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:N, or another device of PyTorch such as mps or xpu.",
-)
+@device_option
 @click.option(
     "--snapshots",
     type=Whole(least=1),
