@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from dipstage.arguments import check_number
 from dipstage.errors import InputError
@@ -25,7 +24,6 @@ from dipstage.schedules.schedule_file import (
     read_schedule_file,
 )
 
-Kind: TypeAlias = Literal["fast", "best"]
 ENDPOINTS: dict[str, str] = {"fast": "time", "best": "psnr"}
 """The endpoint in which a published schedule of each kind was shown to be better."""
 FOLDER = Path(__file__).parents[1] / "published"

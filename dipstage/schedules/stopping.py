@@ -114,12 +114,22 @@ class OraclePeak:
         return len(scores) - 1 - int(np.argmax(scores)) >= self.patience
 
 
+@dataclass(frozen=True, slots=True)
+class _Oracle:
+    patience: int = 150
+    windowed: ClassVar[bool] = False
+    reads_ground_truth: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_patience(self.patience)
+
+
 BOTH_WAIT = 200
 """Waiting for 150 would have changed no maximum of 144 trainings (see docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
-class OracleBoth:
+class OracleBoth(_Oracle):
     """Stops once PSNR_GT of neither output has risen for a while in the last stage.
 
     The while is `BOTH_WAIT` iterations, or `patience` if that is more.
@@ -134,13 +144,6 @@ class OracleBoth:
         InputError: The patience is less than 1.
     """
 
-    patience: int = 150
-    windowed: ClassVar[bool] = False
-    reads_ground_truth: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_patience(self.patience)
-
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
         wait = max(BOTH_WAIT, self.patience)
@@ -154,7 +157,7 @@ docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
-class OracleDecided:
+class OracleDecided(_Oracle):
     """Stops once the maximum of the smoothed output's PSNR_GT is decided.
 
     It is decided once PSNR_GT has not risen for `DECIDED_AFTER` iterations of the last stage and is
@@ -169,13 +172,6 @@ class OracleDecided:
     Raises:
         InputError: The patience is less than 1.
     """
-
-    patience: int = 150
-    windowed: ClassVar[bool] = False
-    reads_ground_truth: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_patience(self.patience)
 
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
