@@ -142,7 +142,7 @@ class Chosen:
     def measured_on(self) -> dict[str, Any] | None:
         """The task on which it was measured, as plain data; None if that is unknown."""
         if self.file is not None:
-            return self.file.measured.of_task if self.file.measured else None
+            return self.file.of_task
         return measured_on(self.name) if is_preset(self.name) else None
 
 

@@ -147,6 +147,11 @@ class ScheduleFile:
     verified: Verified | None = None
     provenance: Provenance | None = None
 
+    @property
+    def of_task(self) -> dict[str, Any] | None:
+        """The task that the schedule was measured on, as plain data; None if that is unknown."""
+        return None if self.measured is None else self.measured.of_task
+
     def rescaled(self, iterations: int | None, sigma_255: float | None) -> Schedule:
         """Return the schedule for another task: see `Schedule.rescaled`.
 

@@ -187,11 +187,11 @@ def in_words(plain: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def used_elsewhere(measured: Mapping[str, Any], task: Task) -> str:
+def used_elsewhere(measured: Mapping[str, Any] | None, task: Task) -> str:
     """Say that a schedule is used on another task than it was measured on.
 
     Args:
-        measured: The task that it was measured on, as plain data.
+        measured: The task that it was measured on, as plain data; None for any.
         task: The task that it is used on.
 
     Returns:
@@ -199,7 +199,7 @@ def used_elsewhere(measured: Mapping[str, Any], task: Task) -> str:
         schedules are rescaled.
     """
     used = plain_task(without_folders(task))
-    if _but_noise(measured) == _but_noise(used):
+    if measured is None or _but_noise(measured) == _but_noise(used):
         return ""
     return f"measured on another task ({in_words(measured)}) than this one ({in_words(used)})"
 

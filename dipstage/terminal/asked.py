@@ -104,9 +104,5 @@ def notice_of_task(name: str, file: ScheduleFile | None, task: Task) -> str:
     from dipstage.schedules.presets import measured_on
     from dipstage.tasks.registry import used_elsewhere
 
-    if file is None:
-        measured = measured_on(name)
-    else:
-        measured = file.measured.of_task if file.measured else None
-    words = used_elsewhere(measured, task) if measured else ""
+    words = used_elsewhere(measured_on(name) if file is None else file.of_task, task)
     return words and f"{name} was {words}"

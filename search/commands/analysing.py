@@ -141,26 +141,20 @@ def _verification_parts(run: RunRecord) -> list[RunRecord]:
 def trials(run: RunRecord, csv_file: Path | None, replicates: bool, as_json: bool) -> None:
     """List every trial as a row."""
     refuse_mixed(as_json, {"--csv": csv_file})
-    if not (as_json or csv_file is not None):
+    if not as_json and csv_file is None:
         if replicates:
             raise InputError("--replicates needs a file: name one with --csv FILE, or give --json")
         from search.terminal.tables import trials_table
 
         make_console().print(trials_table(run))
-        return
-    if replicates:
+    elif replicates:
         from search.presentation.replicates import rows_of_replicates
 
-        rows = rows_of_replicates(run)
+        _write(rows_of_replicates(run), as_json, csv_file)
     else:
         from search.analysis.trial_rows import row
 
-        rows = [row(trial, run.objective) for trial in run.records()]
-    if csv_file is not None:
-        write_rows(rows, csv_file)
-        echo_written(csv_file, f"written: {csv_file}")
-    if as_json:
-        echo_json(rows)
+        _write([row(trial, run.objective) for trial in run.records()], as_json, csv_file)
 
 
 @click.command()
@@ -205,16 +199,21 @@ def _deliver(
     show: Callable[[], None], draw: Callable[[], Figure],
 ) -> None:  # fmt: skip
     """Write the files that were asked for; without any, print rows as JSON or show tables."""
-    if as_json:
-        echo_json(rows)
-    elif csv_file is None and plot_file is None:
+    if not as_json and csv_file is None and plot_file is None:
         show()
-    if csv_file is not None:
-        write_rows(rows, csv_file)
-        echo_written(csv_file, f"written: {csv_file}")
+    _write(rows, as_json, csv_file)
     if plot_file is not None:
         write_figure(draw(), plot_file)
         echo_written(plot_file, f"written: {plot_file}")
+
+
+def _write(rows: list[dict[str, Any]], as_json: bool, csv_file: Path | None) -> None:
+    """Write rows where they were asked for: on standard output, or to a file."""
+    if as_json:
+        echo_json(rows)
+    if csv_file is not None:
+        write_rows(rows, csv_file)
+        echo_written(csv_file, f"written: {csv_file}")
 
 
 def _best_for_budget(

@@ -6,7 +6,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import Picture, expand, load_picture
@@ -109,10 +108,6 @@ def _check_task(experiment: Experiment, pictures: Iterable[Picture]) -> None:
             raise InputError(f"task on {picture.name}: {error}") from None
 
 
-def _elsewhere(measured: dict[str, Any] | None, task: Task) -> str:
-    return used_elsewhere(measured, task) if measured else ""
-
-
 def load_candidates(experiment: Experiment) -> list[Candidate]:
     """Load the candidates, with their schedules rescaled to the experiment's budget and noise."""
     budget, sigma_255 = experiment.trainer.iterations, experiment.task.noise_255
@@ -120,7 +115,7 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
     for entry in experiment.candidates:
         if is_preset(entry):
             schedule = preset_schedule(entry, budget)
-            origin = _elsewhere(measured_on(entry), experiment.task) or None
+            origin = used_elsewhere(measured_on(entry), experiment.task) or None
             candidates.append(Candidate(entry, schedule, origin=origin))
             continue
         if is_published(entry):
@@ -136,7 +131,7 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
                 )
             name, file = Path(entry).stem, read_schedule_file(Path(entry))
         origin = file.origin(budget, sigma_255)
-        words = _elsewhere(file.measured.of_task if file.measured else None, experiment.task)
+        words = used_elsewhere(file.of_task, experiment.task)
         origin = "; ".join(filter(None, [origin, words]))
         candidates.append(Candidate(name, file.rescaled(budget, sigma_255), origin=origin))
     for candidate in candidates:

@@ -29,6 +29,11 @@ def settings(params: Mapping[str, Any]) -> str:
     return ", ".join(parameter(name, params[name]) for name in params if name in _SETTINGS)
 
 
+def capital(text: str) -> str:
+    """Return a text with an upper-case first letter."""
+    return text[:1].upper() + text[1:]
+
+
 def some(names: Sequence[str]) -> str:
     """Return the first eight names, and how many more there are."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -13,6 +13,7 @@ from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
 from search.presentation.repeating import Repeat, Repeater, file_name, first_picture, run_argument
 from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
+from search.presentation.words import capital
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.export import choose
@@ -67,12 +68,12 @@ def advise(
     trial = choice.trial
     rows = standings(run, records, verification)
     if verification is None:
-        name = "Plain DIP" if trial.is_plain else _capital(trial.name)
+        name = "Plain DIP" if trial.is_plain else _named(trial)
         headline = f"{name} looks best{' so far' * unfinished}, but that is not verified"
         sure = [*state, *_unverified(run, trial, records)]
         if (cut := cut_off(run, records)) is not None:
             headline = f"No maximum lies within the budget: {REMEDY}"
-            sure.insert(0, f"{cut[:1].upper()}{cut[1:]}.")
+            sure.insert(0, f"{capital(cut)}.")
         tests = "tests it on pictures that the search has not seen"
         verify = f"dipsearch verify {run_argument(run)}", tests
         commands += [verify] * run.objective.is_standard
@@ -113,8 +114,7 @@ def _state(status: Status, driver: bool) -> str:
 
 def _no_trial(run: RunRecord, records: list[Trial], status: Status) -> Iterator[str]:
     if status.complete:
-        words = str(nothing_yet(run, records))
-        yield f"{words[:1].upper()}{words[1:]}."
+        yield f"{capital(str(nothing_yet(run, records)))}."
     elif status.failed:
         yield f"All {status.failed} trials that ended have failed; the table says why."
     elif not status.done:
@@ -138,12 +138,12 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
         if objective.single:
             better = f"has a higher {objective.quality.words}"
         yield (
-            f"{_capital(trial.name)} is {_place(trial, records)}: in the search itself, no staged "
+            f"{_named(trial)} is {_place(trial, records)}: in the search itself, no staged "
             f"schedule {better}."
         )
     elif plain is None:
         yield (
-            f"{_capital(trial.name)} is {_place(trial, records)}. The search has no plain DIP to "
+            f"{_named(trial)} is {_place(trial, records)}. The search has no plain DIP to "
             "compare it with, so the gain from staging is not known."
         )
     elif not objective.is_standard:
@@ -202,7 +202,7 @@ def _range(difference: Difference, digits: int) -> str:
 def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]:
     verdict = verification.verdict(trial.number)
     held = verification.measured(trial.number)
-    name = _capital(trial.name)
+    name = _named(trial)
     headline = "Stay with plain DIP: no schedule is shown to be better"
     if verdict is not None and verdict.word is Word.BETTER:
         headline = f"Use {trial.name}: it is better than plain DIP"
@@ -219,8 +219,7 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
         if comparison.reference != verification.plain.name:
             sure.append(f"This is against {comparison.reference}, over which it gains least.")
         if verdict is not None:
-            said, meaning = str(verdict), _meaning(verdict, verification.rule)
-            sure.append(f"{said[:1].upper()}{said[1:]}: {meaning}.")
+            sure.append(f"{capital(str(verdict))}: {_meaning(verdict, verification.rule)}.")
     elif not trial.is_plain:
         sure.append(f"{name}{_named_place(trial, verification)} has not been verified itself.")
     sure += _others_that_count(trial, verification)
@@ -293,5 +292,6 @@ def _count(n: int | str, thing: str) -> str:
     return f"{n} {thing}{'' if str(n) == '1' else 's'}"
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:] if text.startswith("trial ") else text
+def _named(trial: Trial) -> str:
+    """Return a trial's name for the beginning of a sentence; names of candidates stay."""
+    return trial.name if trial.candidate else capital(trial.name)

@@ -15,7 +15,7 @@ from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
 from search.presentation.front import Cells, front_rows
 from search.presentation.verdicts import plain_of
-from search.presentation.words import some
+from search.presentation.words import capital, some
 from search.report.curves import Curves, gather
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -237,14 +237,10 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         else "No trial has ended."
     )
     return {
-        "front": f"{front} {_capital(objective.quality.words)} over {objective.cost.words}, "
+        "front": f"{front} {capital(objective.quality.words)} over {objective.cost.words}, "
         f"{objective.output} output; the table of all trials holds the same numbers.",
         "history": growth,
     }
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
 
 
 def _rounded(value: Any, digits: int) -> Any:

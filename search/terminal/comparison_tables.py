@@ -29,14 +29,11 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> None:
     """Print all tables."""
     reference = reference_point(runs[0].experiment)
-    print_(over_trials_table(runs))
-    print_()
-    print_(over_hours_table(runs))
-    print_()
-    for group in repetitions(runs):
-        if len(group) > 1:
-            print_(attainment_table(group, labels_of(runs)))
-            print_()
+    repeated = [group for group in repetitions(runs) if len(group) > 1]
+    attained = [attainment_table(group, labels_of(runs)) for group in repeated]
+    for table in (over_trials_table(runs), over_hours_table(runs), *attained):
+        print_(table)
+        print_()
     print_(
         "hypervolume in dB · iterations, measured from the observation's "
         f"{at(reference.max_psnr_gt_db, reference.steps_to_max)} iterations",

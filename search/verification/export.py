@@ -128,7 +128,7 @@ def schedule_file(
     """
     if trial.schedule is None or trial.learning_rate is None or not trial.replicates:
         raise InputError(f"{trial.name} is {trial.state} and has finished no replicate")
-    experiment = run.experiment
+    experiment, known = run.experiment, run.attributes.candidates
     trainer = trial.schedule.recipe.applied_to(experiment.trainer)
     if trial.warmup is not None:
         trainer = replace(trainer, warmup=trial.warmup)
@@ -157,13 +157,9 @@ def schedule_file(
             trial=trial.number,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=trial.versions,
-            origin=_origin(run, trial.candidate) if trial.candidate else None,
+            origin=next((c.origin for c in known if c.name == trial.candidate), None),
         ),
     )
-
-
-def _origin(run: RunRecord, candidate: str) -> str | None:
-    return next((c.origin for c in run.attributes.candidates if c.name == candidate), None)
 
 
 def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
