@@ -65,11 +65,6 @@ def lacks(text: str) -> int | None:
     return sum(sign in text for sign in signs)
 
 
-def render(run: RunRecord) -> str:
-    """Return the text of the page of a run in its present state."""
-    return make(run).text
-
-
 def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     """Return the page of a run in its present state.
 

@@ -17,7 +17,7 @@ from search.execution.ledger import Ledger
 from search.execution.sampler import SearchedTrials
 from search.presentation.front import front_rows
 from search.report.advice import advise
-from search.report.page import render
+from search.report.page import make
 from search.terminal.tables import front_table, trials_table
 from search.verification.declared import Request
 from search.verification.plan import new_plan
@@ -62,7 +62,7 @@ def test_an_infeasible_candidate_is_shown_as_such(limited: Run) -> None:
     with console.capture() as capture:
         console.print(trials_table(limited))
     assert capture.get().count("complete, infeasible: max_steps") == 2
-    assert '"infeasible":"infeasible: max_steps"' in render(limited)
+    assert '"infeasible":"infeasible: max_steps"' in make(limited).text
 
 
 def test_the_sampler_learns_the_constraint_also_after_a_restart(limited: Run) -> None:
@@ -108,7 +108,7 @@ def test_without_a_feasible_trial_every_place_says_so(tmp_path: Path) -> None:
     assert advice.number is None
     assert words in advice.sure[0]
     assert "6 infeasible" in sentence(status_of(run))
-    assert render(run)
+    assert make(run).text
     assert run.plot_front().caption.startswith("front of 0")
 
 
@@ -128,7 +128,7 @@ def test_with_one_objective_the_front_is_the_best_trial(tmp_path: Path) -> None:
     assert history(run)[-1].hypervolume == pytest.approx(28 - 20.17, abs=0.01)
     assert list(importance_of(run).values) in ([], ["max_psnr_gt_db"])
     assert len(front_table(run)._rows) == 2
-    assert "the best" in render(run)
+    assert "the best" in make(run).text
     assert run.plot_front().caption.startswith("front of 1")
     with pytest.raises(InputError, match="psnr against none"):
         check_comparable([run, Run.of(searched(tmp_path / "other", name="other"))])
@@ -160,7 +160,7 @@ def test_ssim_and_seconds_are_objectives_with_their_own_names_and_digits(tmp_pat
     assert "best max SSIM_GT 0.750 at 0.5 s (trial 5)" in sentence(status_of(run))
     columns = [*front_table(run)._columns]
     assert columns[1:3] == ["seconds to max SSIM", "max SSIM_GT"]
-    page = render(run)
+    page = make(run).text
     assert "seconds to max SSIM (s)" in page
     assert "it has max SSIM_GT 0.750 at 0.5 s, and plain DIP (baseline) has max SSIM_GT" in page
     assert run.plot_front()

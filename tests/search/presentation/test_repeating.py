@@ -82,7 +82,7 @@ def test_a_report_repeats_every_replicate_bit_for_bit(
     run = new_run(tmp_path, tiny)
     write(run.study, cores=1)
     outcomes = trained(run)
-    repeats = repeats_of(page.render(run))
+    repeats = repeats_of(page.make(run).text)
     assert sorted(repeats) == ["0", "1", "2"]
     there = tmp_path / "elsewhere"
     there.mkdir()

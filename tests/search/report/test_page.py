@@ -56,7 +56,7 @@ def data_of(html: str) -> dict[str, object]:
 
 
 def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: Run) -> None:
-    data = data_of(page.render(run))
+    data = data_of(page.make(run).text)
     trials = data["trials"]
     assert isinstance(trials, list)
     for trial, shown in zip(run.records(), trials, strict=True):
@@ -85,7 +85,7 @@ def test_an_unverified_search_says_so_and_gives_no_interval(run: Run) -> None:
     assert "2.00 dB above plain DIP's (baseline), reached 2 iterations sooner" in sure
     assert sure.startswith("It is the trial with the front's highest PSNR. In the search itself, ")
     assert "interval" not in sure
-    html = page.render(run)
+    html = page.make(run).text
     assert "+2.00" in html
     assert "[95&nbsp;%]" not in html
     assert "so they are optimistic" in sure
@@ -140,7 +140,7 @@ def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path
 
 def states_in(run: Run) -> list[str]:
     """The states of the trials in the report; the table in a terminal has the same."""
-    trials = cast("list[dict[str, str]]", data_of(page.render(run))["trials"])
+    trials = cast("list[dict[str, str]]", data_of(page.make(run).text)["trials"])
     states = [trial["state"] for trial in trials]
     driven = run.driver() is not None
     assert states == [state_words(trial, driven=driven) for trial in run.records()]
@@ -180,7 +180,7 @@ def test_curves_and_pictures_that_are_missing_or_foreign_are_told_of(run: Run) -
     curve_path(run.folder, 1, "chelsea-seed0").write_bytes(b"PK\x03\x04cut off")
     picture_path(run.folder, 0, "chelsea-seed0").write_bytes(b"<svg onload=alert(1)>")
     picture_path(run.folder, 2, "chelsea-seed0").unlink()
-    html = page.render(run)
+    html = page.make(run).text
     assert "The curves of log10 are not in the run" in html
     assert "A picture of baseline cannot be shown" in html
     assert "svg onload" not in html
@@ -194,7 +194,7 @@ def test_curves_and_pictures_that_are_missing_or_foreign_are_told_of(run: Run) -
 def test_ground_truth_that_has_moved_or_changed_is_not_shown(run: Run, tmp_path: Path) -> None:
     pictures = dict(run.study.user_attrs["pictures"])
     run.study.set_user_attr("pictures", {**pictures, "chelsea": "0" * 64})
-    html = page.render(run)
+    html = page.make(run).text
     assert "chelsea is not the picture that it was" in html
     groups = data_of(html)["pictures"]
     assert isinstance(groups, list)
@@ -203,7 +203,7 @@ def test_ground_truth_that_has_moved_or_changed_is_not_shown(run: Run, tmp_path:
     plain = run.study.user_attrs["experiment"]
     moved = {**plain, "images": [str(tmp_path / "gone.png"), "skimage:camera"]}
     run.study.set_user_attr("experiment", moved)
-    html = page.render(run.reread())
+    html = page.make(run.reread()).text
     assert "The ground truth is not where the experiment says" in html
     assert str(tmp_path) not in html, "folders are nobody else's business"
 
@@ -211,7 +211,7 @@ def test_ground_truth_that_has_moved_or_changed_is_not_shown(run: Run, tmp_path:
 def test_an_observation_without_noise_has_no_psnr(tmp_path: Path) -> None:
     tiny = experiment(task={"kind": "denoise", "sigma_255": 0.0})
     clean = play_with_files(new_run(tmp_path, tiny), SCORES.__getitem__)
-    groups = data_of(page.render(clean))["pictures"]
+    groups = data_of(page.make(clean).text)["pictures"]
     assert isinstance(groups, list)
     assert groups[0]["observation"]["words"] == ""
 
@@ -245,7 +245,7 @@ def test_a_report_tells_nobody_where_a_search_is_logged(run: Run) -> None:
     run.study.set_user_attr("experiment", plain)
     changes = [f"logging.mlflow {folder} → {server}", "racing.enabled True → False"]
     run.study.set_user_attr("accepted", [{"date": "2026-01-01", "changes": changes}])
-    html = page.render(run.reread())
+    html = page.make(run.reread()).text
     for private in (server, "mlflow.internal", folder, "our-project"):
         assert private not in html
     assert "logging.mlflow; racing.enabled True → False" in html
@@ -255,9 +255,9 @@ def test_a_report_tells_nobody_where_a_search_is_logged(run: Run) -> None:
 def test_pictures_give_way_where_the_page_would_be_too_large(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = page.render(run)
+    whole = page.make(run).text
     monkeypatch.setattr(page, "MAX_BYTES", len(page.plotly()) + 20_000)
-    small = page.render(run)
+    small = page.make(run).text
     assert len(small) < len(whole)
     assert "Not all pictures fit this file" in small
     assert "Not all pictures fit this file" not in whole

@@ -21,7 +21,7 @@ from dipstage.terminal.numbers import over_replicates
 from search import Run
 from search.analysis.best_so_far import rank_by_budget
 from search.presentation.words import mean_over
-from search.report.page import render
+from search.report.page import make
 from search.terminal import comparison_tables, tables, verification_tables
 from search.verification.result import Verification
 
@@ -114,7 +114,7 @@ def test_settings_that_were_sampled_have_a_column(run: Run, tmp_path: Path) -> N
     assert "  ramp  settings" in text
     assert re.search(rf"^{member.name} .*  width {member.params['width']} ", text, re.MULTILINE)
     assert f"<td>width {member.params['width']}</td>" in searched._repr_html_()
-    assert '<span class="rest">width ' in render(searched)
+    assert '<span class="rest">width ' in make(searched).text
 
 
 def test_a_staircase_fits() -> None:
