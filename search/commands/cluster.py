@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dipstage.errors import WorkError
 from dipstage.terminal.console import echo_json
 from search.commands.shared import (
     accept_changes_option,
@@ -137,8 +138,7 @@ def stop(job: str, address: str) -> None:
         return
     after = cluster.stop(job)
     if not after.ended:
-        click.echo(f"dipsearch: {job} was asked to end but is still {after.state}", err=True)
-        raise SystemExit(1)
+        raise WorkError(f"{job} was asked to end but is still {after.state}")
     log = cluster.log(job)
     if after.state == "stopped" and before.state == "running" and "interrupted" not in log:
         how = f"killed, because it did not end within {GRACE_S} s"
@@ -168,8 +168,7 @@ def fetch(job: str, replace: bool, address: str, runs_dir: Path) -> None:
     try:
         folder = Cluster(address).fetch(job, runs_dir, replace=replace)
     except DamagedError as error:
-        click.echo(f"dipsearch: the run of {job} could not be fetched: {error}", err=True)
-        raise SystemExit(1) from None
+        raise WorkError(f"the run of {job} could not be fetched: {error}") from None
     click.echo(f"written: {folder}")
     if not (folder / "study.db").exists():
         click.echo("its study is in a database: set DIPSEARCH_STORAGE to its address here too")

@@ -16,8 +16,8 @@ class View(Protocol):
         return
 
     def end(self, run: RunRecord) -> None:
-        """Show the final state of the run."""
-        return
+        """Show the final state of the run, by default as any other."""
+        self.update(run)
 
     def note(self, notice: str) -> None:
         """Show a notice, such as a picture that was converted on loading."""

@@ -25,7 +25,7 @@ _BESIDE = 72
 """Columns from which the plot stands beside the table."""
 
 
-class Lines:
+class Lines(View):
     """One line for every trial that ends."""
 
     def __init__(self, console: Console, waiting: str | None = None) -> None:
@@ -41,10 +41,6 @@ class Lines:
         if (run.name, status.done) != self._last:
             self._last = (run.name, status.done)
             self._print(f"{run.name}: {sentence(status)}")
-
-    def end(self, run: RunRecord) -> None:
-        """See `View`."""
-        self.update(run)
 
     def note(self, notice: str) -> None:
         """See `View`."""
@@ -80,10 +76,6 @@ class LiveView(View):
         """See `View`."""
         self._live.transient = False
         self._live.update(drawn(run, self._live.console, self.below))
-
-    def end(self, run: RunRecord) -> None:
-        """See `View`."""
-        self.update(run)
 
     def note(self, notice: str) -> None:
         """See `View`."""
