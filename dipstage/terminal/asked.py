@@ -50,13 +50,9 @@ def file_of(name: str) -> ScheduleFile | None:
 def schedule_of(
     name: str, file: ScheduleFile | None, iterations: int | None, sigma_255: float | None
 ) -> Schedule:
-    """Return the schedule of a file for the budget and noise, or that of a preset.
+    """Return the schedule of a file for the budget and noise, or else that of the preset `name`.
 
-    Args:
-        name: The preset, if there is no file.
-        file: The file.
-        iterations: The budget; None for the file's, and 2000 for a preset.
-        sigma_255: Noise of the observation; None for the file's.
+    iterations: None for the file's, and 2000 for a preset. sigma_255: None for the file's.
     """
     if file is not None:
         return file.rescaled(iterations, sigma_255)

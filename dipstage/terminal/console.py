@@ -156,12 +156,7 @@ def _refuse_wrong_date() -> None:
 
 
 def _wrong_in(argument: str, before: str) -> str | None:
-    """Say what is wrong with an argument, whatever it means; None if nothing is.
-
-    Args:
-        argument: The argument.
-        before: The one before it.
-    """
+    """Say what is wrong with an argument behind another, whatever it means; None if nothing is."""
     if not argument.strip() or re.fullmatch(r"--[\w-]+=\s*", argument):
         option = argument.strip() or before
         where = f"argument after {before!r}" if before else "first argument"

@@ -58,10 +58,7 @@ def plot_curves(outcome: Outcome, schedule: Schedule, title: str) -> Figure:
 def save_figure(figure: Figure, path: Path, *, own: bool = False) -> None:
     """Write PNG, SVG or PDF by the path's ending; the same figure gives the same bytes.
 
-    Args:
-        figure: The figure.
-        path: The file.
-        own: As in `write_asked`.
+    own: as in `write_asked`.
     """
     import matplotlib as mpl
 

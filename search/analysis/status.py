@@ -60,12 +60,7 @@ class Status:
 
 
 def status_of(run: RunRecord, trials: list[Trial] | None = None) -> Status:
-    """Return the status of a run.
-
-    Args:
-        run: Run whose status is wanted.
-        trials: Trials of the run, if they have just been read.
-    """
+    """Return the status of a run; `trials` are its own, if they have just been read."""
     trials = run.records() if trials is None else trials
     count = Counter(trial.state for trial in trials)
     front = front_of(trials)

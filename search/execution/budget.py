@@ -19,13 +19,7 @@ class Budget:
     def __init__(
         self, attributes: StudyAttributes, experiment: Experiment, clock: Callable[[], float]
     ) -> None:
-        """Begin to count the time of this driver.
-
-        Args:
-            attributes: Attributes of the study.
-            experiment: Experiment as it is driven.
-            clock: Returns a monotonic time in seconds.
-        """
+        """Begin to count the time of this driver, by a monotonic clock in seconds."""
         self._hours, self._before_s = attributes.hours, attributes.driven_s
         self._until, self._from = experiment.search.until, attributes.gain_from
         self._clock, self._began = clock, clock()

@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def cost_words(run: RunRecord, ledger: Ledger, setting: Setting, shares: Shares) -> str:
-    """Return what is left to train, and the hours that it takes on this cluster.
-
-    Args:
-        run: The run.
-        ledger: Its ledger.
-        setting: What every replicate is trained with.
-        shares: How the cluster is shared.
-    """
+    """Return what is left to train, and the hours that it takes on this cluster."""
     experiment, trainings = run.experiment, ledger.trainings_left
     iterations = experiment.trainer.iterations
     words = f"{trainings:,} trainings of at most {iterations:,} iterations"

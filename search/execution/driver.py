@@ -142,13 +142,10 @@ def create(
     """Create a new run: both its folder and its study, or neither.
 
     Args:
-        experiment: The experiment to run.
         folder: Folder of the run, which does not exist yet.
         storage: Address of a database; None means the one in the environment, or else SQLite.
-        digests: SHA-256 of each picture by its label.
-        candidates: Candidates of the experiment.
-        name: Name of the study; by default the experiment's name.
-        learned: Trials of other runs that its sampler learns from.
+
+    The other arguments are those of `create_study`.
 
     Raises:
         InputError: If the folder cannot be written, or if the storage has a study of this name.

@@ -53,10 +53,6 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first error in one sentence, and the number of the others.
 
     Unknown keys go first: a misspelt key is also missing under its right name.
-
-    Args:
-        error: The errors.
-        model: The model that the content was read as.
     """
     found: dict[str, list[Any]] = {}
     errors = error.errors(include_url=False)

@@ -23,12 +23,8 @@ def plot_attainment(
 
     The plot shows the best schedule for a budget, the candidates and the envelope of all schedules.
     Each curve is a mean over replicates.
-
-    Args:
-        run: Run to plot.
-        ranked: Result of `rank_by_budget`, if it is already known.
-        budget: Budget in iterations; by default the search's own.
-        style: Style of the plot.
+    ranked: result of `rank_by_budget`, if it is already known. budget: in iterations, by default
+    the search's own.
     """
     output, whole = run.objective.output, run.experiment.trainer.iterations
     budget = whole if budget is None else budget

@@ -50,12 +50,7 @@ class Repeater:
     """Makes what repeats the trials of a run; it reads the run's attributes once."""
 
     def __init__(self, run: RunRecord, verification: Verification | None = None) -> None:
-        """Read what all trials share.
-
-        Args:
-            run: Run of the trials.
-            verification: Verification of the run, whose results the schedule files hold.
-        """
+        """Read what all trials share. The schedule files hold the results of the verification."""
         self._run, self._verification = run, verification
         self._pictures, self._options = picture_arguments(run), _options(run)
 
@@ -94,11 +89,7 @@ def repeats(
 ) -> dict[int, Repeat]:
     """Return what repeats each trial by its number, up to the first that does not fit.
 
-    Args:
-        run: Run of the trials.
-        trials: Trials, the most important first.
-        verification: Verification of the run, whose results the files hold.
-        room: Available size in characters.
+    trials: the most important first. room: available size in characters.
     """
     found: dict[int, Repeat] = {}
     repeater = Repeater(run, verification)

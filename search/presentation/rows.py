@@ -13,13 +13,7 @@ from dipstage.documents.whole_files import write_asked
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path, *, own: bool = False) -> None:
-    """Write rows as CSV, completely or not at all.
-
-    Args:
-        rows: The rows.
-        path: The file. A name that ends in `.gz` is compressed.
-        own: As in `write_asked`.
-    """
+    """Write rows as CSV by `write_asked`; a file whose name ends in `.gz` is compressed."""
     columns = list(dict.fromkeys(key for each in rows for key in each))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -11,11 +11,7 @@ from search.store.run import RunRecord
 
 
 def unwritten(run: RunRecord) -> Iterator[str]:
-    """Yield a line for each result that is missing or older than the last trial that ended.
-
-    Args:
-        run: Run without a driver.
-    """
+    """Yield a line for each result that is missing or older than the last trial that ended."""
     records, name = run.records(), run_argument(run)
     if not front_of(records):
         return

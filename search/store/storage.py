@@ -180,12 +180,7 @@ class PatientStorage(HookedStorage):
     name = "the study's storage"
 
     def __init__(self, address: str, engine: dict[str, Any], create: bool) -> None:
-        """Connect to a database that holds studies, or create its tables.
-
-        Args:
-            address: Address of the database.
-            engine: Arguments of SQLAlchemy's engine.
-            create: Whether to create tables that do not exist yet.
+        """Connect to a database that holds studies, or `create` its tables.
 
         Raises:
             InputError: If there is no table of studies, as in an empty, truncated or unrelated

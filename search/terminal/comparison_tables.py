@@ -79,12 +79,7 @@ def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
 
 
 def attainment_table(group: Sequence[RunRecord], labels: Mapping[Path, str]) -> FittedTable:
-    """Return the PSNR_GT that shares of repeated searches attained within given steps.
-
-    Args:
-        group: Runs that differ only in the sampler's seed.
-        labels: What each run is called, by its folder.
-    """
+    """Return the PSNR_GT that shares of a group of repeated searches attained within some steps."""
     budget = group[0].experiment.trainer.iterations
     fronts = [[trial.score for trial in front_of(run.records())] for run in group]
     rows = []

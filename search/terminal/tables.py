@@ -150,9 +150,7 @@ def trials_table(run: RunRecord) -> FittedTable:
 def state_words(trial: Trial, *, driven: bool) -> str:
     """Return a trial's state, and the replicates after which it was raced.
 
-    Args:
-        trial: The trial.
-        driven: Whether a driver has the run: without one, no trial is running.
+    Unless the run is `driven`, that is has a driver, no trial is running.
     """
     if trial.state == "running" and not driven:
         return "unfinished"

@@ -81,12 +81,6 @@ HERE = Hardware()
 def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view: View) -> None:
     """Begin or continue the verification of a run, and wait for its end.
 
-    Args:
-        run: The search.
-        request: What is asked for.
-        hardware: What it is trained on.
-        view: Shows the progress.
-
     Raises:
         InputError: Before anything starts, for pictures or seeds that were seen, for a request
             that differs from a verification that has begun, for another device, and if there is
