@@ -22,6 +22,11 @@ One member may have no name; plain data without `kind` is read as that one."""
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
+def described(default: Any, rule: str = "", *, help: str) -> Any:
+    """Make a field of a dataclass that keeps its meaning and its rule, for the reference."""
+    return dataclasses.field(default=default, metadata={"help": help, "rule": rule})
+
+
 def to_plain(value: Any, kinds: Kinds) -> Any:
     """Turn dataclasses into mappings without their None entries, and tuples into lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

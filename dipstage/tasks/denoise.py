@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from dipstage.arguments import check_number, check_pixels
+from dipstage.documents.records import described
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,34 +44,24 @@ class Denoising:
 class Denoise:
     """A picture with Gaussian noise, or with Poisson noise if `peak` is given.
 
-    Args:
-        sigma_255: Standard deviation of Gaussian noise on the 0 to 255 scale, from 0 to 1000; 25
-            without a peak.
-        peak: Mean count of photons of a white pixel, above 0: the fewer, the noisier.
-        clip: Cut the observation to [0, 1].
-
     Raises:
-        InputError: A value is outside its range, or both kinds of noise are asked for.
+        InputError: `sigma_255` is not from 0 to 1000, `peak` is not above 0, or both are given.
     """
 
     kind: ClassVar[str] = "denoise"
-    sigma_255: float | None = field(
-        default=None,
-        metadata={
-            "help": "Standard deviation of Gaussian noise, on the scale from 0 to 255; 25 unless "
-            "`peak` is given.",
-            "rule": "0 to 1,000",
-        },
+    sigma_255: float | None = described(
+        None,
+        "0 to 1,000",
+        help="Standard deviation of Gaussian noise, on the scale from 0 to 255; 25 unless `peak` "
+        "is given.",
     )
-    peak: float | None = field(
-        default=None,
-        metadata={
-            "help": "Mean number of photons of a white pixel. If it is given, the noise is Poisson "
-            "noise instead of Gaussian noise; the fewer photons, the more noise.",
-            "rule": "above 0",
-        },
+    peak: float | None = described(
+        None,
+        "above 0",
+        help="Mean number of photons of a white pixel. If it is given, the noise is Poisson noise "
+        "instead of Gaussian noise; the fewer photons, the more noise.",
     )
-    clip: bool = field(default=True, metadata={"help": "Clip the observation to [0, 1]."})
+    clip: bool = described(True, help="Clip the observation to [0, 1].")
 
     def __post_init__(self) -> None:
         if self.peak is None:

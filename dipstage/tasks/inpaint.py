@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
 
@@ -74,40 +75,31 @@ class Inpainting:
 class Inpaint:
     """A picture with missing pixels, which are drawn at random or given by a mask.
 
-    Args:
-        missing: Share of missing pixels, in (0, 1); all channels of a pixel are missing together.
-            It is 0.5 without a mask.
-        mask: Picture file: white where a pixel is known, black where it is missing.
-        sigma_255: Gaussian noise of the known pixels on the 0 to 255 scale, from 0 to 1000.
+    All channels of a pixel are missing together.
 
     Raises:
-        InputError: A value is outside its range, or both a share and a mask are given.
+        InputError: `missing` is not in (0, 1), `sigma_255` is not from 0 to 1000, or both a share
+            and a mask are given.
     """
 
     kind: ClassVar[str] = "inpaint"
     files: ClassVar[tuple[str, ...]] = ("mask",)
-    missing: float | None = field(
-        default=None,
-        metadata={
-            "help": "Share of missing pixels, which are drawn anew for each picture and seed; 0.5 "
-            "unless `mask` is given.",
-            "rule": "between 0 and 1",
-        },
+    missing: float | None = described(
+        None,
+        "between 0 and 1",
+        help="Share of missing pixels, which are drawn anew for each picture and seed; 0.5 unless "
+        "`mask` is given.",
     )
-    mask: str | None = field(
-        default=None,
-        metadata={
-            "help": "Picture file that is black where pixels are missing, and white where they are "
-            "known. It is cropped and resized as the pictures are."
-        },
+    mask: str | None = described(
+        None,
+        help="Picture file that is black where pixels are missing, and white where they are known. "
+        "It is cropped and resized as the pictures are.",
     )
-    sigma_255: float = field(
-        default=0.0,
-        metadata={
-            "help": "Standard deviation of Gaussian noise of the known pixels, on the scale from 0 "
-            "to 255.",
-            "rule": "0 to 1,000",
-        },
+    sigma_255: float = described(
+        0.0,
+        "0 to 1,000",
+        help="Standard deviation of Gaussian noise of the known pixels, on the scale from 0 to "
+        "255.",
     )
 
     def __post_init__(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
 
@@ -59,29 +60,18 @@ class SuperResolution:
 class SuperResolve:
     """A picture made smaller by a Lanczos filter, as in the official examples.
 
-    Args:
-        factor: 2 or 4.
-        sigma_255: Gaussian noise of the small picture on the 0 to 255 scale, from 0 to 1000.
-
     Raises:
-        InputError: A value is outside its range.
+        InputError: `factor` is neither 2 nor 4, or `sigma_255` is not from 0 to 1000.
     """
 
     kind: ClassVar[str] = "super_resolve"
-    factor: int = field(
-        default=4,
-        metadata={
-            "help": "How many times smaller the sides of the observation are.",
-            "rule": "2 or 4",
-        },
+    factor: int = described(
+        4, "2 or 4", help="How many times smaller the sides of the observation are."
     )
-    sigma_255: float = field(
-        default=0.0,
-        metadata={
-            "help": "Standard deviation of Gaussian noise of the observation, on the scale from 0 "
-            "to 255.",
-            "rule": "0 to 1,000",
-        },
+    sigma_255: float = described(
+        0.0,
+        "0 to 1,000",
+        help="Standard deviation of Gaussian noise of the observation, on the scale from 0 to 255.",
     )
 
     def __post_init__(self) -> None:

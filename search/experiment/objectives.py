@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import DB, SSIM, STEPS, fixed
@@ -64,69 +65,65 @@ class Quantity:
         return f"{self.text(value)} {self.unit}".rstrip()
 
 
-def _key(default: Any, rule: str = "", *, help: str) -> Any:
-    return field(default=default, metadata={"help": help, "rule": rule})
-
-
 @dataclass(frozen=True, slots=True)
 class Objective:
     """The two objectives, which are means over a trial's replicates, and constraints on them. By
     default, the objectives are the maximum PSNR_GT and the iterations (steps) until it is reached.
     """
 
-    output: Literal["raw", "smoothed"] = _key(
+    output: Literal["raw", "smoothed"] = described(
         "raw",
         help="Output whose scores are optimised: the network's output itself, or its moving "
         "average. The scores of both are recorded.",
     )
-    tolerance_db: float = _key(
+    tolerance_db: float = described(
         0.0,
         "finite and not negative",
         help="Tolerance in dB. Above 0, steps are counted to the first iteration within "
         "this tolerance of the maximum (`steps_to_tolerance`); with 0, they are counted to the "
         "maximum itself (`steps_to_max`).",
     )
-    window: int = _key(
+    window: int = described(
         1,
         "at least 1",
         help="Number of iterations over which PSNR of the raw output is averaged before "
         "`steps_to_tolerance` or `steps_to_target` is read from it, because single outputs "
         "fluctuate. It has no effect on the smoothed output, `steps_to_max` or `max_psnr_gt_db`.",
     )
-    stop: Literal["oracle", "emv", "wmv"] = _key(
+    stop: Literal["oracle", "emv", "wmv"] = described(
         "oracle",
         help="Which iteration of a training is scored. `oracle`: the one with the highest PSNR_GT. "
         "`emv` and `wmv`: the one that this stopping rule selects without ground truth, as in "
         "`dipstage restore`; the first objective is then its PSNR_GT, and steps are all "
         "iterations until the rule stops the training.",
     )
-    metric: str = _key(
+    metric: str = described(
         "psnr",
         "`psnr`, `ssim` or the name of an installed objective",
         help="The first objective, which is maximised: maximum PSNR_GT or SSIM_GT, or a function "
         "of the entry-point group `dipsearch.objectives` (see [objectives](method.md#objectives)).",
     )
-    against: str = _key(
+    against: str = described(
         "steps",
         "`steps`, `seconds`, `gpu_seconds`, `none` or the name of an installed objective",
         help="The second objective, which is minimised: the steps, the training time that they "
         "take, or that time multiplied by the share of a GPU. With `none` the first objective "
         "alone is optimised, and the front is the best trial.",
     )
-    target_psnr_gt_db: float | None = _key(
+    target_psnr_gt_db: float | None = described(
         None,
         "finite",
         help="Count steps to the first iteration at which PSNR_GT reaches this value in dB "
         "(`steps_to_target`, the time to target) instead of to the maximum. For a training that "
         "never reaches it, all iterations of the budget are counted.",
     )
-    max_steps: float | None = _key(
+    max_steps: float | None = described(
         None,
         "above 0",
         help="Constraint: maximum number of steps, as the other keys count them. A trial that "
         "exceeds it is infeasible: it is shown, but never on the front.",
     )
-    min_psnr_gt_db: float | None = _key(
+    min_psnr_gt_db: float | None = described(
         None, "finite", help="Constraint: minimum PSNR_GT in dB of the iteration that is scored."
     )
 
