@@ -65,14 +65,7 @@ def to_srgb(pixels: NDArray[Any], profile: bytes) -> NDArray[np.uint16] | None:
 
 
 def lab_to_srgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Convert CIE L*a*b* relative to D50, with a and b offset by 128, to sRGB.
-
-    Args:
-        pixels: (H, W, 3).
-
-    Returns:
-        (H, W, 3).
-    """
+    """Convert (H, W, 3) of CIE L*a*b* relative to D50, with a and b offset by 128, to sRGB."""
     import imagecodecs
 
     return _transformed(pixels, imagecodecs.cms_profile("lab2"), "lab")
@@ -96,24 +89,14 @@ def _rgb_profile(gamma: float, chromaticities: tuple[float, ...]) -> bytes:
         return b""
 
 
-def _adobe_rgb() -> bytes:
-    """Return a profile of Adobe RGB (1998)."""
+def stated_profile(info: dict[str | tuple[int, int], Any], exif: Any) -> bytes | None:
+    """Return the colour profile that a file holds or names, by what Pillow read of it."""
     import imagecodecs
 
-    return bytes(imagecodecs.cms_profile("adobergb"))
-
-
-def stated_profile(info: dict[str | tuple[int, int], Any], exif: Any) -> bytes | None:
-    """Return the colour profile that a file holds or names.
-
-    Args:
-        info: What Pillow read of a file.
-        exif: The Exif that Pillow read, or None.
-    """
     if "icc_profile" in info:
         return info["icc_profile"] or b""
     if exif and exif.get_ifd(0xA005).get(1) == "R03":  # The Exif way to say Adobe RGB.
-        return _adobe_rgb()
+        return bytes(imagecodecs.cms_profile("adobergb"))
     gamma, chromaticities = info.get("gamma", 1 / 2.2), info.get("chromaticity")
     near = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.01)
     if "srgb" in info or (near and abs(gamma - 1 / 2.2) < 0.01):

@@ -18,13 +18,10 @@ _AHEAD = 16
 
 
 def is_damaged(data: bytes) -> bool:
-    """Return whether the scan of a JPEG has more or fewer rows than its header says.
+    """Return whether the scan of a JPEG that decodes has more or fewer rows than it should have.
 
     Damage mostly changes how many pixels are coded. It remains unseen where it does not, between
     restart markers that are in order, and in progressive files or those with several scans.
-
-    Args:
-        data: A file that Pillow decodes without an error.
     """
     scan = _only_scan(data)
     if scan is None:

@@ -116,11 +116,7 @@ def lengthened(file: ScheduleFile, sigma_255: float | None) -> int:
     """Return the budget of a schedule file for a picture with less noise than it was measured on.
 
     The less noise there is, the later the maximum of PSNR_GT comes: the budget grows with the root
-    of the ratio of the two noises (see docs/restore.md).
-
-    Args:
-        file: The schedule file.
-        sigma_255: Noise of the picture, if it is known.
+    of the ratio of the two noises (see docs/restore.md). It stays if the noise is not known.
     """
     measured, own = file.measured, file.schedule.iterations
     if measured is None or not sigma_255:

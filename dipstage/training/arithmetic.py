@@ -40,17 +40,13 @@ class Arithmetic:
 
 
 def choose(settings: TrainerSettings, device: torch.device, height: int, width: int) -> Arithmetic:
-    """Choose the arithmetic of a run. `auto` depends on hardware and size, never on timings.
+    """Choose the arithmetic of a run for a picture of so many pixels.
+
+    `auto` depends on hardware and size, never on timings.
 
     `precision: auto` is bf16 on a CPU that multiplies it in hardware, in the scales that are large
     enough to gain from it, and fp32 otherwise. On GPUs it is fp32, as nothing faster has been shown
     to give the same results there.
-
-    Args:
-        settings: The trainer's settings.
-        device: Where the run computes.
-        height: Of the picture, in pixels.
-        width: Of the picture, in pixels.
 
     Raises:
         InputError: `precision` is `tf32` on a CPU.

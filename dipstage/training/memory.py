@@ -24,13 +24,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def estimated_bytes(settings: TrainerSettings, height: int, width: int, trainings: int = 1) -> int:
-    """Return about what trainings of a process take at their peak, fitted to eight on a CPU.
+    """Return about what so many trainings at a time take at their peak, fitted to eight on a CPU.
 
-    Args:
-        settings: The network.
-        height: Of the picture, in pixels.
-        width: Of the picture, in pixels.
-        trainings: How many there are at the same time.
+    height, width: of the picture, in pixels.
     """
     skips = max(settings.skip_channels - 4, 0)
     finest = settings.widths[0]

@@ -13,12 +13,7 @@ RULES = ("knee", "psnr", "steps")
 
 
 def as_rule(which: str, objective: Objective) -> str:
-    """Return the rule that an objective's name stands for, or the name as it is.
-
-    Args:
-        which: Name, such as `ssim`, which picks the highest SSIM_GT where that is optimised.
-        objective: The objectives.
-    """
+    """Return the rule that a name stands for, such as `ssim` where SSIM_GT is optimised."""
     return {objective.metric: "psnr", objective.against: "steps"}.get(which, which)
 
 
@@ -47,11 +42,7 @@ def pick_of(scores: list[Score], which: str) -> int:
 
 
 def knee_of(members: list[Trial]) -> Trial | None:
-    """Return the knee of a front; None if it is an end, where the front has no bend.
-
-    Args:
-        members: Front, in order of increasing steps.
-    """
+    """Return the knee of a front, fewest steps first; None if it is an end: there is no bend."""
     if len(members) < 3:
         return None
     found = members[pareto.knee([trial.score for trial in members])]

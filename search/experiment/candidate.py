@@ -65,10 +65,6 @@ class Candidate:
 def preset_schedule(entry: str, iterations: int) -> Schedule:
     """Return the schedule of a preset among the candidates.
 
-    Args:
-        entry: The preset, with or without parameters.
-        iterations: The budget.
-
     Raises:
         InputError: The preset is none, or does not fit into the budget.
     """

@@ -99,11 +99,7 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
 
 
 def with_resources(experiment: Experiment, overrides: tuple[str, ...]) -> Experiment:
-    """Return an experiment on other hardware.
-
-    Args:
-        experiment: the experiment.
-        overrides: keys of the group `resources`, as KEY=VALUE.
+    """Return an experiment on other hardware, by keys of the group `resources` as KEY=VALUE.
 
     Raises:
         InputError: if a key is not one of `resources`, or if a value is wrong.

@@ -88,11 +88,7 @@ def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
 
 
 def names_on(members: list[Trial]) -> list[tuple[str, list[Trial]]]:
-    """Return the names of the front's notable members, each with the member that has it, if any.
-
-    Args:
-        members: Front, fewest steps first.
-    """
+    """Return the names of notable members of a front, fewest steps first, each with its member."""
     if not members:
         return []
     knee, objective = knee_of(members), members[0].objective

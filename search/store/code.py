@@ -29,10 +29,7 @@ _NO_MEANING = ("ctx", "kind", "type_comment", "type_ignores")
 
 
 def digest_of(package: Path) -> str:
-    """Return the hexadecimal digest of the code that computes numbers.
-
-    Args:
-        package: Folder of the package `dipstage`.
+    """Return the hexadecimal digest of the code that computes numbers, in the package's folder.
 
     Returns:
         16 hexadecimal digits, which do not depend on the version of Python.

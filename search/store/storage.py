@@ -66,9 +66,7 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 def check_storage(folder: Path, address: str | None) -> None:
     """Raise InputError unless a study can be made in a database; a file is not made yet.
 
-    Args:
-        folder: Folder of the run.
-        address: Address of the database; None means SQLite in the run's folder.
+    The arguments are those of `open_storage`.
     """
     file = None if address is None else sqlite_file(parsed(address))
     if address is None or file is None or os.path.lexists(file):

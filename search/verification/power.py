@@ -73,15 +73,9 @@ def pictures_needed(effect: float, spread: Spread, seeds: int, alpha: float) -> 
 
 
 def measured_spread(differences: Sequence[Difference]) -> Spread | None:
-    """Return the spread that paired differences show, pooled over several schedules.
+    """Return the spread of paired differences on the same replicates, pooled over schedules.
 
-    Without a second seed, all of the spread is attributed to pictures.
-
-    Args:
-        differences: Paired differences of several schedules on the same replicates.
-
-    Returns:
-        The spread; None without two pictures.
+    None without two pictures. Without a second seed, all of it is attributed to pictures.
     """
     usable = [each for each in differences if each.pictures > 1]
     if not usable:
