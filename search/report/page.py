@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +125,6 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         themes=THEMES,
         scripts=scripts,
         policy=policy(scripts),
-        documentation=documentation(),
         lacks=lack,
     )  # fmt: skip
     return Page(text, missing, lack)
@@ -187,16 +185,6 @@ def policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def documentation() -> str:
-    """Return the address of the documentation that the package's metadata names, if any."""
-    try:
-        urls = metadata("dipsearch").get_all("Project-URL") or ()
-    except PackageNotFoundError:
-        return ""
-    found = dict(str(url).partition(", ")[::2] for url in urls)
-    return found.get("Documentation", "")
 
 
 def asset(name: str) -> str:
