@@ -134,7 +134,7 @@ def resume(
         from search.execution.driver import conclude
         from search.store.run import RunRecord
 
-        run = RunRecord.at(folder, folder.name, storage)
+        run = RunRecord.at(folder, storage)
         conclude(run)
         _show_results(run, as_json)
         return
@@ -144,7 +144,7 @@ def resume(
         from search.execution.driver import drive
         from search.store.run import RunRecord
 
-        run = RunRecord.at(folder, folder.name, storage)
+        run = RunRecord.at(folder, storage)
         if (words := _nothing_left(run, trials, hours)) is not None:
             view.note(words)
         return drive(
@@ -202,7 +202,7 @@ def _show_state(folder: Path, storage: str | None) -> bool:
     from search.store.run import RunRecord
 
     with suppress(Exception):  # The database may be why somebody interrupted.
-        run = RunRecord.at(folder, folder.name, storage)
+        run = RunRecord.at(folder, storage)
         status = status_of(run)
         for line in (f"{folder.name}: {sentence(status)}", *unwritten(run)):
             click.echo(line)

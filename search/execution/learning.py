@@ -49,7 +49,7 @@ def learn(
             if path_exists(folder / "study.db"):
                 run = RunRecord.inside(folder, folder.name)
             else:
-                run = RunRecord.at(folder, folder.name, storage)
+                run = RunRecord.at(folder, storage)
             _refuse_other(experiment, run)
             points = _points(experiment, run)
         except InputError as error:

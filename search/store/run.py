@@ -84,17 +84,16 @@ class RunRecord:
         Raises:
             InputError: If the run does not exist.
         """
-        folder = find_run(name, runs_dir)
-        return cls.at(folder, folder.name, storage)
+        return cls.at(find_run(name, runs_dir), storage)
 
     @classmethod
-    def at(cls, folder: Path, name: str, storage: str | None = None) -> Self:
-        """Open the run in an existing folder, with the study of this name."""
+    def at(cls, folder: Path, storage: str | None = None) -> Self:
+        """Open the run in an existing folder, with the study of its name."""
         address = storage_address(storage)
         if address is None:
-            return cls.inside(folder, name)
+            return cls.inside(folder, folder.name)
         opened = open_storage(folder, address)
-        return cls(folder, load_study(opened, name), opened, address)
+        return cls(folder, load_study(opened, folder.name), opened, address)
 
     @classmethod
     def inside(cls, folder: Path, name: str) -> Self:
