@@ -223,16 +223,16 @@ def exit_interrupted(command: str, folder: Path, storage: str | None = None) -> 
 
 
 def _show_results(run: RunRecord, as_json: bool) -> None:
+    from search.analysis.front import front_of, nothing_yet
     from search.commands.results import write_results
     from search.terminal.tables import print_findings
 
     console = make_console(going_on=True)
-    failed = [trial for trial in run.records() if trial.state == "failed"]
-    for trial in failed:
-        console.print(f"{trial.name} failed: {trial.failure}", markup=False)
-    from search.analysis.front import front_of, nothing_yet
-
-    has_front = bool(front_of(records := run.records()))
+    records = run.records()
+    for trial in records:
+        if trial.state == "failed":
+            console.print(f"{trial.name} failed: {trial.failure}", markup=False)
+    has_front = bool(front_of(records))
     if as_json and has_front:
         echo_json(front_and_candidates(run))
     elif has_front:

@@ -222,12 +222,10 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
             if trial.values is not None
         ]
         unit = " iterations" if objective.cost.unit == "iterations" else ""
-        front = f"Front of {len(members)}: {ends[0]}{unit} ({members[0].name})."
+        words = f"{ends[0]}{unit} ({members[0].name})"
         if len(members) > 1:
-            front = (
-                f"Front of {len(members)}: from {ends[0]}{unit} ({members[0].name}) to "
-                f"{ends[1]} ({members[-1].name})."
-            )
+            words = f"from {words} to {ends[1]} ({members[-1].name})"
+        front = f"Front of {len(members)}: {words}."
     else:
         front = "No trial is complete and feasible, so there is no front yet."
     areas = content["history"]["hypervolume"]

@@ -17,21 +17,7 @@ from search.store.run import RunRecord
 class Request:
     """A user's request for a verification; None leaves the choice to it, or to the one begun.
 
-    Args:
-        images: Pictures to verify on.
-        seeds: Number of seeds, or the seeds.
-        fast: Schedule that is claimed to be faster: a trial's number, a candidate or a pick.
-        best: Schedule that is claimed to have a higher PSNR_GT.
-        claims: Number of claims that Holm's correction counts, here and in other verifications.
-        alpha: Significance level of this look at the data.
-        baseline_iterations: Budget of all trainings.
-        learning_rates: Learning rates that plain DIP is tuned over.
-        references: Number of recipes that plain DIP is tuned over.
-        smallest_db: Smallest gain of interest.
-        smallest_ratio: Largest time ratio of interest.
-        controls: Whether to train the controls of the claimed schedules.
-        allow_seen: Accept pictures and seeds that the search has seen.
-        restart: Begin anew. The claims of the former verification count in the correction.
+    The fields are the options of `dipsearch verify`, whose help says what they mean.
     """
 
     images: tuple[str, ...] | None = None
