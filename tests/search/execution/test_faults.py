@@ -137,6 +137,7 @@ def test_a_run_folder_that_becomes_read_only_ends_the_search(
     assert_exact(resume("tiny", runs_dir=tmp_path))
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_files_that_may_not_grow_end_the_search_with_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
