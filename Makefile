@@ -27,12 +27,13 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 	@if test -d runs/quickstart; then $(BIN)/dipsearch resume quickstart; \
 	  else $(BIN)/dipsearch launch experiments/quickstart.yaml; fi
 
-# Two processes, which share out the tests by file; the tests that use one Ray stay together, see
-# tests/conftest.py. One thread in each process: more of them would wait for one another. Workers of
-# Ray, which are "nice" by default, would starve beside them. Python keeps what it compiles, as the
-# tests start many programs. The 20 slowest are printed.
+# Three processes on two cores, as tests of drivers and workers wait for much of their time. They share
+# out the tests by file; the tests that use one Ray stay together, see tests/conftest.py. One thread in
+# each process: more of them would wait for one another. Workers of Ray, which are "nice" by default,
+# would starve beside them. Python keeps what it compiles, as the tests start many programs. The 20
+# slowest are printed.
 PYTEST = OMP_NUM_THREADS=1 RAY_worker_niceness=0 PYTHONDONTWRITEBYTECODE= \
-  $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+  $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 
 test: $(STAMP)  ## run the tests on two cores
 	$(PYTEST) -m 'not slow'
