@@ -124,6 +124,14 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_repository_that_a_page_names_exist(page: Path) -> None:
+    folders, endings = "dipstage|search|tests|benchmarks|deploy", "py|md|yaml|json|sh|tar.xz"
+    named = re.findall(rf"(?<![\w/.])(?:{folders})/[\w/-]+\.(?:{endings})\b", page.read_text())
+    named = [name for name in named if not re.search("NAME|GROUP", name)]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
         parts = urlsplit(link)
