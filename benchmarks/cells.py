@@ -1,8 +1,10 @@
-"""Numbers and tables as Markdown."""
+"""Numbers and tables as Markdown, and intervals."""
 
 from __future__ import annotations
 
 import statistics
+
+from scipy.stats import t as student
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -15,3 +17,10 @@ def table(columns: list[str], rows: list[list[str]]) -> list[str]:
     """Return a Markdown table as lines."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def interval(differences: list[float]) -> tuple[float, float, float]:
+    """Return the mean and both ends of Student's 95 % interval."""
+    mean, n = statistics.fmean(differences), len(differences)
+    half = float(student.ppf(0.975, n - 1)) * statistics.stdev(differences) / n**0.5
+    return mean, mean - half, mean + half

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from cells import interval
 from machine import machine, write
-from scipy.stats import t as student
 
 from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
@@ -37,13 +37,6 @@ def train(picture: str, schedule: str, seed: int, size: int, settings: TrainerSe
     truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
     stages = parse_preset(schedule).schedule(settings.iterations)
     return fit(observe(truth, 25, streams), truth, stages, settings, streams)
-
-
-def interval(differences: list[float]) -> tuple[float, float, float]:
-    """Return the mean and both ends of Student's 95 % interval."""
-    mean, n = float(np.mean(differences)), len(differences)
-    half = float(student.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
-    return mean, mean - half, mean + half
 
 
 def main() -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from peer import Peer
 
-from search.execution.cluster import ray_cluster  # isort: skip - before Ray: it sets Ray's environment
+from search.execution.ray_internals import on_loopback  # isort: skip - before Ray: it sets Ray's environment
 
+import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
@@ -79,7 +80,10 @@ def search_by_script(
     scratch: str,
 ) -> list[tuple[Schedule, float, float]]:
     """Run the search; return the schedule and the objectives of every trial."""
-    with ray_cluster(None):
+    # Not with `ray_cluster`, whose workers import from nowhere but this project's packages.
+    with on_loopback():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    try:
         results = tune.Tuner(
             tune.with_resources(_trainable(pictures, space, settings, peer), {"cpu": 1}),
             tune_config=tune.TuneConfig(
@@ -101,3 +105,5 @@ def search_by_script(
             )
             for result in results
         ]
+    finally:
+        ray.shutdown()

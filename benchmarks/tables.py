@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cells import spread, table
+from cells import interval, spread, table
 from restoring import classical, little_noise, stopping_rule, variance
 
 HERE = Path(__file__).parent
@@ -226,20 +226,32 @@ def scaling(content: Content) -> list[str]:
 
 
 def whole_search(content: Content) -> list[str]:
-    """A search by dipsearch beside one by the script."""
-    rows = [
-        [who, str(content["trials"]), f"{content[f'{who}_s']:.0f}",
-         f"{3600 * content['trials'] / content[f'{who}_s']:.0f}", str(content["fronts"][who]),
-         f"{content['best_db'][who]:.2f}", f"{content['mean_steps'][who]:.0f}",
-         f"{content['hypervolume'][who]:.0f}"]
-        for who in ("product", "script")
-    ]  # fmt: skip
-    columns = ["", "trials", "seconds", "trials an hour", "on the front", "best (dB)",
-               "mean steps of the front", "hypervolume"]  # fmt: skip
-    over = content["overhead"]
+    """Searches by dipsearch beside those by the script, with the same sampler seeds."""
+    repeats, ways = content["repeats"], ("product", "script")
+    rows = []
+    for repeat in repeats:
+        scores = [repeat["retrained"][way] for way in ways]
+        rows.append([
+            str(repeat["seed"]),
+            " / ".join(f"{repeat['seconds'][way]:.0f}" for way in ways),
+            f"{repeat['seconds']['script'] / repeat['seconds']['product']:.2f}",
+            " / ".join(str(len(front)) for front in scores),
+            " / ".join(f"{max(psnr for psnr, _ in front):.2f}" for front in scores),
+            " / ".join(f"{min(steps for _, steps in front):.0f}" for front in scores),
+            " / ".join(f"{repeat['hypervolume'][way]:.0f}" for way in ways),
+        ])  # fmt: skip
+    columns = ["seed", "seconds", "ratio", "on the front", "best (dB)", "fewest steps",
+               "hypervolume"]  # fmt: skip
+    times = [r["seconds"]["script"] / r["seconds"]["product"] for r in repeats]
+    gains = [r["hypervolume"]["product"] - r["hypervolume"]["script"] for r in repeats]
+    mean, low, high = interval(gains)
+    over = [100 * repeat["overhead"]["overhead"] for repeat in repeats]
     said = (
-        f"{content['ratio']:.2f} times the trials an hour (goal 4); {content['raced']} trials were "
-        f"raced. Beside training, trials cost {100 * over['overhead']:.1f} % of it (goal 3 %)."
+        f"In cells, product / script. {statistics.median(times):.2f} times the trials an hour "
+        f"({min(times):.2f} to {max(times):.2f}, n = {len(repeats)}; goal 4). Hypervolume of the "
+        f"product minus that of the script: {mean:+.0f}, 95 % interval {low:+.0f} to {high:+.0f} "
+        f"(goal: not lower). Beside training, trials cost {min(over):.1f} to {max(over):.1f} % of "
+        f"it (goal 3 %). Raced trials: {sum(repeat['raced'] for repeat in repeats)}."
     )
     return [*table(columns, rows), "", said]
 

@@ -3,17 +3,18 @@
 Claims: the trials per hour of `dipsearch launch` over those of the script, with the same space,
 pictures, number of sampled trials and sampler seed, on two cores; and the hypervolume of each
 front, retrained by dipsearch on seeds that neither search used. Also the overhead of trials: the
-time of workers that is not training. `PYTHONPATH=. python benchmarks/whole_search.py --peer
-CHECKOUT` takes about 15 minutes; without a checkout the script trains the network of dipstage.
+time of workers that is not training. Each of three sampler seeds repeats all of it.
+`PYTHONPATH=. python benchmarks/whole_search.py --peer CHECKOUT` takes about half an hour; without a
+checkout the script trains the network of dipstage.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from machine import machine, write
@@ -81,52 +82,83 @@ def retrained(
     return found
 
 
-def main() -> None:
-    """Search both ways, retrain the fronts, print and write the results."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
-    arguments.add_argument("--trials", type=int, default=24)
-    arguments.add_argument("--output", type=Path, default=Path("benchmarks/whole-search.json"))
-    given = arguments.parse_args()
-    measured_on = machine(peer="its own network" if given.peer else "the product's network")
-    experiment = load_experiment(
-        Path("experiments/quickstart.yaml"), (f"search.trials={given.trials}", "candidates=[]")
-    )
+def searched(
+    experiment: Experiment, trials: int, seed: int, peer: Path | None, scratch: Path
+) -> dict[str, Any]:
+    """Search both ways with one sampler seed, in turns first, and retrain both fronts."""
     assert experiment.space is not None
     pictures = list(load_pictures(experiment).values())
-    with tempfile.TemporaryDirectory() as scratch:
-        began = time.perf_counter()
+    seconds: dict[str, float] = {}
+    fronts: dict[str, list[Schedule]] = {}
+    row: dict[str, Any] = {"seed": seed}
+
+    def product() -> None:
         run = launch(experiment, runs_dir=scratch)
-        product_s = time.perf_counter() - began
-        print(f"product: {given.trials} trials in {product_s:.0f} s", flush=True)
-        began = time.perf_counter()
-        scripted = search_by_script(
-            pictures, experiment.space, experiment.trainer, given.trials, 0, given.peer, scratch
+        fronts["product"] = [t.schedule for t in run.front() if t.schedule is not None]
+        row["raced"] = sum(t.state == "raced" for t in run.records())
+        row["overhead"] = overhead(run)
+
+    def script() -> None:
+        found = search_by_script(
+            pictures, experiment.space, experiment.trainer, trials, seed, peer, str(scratch)
         )
-        script_s = time.perf_counter() - began
-        print(f"script: {len(scripted)} trials in {script_s:.0f} s", flush=True)
-        scores = [Score(psnr, steps) for _, psnr, steps in scripted]
-        fronts = {
-            "product": [t.schedule for t in run.front() if t.schedule is not None],
-            "script": [scripted[i][0] for i in pareto.front(scores)],
-        }
-        again = retrained(fronts, experiment, Path(scratch))
-    best = max(score.max_psnr_gt_db for found in again.values() for score in found)
-    # Reference point: 1 dB below the best, and the budget; every useful schedule dominates it.
-    reference = Score(best - 1, experiment.trainer.iterations)
-    volumes = {who: pareto.hypervolume(found, reference) for who, found in again.items()}
-    row: dict[str, Any] = {
-        "trials": given.trials, "product_s": product_s, "script_s": script_s,
-        "ratio": script_s / product_s, "fronts": {k: len(v) for k, v in fronts.items()},
-        "best_db": {k: max(s.max_psnr_gt_db for s in v) for k, v in again.items()},
-        "mean_steps": {k: fmean(s.steps_to_max for s in v) for k, v in again.items()},
-        "hypervolume": volumes, "reference": list(reference),
-        "raced": sum(t.state == "raced" for t in run.records()), "overhead": overhead(run),
-    }  # fmt: skip
-    for key, value in row.items():
-        print(f"{key}: {value}")
-    write({**measured_on, **row, "retrained": {k: [list(s) for s in v] for k, v in again.items()}},
-          given.output)  # fmt: skip
+        scores = [Score(psnr, steps) for _, psnr, steps in found]
+        fronts["script"] = [found[i][0] for i in pareto.front(scores)]
+
+    for way in (product, script) if seed % 2 == 0 else (script, product):
+        began = time.perf_counter()
+        way()
+        seconds[way.__name__] = time.perf_counter() - began
+        print(f"seed {seed}, {way.__name__}: {seconds[way.__name__]:.0f} s", flush=True)
+    again = retrained(fronts, experiment, scratch)
+    return {
+        **row,
+        "seconds": seconds,
+        "retrained": {k: [list(s) for s in v] for k, v in again.items()},
+    }
+
+
+def volumes(repeats: list[dict[str, Any]], iterations: int) -> tuple[Score, list[dict[str, float]]]:
+    """Return the reference point and the hypervolume of each repeat's fronts.
+
+    The reference point is 1 dB below the best PSNR of all repeats, at the end of the budget; every
+    useful schedule dominates it.
+    """
+    fronts = [{who: [Score(*s) for s in v] for who, v in r["retrained"].items()} for r in repeats]
+    best = max(s.max_psnr_gt_db for both in fronts for front in both.values() for s in front)
+    reference = Score(best - 1, iterations)
+    return reference, [
+        {who: pareto.hypervolume(front, reference) for who, front in both.items()}
+        for both in fronts
+    ]
+
+
+def main() -> None:
+    """Search both ways with each seed, and write the results after each; go on where it ended."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
+    arguments.add_argument("--trials", type=int, default=10)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/whole-search.json"))
+    given = arguments.parse_args()
+    content = machine(peer="its own network" if given.peer else "the product's network")
+    content["trials"] = given.trials
+    repeats: list[dict[str, Any]] = []
+    if given.output.exists():
+        before = json.loads(given.output.read_text())
+        same = all(before.get(key) == content[key] for key in content if key != "load")
+        repeats = before["repeats"] if same else []
+    for seed in given.seeds:
+        if seed in [repeat["seed"] for repeat in repeats]:
+            continue
+        overrides = (f"search.trials={given.trials}", f"search.seed={seed}", "candidates=[]")
+        experiment = load_experiment(Path("experiments/quickstart.yaml"), overrides)
+        with tempfile.TemporaryDirectory() as scratch:
+            repeats.append(searched(experiment, given.trials, seed, given.peer, Path(scratch)))
+        reference, found = volumes(repeats, experiment.trainer.iterations)
+        for repeat, volume in zip(repeats, found, strict=True):
+            repeat["hypervolume"] = volume
+        write({**content, "reference": list(reference), "repeats": repeats}, given.output)
 
 
 if __name__ == "__main__":
