@@ -99,7 +99,7 @@ N = TypeVar("N", int, float)
     "--controls",
     is_flag=True,
     help="Also train each claimed schedule with its stages reversed, with its stages shuffled, and "
-    "with targets of reduced contrast in place of noise.",
+    "with targets of reduced contrast in place of added noise.",
 )
 @click.option(
     "--allow-seen",
