@@ -30,9 +30,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from cells import interval
 from machine import machine, write
 from peer import Peer
-from precision import PICTURES, interval
+from precision import PICTURES
 
 from dipstage.pictures.images import Picture, load_picture
 from dipstage.randomness import Streams

@@ -86,7 +86,8 @@ def searched(
     experiment: Experiment, trials: int, seed: int, peer: Path | None, scratch: Path
 ) -> dict[str, Any]:
     """Search both ways with one sampler seed, in turns first, and retrain both fronts."""
-    assert experiment.space is not None
+    space = experiment.space
+    assert space is not None
     pictures = list(load_pictures(experiment).values())
     seconds: dict[str, float] = {}
     fronts: dict[str, list[Schedule]] = {}
@@ -100,7 +101,7 @@ def searched(
 
     def script() -> None:
         found = search_by_script(
-            pictures, experiment.space, experiment.trainer, trials, seed, peer, str(scratch)
+            pictures, space, experiment.trainer, trials, seed, peer, str(scratch)
         )
         scores = [Score(psnr, steps) for _, psnr, steps in found]
         fronts["script"] = [found[i][0] for i in pareto.front(scores)]
