@@ -33,7 +33,6 @@ import torch
 from cells import interval
 from machine import machine, write
 from peer import Peer
-from precision import PICTURES
 
 from dipstage.pictures.images import Picture, load_picture
 from dipstage.randomness import Streams
@@ -49,6 +48,8 @@ SCALES = [
     (64, 32, 4, 200), (128, 64, 5, 200), (128, 128, 5, 200), (256, 128, 5, 100), (512, 128, 5, 50),
 ]  # fmt: skip
 """Side, width, scales, and iterations of a block."""
+PICTURES = ("astronaut", "chelsea", "coffee", "rocket")
+"""Pictures of scikit-image that trainings are compared on."""
 PRECISIONS = ("fp32", "tf32", "bf16")
 SIDE_BY_SIDE = (1, 4, 10, 20)
 PROCESSES, EACH = 4, 10

@@ -2,86 +2,162 @@
 
 Claim: over n pairs with the same picture, seed and schedule, the mean difference of max PSNR_GT
 (raw and smoothed, in dB) and of the steps to it (relative to the mean of fp32), with Student's 95 %
-interval. `PYTHONPATH=. python benchmarks/precision.py` takes a quarter of an hour on one CPU core,
-prints a table and writes JSON. `--path` selects the format; the default is what
-`trainer.precision: auto` selects.
+interval. `PYTHONPATH=. python benchmarks/precision.py --workers 2` takes an hour on two cores. It
+writes each pair to the JSON file when it has ended; called again, it trains only what is missing.
+`--path` selects the format; the default is what `trainer.precision: auto` selects on a CPU that
+multiplies bf16 in hardware. On other CPUs this arithmetic is emulated, as PyTorch's own
+convolutions of bf16 are slow there (see `emulate_bf16`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from cells import interval
 from machine import machine, write
+from torch import Tensor, nn
 
 from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS
-from dipstage.training.outcome import Outcome
+from dipstage.training import arithmetic
 from dipstage.training.trainer import fit, observe
 
-PICTURES = ["astronaut", "chelsea", "coffee", "rocket"]
-SCHEDULES = ["baseline", "log10"]
+PICTURES = sorted(Path("data/bsd").glob("*.png"))
+SCHEDULES = ("baseline", "log10")
+Pair: TypeAlias = dict[str, Any]
+Job: TypeAlias = tuple[str, str, int]
 
 
-def train(picture: str, schedule: str, seed: int, size: int, settings: TrainerSettings) -> Outcome:
-    """Run a preset on a picture of scikit-image at sigma 25."""
-    loaded = load_picture(f"skimage:{picture}", size=size, multiple=settings.multiple)
+def emulate_bf16() -> None:
+    """Let `auto` compute as on a CPU that multiplies bf16 in hardware.
+
+    Such a CPU adds the products of two bf16 numbers in fp32 and rounds each sum to bf16 once. So
+    does a convolution in fp32 whose operands are bf16 numbers and whose results are rounded.
+    """
+    own = nn.Conv2d.forward
+
+    def forward(layer: nn.Conv2d, x: Tensor) -> Tensor:
+        if x.dtype is not torch.bfloat16:
+            return own(layer, x)
+        assert layer.bias is not None
+        y: Tensor = layer._conv_forward(x.float(), layer.weight.float(), layer.bias.float())
+        return y.to(torch.bfloat16)
+
+    nn.Conv2d.forward = forward  # type: ignore[method-assign, assignment]
+    arithmetic._multiplies_bf16 = lambda: True
+
+
+def agreement() -> float:
+    """Return the share of a convolution's results that the emulation gives to the last bit."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 32, 64, 64, generator=generator).to(torch.bfloat16)
+    layer = nn.Conv2d(32, 32, 3)
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -0.06, 0.06, generator=generator)
+    layer.to(torch.bfloat16)
+    own = nn.Conv2d.forward
+    exact = layer(x)
+    emulate_bf16()
+    emulated = layer(x)
+    nn.Conv2d.forward = own  # type: ignore[method-assign]
+    return float((exact == emulated).double().mean())
+
+
+def prepare(is_emulated: bool) -> None:
+    """Prepare a worker process."""
+    torch.set_num_threads(1)
+    if is_emulated:
+        emulate_bf16()
+
+
+def train_pair(job: Job, size: int, path: str, settings: TrainerSettings) -> Pair:
+    """Train a preset on a picture at sigma 25 twice; return both summaries."""
+    picture, schedule, seed = job
+    loaded = load_picture(picture, size=size, multiple=settings.multiple)
     truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
     stages = parse_preset(schedule).schedule(settings.iterations)
-    return fit(observe(truth, 25, streams), truth, stages, settings, streams)
+    pair: Pair = {"picture": Path(picture).stem, "schedule": schedule, "seed": seed}
+    for precision in ("fp32", path):
+        asked = replace(settings, precision=precision)  # type: ignore[arg-type]
+        outcome = fit(
+            observe(truth, 25, streams), truth, stages, asked, streams,
+            stopping=asked.stopping("smoothed"),
+        )  # fmt: skip
+        pair[precision] = outcome.summary()
+    return pair
+
+
+def compared(pairs: list[Pair], path: str) -> list[dict[str, Any]]:
+    """Return mean difference and interval of each score."""
+    rows = []
+    for output in OUTPUTS:
+        for key, unit in (("max_psnr_gt_db", "dB"), ("steps_to_max", "%")):
+            exact, fast = ([pair[p][output][key] for pair in pairs] for p in ("fp32", path))
+            found = interval([b - a for a, b in zip(exact, fast, strict=True)])
+            scale = 1.0 if unit == "dB" else float(np.mean(exact)) / 100
+            mean, low, high = (value / scale for value in found)
+            row = {"output": output, "key": key, "unit": unit}
+            rows.append({**row, "mean": mean, "low": low, "high": high})
+    return rows
 
 
 def main() -> None:
-    """Train, print and write the results."""
+    """Train what is missing, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--size", type=int, default=64)
     arguments.add_argument("--width", type=int, default=32)
     arguments.add_argument("--scales", type=int, default=4)
-    arguments.add_argument("--iterations", type=int, default=900)
-    arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(4)))
+    arguments.add_argument("--iterations", type=int, default=1200)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
     arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
-    arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision.json"))
+    arguments.add_argument("--workers", type=int, default=1)
+    arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision-64.json"))
     given = arguments.parse_args()
-    measured_on = machine()
-    torch.set_num_threads(1)
-    settings = TrainerSettings(
-        width=given.width, scales=given.scales, iterations=given.iterations, precision="fp32"
-    )
-    pairs: list[dict[str, Any]] = []
-    for seed in given.seeds:
-        for picture in PICTURES:
-            for schedule in SCHEDULES:
-                pair: dict[str, Any] = {"picture": picture, "schedule": schedule, "seed": seed}
-                for precision in ("fp32", given.path):
-                    asked = replace(settings, precision=precision)
-                    pair[precision] = train(picture, schedule, seed, given.size, asked).summary()
-                pairs.append(pair)
-                print(f"{len(pairs)}: {picture}, {schedule}, seed {seed}", flush=True)
-    print(f"{pairs[0][given.path]['precision']}, n={len(pairs)}")
-    rows = []
-    for output in OUTPUTS:
-        for key in ("max_psnr_gt_db", "steps_to_max"):
-            by = {p: [pair[p][output][key] for pair in pairs] for p in ("fp32", given.path)}
-            mean, low, high = interval([b - a for a, b in zip(*by.values(), strict=True)])
-            in_db = key == "max_psnr_gt_db"
-            unit, scale = ("dB", 1.0) if in_db else ("%", float(np.mean(by["fp32"])) / 100)
-            mean, low, high = mean / scale, low / scale, high / scale
-            row = {"output": output, "key": key, "unit": unit}
-            rows.append({**row, "mean": mean, "low": low, "high": high})
-            print(f"{output} {key}: {mean:+.3f} [{low:+.3f}, {high:+.3f}] {unit}")
+    is_emulated = not arithmetic._multiplies_bf16()
     content = {
-        **measured_on, "scale": f"{given.size}/{given.width}/{given.scales}",
-        "iterations": given.iterations, "path": pairs[0][given.path]["precision"],
-        "rows": rows, "pairs": pairs,
+        **machine(), "scale": f"{given.size}/{given.width}/{given.scales}",
+        "iterations": given.iterations, "emulated": is_emulated,
+        **({"agreement": agreement()} if is_emulated else {}),
     }  # fmt: skip
+    settings = TrainerSettings(
+        width=given.width, scales=given.scales, iterations=given.iterations, oracle_stop="both"
+    )
+    pairs: list[Pair] = (
+        json.loads(given.output.read_text())["pairs"] if given.output.exists() else []
+    )
+    ended = {(pair["picture"], pair["schedule"], pair["seed"]) for pair in pairs}
+    jobs: list[Job] = [
+        (str(picture), schedule, seed)
+        for seed in given.seeds for picture in PICTURES for schedule in SCHEDULES
+        if (picture.stem, schedule, seed) not in ended
+    ]  # fmt: skip
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(given.workers, spawning, prepare, (is_emulated,)) as pool:
+        training = [pool.submit(train_pair, job, given.size, given.path, settings) for job in jobs]
+        for future in as_completed(training):
+            pairs.append(future.result())
+            content |= {"path": pairs[0][given.path]["precision"], "pairs": pairs}
+            partial = given.output.with_suffix(".partial")
+            partial.write_text(json.dumps(content, indent=1) + "\n")
+            os.replace(partial, given.output)
+            print(f"{len(pairs)}: {pairs[-1]['picture']}, {pairs[-1]['schedule']}", flush=True)
+    content |= {"path": pairs[0][given.path]["precision"], "pairs": pairs}
+    content["rows"] = compared(pairs, given.path)
+    for row in content["rows"]:
+        numbers = f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}"
+        print(f"{row['output']} {row['key']}, n = {len(pairs)}: {numbers}")
     write(content, given.output)
 
 

@@ -114,17 +114,17 @@ def packing(content: Content) -> list[str]:
 
 def precision(content: Content) -> list[str]:
     """Differences to fp32 over paired runs."""
-    goals = {"dB": "0.05 dB", "%": "5 %"}
+    goals = {"dB": "±0.05 dB", "%": "±3 %"}
     names = {"max_psnr_gt_db": "max PSNR_GT", "steps_to_max": "steps to it"}
     rows = [
         [f"{names[row['key']]}, {row['output']}", f"{row['mean']:+.3f} {row['unit']}",
          f"{row['low']:+.3f} to {row['high']:+.3f}", goals[row["unit"]]]
         for row in content["rows"]
     ]  # fmt: skip
-    said = f"{content['path']}; {len(content['pairs'])} pairs, {content['scale']}, " + (
-        f"{content['iterations']} iterations."
+    said = f"{content['scale']}, {content['path']}, {len(content['pairs'])} pairs, at most " + (
+        f"{content['iterations']:,} iterations."
     )
-    return [said, "", *table(["", "mean difference", "95 % interval", "goal, mean below"], rows)]
+    return [said, "", *table(["", "mean difference", "95 % interval", "goal: within"], rows)]
 
 
 def gpu_speed(content: Content) -> list[str]:
@@ -251,7 +251,8 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "profile": ("trainer-cpu", profiles),
     "roofline": ("roofline-cpu", roofline),
     "scales": ("scales", scales),
-    "precision": ("precision", precision),
+    "precision": ("precision-64", precision),
+    "precision-large": ("precision-128", precision),
     "packing": ("packing-cpu", packing),
     "gpu-checks": ("gpu", gpu_checks),
     "gpu-speed": ("gpu", gpu_speed),

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from dipstage.schedules.stopping import VarianceMinimum
+from dipstage.training import arithmetic
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +59,36 @@ def test_the_table_of_restored_photographs_is_made_of_its_numbers(
     page = script.PAGE.read_text()
     assert script.refreshed(page) == page, "run python benchmarks/restore.py"
     assert "| astronaut | png, 8 bits |" in page
+
+
+def test_emulated_bf16_rounds_a_convolution_and_its_gradients_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = importlib.import_module("precision")
+    # What the script replaces is put back after the test.
+    monkeypatch.setattr(nn.Conv2d, "forward", nn.Conv2d.forward)
+    monkeypatch.setattr(arithmetic, "_multiplies_bf16", arithmetic._multiplies_bf16)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 32, 16, 16, generator=generator).to(torch.bfloat16).requires_grad_()
+    along = torch.randn(1, 8, 14, 14, generator=generator).to(torch.bfloat16)
+    layer = nn.Conv2d(32, 8, 3)
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -0.06, 0.06, generator=generator)
+    layer.to(torch.bfloat16)
+
+    def results() -> list[torch.Tensor]:
+        y = layer(x)
+        return [y.detach(), *torch.autograd.grad(y, [x, *layer.parameters()], along.to(y.dtype))]
+
+    assert script.agreement() > 0.999
+    script.emulate_bf16()
+    emulated = results()
+    assert {each.dtype for each in emulated} == {torch.bfloat16}
+    layer, x = layer.double(), x.detach().double().requires_grad_()
+    for ours, exact in zip(emulated, results(), strict=True):
+        assert (ours == exact.to(torch.bfloat16)).double().mean() > 0.999
+    assert arithmetic._multiplies_bf16()
 
 
 @pytest.fixture
