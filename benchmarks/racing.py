@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import platform
 import statistics
 import sys
 from collections import defaultdict
@@ -28,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from machine import machine, write
 
 from search import Run
 from search.analysis import pareto
@@ -161,7 +160,7 @@ def main() -> int:
             record(name, given.runs_dir)
         return 0
     rows = []
-    print(f"{platform.machine()}, python {platform.python_version()}, numpy {np.__version__}")
+    measured_on = machine()
     print("mean and standard deviation over shuffled orders; first the recorded order")
     for path in given.tables:
         table = load(path)
@@ -192,7 +191,7 @@ def main() -> int:
                 show(confidence, least, "recorded", [first])
                 show(confidence, least, "shuffled", shuffled)
     if given.output:
-        given.output.write_text(json.dumps(rows, indent=1))
+        write({**measured_on, "rows": rows}, given.output)
     return 0
 
 

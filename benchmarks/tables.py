@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from cells import spread, table
 from restoring import classical, little_noise, stopping_rule, variance
-from searching import analysis, driver, scaling, suggest, whole_search
+from searching import analysis, driver, racing, scaling, suggest, whole_search
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / f"docs/{name}.md" for name in ("performance", "verification", "restore")]
@@ -263,6 +263,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "suggest": ("orchestration-suggest", suggest),
     "scaling": ("orchestration-scaling", scaling),
     "whole-search": ("whole-search", whole_search),
+    "racing": ("racing", racing),
     "stopping": ("stopping", stopping),
     "decided": ("decided", decided),
     "variance": ("variance", variance),
