@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-fast test-all check audit bench docs
+.PHONY: help setup quickstart test test-fast test-all check audit bench bench-long docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,13 @@ bench: $(STAMP)  ## measure this machine and refresh docs/performance.md, 20 min
 	$(BIN)/python benchmarks/packing.py
 	for part in driver analysis suggest scaling; do \
 	  $(BIN)/python benchmarks/orchestration.py $$part || exit 1; done
+	$(BIN)/python benchmarks/tables.py
+
+bench-long: export PYTHONPATH = .
+bench-long: $(STAMP)  ## equal results of bf16, racing and whole searches, 2 hours
+	$(BIN)/python benchmarks/precision.py --workers 2
+	$(BIN)/python benchmarks/racing.py replay --workers 2 --output benchmarks/racing.json
+	$(BIN)/python benchmarks/whole_search.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/tables.py
 
 docs: $(STAMP)  ## build the documentation into out/docs

@@ -2,8 +2,8 @@
 
 Claim: over n pairs with the same picture, seed and schedule, the mean difference of max PSNR_GT
 (raw and smoothed, in dB) and of the steps to it (relative to the mean of fp32), with Student's 95 %
-interval. `PYTHONPATH=. python benchmarks/precision.py --workers 2` takes an hour on two cores. It
-writes each pair to the JSON file when it has ended; called again, it trains only what is missing.
+interval. `PYTHONPATH=. python benchmarks/precision.py --workers 2` takes 40 minutes on two cores.
+If it is interrupted, the same call goes on: pairs are kept in OUTPUT.partial until all have ended.
 `--path` selects the format; the default is what `trainer.precision: auto` selects on a CPU that
 multiplies bf16 in hardware. On other CPUs this arithmetic is emulated, as PyTorch's own
 convolutions of bf16 are slow there (see `emulate_bf16`).
@@ -113,6 +113,24 @@ def compared(pairs: list[Pair], path: str) -> list[dict[str, Any]]:
     return rows
 
 
+def kept(path: Path, content: dict[str, Any]) -> list[Pair]:
+    """Return the pairs of an interrupted measurement; all but the load must be the same."""
+    if not path.exists():
+        return []
+    earlier: dict[str, Any] = json.loads(path.read_text())
+    pairs: list[Pair] = earlier.pop("pairs")
+    if {**earlier, "load": 0} != {**content, "load": 0}:
+        raise SystemExit(f"{path} is of another machine or measurement: remove it to start anew")
+    return pairs
+
+
+def keep(path: Path, content: dict[str, Any], pairs: list[Pair]) -> None:
+    """Write all pairs so far, whole or not at all."""
+    temporary = path.with_name(path.name + "~")
+    temporary.write_text(json.dumps({**content, "pairs": pairs}))
+    os.replace(temporary, path)
+
+
 def main() -> None:
     """Train what is missing, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -125,18 +143,19 @@ def main() -> None:
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision-64.json"))
     given = arguments.parse_args()
+    if not PICTURES:
+        raise SystemExit("no pictures: put those of BSD into data/bsd")
     is_emulated = not arithmetic._multiplies_bf16()
     content = {
-        **machine(), "scale": f"{given.size}/{given.width}/{given.scales}",
+        **machine(), "asked": given.path, "scale": f"{given.size}/{given.width}/{given.scales}",
         "iterations": given.iterations, "emulated": is_emulated,
         **({"agreement": agreement()} if is_emulated else {}),
     }  # fmt: skip
     settings = TrainerSettings(
         width=given.width, scales=given.scales, iterations=given.iterations, oracle_stop="both"
     )
-    pairs: list[Pair] = (
-        json.loads(given.output.read_text())["pairs"] if given.output.exists() else []
-    )
+    partial = given.output.with_name(given.output.name + ".partial")
+    pairs = kept(partial, content)
     ended = {(pair["picture"], pair["schedule"], pair["seed"]) for pair in pairs}
     jobs: list[Job] = [
         (str(picture), schedule, seed)
@@ -148,10 +167,7 @@ def main() -> None:
         training = [pool.submit(train_pair, job, given.size, given.path, settings) for job in jobs]
         for future in as_completed(training):
             pairs.append(future.result())
-            content |= {"path": pairs[0][given.path]["precision"], "pairs": pairs}
-            partial = given.output.with_suffix(".partial")
-            partial.write_text(json.dumps(content, indent=1) + "\n")
-            os.replace(partial, given.output)
+            keep(partial, content, pairs)
             print(f"{len(pairs)}: {pairs[-1]['picture']}, {pairs[-1]['schedule']}", flush=True)
     content |= {"path": pairs[0][given.path]["precision"], "pairs": pairs}
     content["rows"] = compared(pairs, given.path)
@@ -159,6 +175,7 @@ def main() -> None:
         numbers = f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}"
         print(f"{row['output']} {row['key']}, n = {len(pairs)}: {numbers}")
     write(content, given.output)
+    partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
