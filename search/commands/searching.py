@@ -90,7 +90,9 @@ def launch(
 
 @click.command()
 @click.option(
-    "--trials", type=Whole(), help="Total number of sampled trials, with those of the run so far."
+    "--trials",
+    type=Whole(least=0),
+    help="Total number of sampled trials, with those of the run so far.",
 )
 @click.option(
     "--hours", type=Finite(), help="Total hours of search after which no further trial begins."

@@ -167,6 +167,7 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["launch", "e.yaml", "--name", "x", "--set", "size"], "--set must be KEY=VALUE"),
         (["resume", "none"], "run 'none' does not exist in runs"),
         (["resume", "../tiny"], "'../tiny' is neither a run's name nor a path"),
+        (["resume", "tiny", "--trials", "-1"], "--trials must be at least 0, got -1"),
         (["resume", "tiny", "--trials", "1"], "--trials must be at least the 4"),
         (["status", "none"], "run 'none' does not exist in runs"),
         (["trials", "none"], "run 'none' does not exist in runs"),
