@@ -121,8 +121,13 @@ def precision(content: Content) -> list[str]:
          f"{row['low']:+.3f} to {row['high']:+.3f}", goals[row["unit"]]]
         for row in content["rows"]
     ]  # fmt: skip
-    said = f"{content['scale']}, {content['path']}, {len(content['pairs'])} pairs, at most " + (
-        f"{content['iterations']:,} iterations."
+    trainings = [pair[path] for pair in content["pairs"] for path in ("fp32", content["asked"])]
+    censored = sum(
+        any(each[output]["censored"] for output in ("raw", "smoothed")) for each in trainings
+    )
+    said = (
+        f"{content['scale']}, {content['path']}, {len(content['pairs'])} pairs, at most "
+        f"{content['iterations']:,} iterations; {censored} of {len(trainings)} trainings censored."
     )
     return [said, "", *table(["", "mean difference", "95 % interval", "goal: within"], rows)]
 
