@@ -6,7 +6,7 @@ interval. `PYTHONPATH=. python benchmarks/precision.py --workers 2` takes 40 min
 If it is interrupted, the same call goes on: pairs are kept in OUTPUT.partial until all have ended.
 `--path` selects the format; the default is what `trainer.precision: auto` selects on a CPU that
 multiplies bf16 in hardware. On other CPUs this arithmetic is emulated, as PyTorch's own
-convolutions of bf16 are slow there (see `emulate_bf16`).
+convolutions of bf16 are slow there (see `convolved`).
 """
 
 from __future__ import annotations
@@ -40,39 +40,26 @@ Pair: TypeAlias = dict[str, Any]
 Job: TypeAlias = tuple[str, str, int]
 
 
-def emulate_bf16() -> None:
-    """Let `auto` compute as on a CPU that multiplies bf16 in hardware.
+def convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return what a CPU that multiplies bf16 in hardware computes for a convolution in bf16.
 
     Such a CPU adds the products of two bf16 numbers in fp32 and rounds each sum to bf16 once. So
     does a convolution in fp32 whose operands are bf16 numbers and whose results are rounded.
     """
+    assert layer.bias is not None
+    y: Tensor = layer._conv_forward(x.float(), layer.weight.float(), layer.bias.float())
+    return y.to(torch.bfloat16)
+
+
+def emulate_bf16() -> None:
+    """Let `auto` choose and compute bf16 as on a CPU that multiplies it in hardware."""
     own = nn.Conv2d.forward
 
     def forward(layer: nn.Conv2d, x: Tensor) -> Tensor:
-        if x.dtype is not torch.bfloat16:
-            return own(layer, x)
-        assert layer.bias is not None
-        y: Tensor = layer._conv_forward(x.float(), layer.weight.float(), layer.bias.float())
-        return y.to(torch.bfloat16)
+        return convolved(layer, x) if x.dtype is torch.bfloat16 else own(layer, x)
 
     nn.Conv2d.forward = forward  # type: ignore[method-assign, assignment]
     arithmetic._multiplies_bf16 = lambda: True
-
-
-def agreement() -> float:
-    """Return the share of a convolution's results that the emulation gives to the last bit."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 32, 64, 64, generator=generator).to(torch.bfloat16)
-    layer = nn.Conv2d(32, 32, 3)
-    for parameter in layer.parameters():
-        nn.init.uniform_(parameter, -0.06, 0.06, generator=generator)
-    layer.to(torch.bfloat16)
-    own = nn.Conv2d.forward
-    exact = layer(x)
-    emulate_bf16()
-    emulated = layer(x)
-    nn.Conv2d.forward = own  # type: ignore[method-assign]
-    return float((exact == emulated).double().mean())
 
 
 def prepare(is_emulated: bool) -> None:
@@ -113,7 +100,7 @@ def compared(pairs: list[Pair], path: str) -> list[dict[str, Any]]:
     return rows
 
 
-def kept(path: Path, content: dict[str, Any]) -> list[Pair]:
+def resumed(path: Path, content: dict[str, Any]) -> list[Pair]:
     """Return the pairs of an interrupted measurement; all but the load must be the same."""
     if not path.exists():
         return []
@@ -139,42 +126,49 @@ def main() -> None:
     arguments.add_argument("--scales", type=int, default=4)
     arguments.add_argument("--iterations", type=int, default=1200)
     arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
+    arguments.add_argument("--pictures", type=int, default=len(PICTURES), help="the first so many")
     arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
     arguments.add_argument("--workers", type=int, default=1)
-    arguments.add_argument("--output", type=Path, default=Path("benchmarks/precision-64.json"))
+    arguments.add_argument("--output", type=Path, help="[default: benchmarks/precision-SIZE.json]")
     given = arguments.parse_args()
     if not PICTURES:
-        raise SystemExit("no pictures: put those of BSD into data/bsd")
+        raise SystemExit("data/bsd/*.png are missing: put pictures of BSD (CBSD68) there")
+    pictures = PICTURES[: given.pictures]
+    output = given.output or Path(f"benchmarks/precision-{given.size}.json")
     is_emulated = not arithmetic._multiplies_bf16()
     content = {
         **machine(), "asked": given.path, "scale": f"{given.size}/{given.width}/{given.scales}",
-        "iterations": given.iterations, "emulated": is_emulated,
-        **({"agreement": agreement()} if is_emulated else {}),
+        "iterations": given.iterations, "seeds": given.seeds,
+        "pictures": [picture.stem for picture in pictures], "emulated": is_emulated,
     }  # fmt: skip
     settings = TrainerSettings(
         width=given.width, scales=given.scales, iterations=given.iterations, oracle_stop="both"
     )
-    partial = given.output.with_name(given.output.name + ".partial")
-    pairs = kept(partial, content)
+    partial = output.with_name(output.name + ".partial")
+    pairs = resumed(partial, content)
     ended = {(pair["picture"], pair["schedule"], pair["seed"]) for pair in pairs}
     jobs: list[Job] = [
         (str(picture), schedule, seed)
-        for seed in given.seeds for picture in PICTURES for schedule in SCHEDULES
+        for seed in given.seeds for picture in pictures for schedule in SCHEDULES
         if (picture.stem, schedule, seed) not in ended
     ]  # fmt: skip
-    spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given.workers, spawning, prepare, (is_emulated,)) as pool:
+    pool = ProcessPoolExecutor(
+        given.workers, multiprocessing.get_context("spawn"), prepare, (is_emulated,)
+    )
+    try:
         training = [pool.submit(train_pair, job, given.size, given.path, settings) for job in jobs]
         for future in as_completed(training):
             pairs.append(future.result())
             keep(partial, content, pairs)
             print(f"{len(pairs)}: {pairs[-1]['picture']}, {pairs[-1]['schedule']}", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
     content |= {"path": pairs[0][given.path]["precision"], "pairs": pairs}
     content["rows"] = compared(pairs, given.path)
     for row in content["rows"]:
         numbers = f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}"
         print(f"{row['output']} {row['key']}, n = {len(pairs)}: {numbers}")
-    write(content, given.output)
+    write(content, output)
     partial.unlink(missing_ok=True)
 
 

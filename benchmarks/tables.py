@@ -24,6 +24,8 @@ PAGES = [HERE.parent / f"docs/{name}.md" for name in ("performance", "verificati
 Content: TypeAlias = dict[str, Any]
 GOALS = {"64/32/4": 2.5, "128/64/5": 3.0, "256/128/5": 3.5}
 GPU_GOALS = {"512/128/5": 5, "128/128/5": 10}
+INSIDE = {"dB": "±0.05 dB", "%": "±3 %"}
+NAMES = {"max_psnr_gt_db": "max PSNR_GT", "steps_to_max": "steps to it"}
 
 
 def ratios(row: Content, path: str) -> list[float]:
@@ -114,11 +116,9 @@ def packing(content: Content) -> list[str]:
 
 def precision(content: Content) -> list[str]:
     """Differences to fp32 over paired runs."""
-    goals = {"dB": "±0.05 dB", "%": "±3 %"}
-    names = {"max_psnr_gt_db": "max PSNR_GT", "steps_to_max": "steps to it"}
     rows = [
-        [f"{names[row['key']]}, {row['output']}", f"{row['mean']:+.3f} {row['unit']}",
-         f"{row['low']:+.3f} to {row['high']:+.3f}", goals[row["unit"]]]
+        [f"{NAMES[row['key']]}, {row['output']}", f"{row['mean']:+.3f} {row['unit']}",
+         f"{row['low']:+.3f} to {row['high']:+.3f}", INSIDE[row["unit"]]]
         for row in content["rows"]
     ]  # fmt: skip
     trainings = [pair[path] for pair in content["pairs"] for path in ("fp32", content["asked"])]
@@ -126,7 +126,8 @@ def precision(content: Content) -> list[str]:
         any(each[output]["censored"] for output in ("raw", "smoothed")) for each in trainings
     )
     said = (
-        f"{content['scale']}, {content['path']}, {len(content['pairs'])} pairs, at most "
+        f"{content['scale']}, {'emulated ' * content['emulated']}{content['path']}, "
+        f"{len(content['pictures'])} pictures, {len(content['pairs'])} pairs, at most "
         f"{content['iterations']:,} iterations; {censored} of {len(trainings)} trainings censored."
     )
     return [said, "", *table(["", "mean difference", "95 % interval", "goal: within"], rows)]
@@ -251,7 +252,54 @@ def report(content: Content) -> list[str]:
     return table(columns, rows)
 
 
+def goals(_: Content) -> list[str]:
+    """The goals of speed and what was reached, from the files of several benchmarks."""
+
+    def read(name: str) -> Content:
+        content: Content = json.loads((HERE / f"{name}.json").read_text())
+        return content
+
+    rows = []
+    for row in read("trainer-cpu")["rows"]:
+        scale = f"{row['size']}/{row['width']}/{row['scales']}"
+        reached = f"{statistics.median(ratios(row, 'auto')):.2f}"
+        cores = "one core" if row["threads"] == 1 else f"{row['threads']} cores"
+        rows.append([f"iterations/s over the official loop, {scale}, {cores}", reached,
+                     str(GOALS[scale])])  # fmt: skip
+    rows += [
+        [f"iterations/s over the official loop, {scale}, GPU", "not measured", str(goal)]
+        for scale, goal in GPU_GOALS.items()
+        if scale not in {row["scale"] for row in read("gpu")["speed"]}
+    ]
+    repeats = read("whole-search")["repeats"]
+    ratio = statistics.median(r["seconds"]["script"] / r["seconds"]["product"] for r in repeats)
+    rows.append(["trials/hour over a user's script, quickstart", f"{ratio:.2f}", "4"])
+    replays = [
+        replay
+        for row in read("racing")["rows"] if row["confidence"] == 0.9
+        for replay in [row["recorded"], *row["shuffled"]]
+    ]  # fmt: skip
+    for key, words, goal in (
+        ("saved", "replicates saved by racing", "40 %"),
+        ("front_lost", "members of the front lost by racing", "2 %"),
+    ):
+        mean = 100 * statistics.fmean(replay[key] for replay in replays)
+        rows.append([words, f"{mean:.1f} %", goal])
+    for name in ("precision-64", "precision-128"):
+        if (HERE / f"{name}.json").exists():
+            content = read(name)
+            for row in content["rows"]:
+                if row["output"] == "smoothed":
+                    rows.append(
+                        [f"bf16 minus fp32 on a CPU, {content['scale']}, {NAMES[row['key']]}",
+                         f"{row['low']:+.3f} to {row['high']:+.3f} {row['unit']}",
+                         INSIDE[row["unit"]]]
+                    )  # fmt: skip
+    return table(["", "reached", "goal"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
+    "goals": ("", goals),
     "trainer": ("trainer-cpu", trainer),
     "profile": ("trainer-cpu", profiles),
     "roofline": ("roofline-cpu", roofline),
@@ -286,6 +334,8 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
 def made(name: str) -> str:
     """Return a table, below a line with the hardware that it was measured on."""
     source, make = TABLES[name]
+    if not source:
+        return "\n".join(make({}))
     path = HERE / f"{source}.json"
     if not path.exists():
         return "Not measured."
