@@ -94,7 +94,9 @@ def test_docs_lists_pages_and_prints_them() -> None:
     for line in lines:
         name, _, title = line.partition("  ")
         assert docs(name).output.startswith(f"# {title.strip()}\n")
-    assert "in the replays. A raced trial" in docs("method").output
+    # A link out of the documentation leads nowhere in a package, and one to a page does.
+    assert "for each\ntrial (how)." in docs("performance").output
+    assert "[replays](performance.md#racing)" in docs("method").output
     assert "\n[Figure: The front of the quickstart: " in docs("first-search").output
     assert "| `objective.max_steps` |" in docs("experiment-file.md").output
     for name in packaged_pages():
