@@ -1,8 +1,8 @@
 """Measure the overhead of a search: driver, analysis, suggestions and scaling.
 
-Claims: a trial costs the driver at most 60 ms, storage included, and its memory hardly grows over
-1,000 trials; `status`, `trials` and `pareto` of 5,000 trials take at most 2 s and `--help` 0.5 s; a
-suggestion at 1,000 trials takes at most 100 ms; with trials of 2 s, 1, 4, 16 and 64 workers are
+Claims: a trial costs the driver at most 60 ms, storage included (its memory over 1,000 trials is
+measured too); `status`, `trials` and `pareto` of 5,000 trials take at most 2 s and `--help` 0.5 s;
+a suggestion at 1,000 trials takes at most 100 ms; with trials of 2 s, 1, 4, 16 and 64 workers are
 kept busy for 95, 95, 90 and 80 % of their time.
 
 `python benchmarks/orchestration.py driver|analysis|suggest|scaling` runs one part, which takes 1 to

@@ -93,27 +93,27 @@ def whole_search(content: Content) -> list[str]:
 def racing(content: Content) -> list[str]:
     """What racing saves and loses, in the recorded order and in shuffled ones."""
     names = {"racing-table": "TPE", "racing-table-random": "random"}
-
-    def cells(replays: list[Content]) -> list[str]:
-        def cell(key: str, unit: float, digits: int) -> str:
-            values = [unit * replay[key] for replay in replays]
-            around = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-            return f"{statistics.fmean(values):.{digits}f}{around}"
-
-        kept = [("saved", 100, 1), ("front_lost", 100, 1), ("raced", 100, 1)]
-        lost, psnr, steps = (
-            cell(*key)
-            for key in (("hypervolume_lost", 100, 2), ("bias_psnr_db", 1, 3), ("bias_steps", 1, 1))
-        )
-        return [*(f"{cell(*key)} %" for key in kept), f"{lost} %", f"{psnr} dB, {steps} steps"]
-
+    columns = ["sampler", "confidence", "order", "replicates saved (goal 40 %)",
+               "front lost (goal 2 %)", "trials raced", "hypervolume lost",
+               "reported score minus true score"]  # fmt: skip
     rows = []
     for row in sorted(content["rows"], key=lambda row: (row["table"], row["confidence"])):
         confidence = f"{row['confidence']:.2f}"
-        first = [names[row["table"]], f"**{confidence}**" if confidence == "0.90" else confidence]
-        rows.append([*first, "recorded", *cells([row["recorded"]])])
-        rows.append([*first, "shuffled", *cells(row["shuffled"])])
-    columns = ["table", "confidence", "order", "replicates saved (goal 40 %)",
-               "front lost (goal 2 %)", "trials raced", "hypervolume lost",
-               "reported score minus true score"]  # fmt: skip
+        bold = f"**{confidence}**" if confidence == "0.90" else confidence
+        for order, replays in (("recorded", [row["recorded"]]), ("shuffled", row["shuffled"])):
+            saved, lost, raced = (
+                _around([100 * replay[key] for replay in replays], 1)
+                for key in ("saved", "front_lost", "raced")
+            )
+            area = _around([100 * replay["hypervolume_lost"] for replay in replays], 2)
+            psnr = _around([replay["bias_psnr_db"] for replay in replays], 3)
+            steps = _around([replay["bias_steps"] for replay in replays], 1)
+            rows.append([names[row["table"]], bold, order, f"{saved} %", f"{lost} %",
+                         f"{raced} %", f"{area} %", f"{psnr} dB, {steps} steps"])  # fmt: skip
     return table(columns, rows)
+
+
+def _around(values: list[float], digits: int) -> str:
+    """Return the mean and, of several values, the standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
