@@ -35,10 +35,10 @@ from dipstage.training.trainer import fit, observe
 def test_oracle_stopping_keeps_maximum_and_argmax_of_a_run_that_peaked(
     output: Output, rule: StoppingRule
 ) -> None:
-    full = plain_run()
-    stopped = run(parse_preset("baseline").schedule(400), stopping=rule)
+    full = plain_run(600)
+    stopped = run(parse_preset("baseline").schedule(600), stopping=rule)
     assert stopped.stop is Stop.PEAK
-    assert stopped.iterations < 400
+    assert stopped.iterations < 600
     mine, theirs = stopped.scores(output), full.scores(output)
     assert mine.max_psnr_gt_db == theirs.max_psnr_gt_db
     assert mine.steps_to_max == theirs.steps_to_max
