@@ -4,6 +4,7 @@ Claim: over n pairs with the same picture, seed and schedule, the mean differenc
 (raw and smoothed, in dB) and of the steps to it (relative to the mean of fp32), with Student's 95 %
 interval. `PYTHONPATH=. python benchmarks/precision.py --workers 2` takes 40 minutes on two cores.
 If it is interrupted, the same call goes on: pairs are kept in OUTPUT.partial until all have ended.
+`--extend` adds pairs to an OUTPUT of the same machine.
 `--path` selects the format; the default is what `trainer.precision: auto` selects on a CPU that
 multiplies bf16 in hardware. On other CPUs this arithmetic is emulated, as PyTorch's own
 convolutions of bf16 are slow there (see `convolved`).
@@ -15,8 +16,10 @@ import argparse
 import json
 import multiprocessing
 import os
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from itertools import count, islice, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -101,13 +104,13 @@ def compared(pairs: list[Pair], path: str) -> list[dict[str, Any]]:
 
 
 def resumed(path: Path, content: dict[str, Any]) -> list[Pair]:
-    """Return the pairs of an interrupted measurement; all but the load must be the same."""
+    """Return the pairs of an earlier measurement, which differs at most in its load and results."""
     if not path.exists():
         return []
     earlier: dict[str, Any] = json.loads(path.read_text())
-    pairs: list[Pair] = earlier.pop("pairs")
-    if {**earlier, "load": 0} != {**content, "load": 0}:
+    if any(earlier.get(key) != value for key, value in content.items() if key != "load"):
         raise SystemExit(f"{path} is of another machine or measurement: remove it to start anew")
+    pairs: list[Pair] = earlier["pairs"]
     return pairs
 
 
@@ -118,6 +121,13 @@ def keep(path: Path, content: dict[str, Any], pairs: list[Pair]) -> None:
     os.replace(temporary, path)
 
 
+def all_jobs(pictures: list[Path]) -> Iterator[Job]:
+    """Yield the trainings of pairs without end: each schedule on each picture, seed by seed."""
+    for seed in count():
+        for picture, schedule in product(pictures, SCHEDULES):
+            yield str(picture), schedule, seed
+
+
 def main() -> None:
     """Train what is missing, print and write the results."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -125,10 +135,11 @@ def main() -> None:
     arguments.add_argument("--width", type=int, default=32)
     arguments.add_argument("--scales", type=int, default=4)
     arguments.add_argument("--iterations", type=int, default=1200)
-    arguments.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
+    arguments.add_argument("--pairs", type=int, default=144, help="of seed 0 first, then 1, …")
     arguments.add_argument("--pictures", type=int, default=len(PICTURES), help="the first so many")
     arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
     arguments.add_argument("--workers", type=int, default=1)
+    arguments.add_argument("--extend", action="store_true", help="keep the pairs of OUTPUT")
     arguments.add_argument("--output", type=Path, help="[default: benchmarks/precision-SIZE.json]")
     given = arguments.parse_args()
     if not PICTURES:
@@ -138,20 +149,17 @@ def main() -> None:
     is_emulated = not arithmetic._multiplies_bf16()
     content = {
         **machine(), "asked": given.path, "scale": f"{given.size}/{given.width}/{given.scales}",
-        "iterations": given.iterations, "seeds": given.seeds,
-        "pictures": [picture.stem for picture in pictures], "emulated": is_emulated,
+        "iterations": given.iterations, "pictures": [picture.stem for picture in pictures],
+        "emulated": is_emulated,
     }  # fmt: skip
     settings = TrainerSettings(
         width=given.width, scales=given.scales, iterations=given.iterations, oracle_stop="both"
     )
     partial = output.with_name(output.name + ".partial")
-    pairs = resumed(partial, content)
+    pairs = resumed(output if given.extend and not partial.exists() else partial, content)
     ended = {(pair["picture"], pair["schedule"], pair["seed"]) for pair in pairs}
-    jobs: list[Job] = [
-        (str(picture), schedule, seed)
-        for seed in given.seeds for picture in pictures for schedule in SCHEDULES
-        if (picture.stem, schedule, seed) not in ended
-    ]  # fmt: skip
+    wanted = islice(all_jobs(pictures), given.pairs)
+    jobs = [job for job in wanted if (Path(job[0]).stem, *job[1:]) not in ended]
     pool = ProcessPoolExecutor(
         given.workers, multiprocessing.get_context("spawn"), prepare, (is_emulated,)
     )

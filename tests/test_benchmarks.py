@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,11 +61,33 @@ def test_the_table_of_restored_photographs_is_made_of_its_numbers(
     assert "| astronaut | png, 8 bits |" in page
 
 
-def test_emulated_bf16_rounds_a_convolution_and_its_gradients_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def precision(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that compares number formats by pairs of trainings."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    convolved = importlib.import_module("precision").convolved
+    return importlib.import_module("precision")
+
+
+def test_pairs_are_added_only_to_those_of_the_same_measurement(
+    precision: ModuleType, tmp_path: Path
+) -> None:
+    path, content = tmp_path / "precision.json", {"hardware": "one", "iterations": 9, "load": 0.1}
+    assert precision.resumed(path, content) == []
+    precision.keep(path, content | {"path": "bf16", "rows": []}, pairs := [{"seed": 0}])
+    assert precision.resumed(path, content | {"load": 2.0}) == pairs
+    for other in ({"hardware": "two"}, {"iterations": 10}, {"emulated": True}):
+        with pytest.raises(SystemExit, match="of another machine or measurement"):
+            precision.resumed(path, content | other)
+
+
+def test_more_pairs_begin_with_the_fewer(precision: ModuleType) -> None:
+    few, more = (list(islice(precision.all_jobs([Path("a"), Path("b")]), n)) for n in (5, 8))
+    assert more[:5] == few
+    assert [few[0], few[4]] == [("a", "baseline", 0), ("a", "baseline", 1)]
+    assert len({*more}) == 8
+
+
+def test_emulated_bf16_rounds_a_convolution_and_its_gradients_once(precision: ModuleType) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 32, 16, 16, generator=generator).to(torch.bfloat16).requires_grad_()
     along = torch.randn(1, 8, 14, 14, generator=generator).to(torch.bfloat16)
@@ -76,7 +99,7 @@ def test_emulated_bf16_rounds_a_convolution_and_its_gradients_once(
     def results(y: torch.Tensor) -> list[torch.Tensor]:
         return [y.detach(), *torch.autograd.grad(y, [x, *layer.parameters()], along.to(y.dtype))]
 
-    emulated = results(convolved(layer, x))
+    emulated = results(precision.convolved(layer, x))
     assert (emulated[0] == layer(x)).double().mean() > 0.999  # PyTorch's own convolution of bf16
     assert {each.dtype for each in emulated} == {torch.bfloat16}
     layer, x = layer.double(), x.detach().double().requires_grad_()
