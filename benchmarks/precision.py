@@ -140,12 +140,15 @@ def main() -> None:
     arguments.add_argument("--path", choices=["auto", "bf16"], default="auto")
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--extend", action="store_true", help="keep the pairs of OUTPUT")
-    arguments.add_argument("--output", type=Path, help="[default: benchmarks/precision-SIZE.json]")
+    arguments.add_argument(
+        "--output", type=Path, help="[default: benchmarks/precision-SIZE.json, or …-bf16.json]"
+    )
     given = arguments.parse_args()
     if not PICTURES:
         raise SystemExit("data/bsd/*.png are missing: put pictures of BSD (CBSD68) there")
     pictures = PICTURES[: given.pictures]
-    output = given.output or Path(f"benchmarks/precision-{given.size}.json")
+    kind = "" if given.path == "auto" else f"-{given.path}"
+    output = given.output or Path(f"benchmarks/precision-{given.size}{kind}.json")
     is_emulated = not arithmetic._multiplies_bf16()
     content = {
         **machine(), "asked": given.path, "scale": f"{given.size}/{given.width}/{given.scales}",

@@ -296,6 +296,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "scales": ("scales", scales),
     "precision": ("precision-64", precision),
     "precision-large": ("precision-128", precision),
+    "precision-throughout": ("precision-64-bf16", precision),
     "packing": ("packing-cpu", packing),
     "gpu-checks": ("gpu", gpu_checks),
     "gpu-speed": ("gpu", gpu_speed),
