@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,8 @@ _ENVIRONMENT = {
 os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
 # In a notebook Ray asks for widgets that nothing here shows.
 logging.getLogger("ray.widgets.util").setLevel(logging.CRITICAL)
+_AGENT_S = 120
+"""Seconds that a head may take, after its dashboard answers, to start its agent for jobs."""
 
 
 @contextmanager
@@ -179,7 +182,10 @@ def end_worker(trial: Any) -> None:
 
 
 def job_client(address: str, connect_s: float, answer_s: float, transfer_s: float) -> Any:
-    """Return Ray's client of its Jobs API, which alone would wait for minutes without an answer."""
+    """Return Ray's client of its Jobs API.
+
+    Ray's own waits for minutes without an answer, and not at all for the agent of a new head.
+    """
     from ray.job_submission import JobSubmissionClient
 
     class Client(JobSubmissionClient):  # type: ignore[misc]
@@ -187,6 +193,17 @@ def job_client(address: str, connect_s: float, answer_s: float, transfer_s: floa
             first = endpoint == "/api/version"
             options.setdefault("timeout", (connect_s, answer_s if first else transfer_s))
             return super()._do_request(method, endpoint, **options)
+
+        def submit_job(self, **options: Any) -> Any:
+            deadline = time.monotonic() + _AGENT_S
+            while True:
+                try:
+                    return super().submit_job(**options)
+                except RuntimeError as error:
+                    is_late = "No available agent to submit job" in str(error)
+                    if not is_late or time.monotonic() > deadline:
+                        raise
+                time.sleep(1)
 
     for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private"):
         logging.getLogger(f"ray.{name}").setLevel(logging.CRITICAL)

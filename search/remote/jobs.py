@@ -31,9 +31,6 @@ from search.remote.upload import Submission, quoted_for_head
 GRACE_S = 120
 """Seconds that a driver may take to stop. Ray's default of 3 s is too short."""
 _CONNECT_S, _ANSWER_S, _TRANSFER_S = 10, 20, 300
-_AGENT_S = 120
-"""Seconds that the agent of a head may take to start after its dashboard answers."""
-_NO_AGENT = "No available agent to submit job"
 _METADATA = {"job": "dipsearch_id", "name": "dipsearch_name", "runs_dir": "dipsearch_runs_dir"}
 
 
@@ -121,7 +118,12 @@ class Cluster:
     def ask(self, submission: Submission) -> Head:
         """Ask the head what it has, by a job of a few seconds without an upload."""
         job = f"check-{submission.experiment.name[:80]}-{secrets.token_hex(4)}"
-        self._start(job, question(submission), {"dipsearch_checks": submission.experiment.name})
+        with self._connected() as ray:
+            ray.submit_job(
+                entrypoint=question(submission),
+                submission_id=job,
+                metadata={"dipsearch_checks": submission.experiment.name},
+            )
         try:
             with closing(self.follow(job)) as text:
                 return Head.read(text)
@@ -134,44 +136,30 @@ class Cluster:
         name = submission.experiment.name
         job = f"{name}-{secrets.token_hex(4)}"
         origin = Origin(job, name, submission.runs_dir)
-        self._start_with(
-            lambda folder: upload.pack_search(submission.experiment, folder),
+        self._start(
             job,
             submission.entrypoint,
+            lambda folder: upload.pack_search(submission.experiment, folder),
             {key: getattr(origin, field) for field, key in _METADATA.items()},
         )
         return job
 
-    def _start_with(
-        self, fill: Callable[[Path], None], job: str, entrypoint: str, metadata: dict[str, str]
+    def _start(
+        self, job: str, entrypoint: str, fill: Callable[[Path], None], metadata: dict[str, str]
     ) -> None:
-        """Start a job in a folder that `fill` fills here."""
         with tempfile.TemporaryDirectory(prefix="dipsearch-") as folder:
             fill(Path(folder))
-            variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(GRACE_S)}
-            self._start(job, entrypoint, metadata, {"working_dir": folder, "env_vars": variables})
-
-    def _start(
-        self, job: str, entrypoint: str, metadata: dict[str, str], runtime_env: Any = None
-    ) -> None:
-        """Start a job; wait for the agent of a head that has just started."""
-        deadline = time.monotonic() + _AGENT_S
-        with self._connected() as ray:
-            while True:
-                try:
-                    # A job that reserves no CPUs runs on the head, where runs are stored.
-                    ray.submit_job(
-                        entrypoint=entrypoint,
-                        submission_id=job,
-                        metadata=metadata,
-                        runtime_env=runtime_env,
-                    )
-                except RuntimeError as error:
-                    if _NO_AGENT not in str(error) or time.monotonic() > deadline:
-                        raise
-                    time.sleep(1)
-                else:
-                    return
+            with self._connected() as ray:
+                # A job that reserves no CPUs runs on the head, where runs are stored.
+                ray.submit_job(
+                    entrypoint=entrypoint,
+                    submission_id=job,
+                    metadata=metadata,
+                    runtime_env={
+                        "working_dir": folder,
+                        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(GRACE_S)},
+                    },
+                )
 
     def state(self, job: str) -> State:
         """Return the state of a job; InputError if `submit` did not start it."""
@@ -224,7 +212,7 @@ class Cluster:
         where = f"{quoted_for_head(origin.runs_dir)} {shlex.quote(origin.name)}"
         line = f"exec python -m search.remote.archive {where}"
         archiving_job = f"fetch-{job}-{secrets.token_hex(4)}"
-        self._start_with(upload.pack_code, archiving_job, line, {"dipsearch_fetches": job})
+        self._start(archiving_job, line, upload.pack_code, {"dipsearch_fetches": job})
         try:
             with tempfile.TemporaryDirectory(prefix="dipsearch-") as aside:
                 archive = Path(aside) / "run.tar"

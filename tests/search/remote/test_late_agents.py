@@ -12,7 +12,7 @@ import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
-from search.remote import jobs
+from search.execution import ray_internals
 from search.remote.jobs import Cluster
 from search.remote.upload import Submission
 
@@ -72,7 +72,7 @@ def test_an_agent_that_is_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_agent_that_does_not_come_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "_AGENT_S", 0)
+    monkeypatch.setattr(ray_internals, "_AGENT_S", 0)
     with dashboard(late=9) as (cluster, ids), pytest.raises(InputError) as error:
         cluster.submit(Submission(experiment()))
     assert len(ids) == 1
