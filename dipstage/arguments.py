@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from numbers import Integral, Real
 from typing import Any
 
 from dipstage.errors import InputError
+
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?", re.ASCII)
 
 
 def check_whole(name: str, value: Any, least: int | None = None) -> None:
@@ -20,7 +23,17 @@ def check_whole(name: str, value: Any, least: int | None = None) -> None:
 def check_number(name: str, value: Any) -> None:
     """Raise InputError unless a value is a number; its range is for the caller to check."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(f"{name} must be a number, got {value!r:.80}")
+        hint = point_for_comma(value)
+        raise InputError(f"{name} must be a number, got {value!r:.80}{hint}")
+
+
+def point_for_comma(given: Any) -> str:
+    """Say how to write what is a number but for its decimal comma; empty for all else."""
+    text = given.strip(" ") if isinstance(given, str) else ""
+    may_be_thousands = re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", text)
+    if may_be_thousands or not _DECIMAL_COMMA.fullmatch(text):
+        return ""
+    return f": write {text.replace(',', '.')}"
 
 
 def check_text(name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from dipstage.arguments import point_for_comma
 from dipstage.documents.plain_yaml import WHOLE, plain_number
 from dipstage.errors import InputError
 from dipstage.renamed import former_names, warn_former_name, warn_no_effect
@@ -132,6 +133,7 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
         if isinstance(value, str) and (kind is bool or plain_number(value) is not None):
             quotes = ", without quotes"
         hint = f": write {value:.0f}" if is_whole(value) and kind is int else ""
+        hint = point_for_comma(value) if kind is float else hint
         raise InputError(f"{where} must be {_NAMES[kind]}{quotes}, got {value!r}{hint}")
     try:
         return kind(value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dipstage.arguments import point_for_comma
 from dipstage.documents.plain_yaml import WHOLE, plain_number
 from dipstage.documents.records import is_whole
 from dipstage.errors import InputError
@@ -56,6 +57,7 @@ class Finite(click.ParamType[float]):
         if number is None or not math.isfinite(number):
             raise InputError(
                 f"{_name(parameter)} must be a finite number in plain digits, got {value!r}"
+                + point_for_comma(value)
             )
         if number < self.least:
             raise InputError(f"{_name(parameter)} must be at least {self.least:g}, got {value}")

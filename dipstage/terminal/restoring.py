@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dipstage.arguments import point_for_comma
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
@@ -48,6 +49,7 @@ class _Sigma(click.ParamType[float | None]):
         except InputError:
             raise InputError(
                 f"--sigma must be auto or a number in plain digits, got {value!r}"
+                + point_for_comma(value)
             ) from None
 
 

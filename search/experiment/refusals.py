@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from dipstage.arguments import point_for_comma
 from dipstage.documents.plain_yaml import plain_number
 from dipstage.documents.records import is_whole
 from search.experiment.names import RUN_NAME_WORDS
@@ -113,9 +114,7 @@ def _remedy(kinds: Sequence[str], given: Any) -> str:
     if isinstance(given, str) and {"int_type", "float_type"} & {*kinds}:
         if plain_number(given) is not None:
             return ": write a number without quotes"
-        pointed = given.replace(",", ".")
-        can_be = "float_type" in kinds and isinstance(plain_number(pointed), float)
-        return f": write {pointed}" if can_be else ""
+        return point_for_comma(given) if "float_type" in kinds else ""
     if "int_type" in kinds and is_whole(given):
         return f": write {given:.0f}"
     if "list_type" in kinds and not isinstance(given, dict):

@@ -61,6 +61,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "fit device": (lambda: trained(device="nope"), "device 'nope' cannot be used"),
     "width 4.5": (lambda: TrainerSettings(width=4.5), "width must be a whole number, got 4.5"),  # type: ignore[arg-type]
     "scales True": (lambda: TrainerSettings(scales=True), "scales must be a whole number"),
+    "ema comma": (lambda: TrainerSettings(ema="0,9"), r"must be a number, got '0,9': write 0\.9$"),  # type: ignore[arg-type]
     "ema text": (lambda: TrainerSettings(ema="0.9"), "ema must be a number, got '0.9'"),  # type: ignore[arg-type]
     "pointwise 1": (lambda: TrainerSettings(pointwise=1), "pointwise must be True or False"),  # type: ignore[arg-type]
     "stage 1.5": (lambda: Stage(1, 1.5), "iterations of a stage must be a whole number, got 1.5"),  # type: ignore[arg-type]

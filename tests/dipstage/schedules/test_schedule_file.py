@@ -139,6 +139,7 @@ BROKEN = {
         "heavy,",
         r"stages\[0\].alpha_bar must be a number, got 'heavy'",
     ),
+    "decimal comma": ("0.2,", "'0,2',", r"must be a number, got '0,2': write 0\.2$"),
     "fraction of an iteration": ("iterations: 1,", "iterations: 1.5,", "a whole number, got 1.5"),
     "true for a number": ("iterations: 1,", "iterations: true,", "a whole number, got True"),
     "missing": ("alpha_bar: 0.2, ", "", r"stages\[0\].alpha_bar is missing"),

@@ -70,6 +70,19 @@ def test_a_whole_number_has_neither_point_nor_exponent() -> None:
         Whole().convert("6.5", None, None)
 
 
+@pytest.mark.parametrize("text", ["0,5", " 2,5 ", "-1,5", "1,5e-3", ",5", "0,001"])
+def test_a_decimal_comma_is_answered_with_the_point(text: str) -> None:
+    pointed = text.strip().replace(",", ".")
+    with pytest.raises(InputError, match=f"in plain digits, got '{text}': write {pointed}$"):
+        Finite().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["1,000", "1,000,000", "0,5 dB", ",", "1.000,5", "high"])
+def test_other_commas_are_no_decimal_points(text: str) -> None:
+    with pytest.raises(InputError, match=f"got '{text}'$"):
+        Finite().convert(text, None, None)
+
+
 def test_limits_are_named() -> None:
     assert Whole(1, 8).convert("8", None, None) == 8
     with pytest.raises(InputError, match="must be at most 8, got 9"):

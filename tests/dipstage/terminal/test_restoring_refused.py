@@ -38,6 +38,7 @@ def test_outputs_that_are_one_file_are_refused(folder: Path, first: str, second:
         (["no.png"], "photograph 'no.png' does not exist: check the path"),
         (["photo.png", "--sigma", "0"], "sigma must be above 0 and at most 1000, got 0"),
         (["photo.png", "--sigma", "-5"], "sigma must be above 0 and at most 1000, got -5"),
+        (["photo.png", "--sigma", "12,5"], "got '12,5': write 12.5"),
         (["photo.png", "--sigma", "much"], "--sigma must be auto or a number in plain digits"),
         (["photo.png", "--task", "inpaint"], "task inpaint needs a mask"),
         (["photo.png", "--task", "inpaint", "--mask", "no.png"], "mask 'no.png' does not exist"),
