@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -62,13 +63,19 @@ def estimated_sigma_255(pixels: NDArray[np.float32]) -> float:
     transform (Donoho and Johnstone 1994).
 
     Args:
-        pixels: (H, W, C) in [0, 1]; the mean over the channels is returned, 0 for a flat picture.
+        pixels: (H, W, C) in [0, 1].
+
+    Returns:
+        The mean over the channels that have such details: not those that are flat, such as the
+        blue one of a picture in shades of yellow. 0 if there are none.
     """
     from skimage.restoration import estimate_sigma
 
-    if not np.diff(pixels, axis=0).any() and not np.diff(pixels, axis=1).any():
-        return 0.0
-    return float(255 * estimate_sigma(pixels, average_sigmas=True, channel_axis=-1))
+    flat = np.ptp(pixels, axis=(0, 1)) == 0
+    with warnings.catch_warnings(action="ignore"):  # Of the mean of no details, which is NaN.
+        found = np.array(estimate_sigma(pixels, channel_axis=-1))[~flat]
+    found = found[np.isfinite(found)]
+    return float(255 * found.mean()) if found.size else 0.0
 
 
 def noise_to_fit_255(problem: Problem) -> float | None:

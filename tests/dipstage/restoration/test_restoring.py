@@ -183,6 +183,23 @@ def test_the_noise_of_a_flat_picture_is_estimated_to_a_few_percent(sigma_255: fl
     assert estimated_sigma_255(np.full((20, 20, 1), 0.5, np.float32)) == 0
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_flat_channel_has_no_part_in_the_estimate_of_the_noise(value: float) -> None:
+    picture = (0.5 + RNG.normal(0, 25 / 255, (120, 100, 3))).astype(np.float32)
+    expected = estimated_sigma_255(picture[..., :2])
+    picture[..., 2] = value
+    assert estimated_sigma_255(picture) == expected == pytest.approx(25, rel=0.05)
+    assert planned(np.clip(picture, 0, 1)).sigma_255 == pytest.approx(25, rel=0.05)
+
+
+def test_pixels_without_diagonal_details_have_no_noise() -> None:
+    stripes = np.zeros((40, 40, 3), np.float32)
+    stripes[::2] = 1
+    assert estimated_sigma_255(stripes) == pytest.approx(0, abs=1e-3)
+    with pytest.raises(InputError, match="no noise is found in the picture"):
+        restore(stripes, **SMALL)
+
+
 def test_the_noise_of_the_input_is_the_official_one_at_both_noises_that_have_one() -> None:
     assert input_noise_std(25) == pytest.approx(1 / 30)
     assert input_noise_std(50) == pytest.approx(1 / 20)
