@@ -243,9 +243,10 @@ class Plan:
         return self._restored(outcomes, time.perf_counter() - started)
 
     def _restored(self, outcomes: list[Outcome], wall_s: float) -> Restored:
-        """Average the runs; one that was interrupted counts only if none was completed."""
+        """Average the runs; those interrupted or diverged count only if none was completed."""
         usable = [outcome for outcome in outcomes if outcome.selected is not None]
-        completed = [outcome for outcome in usable if outcome.stop is not Stop.INTERRUPTED]
+        cut_short = (Stop.INTERRUPTED, Stop.DIVERGED)
+        completed = [outcome for outcome in usable if outcome.stop not in cut_short]
         averaged = completed or usable
         if not averaged:
             raise WorkError(

@@ -98,12 +98,13 @@ class AtMinimum:
 
         Args:
             outputs: (2, C, H, W) float32.
-            variance: () float32; NaN is never a minimum.
+            variance: () float32; NaN is never a minimum. After one, a variance that is not finite
+                is that of a run that diverged, whose outputs are not taken.
             counts: () bool, whether this variance may be the minimum.
         """
         lower = counts & (variance < self._lowest) & (self._waited < self._patience)
         torch.where(lower, variance, self._lowest, out=self._lowest)
         self._waited.add_(1).masked_fill_(lower, 0)
-        until = (self._waited >= 0) & (self._waited <= self._lag)
+        until = (self._waited >= 0) & (self._waited <= self._lag) & variance.isfinite()
         now = torch.stack([lower, until]).view(2, 1, 1, 1)
         torch.where(now, outputs, self.outputs, out=self.outputs)

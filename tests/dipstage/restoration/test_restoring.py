@@ -29,6 +29,7 @@ from dipstage.schedules.published import published
 from dipstage.schedules.schedule import Schedule, Stage
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import FullBudget, VarianceMinimum
+from dipstage.training.network import SkipNetwork
 from dipstage.training.outcome import Stop
 
 CLEAN = np.moveaxis(load_picture("skimage:chelsea", size=64, multiple=1).pixels, 0, -1)[:30, :41]
@@ -126,6 +127,32 @@ def test_an_interrupted_run_is_not_averaged_with_a_completed_one() -> None:
     both, one = restore(NOISY, **SMALL, runs=2, each=second), restore(NOISY, **SMALL)
     assert np.array_equal(both.picture, one.picture)
     assert both.iterations == 35
+
+
+class BrokenSecondNetwork(SkipNetwork):
+    """Returns NaN from forward pass 29 on, if another network was made before."""
+
+    made = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.breaks, self.passes = type(self).made > 0, 0
+        type(self).made += 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return super().forward(x) * (torch.nan if self.breaks and self.passes > 28 else 1)
+
+
+def test_a_run_that_diverges_late_is_not_averaged_with_a_completed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = restore(NOISY, **SMALL)
+    monkeypatch.setattr("dipstage.training.trainer.SkipNetwork", BrokenSecondNetwork)
+    both = restore(NOISY, **SMALL, runs=2)
+    assert np.array_equal(both.picture, one.picture)
+    assert both.iterations == 30 + 28
+    assert both.why.endswith("(first of 1 averaged runs; 1 interrupted or diverged, left out)")
 
 
 def test_a_run_that_diverges_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

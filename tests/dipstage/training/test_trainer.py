@@ -14,7 +14,7 @@ from dipstage.randomness import Stream, Streams
 from dipstage.schedules.noise import noised
 from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule, Stage
-from dipstage.schedules.stopping import OraclePeak
+from dipstage.schedules.stopping import OraclePeak, VarianceMinimum
 from dipstage.training.measurements import Progress
 from dipstage.training.metrics import mse, psnr_db
 from dipstage.training.network import SkipNetwork
@@ -152,6 +152,31 @@ def test_a_run_that_diverges_late_keeps_what_it_had(monkeypatch: pytest.MonkeyPa
     assert outcome.iterations == len(outcome.trace.loss) == 34
     assert np.isfinite(outcome.trace.loss).all()
     assert outcome.scores("raw").max_psnr_gt_db == float(outcome.trace.psnr_gt_raw_db.max())
+
+
+def test_a_run_that_diverges_after_a_minimum_of_the_variance_returns_finite_outputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The smoothed output is that of the last iteration before, if the lag has not ended."""
+    truth, streams, seen = PICTURE.tensor(), Streams(PICTURE.digest, 0), []
+
+    def keep(_: int, outputs: torch.Tensor) -> bool:
+        seen.append(outputs.clone().numpy())
+        return False
+
+    monkeypatch.setattr("dipstage.training.trainer.SkipNetwork", BrokenNetwork)
+    rule = VarianceMinimum("emv", patience=50, warmup=5)
+    outcome = fit(
+        observe(truth, 25, streams), None, Schedule.plain(60), SETTINGS, streams,
+        stopping=rule, each=keep,
+    )  # fmt: skip
+    assert (outcome.stop, outcome.iterations) == (Stop.DIVERGED, 34)
+    selected = outcome.selected
+    assert selected is not None
+    assert selected.iteration + rule.lag(SETTINGS.ema) > 33 == selected.iteration_smoothed
+    assert np.array_equal(selected.raw, seen[selected.iteration][0])
+    assert np.array_equal(selected.smoothed, seen[33][1])
+    assert np.isfinite(selected.smoothed).all()
 
 
 @pytest.mark.long

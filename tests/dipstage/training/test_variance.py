@@ -75,19 +75,22 @@ def test_a_restart_forgets_everything(values: Values) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([np.nan, 0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=40),
+    st.integers(0, 6),
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), max_size=40),
+    st.integers(0, 9),
     st.integers(1, 6),
     st.integers(0, 6),
     st.integers(0, 6),
 )
 def test_the_outputs_kept_on_the_device_are_those_that_the_rule_selects(
-    values: list[float], patience: int, warmup: int, lag: int
+    unfilled: int, values: list[float], diverged: int, patience: int, warmup: int, lag: int
 ) -> None:
-    """Also where a lower minimum comes after the patience has ended, in the same block."""
+    """Also where a lower minimum, or a loss that is not finite, comes later in the same block."""
     lag = min(lag, patience)
     kept = AtMinimum(torch.zeros(2, 1, 1, 1), patience, lag)
-    for i, value in enumerate(values):
-        outputs = torch.full((2, 1, 1, 1), float(i + 1))
+    values = [np.nan] * unfilled + values
+    for i, value in enumerate([*values, *[np.nan] * diverged]):
+        outputs = torch.full((2, 1, 1, 1), i + 1 if i < len(values) else np.nan)
         kept.update(outputs, torch.tensor(value), torch.tensor(i >= warmup))
     curve = np.array(values, np.float32)
     selected = VarianceMinimum("emv", patience, warmup).selected(curve)
