@@ -103,8 +103,8 @@ class Photograph:
             alpha = np.rint(scaled * top).astype(alpha.dtype)
         return replace(self, pixels=pixels, alpha=alpha)
 
-    def check_format(self, path: Path, option: str) -> None:
-        """Raise InputError if a file of this name cannot hold the photograph."""
+    def check_format(self, path: Path, option: str, factor: int = 1) -> None:
+        """Raise InputError if a file of this name cannot hold it `factor` times larger."""
         kind = ENDINGS.get(path.suffix.lower())
         if kind is None:
             raise InputError(
@@ -119,7 +119,7 @@ class Photograph:
                 f"{option} {path} cannot hold the photograph's transparency: name a PNG, TIFF or "
                 "WebP"
             )
-        if kind in _LONGEST and max(self.pixels.shape[:2]) > _LONGEST[kind]:
+        if kind in _LONGEST and factor * max(self.pixels.shape[:2]) > _LONGEST[kind]:
             raise InputError(
                 f"{option} {path} can have sides of at most {_LONGEST[kind]:,} pixels: name a PNG "
                 "or TIFF"

@@ -11,7 +11,6 @@ from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from dipstage.pictures.photographs import Photograph
-    from dipstage.restoration.choosing import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +25,15 @@ class Files:
 
     @classmethod
     def checked(
-        cls, photo: Photograph, task: Task, output: Path | None, raw: Path | None,
+        cls, photo: Photograph, factor: int, output: Path | None, raw: Path | None,
         preview: Path | None, compare: bool,
     ) -> Files:  # fmt: skip
-        """Name the files; InputError if one cannot be written or cannot hold the photograph."""
+        """Name the files; InputError if one cannot be written or cannot hold the result.
+
+        Args:
+            photo: What is restored, with the sides that it has then.
+            factor: How many times larger the result is.
+        """
         from dipstage.documents.whole_files import refuse_same, refuse_unwritable
         from dipstage.pictures.images import expand_path, split_options
         from dipstage.pictures.photographs import ENDINGS
@@ -53,13 +57,16 @@ class Files:
         for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
             if not path.name:
                 raise InputError(f"{option} must name a file")
-            photo.check_format(path, option)
+            photo.check_format(path, option, factor)
             try:
                 refuse_unwritable(path)
             except InputError as error:
                 raise InputError(f"{option} {error}") from None
-            folder = Path(os.path.realpath(path)).parent  # The target of a link is written.
-            if not os.access(path if path.exists() else folder, os.W_OK):
+            # The target of a link is written; a regular file is replaced by one made beside it.
+            needed = [path] if path.exists() else []
+            if path.is_file() or not needed:
+                needed.append(Path(os.path.realpath(path)).parent)
+            if not all(os.access(each, os.W_OK) for each in needed):
                 raise InputError(f"{option} {path} cannot be written: choose another folder")
         refuse_same(
             {**paths, **{f"the file of --compare for {key}": p for key, p in compared.items()}}

@@ -198,10 +198,10 @@ def restore(
     given = load_photograph(photo)
     known = read_mask(mask) if mask is not None else None
     clean = load_photograph(truth, "ground truth") if truth is not None else None
-    files = Files.checked(given, task, output, output_raw, preview, compare)
-    files.refuse_inputs(photo, mask, truth, schedule_name)
     _check_sides(given, known, clean, factor)
     small = given.resized(size) if size is not None else given
+    files = Files.checked(small, factor or 1, output, output_raw, preview, compare)
+    files.refuse_inputs(photo, mask, truth, schedule_name)
     console = make_console(going_on=True)
     for notice in [n for each in (given, known, clean) if each for n in each.notices]:
         console.print(f"notice: {notice}", markup=False)
@@ -242,9 +242,9 @@ def restore(
             if name in methods:
                 files.write(path, small.with_sides(methods[name][0]))
                 console.print(f"{name} written to {path}", markup=False)
-    aim = clean and (clean.resized(size * (factor or 1)) if size is not None else clean)
+    aim = None if clean is None else resized(clean.pixels, plan.sides)
     compared = comparison(plan, methods, aim)
-    if compare or clean:
+    if compare or clean is not None:
         console.print(comparison_table(compared))
     if restored.stop != "interrupted":
         for line in advice(task, compare, restored.stop != "budget"):

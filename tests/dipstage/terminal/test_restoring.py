@@ -150,6 +150,17 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
     assert np.abs(halved - integers(NOISY) / 2).max() <= 1
 
 
+def test_a_truth_is_scaled_to_the_restored_sides(folder: Path) -> None:
+    """Half of 13.4 rows is rounded before they are doubled, so the truth cannot round its own."""
+    twice = np.kron(integers(CLEAN), np.ones((2, 2, 1), np.uint8))
+    Path("twice.png").write_bytes(imagecodecs.png_encode(twice))
+    task = ("--task", "super_resolve", "--factor", "2")
+    result = typed("photo.png", *task, "--size", "17", "--truth", "twice.png", "--output", "o.png")
+    assert result.exit_code == 0, result.output
+    assert imagecodecs.png_decode(Path("o.png").read_bytes()).shape == (26, 34, 3)
+    assert "PSNR (dB)" in result.output
+
+
 @pytest.mark.long
 def test_several_runs_say_how_they_share_the_machine(
     folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """What dipstage restore refuses before anything is computed."""
 
+import os
 from pathlib import Path
 
 import imagecodecs
@@ -9,7 +10,9 @@ from PIL import Image
 from typed_restorations import CLEAN, names, typed
 
 from dipstage.errors import InputError
+from dipstage.pictures.photographs import load_photograph
 from dipstage.restoration.restoring import Plan
+from dipstage.terminal.restored_files import Files
 from dipstage.terminal.restoring import _ask
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -106,6 +109,44 @@ def test_a_bad_request_gets_one_sentence_and_writes_nothing(
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("dipstage: ")
     assert names(folder) == before
+
+
+def test_a_format_must_hold_the_sides_of_the_result(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dipstage.pictures.photographs._LONGEST", {"WEBP": 30})
+    twice = ("--task", "super_resolve", "--factor", "2", "--output", "o.webp")
+    for options in (("--output", "o.webp"), (*twice, "--size", "20")):
+        refused = typed("photo.png", *options)
+        assert refused.exit_code == 2
+        assert "--output o.webp can have sides of at most 30 pixels" in refused.stderr
+    assert not names(folder)
+    accepted = typed("photo.png", "--output", "o.webp", "--size", "30")
+    assert accepted.exit_code == 0, accepted.output
+
+
+@pytest.mark.parametrize("closed", ["folder", "file"])
+def test_an_earlier_output_can_be_replaced_only_where_files_can_be_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    assert typed("photo.png", "--output", "o.png").exit_code == 0
+    shut = folder if closed == "folder" else folder / "o.png"
+    monkeypatch.setattr(
+        "os.access", lambda path, mode: mode == os.R_OK or Path(path).resolve() != shut
+    )
+    refused = typed("photo.png", "--output", "o.png")
+    assert refused.exit_code == 2
+    assert "--output o.png cannot be written: choose another folder" in refused.stderr
+
+
+def test_a_pipe_needs_no_folder_to_make_files_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo("pipe.png")
+    monkeypatch.setattr("os.access", lambda path, _: Path(path).resolve() != folder)
+    photo = load_photograph("photo.png")
+    checked = Files.checked(photo, 1, Path("pipe.png"), None, None, compare=False)
+    assert checked.output == Path("pipe.png")
 
 
 def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
