@@ -107,6 +107,37 @@ def write_whole(path: Path, content: bytes | str) -> None:
         _write_through(path, data)
         return
     path = Path(os.path.realpath(path))
+    with _written_beside(path, data, found) as aside:
+        aside.replace(path)
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a file whole unless something has its name by now; return whether it was written.
+
+    Raises:
+        InputError: The file cannot be written.
+        WorkError: The disk is full.
+    """
+    with _refused(path), _written_beside(path, content) as aside:
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        except OSError:  # Some file systems have no hard links.
+            try:
+                path.open("xb").close()
+            except FileExistsError:
+                return False
+            aside.replace(path)
+        return True
+
+
+@contextmanager
+def _written_beside(path: Path, data: bytes, found: os.stat_result | None = None) -> Iterator[Path]:
+    """Write a temporary file beside a path, with the mode of what was found there.
+
+    It is flushed to the disk, and removed at the end if it still has its name.
+    """
     aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with aside.open("xb") as file:
@@ -115,12 +146,13 @@ def write_whole(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
+        yield aside
+    except OSError as error:
+        if error.filename is None:
             error.filename = str(path)
-        aside.unlink(missing_ok=True)
         raise
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_asked(path: Path, content: bytes | str, *, own: bool = False) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +16,24 @@ if TYPE_CHECKING:
     from dipstage.pictures.photographs import Photograph
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Files:
     """The files that are written, all of which were checked before the training."""
 
     output: Path
     raw: Path | None
     preview: Path | None
-    compared: dict[str, Path]
+    compare: bool
+    is_new: bool
+    """Whether the user named no output, so that it must replace nothing."""
     written: list[Path] = field(default_factory=list)
+
+    @property
+    def compared(self) -> dict[str, Path]:
+        """Files of other methods, beside the output."""
+        names = {name: name.replace(" ", "-") for name in _METHODS if self.compare}
+        base = self.output
+        return {m: base.with_name(f"{base.stem}-{n}{base.suffix}") for m, n in names.items()}
 
     @classmethod
     def checked(
@@ -35,25 +47,14 @@ class Files:
             factor: How many times larger the result is.
         """
         from dipstage.documents.whole_files import refuse_same, refuse_unwritable
-        from dipstage.pictures.images import expand_path, split_options
-        from dipstage.pictures.photographs import ENDINGS
 
-        if output is None:
-            path = Path(expand_path(split_options(photo.name)[0]))
-            ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
-            output, number = path.with_name(f"{path.stem}-restored{ending}"), 1
-            while os.path.exists(output):  # False for names that are too long.
-                number += 1
-                output = path.with_name(f"{path.stem}-restored-{number}{ending}")
-        named = {"--output": output, "--output-raw": raw, "--preview": preview}
-        named = {option: path and path.expanduser() for option, path in named.items()}
-        paths = {option: path for option, path in named.items() if path is not None}
-        compared = {}
-        if compare:
-            base = paths["--output"]
-            for name in ("non-local means", "wavelets"):
-                ending = name.replace(" ", "-")
-                compared[name] = base.with_name(f"{base.stem}-{ending}{base.suffix}")
+        target = _free_name(photo) if output is None else output.expanduser()
+        others = {"--output-raw": raw, "--preview": preview}
+        named = {option: path.expanduser() for option, path in others.items() if path is not None}
+        files = cls(
+            target, named.get("--output-raw"), named.get("--preview"), compare, output is None
+        )
+        paths, compared = {"--output": target, **named}, files.compared
         for option, path in [*paths.items(), *(("--compare", p) for p in compared.values())]:
             if not path.name:
                 raise InputError(f"{option} must name a file")
@@ -71,7 +72,7 @@ class Files:
         refuse_same(
             {**paths, **{f"the file of --compare for {key}": p for key, p in compared.items()}}
         )
-        return cls(paths["--output"], named["--output-raw"], named["--preview"], compared)
+        return files
 
     def refuse_inputs(self, *inputs: str | None) -> None:
         """Raise InputError if an input, or what no restoration wrote, would be overwritten."""
@@ -88,10 +89,31 @@ class Files:
         for path in filter(None, outputs):
             refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]], SIGNED.encode())
 
+    def write_output(self, photo: Photograph) -> None:
+        """Write the output as `write` does.
+
+        A new file whose name has been taken during the training, such as by another restoration of
+        the same photograph, gets the next free name.
+        """
+        from dipstage.documents.whole_files import write_new
+
+        if not self.is_new:
+            self.write(self.output, photo)
+            return
+        with self._reported():
+            while not write_new(self.output, photo.encoded(self.output)):
+                self.output = _free_name(photo)
+        self.written.append(self.output)
+
     def write(self, path: Path, photo: Photograph) -> None:
         """Write a file whole or not at all; WorkError also names those that are there."""
-        try:
+        with self._reported():
             self.try_write(path, photo)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
         except (InputError, WorkError) as error:
             kept = ", ".join(str(each) for each in dict.fromkeys(self.written)) or "nothing"
             raise WorkError(f"{error}; written so far: {kept}") from None
@@ -104,4 +126,19 @@ class Files:
         self.written.append(path)
 
 
+def _free_name(photo: Photograph) -> Path:
+    """Return PHOTO-restored beside the photograph, or PHOTO-restored-2 and so on if it is taken."""
+    from dipstage.pictures.images import expand_path, split_options
+    from dipstage.pictures.photographs import ENDINGS
+
+    path = Path(expand_path(split_options(photo.name)[0]))
+    ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
+    for number in itertools.count(1):
+        name = f"{path.stem}-restored" + (f"-{number}" if number > 1 else "")
+        if not os.path.lexists(free := path.with_name(name + ending)):
+            break  # Also for names that are too long.
+    return free
+
+
+_METHODS = ("non-local means", "wavelets")
 _KINDS = {"PNG": "a PNG", "JPEG": "a JPEG", "TIFF": "a TIFF", "WEBP": "a WebP"}

@@ -224,7 +224,7 @@ def restore(
         console.print(line, markup=False)
     restored = _train(console, plan, small, files, runs, seed, threads, device, yes)
     finished = small.with_sides(restored.picture)
-    files.write(files.output, finished)
+    files.write_output(finished)
     if files.raw is not None:
         files.write(files.raw, finished.with_sides(restored.raw))
     console.print(f"stopped: {restored.why}", markup=False)

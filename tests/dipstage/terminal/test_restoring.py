@@ -16,7 +16,7 @@ from typed_restorations import CLEAN, NOISY, TINY, integers, names, typed
 
 from dipstage.documents import whole_files
 from dipstage.restoration.arrays import as_pixels
-from dipstage.restoration.restoring import Plan, planned, restore
+from dipstage.restoration.restoring import Plan, Restored, planned, restore
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.cli import main
 from dipstage.terminal.restored_words import advice, cost
@@ -148,6 +148,31 @@ def test_comparing_writes_pictures_and_the_truth_steers_nothing(
     assert float(rows["non-local means"][-1]) > psnr + 2
     halved = imagecodecs.png_decode(Path("o-wavelets.png").read_bytes())
     assert np.abs(halved - integers(NOISY) / 2).max() <= 1
+
+
+def test_restorations_at_the_same_time_get_files_of_their_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another restoration of the photograph ends while the first one trains."""
+    others: list[str] = []
+    run = Plan.run
+
+    def slow(plan: Plan, **options: Any) -> Restored:
+        restored = run(plan, **options)
+        if not others:
+            others.append("ended")
+            assert typed("photo.png", "--seed", "1").exit_code == 0
+        return restored
+
+    monkeypatch.setattr(Plan, "run", slow)
+    result = typed("photo.png", "--compare")
+    assert result.exit_code == 0, result.output
+    assert "written to photo-restored-2.png" in result.output
+    assert names(folder) == {
+        "photo-restored.png", "photo-restored-2.png", "photo-restored-2-non-local-means.png",
+        "photo-restored-2-wavelets.png",
+    }  # fmt: skip
+    assert Path("photo-restored.png").read_bytes() != Path("photo-restored-2.png").read_bytes()
 
 
 def test_a_truth_is_scaled_to_the_restored_sides(folder: Path) -> None:
