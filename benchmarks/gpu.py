@@ -34,12 +34,12 @@ from cells import interval
 from machine import machine, write
 from peer import Peer
 
+from dipstage import padding
 from dipstage.pictures.images import Picture, load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS, VarianceMinimum
-from dipstage.training import network
 from dipstage.training.memory import is_out_of_memory
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import Job, fit_together, observe
@@ -278,15 +278,15 @@ def equivalence(scale: Name, iterations: int, seeds: int, device: str) -> list[d
 
 def price(scale: Name, iterations: int, device: str) -> dict[str, Any]:
     """Measure the network as a GPU has it against PyTorch's own padding, up-sampling and biases."""
-    ours = network._is_on_gpu
+    ours = padding.is_on_gpu
     rates: dict[str, list[float]] = {"same bytes": [], "PyTorch's own": []}
     for _ in range(4):
         for name, found in rates.items():
-            network._is_on_gpu = ours if name == "same bytes" else lambda x: False
+            padding.is_on_gpu = ours if name == "same bytes" else lambda x: False
             try:
                 [outcome] = fit_together([job(scale, iterations, "fp32")], device=device)
             finally:
-                network._is_on_gpu = ours
+                padding.is_on_gpu = ours
             found.append(outcome.iterations_per_s)
     pairs = zip(rates["same bytes"][1:], rates["PyTorch's own"][1:], strict=True)
     ratio = statistics.median(a / b for a, b in pairs)

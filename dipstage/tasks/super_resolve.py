@@ -110,9 +110,11 @@ def downsampled(pictures: Tensor, factor: int) -> Tensor:
     """
     import torch.nn.functional as F
 
+    from dipstage.padding import repeat
+
     channels, pad = pictures.shape[1], 3 * factor // 2
     kernel = _kernel(factor, channels, pictures.device)
-    padded = F.pad(pictures, (pad, pad, pad, pad), mode="replicate")
+    padded = repeat(pictures, pad, pad)
     rows = F.conv2d(padded, kernel, stride=(1, factor), groups=channels)
     return F.conv2d(rows, kernel.transpose(2, 3), stride=(factor, 1), groups=channels)
 

@@ -25,7 +25,7 @@ class Files:
     preview: Path | None
     compare: bool
     is_new: bool
-    """Whether the user named no output, so that it must replace nothing."""
+    """True if the user named no output, so that it must replace nothing."""
     written: list[Path] = field(default_factory=list)
 
     @property

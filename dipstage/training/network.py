@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from dipstage import padding
 from dipstage.schedules.settings import TrainerSettings
 
 
@@ -43,50 +44,12 @@ class _Block(nn.Module):
         self.norm = _BatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _reflect(x, self.pad)
-        if _is_on_gpu(x):
+        x = padding.reflect(x, self.pad)
+        if padding.is_on_gpu(x):
             y = F.conv2d(x, self.conv.weight, stride=self.conv.stride)
         else:
             y = self.conv(x)
         return F.leaky_relu(self.norm(y), 0.2, inplace=True)
-
-
-def _is_on_gpu(x: Tensor) -> bool:
-    return x.is_cuda
-
-
-def _reflect(x: Tensor, pad: int) -> Tensor:
-    if pad == 0:
-        return x
-    height, width = x.shape[-2:]
-    if height > pad and width > pad:
-        if _is_on_gpu(x):
-            y: Tensor = _Reflected.apply(x, pad)  # type: ignore[no-untyped-call]
-            return y
-        return F.pad(x, (pad, pad, pad, pad), mode="reflect")
-    # A side of one pixel can only be repeated.
-    x = F.pad(x, (pad, pad, 0, 0), mode="reflect" if width > pad else "replicate")
-    return F.pad(x, (0, 0, pad, pad), mode="reflect" if height > pad else "replicate")
-
-
-class _Reflected(torch.autograd.Function):
-    """Reflection padding whose gradient is the same bytes each time, also on a GPU.
-
-    The gradient is taken in one direction after the other: no element has more than two terms then,
-    and their sum does not depend on their order.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pad: int) -> Tensor:
-        ctx.pad = pad
-        return F.pad(x, (pad, pad, pad, pad), mode="reflect")
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        pad, reflected = ctx.pad, torch.ops.aten.reflection_pad2d_backward
-        # The second argument gives the shape alone.
-        rows = reflected(gradients[0], gradients[0][..., pad:-pad], (pad, pad, 0, 0))
-        return reflected(rows, rows[:, :, pad:-pad], (0, 0, pad, pad)), None
 
 
 class _TwiceAsLarge(torch.autograd.Function):
@@ -139,7 +102,7 @@ class _Scale(nn.Module):
         if self.upsampling == "nearest":
             y = F.interpolate(y, scale_factor=2, mode="nearest")
         else:
-            y = _TwiceAsLarge.apply(y) if _is_on_gpu(y) else _bilinear(y)  # type: ignore[no-untyped-call]
+            y = _TwiceAsLarge.apply(y) if padding.is_on_gpu(y) else _bilinear(y)  # type: ignore[no-untyped-call]
         if self.skip is not None:
             y = torch.cat([self.skip(x), y], dim=1)
         z: Tensor = self.up(self.norm(y))

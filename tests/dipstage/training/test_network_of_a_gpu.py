@@ -5,33 +5,55 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from small_trainings import STAGED, run
 from torch import Tensor
 
+from dipstage import padding
+from dipstage.tasks.super_resolve import downsampled
 from dipstage.training import network
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (network._TwiceAsLarge.apply, network._bilinear),
-        (
-            lambda x: network._Reflected.apply(x, 1),  # type: ignore[no-untyped-call]
-            lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
-        ),
-    ],
-)
-@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 2, 3), (1, 2, 3, 2)])
-def test_gradients_of_a_gpu_are_those_of_pytorch(
-    ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]
-) -> None:
-    """A GPU uses them, because their bytes are the same each time."""
+def gradient_of(function: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> list[Tensor]:
+    """What a function returns for some numbers, and its gradient for others."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    assert torch.equal(ours(x), theirs(x))
-    gradient = torch.randn(ours(x).shape, generator=torch.Generator().manual_seed(1))
-    found, expected = (torch.autograd.grad(f(x), x, gradient)[0] for f in (ours, theirs))
-    torch.testing.assert_close(found, expected)
+    y = function(x)
+    gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    return [y.detach(), torch.autograd.grad(y, x, gradient)[0]]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 2, 3), (1, 2, 3, 2)])
+def test_the_gradient_of_up_sampling_is_that_of_pytorch(shape: tuple[int, ...]) -> None:
+    y, gradient = gradient_of(network._TwiceAsLarge.apply, shape)
+    expected, expected_gradient = gradient_of(network._bilinear, shape)
+    assert torch.equal(y, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("pad", [1, 2])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 9, 7), (1, 2, 3, 8), (1, 2, 4, 5), (1, 2, 6, 3), (1, 2, 2, 1), (1, 1, 1, 6)]
+)
+def test_the_gradient_of_reflection_is_that_of_pytorch(
+    shape: tuple[int, ...], pad: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where pixels are reflected at both ends, and where a side can only be repeated."""
+    expected, expected_gradient = gradient_of(lambda x: padding.reflect(x, pad), shape)
+    monkeypatch.setattr(padding, "is_on_gpu", lambda x: True)
+    y, gradient = gradient_of(lambda x: padding.reflect(x, pad), shape)
+    assert torch.equal(y, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_the_gradient_of_super_resolution_is_that_of_pytorch(
+    factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (1, 3, 4 * factor, 5 * factor)
+    expected, expected_gradient = gradient_of(lambda x: downsampled(x, factor), shape)
+    monkeypatch.setattr(padding, "is_on_gpu", lambda x: True)
+    y, gradient = gradient_of(lambda x: downsampled(x, factor), shape)
+    assert torch.equal(y, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
 
 
 def test_a_run_as_on_a_gpu_gives_the_same_curves_but_for_rounding(
@@ -39,7 +61,7 @@ def test_a_run_as_on_a_gpu_gives_the_same_curves_but_for_rounding(
 ) -> None:
     """Without biases before batch norm, and with the gradients above."""
     usual = run(STAGED.scaled(30))
-    monkeypatch.setattr(network, "_is_on_gpu", lambda x: True)
+    monkeypatch.setattr(padding, "is_on_gpu", lambda x: True)
     other = run(STAGED.scaled(30))
     assert not np.array_equal(usual.trace.loss, other.trace.loss)
     np.testing.assert_allclose(other.trace.loss[:5], usual.trace.loss[:5], rtol=1e-3)
