@@ -3,26 +3,32 @@
 First the checks: a CUDA graph, two runs of one seed, and runs side by side give the same bytes; a
 GPU gives a CPU's curves; TF32 and bf16 give fp32's results over paired runs. Then iterations per
 second beside the official loop, alternating, n blocks each; trainings side by side in one process;
-the price of kernels that give the same bytes each time; running out of memory. Parts that would
-begin after `--seconds` are left out, and the table says so.
+the price of kernels that give the same bytes each time; running out of memory. Parts that would end
+after `--seconds` are left out, a part that fails does not end the others, and the file says so.
+`--only PART...` measures what is left in another call.
 
-`PYTHONPATH=. python benchmarks/gpu.py --output benchmarks/gpu.json` needs torch, numpy, scipy and
-scikit-image. `--peer PATH` takes the network of the official loop from a checkout of github
-DmitryUlyanov/deep-image-prior.
+`PYTHONPATH=. python benchmarks/gpu.py --output benchmarks/gpu.json` needs torch, numpy, scipy,
+scikit-image and psutil. `--peer PATH` takes the network of the official loop from a checkout of
+github DmitryUlyanov/deep-image-prior.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import multiprocessing
 import os
+import queue
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,21 +46,30 @@ from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS, VarianceMinimum
+from dipstage.tasks.inpaint import Inpaint
+from dipstage.tasks.super_resolve import SuperResolve
 from dipstage.training.memory import is_out_of_memory
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import Job, fit_together, observe
 
+EXPECTED_S = {
+    "checks": 75, "out_of_memory": 15, "speed": 55, "price": 20, "together": 60, "equivalence": 45,
+}  # fmt: skip
+"""Parts, and the seconds that each takes at one scale, by first readings on an H100."""
 SCALES = [
-    (64, 32, 4, 200), (128, 64, 5, 200), (128, 128, 5, 200), (256, 128, 5, 100), (512, 128, 5, 50),
+    (128, 128, 5, 200), (512, 128, 5, 50), (128, 64, 5, 200), (64, 32, 4, 200), (256, 128, 5, 100),
 ]  # fmt: skip
-"""Side, width, scales, and iterations of a block."""
+"""Side, width, scales, and iterations of a block; those that have a goal come first."""
+TOGETHER = [(128, 64, 5, 200), (64, 32, 4, 200)]
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket")
 """Pictures of scikit-image that trainings are compared on."""
 PRECISIONS = ("fp32", "tf32", "bf16")
 SIDE_BY_SIDE = (1, 4, 10, 20)
 PROCESSES, EACH = 4, 10
-EQUIVALENCE = [(64, 32, 4, 800, 10), (128, 64, 5, 1000, 10)]
-"""Side, width, scales, iterations, and seeds; 4 pictures and 2 schedules each."""
+EQUIVALENCE = [(64, 32, 4, 800), (128, 64, 5, 1000)]
+"""Side, width, scales and iterations of paired runs."""
+SEEDS = 10
+"""Most seeds of paired runs: 4 pictures and 2 schedules each."""
 Name = tuple[int, int, int]
 
 
@@ -65,14 +80,15 @@ def words(scale: Name) -> str:
 
 def job(
     scale: Name, iterations: int, precision: Any, *, seed: int = 0, picture: str = "astronaut",
-    schedule: str = "baseline",
+    schedule: str = "baseline", task: SuperResolve | Inpaint | None = None,
 ) -> Job:  # fmt: skip
-    """Return a run on a picture of scikit-image at sigma 25."""
+    """Return a run on a picture of scikit-image, at sigma 25 unless another task is given."""
     settings = TrainerSettings(width=scale[1], scales=scale[2], precision=precision)
     loaded = _picture(picture, scale[0], settings.multiple)
     truth, streams = loaded.tensor(), Streams(loaded.digest, seed)
     stages = parse_preset(schedule).schedule(iterations)
-    return Job(observe(truth, 25, streams), truth, stages, settings, streams)
+    observed = task.observe(truth, streams) if task else observe(truth, 25, streams)
+    return Job(observed, truth, stages, settings, streams)
 
 
 _pictures: dict[tuple[str, int], Picture] = {}
@@ -102,22 +118,30 @@ def _same_selected(one: Outcome, other: Outcome) -> bool:
 def checks(device: str) -> list[dict[str, Any]]:
     """Test equality of graphs, repetitions and runs side by side, and nearness to a CPU."""
     rows = []
-    for scale, precision in [
-        ((64, 32, 4), "fp32"), ((64, 32, 4), "tf32"), ((128, 64, 5), "bf16"), ((96, 16, 5), "fp32")
-    ]:  # fmt: skip
-        jobs = [job(scale, 60, precision, seed=seed, schedule="log10") for seed in range(4)]
+    for scale, precision, task in [
+        ((64, 32, 4), "fp32", None),
+        ((64, 32, 4), "tf32", None),
+        ((128, 64, 5), "bf16", None),
+        ((96, 16, 5), "fp32", None),
+        ((64, 32, 4), "fp32", SuperResolve(2)),
+        ((64, 32, 4), "fp32", Inpaint()),
+    ]:
+        jobs = [
+            job(scale, 60, precision, seed=seed, schedule="log10", task=task) for seed in range(4)
+        ]
         [eager] = fit_together(jobs[:1], device=device, graphs=False)
         [graph] = fit_together(jobs[:1], device=device)
         [again] = fit_together(jobs[:1], device=device)
         together = fit_together(jobs, device=device)
         rule = VarianceMinimum("wmv", patience=10, warmup=5)
-        blind = replace(job(scale, 150, precision), ground_truth=None, stopping=rule)
+        seen = job(scale, 150, precision, task=task)
+        blind = replace(seen, ground_truth=None, stopping=rule)
         unseen = [
             fit_together([blind], device=device, graphs=graphs)[0] for graphs in (False, True)
         ]
         alone = [fit_together([each], device=device)[0] for each in jobs]
         row = {
-            "scale": words(scale), "precision": precision,
+            "scale": words(scale) + (f", {task.kind}" if task else ""), "precision": precision,
             "graph gives eager's bytes": same(eager, graph),
             "a second run gives the same bytes": same(graph, again),
             "side by side gives the same bytes": all(map(same, together, alone)),
@@ -206,9 +230,14 @@ def crowd(scale: Name, iterations: int, device: str) -> float:
     ]
     for member in members:
         member.start()
-    seconds: float = max(times.get(timeout=120) for _ in members)
-    for member in members:
-        member.join()
+    try:
+        seconds: float = max(times.get(timeout=120) for _ in members)
+    except queue.Empty:
+        raise RuntimeError("a process has not trained within 120 s") from None
+    finally:
+        for member in members:
+            member.join(10)
+            member.kill()
     return PROCESSES * EACH * iterations / seconds
 
 
@@ -237,21 +266,23 @@ def multi_process_service() -> Iterator[None]:
                 del os.environ[name]
 
 
-def equivalence(scale: Name, iterations: int, seeds: int, device: str) -> list[dict[str, Any]]:
-    """Compare TF32 and bf16 with fp32 over paired runs: Student's 95 % intervals."""
-    found: dict[str, list[Outcome]] = {}
-    for precision in PRECISIONS:
-        jobs = [
-            job(scale, iterations, precision, seed=seed, picture=picture, schedule=schedule)
-            for seed in range(seeds)
-            for picture in PICTURES
-            for schedule in ("baseline", "log10")
-        ]
-        found[precision] = [
-            outcome
-            for i in range(0, len(jobs), EACH)
-            for outcome in fit_together(jobs[i : i + EACH], device=device)
-        ]
+def equivalence(scale: Name, iterations: int, until: float, device: str) -> list[dict[str, Any]]:
+    """Compare TF32 and bf16 with fp32 over paired runs: Student's 95 % intervals.
+
+    No seed begins that would end after `until`, which is on `time.perf_counter`.
+    """
+    found: dict[str, list[Outcome]] = {precision: [] for precision in PRECISIONS}
+    for seed in range(SEEDS):
+        began = time.perf_counter()
+        for precision in PRECISIONS:
+            jobs = [
+                job(scale, iterations, precision, seed=seed, picture=picture, schedule=schedule)
+                for picture in PICTURES
+                for schedule in ("baseline", "log10")
+            ]
+            found[precision] += fit_together(jobs, device=device)
+        if 2 * time.perf_counter() - began > until:
+            break
     rows = []
     for precision in PRECISIONS[1:]:
         for output in OUTPUTS:
@@ -315,55 +346,109 @@ def out_of_memory(device: str) -> dict[str, Any]:
     return row
 
 
+class Parts:
+    """Parts of the measurement, each of which is measured if it fits, and then written.
+
+    Args:
+        content: Where the results go.
+        output: The file of the results.
+        seconds: When the last part must have ended, from now.
+        only: The parts that are measured; None for all.
+    """
+
+    def __init__(
+        self, content: dict[str, Any], output: Path, seconds: float, only: Sequence[str] | None
+    ) -> None:
+        self._content, self._output, self._only = content, output, only or tuple(EXPECTED_S)
+        self._end = time.perf_counter() + seconds
+        self.left_out: list[str] = []
+        self.failed: dict[str, str] = {}
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        return self._end - time.perf_counter()
+
+    def measure(self, key: str, measure: Callable[[], Any]) -> None:
+        """Measure a part, unless it would end too late; one that fails does not end the others."""
+        if key not in self._only:
+            return
+        if self.left_s < EXPECTED_S[key]:
+            self.left_out.append(key)
+            return
+        start = time.perf_counter()
+        signal.signal(signal.SIGALRM, _time_is_over)
+        signal.alarm(math.ceil(self.left_s))
+        try:
+            found = measure()
+            self._content.setdefault(key, []).extend(found if isinstance(found, list) else [found])
+        except Exception as error:
+            traceback.print_exc()
+            self.failed[key] = f"{type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+        print(f"  {key}: {time.perf_counter() - start:.1f} s", flush=True)
+        self._content |= {"left_out": self.left_out, "failed": self.failed}
+        write(self._content, self._output)
+
+
+def _time_is_over(*_: object) -> None:
+    raise TimeoutError("the time for all parts is over")
+
+
+def others_of(earlier: Path, content: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
+    """Return the other parts of an earlier measurement on the same machine."""
+    if not earlier.exists():
+        return {}
+    found: dict[str, Any] = json.loads(earlier.read_text())
+    if any(found.get(key) != value for key, value in content.items() if key != "load"):
+        raise SystemExit(f"{earlier} is of another machine: remove it, or measure all parts")
+    return {key: found[key] for key in EXPECTED_S if key in found and key not in only}
+
+
 def main() -> int:
-    """Check, measure, print and write; return 1 if a check failed."""
+    """Check, measure, print and write; return 1 if a check or a part failed."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--seconds", type=float, default=480)
-    arguments.add_argument("--blocks", type=int, default=5)
-    arguments.add_argument("--last", action="store_true", help="the largest scales first")
-    arguments.add_argument("--pairs", type=int, help="seeds of the paired runs")
+    arguments.add_argument("--seconds", type=float, default=520)
+    arguments.add_argument("--blocks", type=int, default=3)
+    arguments.add_argument(
+        "--only", nargs="+", choices=EXPECTED_S, help="these parts; others of OUTPUT are kept"
+    )
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/gpu.json"))
     given = arguments.parse_args()
-    device, began = "cuda", time.perf_counter()
+    device = "cuda"
     torch.set_num_threads(1)
     content = machine(
         device=torch.cuda.get_device_name(device), cuda=torch.version.cuda,
         cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         peer="its own network" if given.peer else "ours",
     )  # fmt: skip
-    left_out = []
-
-    def part(key: str, measure: Callable[[], Any]) -> None:
-        if time.perf_counter() - began > given.seconds:
-            left_out.append(key)
-            return
-        start = time.perf_counter()
-        found = measure()
-        if isinstance(found, list):
-            content.setdefault(key, []).extend(found)
-        else:
-            content.setdefault(key, []).append(found)
-        print(f"  {key}: {time.perf_counter() - start:.1f} s", flush=True)
-        write(content, given.output)
-
-    part("checks", lambda: checks(device))
-    part("out_of_memory", lambda: out_of_memory(device))
-    for side, width, scales, iterations in reversed(SCALES) if given.last else SCALES:
-        scale = (side, width, scales)
-        part("speed", lambda s=scale, i=iterations: speed(s, i, given.blocks, device, given.peer))  # type: ignore[misc]
-    for side, width, scales, iterations in SCALES[:4]:
-        scale = (side, width, scales)
-        part("together", lambda s=scale, i=iterations: together(s, i, device))  # type: ignore[misc]
-    part("price", lambda: price((128, 64, 5), 300, device))
-    for side, width, scales, iterations, seeds in EQUIVALENCE:
-        scale, n = (side, width, scales), given.pairs or seeds
-        part("equivalence", lambda s=scale, i=iterations, n=n: equivalence(s, i, n, device))  # type: ignore[misc]
-    content["left_out"] = left_out
-    write(content, given.output)
-    print(f"left out for lack of time: {', '.join(left_out) or 'nothing'}")
-    good = all(v for row in content["checks"] for v in row.values() if isinstance(v, bool))
-    return 0 if good else 1
+    if given.only:
+        content |= others_of(given.output, content, given.only)
+    parts = Parts(content, given.output, given.seconds, given.only)
+    parts.measure("checks", lambda: checks(device))
+    parts.measure("out_of_memory", lambda: out_of_memory(device))
+    for *scale, block in SCALES:
+        parts.measure(
+            "speed",
+            lambda s=tuple(scale), i=block: speed(s, i, given.blocks, device, given.peer),  # type: ignore[misc]
+        )
+    parts.measure("price", lambda: price((128, 64, 5), 300, device))
+    for *scale, block in TOGETHER:
+        parts.measure("together", lambda s=tuple(scale), i=block: together(s, i, device))  # type: ignore[misc]
+    for rest, (*scale, iterations) in enumerate(reversed(EQUIVALENCE), 1):
+        until = time.perf_counter() + parts.left_s / (len(EQUIVALENCE) + 1 - rest)
+        parts.measure(
+            "equivalence",
+            lambda s=tuple(scale), i=iterations, u=until: equivalence(s, i, u, device),  # type: ignore[misc]
+        )
+    print(f"left out for lack of time: {', '.join(parts.left_out) or 'nothing'}")
+    for key, words in parts.failed.items():
+        print(f"failed: {key}: {words}")
+    rows = content.get("checks", [])
+    good = all(v for row in rows for v in row.values() if isinstance(v, bool))
+    return 0 if good and not parts.failed else 1
 
 
 if __name__ == "__main__":

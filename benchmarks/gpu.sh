@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that is to be measured on a machine with a GPU, in one call of at most 9 minutes. Needs torch,
-# numpy, scipy and scikit-image; PEER names a checkout of the official repository. Writes
+# numpy, scipy, scikit-image and psutil; PEER names a checkout of the official repository. Writes
 # benchmarks/gpu.json; `python benchmarks/tables.py` then fills docs/performance.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."

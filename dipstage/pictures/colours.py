@@ -91,11 +91,11 @@ def _rgb_profile(gamma: float, chromaticities: tuple[float, ...]) -> bytes:
 
 def stated_profile(info: dict[str | tuple[int, int], Any], exif: Any) -> bytes | None:
     """Return the colour profile that a file holds or names, by what Pillow read of it."""
-    import imagecodecs
-
     if "icc_profile" in info:
         return info["icc_profile"] or b""
     if exif and exif.get_ifd(0xA005).get(1) == "R03":  # The Exif way to say Adobe RGB.
+        import imagecodecs
+
         return bytes(imagecodecs.cms_profile("adobergb"))
     gamma, chromaticities = info.get("gamma", 1 / 2.2), info.get("chromaticity")
     near = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.01)

@@ -146,7 +146,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                 raise _other_colours(name, colours)
             depth, extra = page.bitspersample, page.extrasamples
             deepened = with_deep_palette(page, data) if colours == "PALETTE" else None
-    except InputError:
+    except (InputError, ImportError):
         raise
     except Exception as error:  # Codecs raise errors of many kinds for damaged files.
         raise _damaged(name, error) from None
@@ -253,7 +253,7 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
             if tiff_index is None and len(frames) < getattr(image, "n_frames", 1):
                 raw.notices.append(f"{name}: previews or gain maps beside the picture ignored")
             return raw
-    except InputError:
+    except (InputError, ImportError):
         raise
     except UnidentifiedImageError:
         kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
