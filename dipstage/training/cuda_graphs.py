@@ -44,8 +44,10 @@ class Replayed:
             self._graph = torch.cuda.CUDAGraph()
             for generator in self._generators:
                 self._graph.register_generator_state(generator)
-            # Memory that is freed during a capture would end it. `torch.cuda.graph` collects before
-            # the capture instead, and waits for all streams.
+            # What the first calls have left in PyTorch's cache is given back, because the capture
+            # allocates the same once more and cannot use it. Memory that is freed during a capture
+            # would end it. `torch.cuda.graph` does both as well, but waits for all streams.
+            torch.cuda.empty_cache()
             with uncollected():
                 self._graph.capture_begin()
                 try:

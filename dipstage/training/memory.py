@@ -42,7 +42,9 @@ def free_bytes(device: str) -> int:
     """
     kind = torch.device(device).type
     if kind == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # PyTorch keeps what it has freed, and takes it first.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     free = psutil.virtual_memory().available + psutil.swap_memory().free
     with suppress(ImportError, OSError):
         import resource
