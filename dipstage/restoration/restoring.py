@@ -174,7 +174,7 @@ class Plan:
         schedule: The schedule.
         schedule_name: What it was chosen by.
         evidence: What is known of the schedule, in a sentence; empty for presets and files.
-        settings: The network and how it is trained.
+        settings: The network and how it is trained, with what the schedule's recipe gives.
         rule: When a run ends.
         sigma_255: Noise that was given or estimated.
     """
@@ -358,7 +358,8 @@ def planned(
     if network:
         # A narrow network needs no wide skip connections, such as those of inpainting-kate.
         settings = replace(settings, skip_channels=min(settings.skip_channels, settings.width))
-    multiple = max(trained.recipe.applied_to(settings).multiple // scale, 1)
+    settings = trained.recipe.applied_to(settings)
+    multiple = max(settings.multiple // scale, 1)
     evidence = ""
     if found := chosen.published:
         network_is = settings.width, settings.scales

@@ -39,6 +39,8 @@ def seconds_per_iteration(job: Job, device: torch.device | str) -> float:
         return len(marks) > 3 and marks[-1] - marks[2] > _MEASURED_S
 
     schedule = Schedule.plain(_MOST_MARKS * step)
-    timed = replace(job, schedule=schedule, progress=mark if step > 1 else None, each=ends)
+    settings = job.schedule.recipe.applied_to(job.settings)
+    watched = replace(job, progress=mark if step > 1 else None, each=ends)
+    timed = replace(watched, schedule=schedule, settings=settings)
     fit_together([timed], device=device)
     return (marks[-1] - marks[2]) / (len(marks) - 3) / step

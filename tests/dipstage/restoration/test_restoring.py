@@ -26,7 +26,9 @@ from dipstage.restoration.choosing import (
 )
 from dipstage.restoration.restoring import planned, restore
 from dipstage.schedules.published import published
+from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule, Stage
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import FullBudget, VarianceMinimum
 from dipstage.training.network import SkipNetwork
@@ -233,7 +235,8 @@ def test_the_noise_of_the_input_is_the_official_one_at_both_noises_that_have_one
     assert planned(
         NOISY, sigma_255=50, schedule="baseline"
     ).settings.input_noise_std == pytest.approx(1 / 20)
-    assert planned(NOISY, sigma_255=50, settings=TrainerSettings()).settings == TrainerSettings()
+    own = planned(NOISY, sigma_255=50, settings=TrainerSettings(), schedule="baseline")
+    assert own.settings == TrainerSettings()
 
 
 def test_padding_reflects_and_leaves_room_for_ssim() -> None:
@@ -269,7 +272,8 @@ def test_a_published_schedule_brings_its_trainer_and_its_evidence(
     plan = planned(NOISY, sigma_255=25)
     assert plan.schedule_name == found.name
     assert plan.schedule == found.schedule()
-    assert plan.settings == replace(found.measured.trainer, oracle_stop=False)
+    trainer = plan.schedule.recipe.applied_to(found.measured.trainer)
+    assert plan.settings == replace(trainer, oracle_stop=False)
     assert plan.evidence == (
         "higher PSNR than plain DIP on 3 other pictures of 64 × 64 pixels, sigma 25; not tested "
         "for 41 × 30 pixels"
@@ -337,3 +341,16 @@ def test_the_example_of_the_docstring_runs(
     exec(textwrap.dedent(example).replace("iterations=600", "iterations=60"), {})
     assert "the budget of 60 iterations ended" in capsys.readouterr().out
     assert load_picture("restored.png", multiple=1).pixels.shape == (3, 64, 64)
+
+
+def test_a_plan_has_the_network_of_the_schedule(tmp_path: Path) -> None:
+    """The padding fits it, and so must all that is printed, estimated and measured."""
+    schedule = replace(Schedule.plain(20), recipe=Recipe(width=4, scales=2))
+    save_schedule(tmp_path / "s.yaml", ScheduleFile(schedule))
+    plan = planned(NOISY, sigma_255=25, schedule=tmp_path / "s.yaml")
+    assert (plan.settings.width, plan.settings.scales) == (4, 2)
+    assert plan.problem.picture.shape[2:] == (32, 44)
+    assert plan.estimated_s(1, 1, "cpu") > 0
+    named = planned(NOISY, sigma_255=25, schedule=tmp_path / "s.yaml", network={"scales": 3})
+    assert (named.settings.width, named.settings.scales) == (4, 3)
+    assert named.problem.picture.shape[2:] == (32, 48)
