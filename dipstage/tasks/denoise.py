@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dipstage.arguments import check_number, check_pixels
 from dipstage.documents.records import described
 from dipstage.errors import InputError
+from dipstage.tasks.problem import on
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -29,7 +30,7 @@ class Denoising:
 
     def to(self, where: device) -> Denoising:
         """See `Problem.to`."""
-        return Denoising(self.observation.to(where))
+        return Denoising(on(where, self.observation))
 
     def measured(self, pictures: Tensor) -> Tensor:
         """See `Problem.measured`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
+from dipstage.tasks.problem import on
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -60,7 +61,7 @@ class Inpainting:
 
     def to(self, where: device) -> Inpainting:
         """See `Problem.to`."""
-        return Inpainting(self.observation.to(where), self.mask.to(where))
+        return Inpainting(on(where, self.observation), on(where, self.mask))
 
     def measured(self, pictures: Tensor) -> Tensor:
         """See `Problem.measured`."""

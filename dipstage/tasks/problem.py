@@ -49,6 +49,12 @@ class Problem(Protocol):
         ...
 
 
+def on(where: device, tensor: Tensor) -> Tensor:
+    """Return a tensor on a device, of which gradients can be taken: see `torch.inference_mode`."""
+    moved = tensor.to(where)
+    return moved.clone() if moved.is_inference() else moved
+
+
 class Task(Protocol):
     """The degradation that the network has to undo: an operator, such as a mask, and noise.
 

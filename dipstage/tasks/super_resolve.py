@@ -11,6 +11,7 @@ import numpy as np
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
+from dipstage.tasks.problem import on
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ class SuperResolution:
 
     def to(self, where: torch.device) -> SuperResolution:
         """See `Problem.to`."""
-        return SuperResolution(self.observation.to(where), self.factor)
+        return SuperResolution(on(where, self.observation), self.factor)
 
     def measured(self, pictures: Tensor) -> Tensor:
         """See `Problem.measured`."""
@@ -126,5 +127,6 @@ def _kernel(factor: int, channels: int, device: torch.device) -> Tensor:
 
     x = (np.arange(4 * factor) + 0.5) / factor - 2
     weights = np.sinc(x) * np.sinc(x / 2)
-    tensor = torch.from_numpy((weights / weights.sum()).astype(np.float32)).to(device)
-    return tensor.expand(channels, 1, 1, 4 * factor)
+    with torch.inference_mode(mode=False):  # It is kept, also for gradients.
+        tensor = torch.from_numpy((weights / weights.sum()).astype(np.float32)).to(device)
+        return tensor.expand(channels, 1, 1, 4 * factor)

@@ -23,7 +23,9 @@ from dipstage.schedules.schedule_file import load_schedule, save_schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import PowerSplit
 from dipstage.tasks.denoise import Denoising, observe
+from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.registry import parse_task
+from dipstage.tasks.super_resolve import SuperResolve, _kernel
 from dipstage.training.stage_targets import targets
 from dipstage.training.trainer import fit
 
@@ -146,6 +148,16 @@ def test_a_mode_without_gradients_changes_nothing(mode: Callable[[], Any]) -> No
     with mode():
         assert np.array_equal(trained().trace.arrays()["loss"], own)
         assert np.array_equal(trained(TRUTH.clone(), TRUTH.clone()).trace.arrays()["loss"], own)
+
+
+@pytest.mark.parametrize("task", [Inpaint(), SuperResolve(2)])
+def test_nor_does_it_change_other_tasks(task: Inpaint | SuperResolve) -> None:
+    truth = TRUTH.repeat(1, 1, 2, 2)
+    _kernel.cache_clear()
+    with torch.inference_mode():
+        inside = trained(task.observe(truth.clone(), STREAMS), truth).trace.arrays()["loss"]
+    own = trained(task.observe(truth, STREAMS), truth).trace.arrays()["loss"]
+    assert np.array_equal(inside, own)
 
 
 def test_another_default_type_is_refused() -> None:
