@@ -13,14 +13,17 @@ from click.testing import CliRunner, Result
 from fake_runs import KEYS, experiment, new_run, outcome
 from played_verification import searched, verified
 
+from dipstage.errors import InputError
 from search import Run
 from search.cli import main
 from search.execution.driver import create
 from search.execution.ledger import Ledger
+from search.execution.view import Quiet
 from search.experiment.prepare import load_candidates
 from search.store.lease import leased
 from search.store.paths import run_folder
 from search.store.storage import open_storage
+from search.verification.drive import confirm
 from search.verification.parts import HELD_OUT, part
 
 
@@ -198,6 +201,30 @@ def test_remove_refuses_a_link_and_what_is_alive(tmp_path: Path) -> None:
     assert Run.open("tiny", tmp_path / "runs").records() == run.records()
     assert dipsearch("remove", str(run.folder), "--yes").exit_code == 0
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("in_database", [False, True])
+def test_remove_is_refused_while_a_confirmation_has_only_begun(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, in_database: bool
+) -> None:
+    address = database if in_database else None
+    run = shared("first", tmp_path, database) if in_database else searched(tmp_path)
+    arguments = ("remove", run.name, "--yes", "--runs-dir", str(tmp_path))
+    storage = ("--storage", database) if in_database else ()
+    refused: list[Result] = []
+
+    def load_pictures(_: object) -> None:
+        refused.append(dipsearch(*arguments, *storage))
+        raise InputError("the pictures were being loaded")
+
+    monkeypatch.setattr("search.verification.drive.load_pictures", load_pictures)
+    pictures = tuple(f"skimage:{name}" for name in ("coins", "moon", "grass", "page", "brick"))
+    with pytest.raises(InputError, match="being loaded"):
+        confirm(run, (*pictures, "skimage:gravel"), view=Quiet())
+    assert [result.exit_code for result in refused] == [2]
+    assert f"the verification of '{run.name}' has a driver that is alive" in refused[0].stderr
+    assert Run.open(run.name, tmp_path, address).records() == run.records()
+    assert dipsearch(*arguments, *storage).exit_code == 0
 
 
 @pytest.mark.long
