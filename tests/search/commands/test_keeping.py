@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -87,6 +89,47 @@ def test_list_shows_each_run_in_a_row(played: Run, tmp_path: Path) -> None:
     shown = dipsearch("list", "--runs-dir", str(tmp_path)).stdout
     assert re.search(r"^tiny +finished +6/6 +27\.00 dB at 18 +3 ", shown, re.MULTILINE)
     assert "broken: run folder" in shown
+
+
+def test_list_shows_other_runs_beside_folders_that_cannot_be_looked_at(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of another user; the tests may run as root, who may look at everything."""
+    closed = [tmp_path / name for name in ("theirs", "lost+found")]
+    for folder in closed:
+        folder.mkdir()
+    stat = Path.stat
+
+    def refusing(path: Path, **options: bool) -> os.stat_result:
+        if path.parent in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refusing)
+    rows = listed(tmp_path)
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "theirs": "unreadable", "tiny": "finished",
+    }  # fmt: skip
+    assert "study.db cannot be looked at: Permission denied" in rows["theirs"]["problem"]
+
+
+def test_list_shows_other_runs_beside_one_whose_size_cannot_be_read(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_run(tmp_path, experiment(name="waiting"))
+
+    def size_bytes(folder: Path) -> int:
+        if folder.name == "tiny":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return 5
+
+    monkeypatch.setattr("search.presentation.runs.size_bytes", size_bytes)
+    rows = listed(tmp_path)
+    assert (rows["tiny"]["state"], rows["tiny"]["bytes"]) == ("unreadable", None)
+    assert (rows["waiting"]["state"], rows["waiting"]["bytes"]) == ("unfinished", 5)
+    shown = dipsearch("list", "--runs-dir", str(tmp_path)).stdout
+    assert "not here" not in shown
+    assert "tiny: run 'tiny' cannot be read (PermissionError: Permission denied)" in shown
 
 
 @pytest.mark.long
