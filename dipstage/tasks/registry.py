@@ -168,6 +168,21 @@ def without_folders(task: Task) -> Task:
     return with_files(task, {key: Path(name).name for key, name in task_files(task).items()})
 
 
+def by_content(task: Task, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return a task as plain data, equal to that of another task whose files have the same content.
+
+    Args:
+        task: The task.
+        digests: What `file_digests` returned of it. A file that is not there keeps its path.
+    """
+    plain = plain_task(task)
+    for key, name in task_files(task).items():
+        if key in digests:
+            _, mark, options = Path(name).name.partition("#")
+            plain[key] = f"SHA-256 {digests[key][:12]}…{mark}{options}"
+    return plain
+
+
 def in_words(plain: Mapping[str, Any]) -> str:
     """Return a task in words, such as `inpaint, missing 0.5` or `denoise, sigma 25`.
 

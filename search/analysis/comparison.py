@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
-from dipstage.tasks.registry import plain_task
+from dipstage.tasks.registry import by_content
 from search.analysis import pareto
 from search.experiment.objectives import Objective, Score
 from search.store.paths import is_remote
@@ -113,15 +113,30 @@ def attained_by_share(values: Sequence[float], share: float) -> float:
 
 
 def repetitions(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Group runs that differ only in name, sampler seed, resources and logging."""
+    """Group runs that differ only in name, sampler seed, resources, logging and paths of files."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        content = run.experiment.model_dump(mode="json")
-        for key in ("name", "resources", "logging"):
-            del content[key]
-        content["search"] = {**content["search"], "seed": None, "trials": run.trials_wanted}
-        groups.setdefault(str(content), []).append(run)
+        groups.setdefault(str(_but_seed(run)), []).append(run)
     return list(groups.values())
+
+
+def _but_seed(run: RunRecord) -> dict[str, Any]:
+    """Return what repetitions of a search share. Files are in it by their content.
+
+    A study of an early version may lack a content; its entries in the experiment stand in.
+    """
+    attributes, content = run.attributes, run.experiment.model_dump(mode="json")
+    for key in ("name", "resources", "logging"):
+        del content[key]
+    content["images"] = sorted(attributes.pictures.values()) or content["images"]
+    content["task"] = by_content(run.experiment.task, attributes.files)
+    # Their origin is in words, which another version may choose differently.
+    candidates = [replace(each, origin=None).to_plain() for each in attributes.candidates]
+    content["candidates"] = candidates or content["candidates"]
+    search = content["search"] = {**content["search"], "seed": None, "trials": run.trials_wanted}
+    learned = [(each.pictures, each.seeds, each.points) for each in attributes.learned]
+    search["learn_from"] = learned or search["learn_from"]
+    return content
 
 
 def _place(run: RunRecord) -> str:
@@ -162,7 +177,7 @@ def _task(run: RunRecord) -> dict[str, Any]:
     return {
         # Listed before the pictures: another size changes their digests, too.
         "size": experiment.size,
-        "task": plain_task(experiment.task),
+        "task": by_content(experiment.task, run.attributes.files),
         "pictures": sorted(
             f"{label} ({digest[:8]})" for label, digest in run.attributes.pictures.items()
         ),

@@ -56,11 +56,13 @@ def _columns() -> list[Column[RunRow]]:
         Column("front", lambda row: "" if row.front is None else str(row.front), drop=2),
         Column("verdict", lambda row: row.verdict or "", left=True, drop=3),
         Column("changed", lambda row: (row.changed or "")[:16].replace("T", " "), drop=1),
-        Column("size", lambda r: "not here" if r.bytes is None else _size(r.bytes), drop=0),
+        Column("size", lambda row: "not here" if row.folder is None else _size(row.bytes), drop=0),
     ]
 
 
-def _size(count: int) -> str:
+def _size(count: int | None) -> str:
+    if count is None:
+        return ""
     size, units = float(count), ["B", "kB", "MB", "GB"]
     while size >= 999.5 and len(units) > 1:
         size /= 1000

@@ -299,7 +299,12 @@ def _work(run: RunRecord, lease: Lease, setting: Setting, view: View, *, can_gro
     if not ledger.finished:
         from search.execution.tuning import tune_trials
 
-        tune_trials(run, ledger, setting, view, lease, can_grow=can_grow)
+        try:
+            tune_trials(run, ledger, setting, view, lease, can_grow=can_grow)
+        except KeyboardInterrupt:
+            lease.check()
+            write(run.study, driven_s=ledger.budget.driven_s)
+            raise
     if ledger.ended is not None:
         write(run.study, ended=ledger.ended)
     write(run.study, driven_s=ledger.budget.driven_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dipstage.errors import InputError
-from dipstage.tasks.registry import plain_task
+from dipstage.tasks.registry import by_content, file_digests
 from search.execution.sampler import placed
 from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment
@@ -66,8 +66,14 @@ def learn(
 def _refuse_other(experiment: Experiment, run: RunRecord) -> None:
     """Raise InputError unless a run searched for the same, in a space of the same parameters."""
     other = run.experiment
-    ours = {"task": plain_task(experiment.task), "objective": asdict(experiment.objective)}
-    theirs = {"task": plain_task(other.task), "objective": asdict(run.objective)}
+    ours = {
+        "task": by_content(experiment.task, file_digests(experiment.task)),
+        "objective": asdict(experiment.objective),
+    }
+    theirs = {
+        "task": by_content(other.task, run.attributes.files),
+        "objective": asdict(run.objective),
+    }
     for key, group in ours.items():
         for name in {**group, **theirs[key]}:
             there, here = theirs[key].get(name), group.get(name)

@@ -88,7 +88,7 @@ class Ledger:
         for trial, each in zip(trials, known, strict=True):
             if trial.state is TrialState.COMPLETE and each.raced is None:
                 first = trial.number if each.same_as is None else each.same_as
-                self._complete.setdefault(first, self._rows_of(trial))
+                self._race_against(first, self._rows_of(trial))
         named = {each.candidate for each in known}
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
@@ -294,6 +294,11 @@ class Ledger:
         taken.estimate = predicted(raced)
         return True
 
+    def _race_against(self, first: int, rows: dict[str, Row]) -> None:
+        """Let others race against the trial `first`; values that are not finite predict nothing."""
+        if all(math.isfinite(value) for row in rows.values() for value in row):
+            self._complete.setdefault(first, rows)
+
     def out_of_memory(self, number: int, reason: str) -> None:
         """Run the trial again with a GPU or a machine for itself; the second time, it failed."""
         work = self._running[number]
@@ -342,7 +347,7 @@ class Ledger:
         if set(self._keys) - set(taken.rows):
             return False
         first = number if taken.same_as is None else taken.same_as
-        self._complete.setdefault(first, taken.rows)
+        self._race_against(first, taken.rows)
         columns = zip(*(taken.rows[key] for key in self._keys), strict=True)
         self._tell(number, tuple(fmean(column) for column in columns))
         return True

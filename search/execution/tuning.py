@@ -210,8 +210,8 @@ _EVERY_S = 10.0
 
 
 class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
-    """Callback that updates the view twice a second, ends workers that hang, and reports dead
-    workers to the searcher.
+    """Callback that updates the view twice a second, records the time that the driver was active,
+    ends workers that hang, and reports dead workers to the searcher.
     """
 
     def __init__(
@@ -235,8 +235,14 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
 
     @_halting()
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Check the lease and update the view. Tune calls this several times a second."""
+        """Check the lease, update the view and record the time that the driver was active.
+
+        Tune calls this several times a second.
+        """
         self._lease.check()
+        if time.monotonic() >= self._written + _EVERY_S:
+            self._written = time.monotonic()
+            write(self._run.study, driven_s=self._searcher.driven_s)
         if time.monotonic() >= self._next:
             self._view.update(self._run)
             if not self._warned and (warning := cut_off(self._run, self._run.records())):
@@ -266,9 +272,6 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
         """Expect no more heartbeats of a trial."""
         self._watched.pop(trial.trial_id, None)
         forget_heartbeat(trial.trial_id)
-        if time.monotonic() >= self._written + _EVERY_S:
-            self._written = time.monotonic()
-            write(self._run.study, driven_s=self._searcher.driven_s)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a dead worker: a training that fails is an ordinary result."""

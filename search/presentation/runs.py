@@ -81,9 +81,10 @@ def _row(
     address: str | None,
     runs_dir: Path | None = None,
 ) -> RunRow:
-    where, size = (None, None) if folder is None else (str(folder), size_bytes(folder))
+    where, size = None if folder is None else str(folder), None
     try:
-        if folder is not None and (database is None or path_exists(folder / "study.db")):
+        size = None if folder is None else size_bytes(folder)
+        if folder is not None and (path_exists(folder / "study.db") or database is None):
             run = RunRecord.inside(folder, name)
         else:
             assert database is not None

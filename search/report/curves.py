@@ -74,7 +74,7 @@ def _read(
 
             try:
                 found = list((pool.map if is_remote(run.folder) else map)(one, trial.replicates))
-            except (InputError, KeyError):
+            except InputError:
                 yield trial, None
                 continue
             yield trial, dict(zip(OUTPUTS, map(list, zip(*found, strict=True)), strict=True))

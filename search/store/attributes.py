@@ -69,7 +69,7 @@ class StudyAttributes:
         files: SHA-256 of each file that the task reads, by its key.
         trials: Requested number of sampled trials.
         hours: Hours that drivers may be active before no further trial begins; None for no limit.
-        driven_s: Seconds that drivers were active so far, written every few seconds.
+        driven_s: Seconds that drivers were active so far, written every ten seconds.
         ended: Why the search ended before its last trial, in words; None if it did not.
         gain_from: Number of sampled trials that had ended when a search was reopened. Earlier ones
             do not count for `search.until.no_gain`.

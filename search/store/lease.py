@@ -64,6 +64,14 @@ class Holder:
         return f"{self.host}, process {self.process}, since {self.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def verifying(study: str) -> str:
+    """Return the name of the lease that a run's confirmation or verification holds to its end.
+
+    study: name of the study of the run itself.
+    """
+    return f"{study}/verify"
+
+
 def holder(storage: PatientStorage, name: str) -> Holder | None:
     """Return who holds a lease now; None if it is free or its holder is dead."""
     if not storage.wait_out(lambda: sa.inspect(storage.engine).has_table(_leases.name)):

@@ -215,7 +215,10 @@ def _is_run(folder: Path) -> bool:
 
 
 def find_runs(runs_dir: Path) -> list[Path]:
-    """Return the folders of all runs, by name; none if there is no such folder of runs."""
+    """Return the folders of all runs, by name; none if there is no such folder of runs.
+
+    Folders that cannot be looked at are among them, because each may be a run.
+    """
     if not is_remote(runs_dir) and not runs_dir.is_dir():
         return []
     try:
@@ -226,7 +229,18 @@ def find_runs(runs_dir: Path) -> list[Path]:
         raise InputError(f"{named(runs_dir)} cannot be read: {brief(error)}") from None
     # The names of folders that are being made or removed begin with a dot.
     names = [path for path in found if path.name[:1] != "." and forbidden_in(path.name) is None]
-    return sorted(filter(_is_run, names), key=lambda path: path.name)
+    return sorted(filter(_may_be_run, names), key=lambda path: path.name)
+
+
+def _may_be_run(folder: Path) -> bool:
+    """Return whether a folder is a run, or one that nobody here may look at.
+
+    Such a folder may be a colleague's run, but not if every mounted file system has one.
+    """
+    try:
+        return _is_run(folder)
+    except WorkError:
+        return folder.name != "lost+found"
 
 
 def size_bytes(folder: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from dipstage.errors import InputError, WorkError
 from search.experiment.names import RUN_NAME
-from search.store.lease import leased
+from search.store.lease import leased, verifying
 from search.store.paths import (
     brief,
     find_run,
@@ -121,6 +121,9 @@ def remove(remains: Remains) -> None:
     with ExitStack() as stack:
         for storage, study in remains.studies:
             stack.enter_context(leased(storage, study, f"run {study!r}"))
+            if "/" not in study:  # Its comparisons have no study until their cluster has started.
+                what = f"the verification of {study!r}"
+                stack.enter_context(leased(storage, verifying(study), what))
         if remains.in_database:
             for storage, study in remains.studies:
                 delete_study(storage, study)

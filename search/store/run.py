@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from optuna.trial import FrozenTrial
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.errors import InputError
 from dipstage.garbage import uncollected
+from dipstage.schedules.stopping import OUTPUTS
 from search.experiment.objectives import Objective
 from search.store.attributes import StudyAttributes, is_interrupted
 from search.store.database_address import storage_address
@@ -54,6 +54,24 @@ def _refuse_unknown(trial: Trial, key: str) -> None:
     if key not in trial.replicates:
         known = ", ".join(trial.replicates) or "none"
         raise InputError(f"{trial.name} has no replicate {key!r}: its replicates are {known}")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except Exception as error:  # Clients of object stores raise errors of many kinds.
+        raise InputError(f"{path} cannot be read: {brief(error)}") from None
+
+
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an archive by name; none if it is damaged or is no archive."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except MemoryError:
+        raise
+    except Exception:  # Damage leads to errors of zipfile, zlib, tokenize and others.
+        return {}
 
 
 @dataclass(frozen=True)
@@ -177,12 +195,13 @@ class RunRecord:
         """
         _refuse_unknown(trial, key)
         path = curve_path(self.folder, trial.trained_by(key), key)
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, BadZipFile) as error:
-            reason = getattr(error, "strerror", None) or "it holds no curves"
-            raise InputError(f"{path} cannot be read: {reason}") from None
+        curves = _arrays(_content(path))
+        if not all(f"psnr_gt_{output}_db" in curves for output in OUTPUTS):
+            raise InputError(
+                f"{path} cannot be read: it holds no curves, or damaged ones; if the run is a "
+                "copy, copy its folder again"
+            )
+        return curves
 
     def picture(self, trial: Trial, key: str) -> bytes | None:
         """Return a replicate's output at its maximum as a PNG.
@@ -199,10 +218,7 @@ class RunRecord:
         path = picture_path(self.folder, trial.trained_by(key), key)
         if not path_exists(path):
             return None
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {brief(error)}") from None
+        content = _content(path)
         if not content.startswith(PNG):
             raise InputError(f"{path} cannot be read: it holds no PNG")
         return content

@@ -208,7 +208,7 @@ def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Pat
         for key in trial.replicates:
             values = np.linspace(0, 20 + trial.number, 30, dtype=np.float32)
             path = curve_path(played.folder, trial.number, key)
-            np.savez_compressed(path, psnr_gt_raw_db=values)
+            np.savez_compressed(path, psnr_gt_raw_db=values, psnr_gt_smoothed_db=values)
     shown = on(played, "pareto", "--budget", "10").stdout
     assert "best for 10 iterations: trial 5; export it with --pick 5" in shown
     rows = json.loads(on(played, "pareto", "--budget", "10", "--json").stdout)

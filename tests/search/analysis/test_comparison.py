@@ -2,14 +2,20 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import skimage
 from click.testing import CliRunner
 from fake_runs import experiment, new_run, play
+from PIL import Image
 
 from dipstage.errors import InputError
+from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from search import Run
 from search.analysis.comparison import (
     after_hours,
@@ -80,6 +86,46 @@ def test_repetitions_differ_in_seed_alone(runs_dir: Path) -> None:
         ["a", "b", "c"],
         ["d"],
     ]
+
+
+def uploaded(
+    home: Path, name: str, seed: int, missing: int = 5, preset: str = "log10:stages=3"
+) -> Run:
+    """A run whose picture, mask and schedule file lie in a folder of its own."""
+    (home / name).mkdir(parents=True)
+    shutil.copy(Path(skimage.data.__file__).parent / "brick.png", home / name)
+    mask = np.full((16, 16), 255, np.uint8)
+    mask[:missing] = 0
+    Image.fromarray(mask).save(home / name / "mask.png")
+    schedule = ScheduleFile(parse_preset(preset).schedule(30))
+    save_schedule(home / name / "mine.yaml", schedule)
+    return new_run(
+        home / "runs",
+        experiment(
+            name=name,
+            images=[f"{home / name}/brick.png"],
+            task={"kind": "inpaint", "mask": f"{home / name}/mask.png"},
+            candidates=["baseline", f"{home / name}/mine.yaml"],
+            search={"trials": 4, "seed": seed},
+        ),
+    )
+
+
+def test_repetitions_may_have_their_files_in_different_folders(tmp_path: Path) -> None:
+    runs = [uploaded(tmp_path, name, seed) for seed, name in enumerate("abc")]
+    check_comparable(runs)
+    other_schedule = uploaded(tmp_path, "d", 0, preset="log10:stages=4")
+    other_mask = uploaded(tmp_path, "e", 0, missing=6)
+    groups = repetitions([*runs, other_schedule, other_mask])
+    assert [[run.name for run in group] for group in groups] == [["a", "b", "c"], ["d"], ["e"]]
+    with pytest.raises(InputError, match=r"cannot be compared: task is .*'mask': 'SHA-256 "):
+        check_comparable([runs[0], other_mask])
+    # Without digests, as in a study of an early version, paths are compared.
+    for run in runs[:2]:
+        for attribute in ("pictures", "files", "candidates"):
+            run.study.set_user_attr(attribute, [] if attribute == "candidates" else {})
+    assert [len(group) for group in repetitions(runs)] == [1, 1, 1]
+    assert len(repetitions([runs[0], runs[0]])) == 1
 
 
 def test_attainment_over_repetitions_is_what_a_share_of_them_reached() -> None:

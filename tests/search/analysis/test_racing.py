@@ -1,11 +1,14 @@
 """Racing: who is stopped, who never is, and what the study is told."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fake_runs import KEYS, experiment, new_run, outcome
+from fake_runs import KEYS, experiment, ledger_of, new_run, outcome
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
@@ -22,6 +25,7 @@ from search.execution.work import Work
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Score
 from search.store.attributes import TrialAttributes, write
+from search.store.replicate import Replicate
 
 REPLICATES = [f"p{i % 4}-seed{i // 4}" for i in range(8)]
 EASE = np.array([3.0, -2.0, 0.5, -1.5] * 2)
@@ -106,7 +110,7 @@ def test_mistakes_are_rarer_than_one_less_the_confidence() -> None:
     assert stopped / 300 < 0.1
 
 
-def racing_run(runs_dir: Path, **racing: object) -> Run:
+def racing_run(runs_dir: Path, objective: object = None, **racing: object) -> Run:
     """A run of twelve trials that race from their second replicate on."""
     return new_run(
         runs_dir,
@@ -114,6 +118,7 @@ def racing_run(runs_dir: Path, **racing: object) -> Run:
             search={"trials": 12},
             candidates=["baseline"],
             racing={"min_replicates": 2, **racing},
+            objective=objective or {},
         ),
     )
 
@@ -218,6 +223,37 @@ def test_a_driver_that_dies_after_the_verdict_leaves_a_raced_trial(tmp_path: Pat
     assert len(run.records()[work.number].replicates) == 2
     assert len(states) == 13
     assert "running" not in states
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("metric", "key", "odd"),
+    [("psnr", "max_psnr_gt_db", math.inf), ("ssim", "max_ssim_gt", math.nan)],
+)
+def test_a_trial_of_which_a_score_is_not_finite_does_not_end_racing(
+    tmp_path: Path, metric: str, key: str, odd: float, later: bool
+) -> None:
+    """Neither for its own driver, nor for a later one."""
+    run = racing_run(tmp_path, objective={"metric": metric})
+    ledger = ledger_of(run)
+
+    def scored(value: float, steps: int) -> Replicate:
+        replicate = outcome(25.0, steps)
+        change: dict[str, Any] = {key: value}
+        return replace(replicate, raw=replace(replicate.raw, **change))
+
+    for number in range(10):
+        work = ledger.next()
+        assert work is not None
+        for i, each in enumerate(KEYS):
+            value = odd if (number, i) == (9, 0) else 0.8 + 0.001 * number
+            ledger.record(work.number, each, scored(value, 15))
+        ledger.finish(work.number, None)
+    work = ledger.next()
+    assert work is not None
+    for each in KEYS[:2]:
+        ledger.record(work.number, each, scored(0.2, 25))
+    assert (ledger_of(run) if later else ledger).race(work.number)
 
 
 @pytest.mark.long

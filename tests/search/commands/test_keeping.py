@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,14 +15,17 @@ from click.testing import CliRunner, Result
 from fake_runs import KEYS, experiment, new_run, outcome
 from played_verification import searched, verified
 
+from dipstage.errors import InputError
 from search import Run
 from search.cli import main
 from search.execution.driver import create
 from search.execution.ledger import Ledger
+from search.execution.view import Quiet
 from search.experiment.prepare import load_candidates
 from search.store.lease import leased
 from search.store.paths import run_folder
 from search.store.storage import open_storage
+from search.verification.drive import confirm
 from search.verification.parts import HELD_OUT, part
 
 
@@ -84,6 +89,47 @@ def test_list_shows_each_run_in_a_row(played: Run, tmp_path: Path) -> None:
     shown = dipsearch("list", "--runs-dir", str(tmp_path)).stdout
     assert re.search(r"^tiny +finished +6/6 +27\.00 dB at 18 +3 ", shown, re.MULTILINE)
     assert "broken: run folder" in shown
+
+
+def test_list_shows_other_runs_beside_folders_that_cannot_be_looked_at(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of another user; the tests may run as root, who may look at everything."""
+    closed = [tmp_path / name for name in ("theirs", "lost+found")]
+    for folder in closed:
+        folder.mkdir()
+    stat = Path.stat
+
+    def refusing(path: Path, **options: bool) -> os.stat_result:
+        if path.parent in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refusing)
+    rows = listed(tmp_path)
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "theirs": "unreadable", "tiny": "finished",
+    }  # fmt: skip
+    assert "study.db cannot be looked at: Permission denied" in rows["theirs"]["problem"]
+
+
+def test_list_shows_other_runs_beside_one_whose_size_cannot_be_read(
+    played: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_run(tmp_path, experiment(name="waiting"))
+
+    def size_bytes(folder: Path) -> int:
+        if folder.name == "tiny":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return 5
+
+    monkeypatch.setattr("search.presentation.runs.size_bytes", size_bytes)
+    rows = listed(tmp_path)
+    assert (rows["tiny"]["state"], rows["tiny"]["bytes"]) == ("unreadable", None)
+    assert (rows["waiting"]["state"], rows["waiting"]["bytes"]) == ("unfinished", 5)
+    shown = dipsearch("list", "--runs-dir", str(tmp_path)).stdout
+    assert "not here" not in shown
+    assert "tiny: run 'tiny' cannot be read (PermissionError: Permission denied)" in shown
 
 
 @pytest.mark.long
@@ -198,6 +244,30 @@ def test_remove_refuses_a_link_and_what_is_alive(tmp_path: Path) -> None:
     assert Run.open("tiny", tmp_path / "runs").records() == run.records()
     assert dipsearch("remove", str(run.folder), "--yes").exit_code == 0
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("in_database", [False, True])
+def test_remove_is_refused_while_a_confirmation_has_only_begun(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, in_database: bool
+) -> None:
+    address = database if in_database else None
+    run = shared("first", tmp_path, database) if in_database else searched(tmp_path)
+    arguments = ("remove", run.name, "--yes", "--runs-dir", str(tmp_path))
+    storage = ("--storage", database) if in_database else ()
+    refused: list[Result] = []
+
+    def load_pictures(_: object) -> None:
+        refused.append(dipsearch(*arguments, *storage))
+        raise InputError("the pictures were being loaded")
+
+    monkeypatch.setattr("search.verification.drive.load_pictures", load_pictures)
+    pictures = tuple(f"skimage:{name}" for name in ("coins", "moon", "grass", "page", "brick"))
+    with pytest.raises(InputError, match="being loaded"):
+        confirm(run, (*pictures, "skimage:gravel"), view=Quiet())
+    assert [result.exit_code for result in refused] == [2]
+    assert f"the verification of '{run.name}' has a driver that is alive" in refused[0].stderr
+    assert Run.open(run.name, tmp_path, address).records() == run.records()
+    assert dipsearch(*arguments, *storage).exit_code == 0
 
 
 @pytest.mark.long

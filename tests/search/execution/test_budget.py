@@ -14,8 +14,10 @@ from search.commands.searching import exit_interrupted
 from search.execution.budget import trials_without_gain
 from search.execution.driver import conclude, drive
 from search.execution.ledger import Ledger
+from search.execution.view import Quiet
 from search.experiment.objectives import Score
 from search.store.attributes import write
+from search.store.run import RunRecord
 
 PLAIN = Score(25.0, 20.0)
 
@@ -92,6 +94,33 @@ def test_what_was_under_way_when_the_hours_were_used_is_finished(tmp_path: Path)
     # A driver that finds the hours used has nothing to start Ray for.
     write(run.study, driven_s=361.0)
     assert Ledger(run.study, run.experiment, KEYS).finished
+
+
+class InterruptsTheFirstTrial(Quiet):
+    """Interrupts once a replicate is written down, and keeps how much active time was, too."""
+
+    driven_s = 0.0
+
+    def update(self, run: RunRecord) -> None:
+        """See `View`."""
+        first = run.records()[0]
+        if first.replicates:
+            assert first.state == "running"
+            self.driven_s = run.attributes.driven_s
+            raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("every_s", [0.0, 3600.0])
+def test_active_time_is_recorded_during_a_trial_and_when_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_s: float
+) -> None:
+    monkeypatch.setattr("search.execution.tuning._EVERY_S", every_s)
+    run, view = new_run(tmp_path, experiment()), InterruptsTheFirstTrial()
+    with pytest.raises(KeyboardInterrupt):
+        drive(run, address=None, view=view)
+    assert (view.driven_s > 0) == (every_s == 0)
+    assert run.attributes.driven_s > view.driven_s
 
 
 def test_no_gain_ends_a_search_and_a_later_driver_counts_the_same(tmp_path: Path) -> None:

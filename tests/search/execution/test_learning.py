@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_runs import CONTENT, experiment, new_run, outcome, picture_digests, play
+from PIL import Image
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.errors import InputError
@@ -188,6 +190,26 @@ def play_all(run: Run) -> None:
     while (work := ledger.next()) is not None:
         ledger.record(work.number, "moon-seed5", outcome(25 + work.number, 20))
         ledger.finish(work.number, None)
+
+
+def masked(path: Path, missing: int) -> dict[str, str]:
+    """A task with a mask that is written to a path."""
+    pixels = np.full((16, 16), 255, np.uint8)
+    pixels[:missing] = 0
+    path.parent.mkdir()
+    Image.fromarray(pixels).save(path)
+    return {"kind": "inpaint", "mask": str(path)}
+
+
+def test_a_mask_is_compared_by_its_content(tmp_path: Path) -> None:
+    task = masked(tmp_path / "one/mask.png", 5)
+    play(new_run(tmp_path, experiment(space=SPACE, task=task)), score)
+    new = experiment(**NEW, task=masked(tmp_path / "two/mask.png", 5))
+    [learned] = learn(new, load_candidates(new), tmp_path, None)
+    assert len(learned.points) == 4
+    new = experiment(**NEW, task=masked(tmp_path / "three/mask.png", 6))
+    with pytest.raises(InputError, match=r"task\.mask of 'tiny' is SHA-256 .*, and here SHA-256"):
+        learn(new, load_candidates(new), tmp_path, None)
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

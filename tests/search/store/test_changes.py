@@ -1,12 +1,15 @@
 """What a resume goes on with, and what it refuses: experiment, code, files in the run's folder."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_runs import experiment, new_run
 
 from dipstage.errors import InputError
+from dipstage.schedules.stopping import OUTPUTS
 from search import Run
 from search.experiment.model import Experiment
 from search.store.changes import adopt_changes, record_changes
@@ -142,6 +145,37 @@ def test_curves_that_are_cut_off_are_named_and_never_read(played: Run, content: 
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"trial00000-chelsea-seed0\.npz cannot be read"):
         played.curves(trial, "chelsea-seed0")
+
+
+def test_curves_with_a_damaged_byte_are_named_or_read_as_they_were(played: Run) -> None:
+    trial = played.records()[0]
+    path = played.folder / "curves" / "trial00000-chelsea-seed0.npz"
+    kept = {f"psnr_gt_{output}_db": np.linspace(5, 20, 30, dtype=np.float32) for output in OUTPUTS}
+    np.savez_compressed(path, allow_pickle=False, **kept)
+    whole, refused = path.read_bytes(), 0
+    for at in range(0, len(whole), 2):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            curves = played.curves(trial, "chelsea-seed0")
+        except InputError:
+            refused += 1
+            continue
+        for name, curve in curves.items():
+            assert np.array_equal(curve, kept[name])
+    assert refused > len(whole) / 4
+
+
+def test_an_array_and_an_archive_of_something_else_are_no_curves(played: Run) -> None:
+    trial = played.records()[0]
+    path = played.folder / "curves" / "trial00000-chelsea-seed0.npz"
+    array = io.BytesIO()
+    np.save(array, np.zeros(30))
+    archive = io.BytesIO()
+    np.savez(archive, stage=np.zeros(30))
+    for content in (array.getvalue(), archive.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"seed0\.npz cannot be read: it holds no curves"):
+            played.curves(trial, "chelsea-seed0")
 
 
 def test_a_picture_that_is_none_is_named_and_one_that_is_missing_is_none(played: Run) -> None:
