@@ -27,6 +27,7 @@ from search.experiment.prepare import load_candidates
 from search.store.paths import verification_path
 from search.verification.declared import Request, load_plan
 from search.verification.drive import HERE, Hardware, _discard, _Driver, verify
+from search.verification.export import choose
 from search.verification.parts import HELD_OUT, TUNING, part
 from search.verification.plan import new_plan
 from search.verification.result import Verification
@@ -132,6 +133,28 @@ def test_a_schedule_that_diverged_once_shows_nothing_and_is_not_exported(tmp_pat
         "trial 2 failed after 15 of 16 replicates, so nothing can be shown for it: diverged"
         in shown
     )
+
+
+def test_a_claim_is_open_if_a_reference_finished_no_replicate(tmp_path: Path) -> None:
+    better = gains(trial_2=(0.5, -10))
+
+    def score(name: str, key: str) -> tuple[float, int] | str:
+        is_late = name.startswith("plain DIP as trial 2, averaged from")
+        return "diverged" if is_late else better(name, key)
+
+    verification = verified(searched(tmp_path), score, claims={2: "time"})
+    assert verification.verdict(2) == Verdict()
+    assert verification.hardest("trial 2") is None
+    done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.output.split())
+    assert "trial 2, claimed to be faster: not shown" in shown
+    assert "failed after 0 of 16 replicates, so nothing can be shown against it: div" in shown
+    report = (verification.run.folder / "report.html").read_text()
+    assert "Nothing is shown of trial 2: a plain DIP that it must hold against" in report
+    exported = Run.of(verification.run).export("2")
+    assert read_schedule_file(exported).verified is None
+    assert choose(verification.run, "2").note == "verified: not shown"
 
 
 def test_plain_dip_that_diverged_leaves_no_verdict_and_lets_export_go_on(tmp_path: Path) -> None:
