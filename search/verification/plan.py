@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import Picture
-from search.analysis.front import front_of, pick, pick_of
+from search.analysis.front import front_of, is_number, pick, pick_of
 from search.experiment.prepare import load_pictures
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -146,7 +146,7 @@ def _declared(
 
 def _claims(run: RunRecord, request: Request) -> list[Claim]:
     """Return what is claimed: as asked for, else as confirmed, else the front's knee and end."""
-    asked: dict[Endpoint, str | None] = {"time": request.fast, "psnr": request.best}
+    asked: dict[Endpoint, str | int | None] = {"time": request.fast, "psnr": request.best}
     if request.fast is None and request.best is None:
         asked = dict(_picked(run))
     trials: dict[Endpoint, Trial] = {
@@ -169,7 +169,7 @@ def _claims(run: RunRecord, request: Request) -> list[Claim]:
 _OPTIONS: dict[Endpoint, str] = {"time": "--fast", "psnr": "--best"}
 
 
-def _picked(run: RunRecord) -> dict[Endpoint, str]:
+def _picked(run: RunRecord) -> Mapping[Endpoint, str | int]:
     """Return what is claimed by default: as confirmed, else the front's knee and end."""
     found = confirmed(run)
     if found is None:
@@ -190,7 +190,8 @@ def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:
     """
     plan = load_plan(run)
     if plan is not None and plan.declared is not None:
-        picked = {claim.endpoint: str(claim.trial) for claim in plan.declared.claims}
+        claims = plan.declared.claims
+        picked: Mapping[Endpoint, str | int] = {each.endpoint: each.trial for each in claims}
         source = "verification"
     else:
         picked, source = _picked(run), "confirmation"
@@ -200,11 +201,11 @@ def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:
     return _trial_of(run, _OPTIONS[endpoint], picked[endpoint])
 
 
-def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
+def _trial_of(run: RunRecord, option: str, which: str | int) -> Trial:
     """Return a complete staged trial by number, by a candidate's name, or by a rule."""
-    named = [t for t in run.records() if t.candidate == which and t.values is not None]
-    if (which.isascii() and which.isdecimal()) or named:
-        trial = named[0] if named else pick(run, which)
+    candidates = [t for t in run.records() if t.candidate == which and t.values is not None]
+    if is_number(which) or candidates:
+        trial = pick(run, which) if is_number(which) else candidates[0]
         if trial.schedule is None or trial.is_plain:
             raise InputError(f"{option} {which}: {trial.name} is plain DIP, which has no stages")
         return trial
@@ -213,7 +214,7 @@ def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
     if not staged:
         raise InputError(f"the front of {run.name!r} holds no staged schedule to verify")
     try:
-        return staged[pick_of([trial.score for trial in staged], which)]
+        return staged[pick_of([trial.score for trial in staged], str(which))]
     except InputError as error:
         raise InputError(f"{option}: {error}") from None
 

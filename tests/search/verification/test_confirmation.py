@@ -67,7 +67,7 @@ def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
     run = searched(tmp_path)
     assert confirmed(run) is None
     found = confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
-    assert confirmed(run) == {"time": "2", "psnr": "3"}
+    assert confirmed(run) == {"time": 2, "psnr": 3}
     assert found.success.startswith("of 3 schedules, 2 have a higher mean max PSNR_GT than plain")
     plan = new_plan(run, Request(images=("skimage:text",)))
     assert plan.declared is not None

@@ -253,11 +253,18 @@ def test_controls_that_are_the_schedule_itself_are_left_out() -> None:
     assert names(0.2, 0.4, 0.6) == ["it reversed", "it shuffled", "it contrast alone"]
 
 
-@pytest.mark.parametrize("name", ["trial 7", "plain DIP"])
-def test_candidates_may_not_have_names_that_tables_give(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("trial 7", "is reserved for trials"),
+        ("plain DIP", "is reserved for trials"),
+        ("64", "would mean the trial of that number"),
+    ],
+)
+def test_candidates_may_not_have_names_of_trials(tmp_path: Path, name: str, words: str) -> None:
     run = searched(tmp_path)
     path = run.export("2", tmp_path / f"{name}.yaml")
-    with pytest.raises(InputError, match=f"candidates: the name '{name}' is reserved for trials"):
+    with pytest.raises(InputError, match=f"candidates: the name '{name}' {words}: rename the"):
         load_candidates(experiment(candidates=[str(path)]))
 
 
