@@ -81,6 +81,8 @@ HERE = Hardware()
 def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view: View) -> None:
     """Begin or continue the verification of a run, and wait for its end.
 
+    A finished one is left as it is, and needs neither a cluster nor its pictures.
+
     Raises:
         InputError: Before anything starts, for pictures or seeds that were seen, for a request
             that differs from a verification that has begun, for another device, and if there is
@@ -129,6 +131,8 @@ def confirm(
 ) -> None:
     """Train the best schedules of a search again on fresh pictures and seeds, beside plain DIP.
 
+    A finished confirmation is left as it is, and needs neither a cluster nor its pictures.
+
     Args:
         run: The search.
         images: At least six pictures that the search has not seen; empty to continue.
@@ -171,6 +175,8 @@ def confirm(
                 "--top": (None if is_same else top, schedules),
             }
             refuse_differences(f"run {run.name!r} has a confirmation", asked)
+            if has_ended(made):
+                return
         with _driving(run, (CONFIRMATION,), hardware, view) as drive:
             drive.refuse_other_device(run, (CONFIRMATION,))
             if made is None:

@@ -37,11 +37,11 @@ SMALLEST_DB, SMALLEST_RATIO = 0.2, 0.85
 
 
 def begin(run: RunRecord, request: Request) -> tuple[Plan, dict[str, Picture]]:
-    """Return the plan, new or as begun, and its pictures."""
+    """Return the plan, new or as begun, and the pictures that are left to train on."""
     begun = load_plan(run)
     if begun is not None and not request.restart:
         _refuse_other(run, begun, request)
-        return begun, load_pictures(held_out_experiment(run, begun))
+        return begun, {} if is_finished(run) else load_pictures(held_out_experiment(run, begun))
     plan = new_plan(run, request, begun)
     pictures = load_pictures(held_out_experiment(run, plan))
     seen = refuse_seen(run, plan.seeds, pictures, request.allow_seen)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import skimage
 from click.testing import CliRunner
-from played_verification import compared, gains, searched, verified
+from played_verification import compared, forbid_training, gains, searched, verified
 from verified_runs import copy
 
 from dipstage.errors import InputError
@@ -143,6 +143,18 @@ def test_a_confirmation_that_has_begun_is_not_asked_to_be_another_one(tmp_path: 
             confirm(run, IMAGES, seeds, top, view=Quiet())
     with pytest.raises(InputError, match=re.escape(f"{begun}--images ['skimage:coins', ")):
         confirm(run, IMAGES[:3], view=Quiet())
+
+
+@pytest.mark.long
+def test_a_finished_confirmation_is_shown_without_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = searched(tmp_path)
+    confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    forbid_training(monkeypatch)
+    done = CliRunner().invoke(main, ["confirm", "tiny", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "to be verified as faster: trial 2" in done.output
 
 
 @pytest.mark.usefixtures("one_process")

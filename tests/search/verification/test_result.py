@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import skimage.data
 from click.testing import CliRunner
 from fake_runs import experiment, play
-from played_verification import IMAGES, gains, searched, verified
+from PIL import Image
+from played_verification import IMAGES, forbid_training, gains, searched, verified
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
@@ -171,6 +173,25 @@ def test_plain_dip_that_diverged_leaves_no_verdict_and_lets_export_go_on(tmp_pat
     exported = CliRunner().invoke(main, ["export", "tiny", "--runs-dir", str(tmp_path)])
     assert exported.exit_code == 0, exported.output
     assert "no schedule was shown to be better than plain DIP" in exported.output
+
+
+def test_a_finished_verification_is_shown_without_a_cluster_and_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("coins", "moon", "grass", "page")
+    images = [str(tmp_path / f"{name}.png") for name in names]
+    for name, path in zip(names, images, strict=True):
+        Image.fromarray(getattr(skimage.data, name)()).save(path)
+    verified(searched(tmp_path), gains(trial_2=(0.5, -10)), images=images)
+    forbid_training(monkeypatch)
+    for path in images:
+        Path(path).unlink()
+    command = ["verify", "tiny", "--runs-dir", str(tmp_path)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "trial 2, claimed to be faster: better" in done.output
+    other = CliRunner().invoke(main, [*command, "--seeds", "7"])
+    assert "has a verification with --seeds [2, 3, 4, 5], not [2, 3, 4, 5, 6" in other.output
 
 
 def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
