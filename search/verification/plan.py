@@ -11,11 +11,19 @@ from dipstage.errors import InputError
 from dipstage.pictures.images import Picture
 from search.analysis.front import front_of, is_number, pick, pick_of
 from search.experiment.prepare import load_pictures
+from search.store.paths import run_words
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.confirmation import confirmed
 from search.verification.declared import Claim, Declared, Plan, Request, load_plan
-from search.verification.parts import HELD_OUT, TUNING, is_finished
+from search.verification.parts import (
+    CONFIRMATION,
+    HELD_OUT,
+    TUNING,
+    has_scores,
+    is_finished,
+    part,
+)
 from search.verification.references import LEARNING_RATES, plain_recipes, trials_wanted
 from search.verification.rules import SIGNIFICANCE, Endpoint
 from search.verification.unseen import (
@@ -108,7 +116,7 @@ def _declared(
     output = run.objective.output
     before = former.declared if former else None
     earlier = before.earlier if before else 0
-    if former is not None and is_finished(run):
+    if former is not None and _was_scored(run, former):
         # A plan of version 0.1 judged each of its schedules in both objectives.
         earlier += len(before.claims) if before else 2 * len(former.trials)
     least = len(claims) + earlier
@@ -144,6 +152,12 @@ def _declared(
                     earlier, used_pictures(run) if former else None)  # fmt: skip
 
 
+def _was_scored(run: RunRecord, plan: Plan) -> bool:
+    """Return whether a verification has had any held-out scores."""
+    made = part(run, HELD_OUT)
+    return plan.spent is not None or (made is not None and has_scores(made))
+
+
 def _claims(run: RunRecord, request: Request) -> list[Claim]:
     """Return what is claimed: as asked for, else as confirmed, else the front's knee and end."""
     asked: dict[Endpoint, str | int | None] = {"time": request.fast, "psnr": request.best}
@@ -172,6 +186,11 @@ _OPTIONS: dict[Endpoint, str] = {"time": "--fast", "psnr": "--best"}
 def _picked(run: RunRecord) -> Mapping[Endpoint, str | int]:
     """Return what is claimed by default: as confirmed, else the front's knee and end."""
     found = confirmed(run)
+    if found is None and part(run, CONFIRMATION) is not None:
+        raise InputError(
+            f"the confirmation of {run.name!r} has not ended: continue it with dipsearch confirm "
+            f"{run_words(run.folder)}, or name what is to be verified with --fast or --best"
+        )
     if found is None:
         return {"time": "knee", "psnr": "psnr"}
     if not found:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import skimage
 from click.testing import CliRunner
-from played_verification import compared, forbid_training, gains, searched, verified
+from played_verification import compared, forbid_training, gains, interrupt, searched, verified
 from verified_runs import copy
 
 from dipstage.errors import InputError
@@ -74,6 +74,23 @@ def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
     assert [(c.trial, c.endpoint) for c in plan.declared.claims] == [(2, "time"), (3, "psnr")]
     with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
         begin(run, Request(images=("skimage:coins",)))
+
+
+@pytest.mark.long
+def test_an_unfinished_confirmation_chooses_nothing_and_its_pictures_are_used(
+    tmp_path: Path,
+) -> None:
+    run = searched(tmp_path)
+    confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    interrupt(run, CONFIRMATION)
+    words = f"confirmation of 'tiny' has not ended: .* dipsearch confirm tiny --runs-dir {tmp_path}"
+    with pytest.raises(InputError, match=words):
+        new_plan(run, Request(images=("skimage:text",)))
+    with pytest.raises(InputError, match=words):
+        choose(run, "fast")
+    assert new_plan(run, Request(images=("skimage:text",), fast="knee")).trials == [2]
+    with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
+        begin(run, Request(images=("skimage:coins",), fast="knee"))
 
 
 @pytest.mark.parametrize(("sure", "picked"), [(True, "sure"), (False, "lucky")])

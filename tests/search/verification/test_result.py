@@ -12,7 +12,16 @@ import skimage.data
 from click.testing import CliRunner
 from fake_runs import experiment, play
 from PIL import Image
-from played_verification import IMAGES, forbid_training, gains, searched, verified
+from played_verification import (
+    CLAIMS,
+    IMAGES,
+    forbid_training,
+    gains,
+    interrupt,
+    planned,
+    searched,
+    verified,
+)
 
 from dipstage.documents.plain_yaml import yaml_text
 from dipstage.documents.records import to_plain
@@ -31,7 +40,7 @@ from search.verification.declared import Request, load_plan
 from search.verification.drive import HERE, Hardware, _discard, _Driver, verify
 from search.verification.export import choose
 from search.verification.parts import HELD_OUT, TUNING, part
-from search.verification.plan import new_plan
+from search.verification.plan import begin, new_plan
 from search.verification.result import Verification
 from search.verification.rows import verification_rows
 from search.verification.schedules import controls_of, lacking
@@ -289,18 +298,21 @@ def test_candidates_may_not_have_names_of_trials(tmp_path: Path, name: str, word
         load_candidates(experiment(candidates=[str(path)]))
 
 
+class Cut(Exception):
+    """As if the process had been killed."""
+
+
+def cut(*_: object, **__: object) -> None:
+    """Be killed."""
+    raise Cut
+
+
 @pytest.mark.ray
 def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = searched(tmp_path)
     verified(run, gains())
-
-    class Cut(Exception):
-        """As if the process had been killed."""
-
-    def cut(*_: object, **__: object) -> None:
-        raise Cut
 
     monkeypatch.setattr("search.verification.drive.remove_tree", cut)
     with pytest.raises(Cut):
@@ -366,6 +378,37 @@ def test_a_second_verification_counts_the_claims_of_the_first_and_not_its_pictur
     assert (again.earlier, again.family) == (3, 5)
     pictures = new_plan(run, Request(restart=True), former).images
     assert not set(pictures) & set(IMAGES)
+
+
+@pytest.mark.parametrize("is_discarded", [False, True])
+def test_an_interrupted_verification_counts_once_it_has_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_discarded: bool
+) -> None:
+    run = searched(tmp_path)
+    verified(run, gains())
+    interrupt(run, HELD_OUT)
+    assert Verification.open(run) is None
+    if is_discarded:
+        following = new_plan(run, Request(restart=True), load_plan(run))
+        monkeypatch.setattr("search.verification.drive.remove_tree", cut)
+        with pytest.raises(Cut):
+            _discard(run, following, "cpu")
+        assert part(run, HELD_OUT) is None
+    former = load_plan(run)
+    again = new_plan(run, Request(restart=True), former).declared
+    assert again is not None
+    assert (again.earlier, again.family) == (3, 5)
+    with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
+        begin(run, Request(images=("skimage:coins",), restart=True))
+
+
+def test_a_verification_without_scores_does_not_count(tmp_path: Path) -> None:
+    """As after a tuning that asks for other learning rates, or for other claims."""
+    run = searched(tmp_path)
+    write_whole(verification_path(run.folder), yaml_text(to_plain(planned(run, CLAIMS), {})))
+    plan, _ = begin(run, Request(images=("skimage:coins",), restart=True))
+    assert plan.declared is not None
+    assert plan.declared.earlier == 0
 
 
 @pytest.mark.ray
