@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 
 from dipstage.schedules.stopping import Output
 from search.analysis.common_target import BELOW_DB
@@ -325,15 +324,21 @@ class Verification:
         return BELOW_DB if self.rule.reads_curves else 0.0
 
     def held_out_gain_db(self, name: str) -> float | None:
-        """Gain over plain DIP within the search's budget, which is what the search measured."""
+        """Gain over plain DIP, each within the budget that its score in the search had.
+
+        Version 0.1 tuned plain DIP with the budget of the held-out trainings, not the search's.
+        """
         if self.plain is None:
             return None
         entry, plain, output = self._entries[name], self._entries[self.plain.name], self.output
         keys = [key for key in plain.replicates if key in entry.replicates]
         if not keys:
             return None
+        tuned = self._tuned.schedule
+        assert tuned is not None
         [ours] = at_budgets(entry, output, self.budgets[-1:], keys)
-        return ours - fmean(plain.replicates[key].scores(output).max_psnr_gt_db for key in keys)
+        [theirs] = at_budgets(plain, output, [tuned.iterations], keys)
+        return ours - theirs
 
     def shrinkage_db(self, name: str) -> float | None:
         """The search's gain over plain DIP less the gain on the held-out pictures."""

@@ -204,7 +204,7 @@ def test_a_finished_verification_is_shown_without_a_cluster_and_its_pictures(
 
 
 def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
-    """Trial 5 peaks at iteration 40 of 45; the search saw 30."""
+    """The search saw 30 of 45 iterations; trial 5 and plain DIP reach their maxima later."""
     run = searched(tmp_path)
     verification = verified(run, gains(trial_5=(2.0, 10)))
     [row] = [
@@ -217,7 +217,10 @@ def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
     assert row["max_psnr_gt_db_difference"] == pytest.approx(2.0, abs=0.02)
     gain = row["search_max_psnr_gt_db_difference"] - row["shrinkage_db"]
     assert gain < 0
-    assert row["psnr_gt_db_by_30"] == pytest.approx(25 + gain, abs=0.02)
+    assert verification.plain is not None
+    plain = verification.at_budgets(verification.plain, "raw")[-1]
+    assert plain < 24.8
+    assert row["psnr_gt_db_by_30"] == pytest.approx(plain + gain)
 
 
 def test_after_not_shown_the_pictures_that_are_needed_are_named(tmp_path: Path) -> None:
