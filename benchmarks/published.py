@@ -27,7 +27,7 @@ from search.verification.declared import Plan
 from search.verification.parts import CONFIRMATION, HELD_OUT
 from search.verification.rules import ClaimRule, Endpoint, hardest
 from search.verification.statistics import Difference
-from search.verification.verdicts import Comparison, Verdict, Word, worst
+from search.verification.verdicts import Comparison, Verdict, Word, against_all, worst
 
 RECORD, REPLICATES, PAIRS = "published.yaml", "replicates.csv.gz", "pairs.csv.gz"
 
@@ -161,8 +161,8 @@ class Published:
 
     def against_references(self, name: str) -> list[Comparison]:
         """Return a claimed schedule against each of its references, in the judged output."""
-        [claimed] = (each for each in self._claimed if each.name == name)
-        return [c for c in self._judged(name) if c.reference in (claimed.references or ())]
+        references = self._references(name)
+        return [c for c in self._judged(name) if c.reference in references]
 
     def against_presets(self, name: str) -> list[Comparison]:
         """Return a claimed schedule against the search's candidates that are not plain DIP."""
@@ -179,12 +179,17 @@ class Published:
             if c.reference == name and c.output == self.output and c.schedule in controls
         ]
 
+    def _references(self, name: str) -> list[str]:
+        [claimed] = (each for each in self._claimed if each.name == name)
+        return claimed.references or []
+
     def _judged(self, name: str) -> list[Comparison]:
         return [c for c in self.comparisons if c.schedule == name and c.output == self.output]
 
     def verdict(self, name: str) -> Verdict:
         """Return what holds of a claimed schedule against all its references."""
-        return worst(each.verdict for each in self.against_references(name))
+        compared = against_all(self._judged(name), self._references(name))
+        return worst(each.verdict for each in compared)
 
     def is_better(self, name: str) -> bool:
         """Return whether a claim was shown."""
@@ -197,8 +202,12 @@ class Published:
         return max((p for p in found if p is not None), default=None)
 
     def hardest(self, name: str) -> Comparison | None:
-        """Return the comparison with the reference that leaves the least of a claimed gain."""
-        return hardest(self.against_references(name), self.claims[name])
+        """Return the comparison with the reference that leaves the least of a claimed gain.
+
+        None if a reference is missing.
+        """
+        compared = against_all(self._judged(name), self._references(name))
+        return hardest(compared, self.claims[name])
 
     def costs(self, each: Comparison) -> tuple[tuple[float, float], tuple[float, float] | None]:
         """Return mean iterations and mean seconds to the common target.

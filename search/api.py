@@ -89,7 +89,7 @@ class Run(RunRecord):
         """
         from search.analysis.front import pick
 
-        return pick(self, str(which))
+        return pick(self, which)
 
     def point(self, trial: Trial | str | int) -> Point | None:
         """Return a sampled trial's point in the search space; None for a candidate.
@@ -136,7 +136,7 @@ class Run(RunRecord):
         """
         from search.verification.export import choose, export
 
-        return export(self, choose(self, str(pick)), output_path(output))
+        return export(self, choose(self, pick), output_path(output))
 
     def export_front(self, output: Path | str | None = None) -> list[Path]:
         """Write the whole front to a folder, one schedule file for each trial.

@@ -14,7 +14,7 @@ from publishing import publish
 
 from dipstage.errors import InputError
 from search.verification.result import Verification
-from search.verification.verdicts import Word
+from search.verification.verdicts import Verdict, Word
 
 pytestmark = pytest.mark.long
 
@@ -67,6 +67,19 @@ def test_p_is_the_largest_over_references_after_holm_s_correction(
     hardest = published.hardest("trial 2")
     assert hardest is not None
     assert hardest.time.high == max(c.time.high for c in gates if c.time.high is not None)
+
+
+def test_a_reference_without_a_training_leaves_a_published_claim_open(
+    made: tuple[Verification, Path],
+) -> None:
+    published = Published.open(made[1])
+    late = next(r for r in published.against_references("trial 2") if "averaged" in r.reference)
+    pairs = [row for row in published.pairs if row["reference"] != late.reference]
+    without = Published(published.record, pairs)
+    assert published.is_better("trial 2")
+    assert without.verdict("trial 2") == Verdict()
+    assert without.hardest("trial 2") is None
+    assert without.p("trial 2") == 1
 
 
 def test_times_are_the_first_updates_at_which_both_curves_reach_the_target(

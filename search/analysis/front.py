@@ -82,7 +82,22 @@ def nothing_yet(run: RunRecord, trials: list[Trial]) -> InputError:
     )
 
 
-def pick(run: RunRecord, which: str, records: list[Trial] | None = None) -> Trial:
+def named(records: list[Trial], which: str | int) -> Trial | None:
+    """Return the trial of a number or name; None if there is none.
+
+    A text that is a number means that trial: earlier versions took candidates with such names.
+    """
+    numbered = [trial for trial in records if str(trial.number) == str(which)]
+    return next(iter(numbered + [trial for trial in records if trial.name == which]), None)
+
+
+def is_number(which: str | int) -> bool:
+    """Return whether a trial is asked for by its number."""
+    words = str(which)
+    return words.isascii() and words.isdecimal()
+
+
+def pick(run: RunRecord, which: str | int, records: list[Trial] | None = None) -> Trial:
     """Return a trial by its number or name, or a member of the front by rule.
 
     Args:
@@ -95,16 +110,14 @@ def pick(run: RunRecord, which: str, records: list[Trial] | None = None) -> Tria
         InputError: If the trial does not exist or is not complete, or if no trial is complete.
     """
     records = run.records() if records is None else records
-    which = as_rule(which, run.objective)
-    if which not in RULES:
-        for trial in records:
-            if which in (str(trial.number), trial.name):
-                if trial.state != "complete":
-                    raise InputError(f"{trial.name} is {trial.state}: pick a complete one")
-                return trial
-    if which.isascii() and which.isdecimal():
+    rule = as_rule(str(which), run.objective)
+    if rule not in RULES and (trial := named(records, which)) is not None:
+        if trial.state != "complete":
+            raise InputError(f"{trial.name} is {trial.state}: pick a complete one")
+        return trial
+    if is_number(which):
         raise InputError(f"run {run.name!r} has no trial {which}")
     members = front_of(records)
     if not members:
         raise nothing_yet(run, records)
-    return members[pick_of([trial.score for trial in members], which)]
+    return members[pick_of([trial.score for trial in members], rule)]

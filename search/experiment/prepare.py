@@ -146,6 +146,11 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
             raise InputError(
                 f"candidates: the name {candidate.name!r} is reserved for trials: rename the file"
             )
+        if candidate.name.isascii() and candidate.name.isdecimal():
+            raise InputError(
+                f"candidates: the name {candidate.name!r} would mean the trial of that number: "
+                "rename the file"
+            )
     doubled = [name for name, n in Counter(c.name for c in candidates).items() if n > 1]
     if doubled:
         raise InputError(f"candidates: two have the name {doubled[0]}: rename a file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
-from search.analysis.front import RULES, as_rule, front_of, knee_of, pick
+from search.analysis.front import RULES, as_rule, front_of, knee_of, named, pick
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -40,7 +40,7 @@ def choose(
         candidates = [t for t in trials if t.candidate and usable(t) and t not in knee]
         found = [*knee, *candidates][:MAX_LINES]
     else:
-        found = [_named(run, trials, str(name)) for name in which]
+        found = [_named(run, trials, name) for name in which]
         for trial in found:
             if not usable(trial):
                 raise InputError(f"{trial.name} has nothing to draw: it is {trial.state}")
@@ -49,15 +49,14 @@ def choose(
     return list({trial.number: trial for trial in found}.values())
 
 
-def _named(run: RunRecord, trials: list[Trial], name: str) -> Trial:
-    if as_rule(name, run.objective) in RULES:
+def _named(run: RunRecord, trials: list[Trial], name: str | int) -> Trial:
+    if as_rule(str(name), run.objective) in RULES:
         return pick(run, name)
-    for trial in trials:
-        if name in (str(trial.number), trial.name):
-            return trial
+    if (trial := named(trials, name)) is not None:
+        return trial
     names = ", ".join(trial.name for trial in trials if trial.candidate)
     raise InputError(
-        f"run {run.name!r} has no trial {name!r}: choose by number, by knee, psnr or steps"
+        f"run {run.name!r} has no trial {str(name)!r}: choose by number, by knee, psnr or steps"
         + (f", or by a candidate's name: {names}" if names else "")
     )
 

@@ -21,9 +21,10 @@ def remarks(verification: Verification) -> Iterator[str]:
     replicates = len(verification.plan.images) * len(verification.plan.seeds)
     for trial in records:
         if trial.failure:
+            how = "against" if verification.role(trial) == "plain" else "for"
             yield (
                 f"{trial.name} failed after {len(trial.replicates)} of {replicates} replicates, so "
-                f"nothing can be shown for it: {trial.failure}"
+                f"nothing can be shown {how} it: {trial.failure}"
             )
     for output in OUTPUTS:
         cut = [

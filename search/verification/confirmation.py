@@ -112,11 +112,11 @@ def mean_log_ratio(comparison: Comparison) -> float:
     return math.nan if comparison.log_ratio is None else comparison.log_ratio.mean
 
 
-def confirmed(run: RunRecord) -> dict[Endpoint, str] | None:
-    """Return the trial to verify for each endpoint, by its number; None without a confirmation."""
+def confirmed(run: RunRecord) -> dict[Endpoint, int] | None:
+    """Return the number of the trial to verify for each endpoint; None without a confirmation."""
     found = Confirmation.open(run)
     if found is None:
         return None
     endpoints: tuple[Endpoint, ...] = ("time", "psnr")
     picks = {endpoint: found.pick(endpoint) for endpoint in endpoints}
-    return {endpoint: str(found.source[c.schedule]) for endpoint, c in picks.items() if c}
+    return {endpoint: found.source[c.schedule] for endpoint, c in picks.items() if c}

@@ -89,6 +89,7 @@ class Plan:
         declared: What is claimed; None in plans of version 0.1, which judged every schedule.
         top: Number of members of the front, in plans of version 0.1.
         controls: Trial whose controls were trained, in plans of version 0.1.
+        spent: SHA-256 of the pictures that it had scores on, written before it is discarded.
     """
 
     images: list[str]
@@ -100,6 +101,7 @@ class Plan:
     declared: Declared | None = None
     top: int | None = None
     controls: int | None = None
+    spent: list[str] | None = None
 
 
 def load_plan(run: RunRecord) -> Plan | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dipstage.documents.plain_yaml import yaml_text
@@ -35,6 +35,7 @@ from search.verification.parts import (
     HELD_OUT,
     TUNING,
     has_ended,
+    has_scores,
     is_finished,
     part,
     study_name,
@@ -81,6 +82,8 @@ HERE = Hardware()
 def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view: View) -> None:
     """Begin or continue the verification of a run, and wait for its end.
 
+    A finished one is left as it is, and needs neither a cluster nor its pictures.
+
     Raises:
         InputError: Before anything starts, for pictures or seeds that were seen, for a request
             that differs from a verification that has begun, for another device, and if there is
@@ -109,7 +112,7 @@ def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view:
                 _discard(run, plan, drive.device)
             else:
                 drive.refuse_other_device(run, (HELD_OUT, TUNING))
-            write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
+            _write_plan(run, plan)
             tuned = _tuned(run, plan, own, drive, view)
             made, experiment = part(run, HELD_OUT), held_out_experiment(run, plan)
             if made is None:
@@ -128,6 +131,8 @@ def confirm(
     view: View,
 ) -> None:
     """Train the best schedules of a search again on fresh pictures and seeds, beside plain DIP.
+
+    A finished confirmation is left as it is, and needs neither a cluster nor its pictures.
 
     Args:
         run: The search.
@@ -171,6 +176,8 @@ def confirm(
                 "--top": (None if is_same else top, schedules),
             }
             refuse_differences(f"run {run.name!r} has a confirmation", asked)
+            if has_ended(made):
+                return
         with _driving(run, (CONFIRMATION,), hardware, view) as drive:
             drive.refuse_other_device(run, (CONFIRMATION,))
             if made is None:
@@ -333,20 +340,31 @@ def complete_trials(tuned: RunRecord) -> list[Trial]:
 
 
 def _discard(run: RunRecord, following: Plan, device: str) -> None:
-    """Remove a verification; its table, and a tuning that the following one needs, are kept."""
-    tuned, following_tuned = _tuning_of(load_plan(run)), _tuning_of(following)
+    """Remove a verification; its table, and a tuning that the following one needs, are kept.
+
+    Its plan stays until the following one replaces it, so that its claims and pictures count even
+    if this is cut off.
+    """
+    former, held_out = load_plan(run), part(run, HELD_OUT)
+    if former is not None and held_out is not None and has_scores(held_out):
+        spent = {*(former.spent or []), *held_out.attributes.pictures.values()}
+        _write_plan(run, replace(former, spent=sorted(spent)))
+    tuned, following_tuned = _tuning_of(former), _tuning_of(following)
     is_kept = tuned == following_tuned and _trained_on(run, TUNING) <= {device}
     table = run.folder / "verification.csv"
     if table.exists():
-        former = sorted(run.folder.glob("verification-*.csv"))
-        table.rename(run.folder / f"verification-{len(former) + 1}.csv")
+        kept = sorted(run.folder.glob("verification-*.csv"))
+        table.rename(run.folder / f"verification-{len(kept) + 1}.csv")
     for name in (HELD_OUT, TUNING)[: 1 if is_kept else 2]:
         folder = run.folder / name
         if folder.exists():
             # Without its experiment it is no run: a discard that is cut off leaves none.
             (folder / "experiment.yaml").unlink(missing_ok=True)
             remove_tree(folder)
-    verification_path(run.folder).unlink(missing_ok=True)
+
+
+def _write_plan(run: RunRecord, plan: Plan) -> None:
+    write_whole(verification_path(run.folder), yaml_text(to_plain(plan, {})))
 
 
 def _tuning_of(plan: Plan | None) -> object:

@@ -39,7 +39,7 @@ class Choice:
     note: str
 
 
-def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Choice:
+def choose(run: RunRecord, which: str | int, records: list[Trial] | None = None) -> Choice:
     """`Run.pick`, from the schedules that held up in verification where there are any.
 
     Better ones go before those that are not worse. Among them the rule looks at what they did on
@@ -48,24 +48,24 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
     records: as they were read, where they have just been.
     """
     records = run.records() if records is None else records
-    which = as_rule(which, run.objective)
-    if which in ("fast", "best"):
+    rule = as_rule(str(which), run.objective)
+    if rule in ("fast", "best"):
         from search.verification.plan import claimed_trial
 
-        which = str(claimed_trial(run, "time" if which == "fast" else "psnr").number)
+        which = claimed_trial(run, "time" if rule == "fast" else "psnr").number
     verification = _verification(run)
     if verification is None:
         judged = run.objective.is_standard
         verify = f" (to verify it: dipsearch verify {run_words(run.folder)})" if judged else ""
         note = f"not verified{verify}"
         return Choice(pick(run, which, records), None, note)
-    if which in RULES:
+    if rule in RULES:
         held = _best_held(verification)
         if held:
             from search.analysis.front import pick_of
 
             trials = {trial.number: trial for trial in records}
-            number = list(held)[pick_of([trial.score for trial in held.values()], which)]
+            number = list(held)[pick_of([trial.score for trial in held.values()], rule)]
             verdict = verification.verdict(number)
             return Choice(trials[number], verification, f"verified: {verdict}")
     trial = pick(run, which, records)
@@ -74,7 +74,7 @@ def choose(run: RunRecord, which: str, records: list[Trial] | None = None) -> Ch
         note = f"{trial.name} is plain DIP, which the others are judged by"
     else:
         note = f"verified: {verdict}" if verdict else f"{trial.name} itself is not verified"
-    if which in RULES:
+    if rule in RULES:
         note = f"no schedule was shown to be better than plain DIP, or not worse; {note}"
     return Choice(trial, verification, note)
 
@@ -203,7 +203,7 @@ def _export_all(
     run: RunRecord, numbers: list[int], records: list[Trial], folder: Path
 ) -> list[Path]:
     return [
-        export(run, choose(run, str(number), records), folder / f"trial-{number}.yaml")
+        export(run, choose(run, number, records), folder / f"trial-{number}.yaml")
         for number in numbers
     ]
 

@@ -32,6 +32,11 @@ def has_ended(made: RunRecord) -> bool:
     return len(records) >= made.candidates_wanted and all(t.state != "running" for t in records)
 
 
+def has_scores(made: RunRecord) -> bool:
+    """Return whether a comparison has any results, which can be read before it has ended."""
+    return any(trial.replicates or trial.state != "running" for trial in made.records())
+
+
 def is_finished(run: RunRecord) -> bool:
     """Return whether the tuning and the held-out comparison have ended."""
     return all((made := part(run, name)) and has_ended(made) for name in (TUNING, HELD_OUT))

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import Picture
-from search.analysis.front import front_of, pick, pick_of
+from search.analysis.front import front_of, is_number, pick, pick_of
 from search.experiment.prepare import load_pictures
+from search.store.paths import run_words
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.confirmation import confirmed
 from search.verification.declared import Claim, Declared, Plan, Request, load_plan
-from search.verification.parts import HELD_OUT, TUNING, is_finished
+from search.verification.parts import (
+    CONFIRMATION,
+    HELD_OUT,
+    TUNING,
+    has_scores,
+    is_finished,
+    part,
+)
 from search.verification.references import LEARNING_RATES, plain_recipes, trials_wanted
 from search.verification.rules import SIGNIFICANCE, Endpoint
 from search.verification.unseen import (
@@ -37,11 +45,11 @@ SMALLEST_DB, SMALLEST_RATIO = 0.2, 0.85
 
 
 def begin(run: RunRecord, request: Request) -> tuple[Plan, dict[str, Picture]]:
-    """Return the plan, new or as begun, and its pictures."""
+    """Return the plan, new or as begun, and the pictures that are left to train on."""
     begun = load_plan(run)
     if begun is not None and not request.restart:
         _refuse_other(run, begun, request)
-        return begun, load_pictures(held_out_experiment(run, begun))
+        return begun, {} if is_finished(run) else load_pictures(held_out_experiment(run, begun))
     plan = new_plan(run, request, begun)
     pictures = load_pictures(held_out_experiment(run, plan))
     seen = refuse_seen(run, plan.seeds, pictures, request.allow_seen)
@@ -108,7 +116,7 @@ def _declared(
     output = run.objective.output
     before = former.declared if former else None
     earlier = before.earlier if before else 0
-    if former is not None and is_finished(run):
+    if former is not None and _was_scored(run, former):
         # A plan of version 0.1 judged each of its schedules in both objectives.
         earlier += len(before.claims) if before else 2 * len(former.trials)
     least = len(claims) + earlier
@@ -144,9 +152,15 @@ def _declared(
                     earlier, used_pictures(run) if former else None)  # fmt: skip
 
 
+def _was_scored(run: RunRecord, plan: Plan) -> bool:
+    """Return whether a verification has had any held-out scores."""
+    made = part(run, HELD_OUT)
+    return plan.spent is not None or (made is not None and has_scores(made))
+
+
 def _claims(run: RunRecord, request: Request) -> list[Claim]:
     """Return what is claimed: as asked for, else as confirmed, else the front's knee and end."""
-    asked: dict[Endpoint, str | None] = {"time": request.fast, "psnr": request.best}
+    asked: dict[Endpoint, str | int | None] = {"time": request.fast, "psnr": request.best}
     if request.fast is None and request.best is None:
         asked = dict(_picked(run))
     trials: dict[Endpoint, Trial] = {
@@ -169,9 +183,14 @@ def _claims(run: RunRecord, request: Request) -> list[Claim]:
 _OPTIONS: dict[Endpoint, str] = {"time": "--fast", "psnr": "--best"}
 
 
-def _picked(run: RunRecord) -> dict[Endpoint, str]:
+def _picked(run: RunRecord) -> Mapping[Endpoint, str | int]:
     """Return what is claimed by default: as confirmed, else the front's knee and end."""
     found = confirmed(run)
+    if found is None and part(run, CONFIRMATION) is not None:
+        raise InputError(
+            f"the confirmation of {run.name!r} has not ended: continue it with dipsearch confirm "
+            f"{run_words(run.folder)}, or name what is to be verified with --fast or --best"
+        )
     if found is None:
         return {"time": "knee", "psnr": "psnr"}
     if not found:
@@ -190,7 +209,8 @@ def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:
     """
     plan = load_plan(run)
     if plan is not None and plan.declared is not None:
-        picked = {claim.endpoint: str(claim.trial) for claim in plan.declared.claims}
+        claims = plan.declared.claims
+        picked: Mapping[Endpoint, str | int] = {each.endpoint: each.trial for each in claims}
         source = "verification"
     else:
         picked, source = _picked(run), "confirmation"
@@ -200,11 +220,11 @@ def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:
     return _trial_of(run, _OPTIONS[endpoint], picked[endpoint])
 
 
-def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
+def _trial_of(run: RunRecord, option: str, which: str | int) -> Trial:
     """Return a complete staged trial by number, by a candidate's name, or by a rule."""
-    named = [t for t in run.records() if t.candidate == which and t.values is not None]
-    if (which.isascii() and which.isdecimal()) or named:
-        trial = named[0] if named else pick(run, which)
+    candidates = [t for t in run.records() if t.candidate == which and t.values is not None]
+    if is_number(which) or candidates:
+        trial = pick(run, which) if is_number(which) else candidates[0]
         if trial.schedule is None or trial.is_plain:
             raise InputError(f"{option} {which}: {trial.name} is plain DIP, which has no stages")
         return trial
@@ -213,7 +233,7 @@ def _trial_of(run: RunRecord, option: str, which: str) -> Trial:
     if not staged:
         raise InputError(f"the front of {run.name!r} holds no staged schedule to verify")
     try:
-        return staged[pick_of([trial.score for trial in staged], which)]
+        return staged[pick_of([trial.score for trial in staged], str(which))]
     except InputError as error:
         raise InputError(f"{option}: {error}") from None
 

@@ -11,6 +11,8 @@ from search.verification.statistics import Difference
 
 POWER = 0.8
 MOST_PICTURES = 1000
+LARGEST = 100
+"""Largest effect that is considered, in standard deviations of a picture's mean difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,18 @@ def power(effect: float, spread: Spread, pictures: int, seeds: int, alpha: float
 
 
 def smallest_effect(spread: Spread, pictures: int, seeds: int, alpha: float) -> float:
-    """Return the smallest effect that is shown with 80 % power; infinite for one picture."""
+    """Return the smallest effect that is shown with 80 % power.
+
+    It is infinite if `LARGEST` standard deviations do not suffice, as with a single picture, or
+    with two and a small `alpha`.
+    """
     from scipy.optimize import brentq
 
-    if pictures < 2:
+    high = LARGEST * spread.of_mean(seeds)
+    if power(high, spread, pictures, seeds, alpha) < POWER:
         return math.inf
-    high = 100 * spread.of_mean(seeds)
+    if high == 0:
+        return 0.0  # Nothing varies.
     return float(brentq(lambda e: power(e, spread, pictures, seeds, alpha) - POWER, 0, high))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 
 from dipstage.schedules.stopping import Output
 from search.analysis.common_target import BELOW_DB
@@ -26,6 +25,7 @@ from search.verification.verdicts import (
     Entry,
     Verdict,
     Word,
+    against_all,
     arrival,
     at_budgets,
     best_word,
@@ -68,18 +68,21 @@ class Verification:
         """Plain DIP as it was tuned, then with the other recipes that were verified beside it."""
         if self.plain is None:
             return []
-        others = [t for role in ("plain", "candidate") for t in self.of_role(role)]
-        return [
-            self.plain,
-            *(t for t in others if t.name != self.plain.name and t.is_plain and not t.warmup),
-        ]
+        others = [each for each in self._planned_plains if each.replicates]
+        return [self.plain, *(each for each in others if each.name != self.plain.name)]
+
+    @property
+    def _planned_plains(self) -> list[Trial]:
+        """The held-out plain DIPs, also those that finished no replicate."""
+        trials = [each for each in self.held_out.records() if each.is_plain and not each.warmup]
+        return [t for role in ("plain", "candidate") for t in trials if self.role(t) == role]
 
     def references(self, name: str) -> frozenset[str]:
         """Return the names of the plain DIPs that a verdict on a schedule must hold against."""
         number = self._about[name].trial
         plains = [c for c in self._about.values() if c.role == "plain"]
         if self.plan.declared is None:
-            return frozenset(trial.name for trial in self.plains)
+            return frozenset(trial.name for trial in self._planned_plains)
         return frozenset(c.name for c in plains if c.trial in (None, number))
 
     def claim(self, name: str) -> Claim | None:
@@ -222,14 +225,12 @@ class Verification:
 
     def hardest(self, name: str) -> Comparison | None:
         """Return the comparison that leaves the least of a claimed gain; without a claim, that with
-        tuned plain DIP.
+        tuned plain DIP. None if a reference is missing.
         """
-        claim, references = self.claim(name), self.references(name)
+        claim = self.claim(name)
         if claim is None:
             return self.against_plain(name)
-        compared = (each for each in self.comparisons if each.schedule == name)
-        judged = [c for c in compared if c.output == self.output and c.reference in references]
-        return hardest(judged, claim.endpoint)
+        return hardest(self._against_references(name, self.output), claim.endpoint)
 
     def verdict_of(self, name: str, output: Output | None = None) -> Verdict | None:
         """Return what holds of a held-out schedule against all its references; None for plain
@@ -239,12 +240,13 @@ class Verification:
             return None
         if self.plan.declared is not None and self.claim(name) is None:
             return None
-        references, output = self.references(name), output or self.output
-        return worst(
-            each.verdict
-            for each in self.comparisons
-            if each.schedule == name and each.output == output and each.reference in references
-        )
+        compared = self._against_references(name, output or self.output)
+        return worst(each.verdict for each in compared)
+
+    def _against_references(self, name: str, output: Output) -> list[Comparison]:
+        """Return a schedule against each of its references; none if one of them is missing."""
+        compared = (c for c in self.comparisons if c.schedule == name and c.output == output)
+        return against_all(compared, self.references(name))
 
     def verdict(self, number: int) -> Verdict | None:
         """Return the verdict on a trial of the search; None if there is none."""
@@ -322,15 +324,21 @@ class Verification:
         return BELOW_DB if self.rule.reads_curves else 0.0
 
     def held_out_gain_db(self, name: str) -> float | None:
-        """Gain over plain DIP within the search's budget, which is what the search measured."""
+        """Gain over plain DIP, each within the budget that its score in the search had.
+
+        Version 0.1 tuned plain DIP with the budget of the held-out trainings, not the search's.
+        """
         if self.plain is None:
             return None
         entry, plain, output = self._entries[name], self._entries[self.plain.name], self.output
         keys = [key for key in plain.replicates if key in entry.replicates]
         if not keys:
             return None
+        tuned = self._tuned.schedule
+        assert tuned is not None
         [ours] = at_budgets(entry, output, self.budgets[-1:], keys)
-        return ours - fmean(plain.replicates[key].scores(output).max_psnr_gt_db for key in keys)
+        [theirs] = at_budgets(plain, output, [tuned.iterations], keys)
+        return ours - theirs
 
     def shrinkage_db(self, name: str) -> float | None:
         """The search's gain over plain DIP less the gain on the held-out pictures."""

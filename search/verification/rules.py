@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dipstage.schedules.stopping import OUTPUTS, Output
 from search.verification.statistics import holm, student_p
-from search.verification.verdicts import Comparison, Verdict, Word
+from search.verification.verdicts import Comparison, Verdict, Word, against_all
 
 Endpoint: TypeAlias = Literal["time", "psnr"]
 SIGNIFICANCE = 0.05
@@ -108,8 +108,7 @@ class ClaimRule:
         p: dict[str, float] = {}
         for name, references in self.references.items():
             gates = [c for c in comparisons if c.schedule == name and self._gates(c)]
-            complete = references <= {c.reference for c in gates}
-            p[name] = max(map(self._p, gates)) if gates and complete else 1.0
+            p[name] = max(map(self._p, against_all(gates, references)), default=1.0)
         adjusted = dict(zip(p, holm(list(p.values()), self.family), strict=True))
         return [
             self._judged(each, adjusted[each.schedule] if self._gates(each) else None)

@@ -13,7 +13,7 @@ from search.experiment.model import MAX_SEEDS
 from search.experiment.prepare import load_pictures
 from search.store.run import RunRecord
 from search.verification.declared import load_plan
-from search.verification.parts import CONFIRMATION, HELD_OUT, has_ended, part
+from search.verification.parts import CONFIRMATION, HELD_OUT, has_scores, part
 
 PICTURES = 4
 
@@ -130,10 +130,14 @@ def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str])
 
 
 def used_pictures(run: RunRecord) -> list[str]:
-    """Return SHA-256 of the pictures of the confirmation and of verifications so far."""
+    """Return SHA-256 of the pictures of the confirmation and of verifications so far.
+
+    They count as used from the first score on: it can be read at any time.
+    """
     plan = load_plan(run)
     found = set((plan.declared.used or []) if plan and plan.declared else [])
+    found |= set((plan.spent or []) if plan else [])
     for name in (CONFIRMATION, HELD_OUT):
-        if (made := part(run, name)) is not None and has_ended(made):
+        if (made := part(run, name)) is not None and has_scores(made):
             found |= set(made.attributes.pictures.values())
     return sorted(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
@@ -106,6 +106,15 @@ class Comparison:
     def time(self) -> Difference:
         """Log ratios of times, or differences of steps where no curves were read."""
         return self.steps if self.log_ratio is None else self.log_ratio
+
+
+def against_all(comparisons: Iterable[Comparison], references: Collection[str]) -> list[Comparison]:
+    """Return the comparisons with these references; none unless there is one with each of them.
+
+    A reference that finished no replicate is in no comparison, and leaves a verdict open.
+    """
+    found = [each for each in comparisons if each.reference in references]
+    return found if {each.reference for each in found} >= set(references) else []
 
 
 Curves = Callable[[str, Output], Curve]

@@ -64,6 +64,8 @@ def test_verdicts_are_those_that_were_recorded(old: Run) -> None:
     for row, was in zip(today, recorded, strict=True):
         for name in ("max_psnr_gt_db_difference", "steps_to_max_difference", "max_psnr_gt_db_p"):
             assert row[name] == pytest.approx(float(was[name]), rel=1e-9)
+        if was["shrinkage_db"]:
+            assert row["shrinkage_db"] == pytest.approx(float(was["shrinkage_db"]), abs=1e-6)
 
 
 @pytest.mark.long

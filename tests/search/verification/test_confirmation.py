@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import skimage
 from click.testing import CliRunner
-from played_verification import compared, gains, searched, verified
+from played_verification import compared, forbid_training, gains, interrupt, searched, verified
 from verified_runs import copy
 
 from dipstage.errors import InputError
@@ -67,13 +67,30 @@ def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
     run = searched(tmp_path)
     assert confirmed(run) is None
     found = confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
-    assert confirmed(run) == {"time": "2", "psnr": "3"}
+    assert confirmed(run) == {"time": 2, "psnr": 3}
     assert found.success.startswith("of 3 schedules, 2 have a higher mean max PSNR_GT than plain")
     plan = new_plan(run, Request(images=("skimage:text",)))
     assert plan.declared is not None
     assert [(c.trial, c.endpoint) for c in plan.declared.claims] == [(2, "time"), (3, "psnr")]
     with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
         begin(run, Request(images=("skimage:coins",)))
+
+
+@pytest.mark.long
+def test_an_unfinished_confirmation_chooses_nothing_and_its_pictures_are_used(
+    tmp_path: Path,
+) -> None:
+    run = searched(tmp_path)
+    confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    interrupt(run, CONFIRMATION)
+    words = f"confirmation of 'tiny' has not ended: .* dipsearch confirm tiny --runs-dir {tmp_path}"
+    with pytest.raises(InputError, match=words):
+        new_plan(run, Request(images=("skimage:text",)))
+    with pytest.raises(InputError, match=words):
+        choose(run, "fast")
+    assert new_plan(run, Request(images=("skimage:text",), fast="knee")).trials == [2]
+    with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
+        begin(run, Request(images=("skimage:coins",), fast="knee"))
 
 
 @pytest.mark.parametrize(("sure", "picked"), [(True, "sure"), (False, "lucky")])
@@ -143,6 +160,18 @@ def test_a_confirmation_that_has_begun_is_not_asked_to_be_another_one(tmp_path: 
             confirm(run, IMAGES, seeds, top, view=Quiet())
     with pytest.raises(InputError, match=re.escape(f"{begun}--images ['skimage:coins', ")):
         confirm(run, IMAGES[:3], view=Quiet())
+
+
+@pytest.mark.long
+def test_a_finished_confirmation_is_shown_without_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = searched(tmp_path)
+    confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    forbid_training(monkeypatch)
+    done = CliRunner().invoke(main, ["confirm", "tiny", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "to be verified as faster: trial 2" in done.output
 
 
 @pytest.mark.usefixtures("one_process")

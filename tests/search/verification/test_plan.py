@@ -15,7 +15,12 @@ from dipstage.pictures.images import Picture, load_picture
 from dipstage.pictures.likeness import SAME, SIMILAR, likeness
 from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run
+from search.experiment.candidate import Candidate
+from search.experiment.model import Experiment
+from search.experiment.prepare import load_candidates
+from search.plots.chosen import choose as drawn
 from search.verification.declared import Claim, Request
+from search.verification.export import choose
 from search.verification.plan import new_plan
 from search.verification.unseen import refuse_seen
 
@@ -86,6 +91,42 @@ def test_one_schedule_in_two_files_is_claimed_once(compared: Run) -> None:
     for best in ("a", "copy"):
         with pytest.raises(InputError, match="--fast and --best name the same schedule"):
             new_plan(compared, Request(images=("skimage:coins",), fast="a", best=best))
+
+
+def test_a_number_means_the_trial_in_earlier_runs_with_such_a_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named_5(experiment: Experiment) -> list[Candidate]:
+        return [replace(each, name="5") for each in load_candidates(experiment)]
+
+    monkeypatch.setattr("fake_runs.load_candidates", named_5)
+    run = new_run(tmp_path, experiment(candidates=["log10"], search={"trials": 5}))
+    scores = {0: (24.0, 24), 1: (25.0, 20), 2: (24.5, 22), 3: (25.5, 12), 4: (25.0, 10)}
+    play(run, lambda number: scores.get(number, (27.0, 25)))
+    assert run.records()[0].name == "5"
+    for which in ("5", 5):
+        assert run.pick(which).number == 5
+        assert [trial.number for trial in drawn(run, [which], lambda trial: True)] == [5]
+    assert choose(run, "best").trial.number == 5
+    plan = new_plan(run, Request(images=("skimage:coins",), best="5"))
+    assert plan.trials == [5]
+    exported = [read_schedule_file(path).provenance for path in run.export_front()]
+    assert [each.trial for each in exported if each] == [4, 3, 5]
+    assert run.pick("0").name == "5"
+
+
+def test_a_candidate_of_an_earlier_run_is_picked_by_a_number_that_no_trial_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named_64(experiment: Experiment) -> list[Candidate]:
+        return [replace(each, name="64") for each in load_candidates(experiment)]
+
+    monkeypatch.setattr("fake_runs.load_candidates", named_64)
+    run = new_run(tmp_path, experiment(candidates=["log10"]))
+    play(run, lambda number: (25.0 + number, 20))
+    assert run.pick("64").number == 0
+    with pytest.raises(InputError, match="run 'tiny' has no trial 64"):
+        run.pick(64)
 
 
 def test_more_references_than_there_are_combinations_are_refused(compared: Run) -> None:

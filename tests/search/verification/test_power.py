@@ -30,7 +30,17 @@ def test_the_smallest_effect_is_the_one_that_has_the_power() -> None:
 
 def test_what_cannot_be_shown_says_so() -> None:
     assert smallest_effect(PSNR_SPREAD, 1, 8, 0.05) == math.inf
+    # The effect would be 38 dB.
+    assert smallest_effect(PSNR_SPREAD, 2, 4, 0.005) == math.inf
+    assert smallest_effect(PSNR_SPREAD, 2, 4, 1e-9) == math.inf
+    assert smallest_effect(PSNR_SPREAD, 2, 4, 0.05) == pytest.approx(3.83, abs=0.01)
     assert pictures_needed(1e-4, Spread(1.0, 0.0), 1, 0.05) is None
+
+
+def test_without_any_spread_every_effect_is_shown() -> None:
+    assert smallest_effect(Spread(0.0, 0.0), 2, 4, 0.005) == 0
+    assert smallest_effect(Spread(0.0, 0.0), 1, 4, 0.005) == math.inf
+    assert pictures_needed(1e-4, Spread(0.0, 0.0), 4, 0.005) == 2
 
 
 def test_a_spread_is_found_again_in_what_it_produced() -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 from search.experiment.objectives import Objective
 from search.verification.rules import ClaimRule, Endpoint, claim_p, hardest
 from search.verification.statistics import holm, student_p
-from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare
+from search.verification.verdicts import Comparison, Entry, Verdict, Word, against_all, compare
 
 PICTURES, LENGTH = 12, 1000
 KEYS = [f"p{i}-seed0" for i in range(PICTURES)]
@@ -82,6 +82,10 @@ def test_a_reference_that_is_missing_leaves_no_claim() -> None:
     rule = ClaimRule({"staged": "time"}, {"staged": frozenset({"plain", "gone"})}, "smoothed", 1)
     compared = rule.judge([compare([ours], PLAIN, Objective(), with_times=True)])
     assert Word.BETTER not in {each.verdict.time for each in compared}
+    judged = [each for each in compared if each.output == "smoothed"]
+    assert [c.p_time for c in judged] == [1.0]
+    assert against_all(judged, {"plain"}) == judged
+    assert against_all(judged, {"plain", "gone"}) == []
 
 
 def test_another_output_or_an_undeclared_schedule_is_never_better() -> None:
