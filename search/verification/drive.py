@@ -22,7 +22,7 @@ from dipstage.pictures.images import Picture
 from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_pictures
 from search.store.attributes import write
-from search.store.lease import leased
+from search.store.lease import leased, verifying
 from search.store.paths import remove_tree, verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -89,7 +89,7 @@ def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view:
             that differs from a verification that has begun, for another device, and if there is
             nothing to verify.
     """
-    with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
+    with leased(run.storage, verifying(run.study.study_name), f"the verification of {run.name!r}"):
         plan, held_out = begin(run, request)
         if not request.restart and is_finished(run):
             return
@@ -146,7 +146,7 @@ def confirm(
         InputError: The pictures are too few or were seen, a verification has begun, or the
             confirmation has begun with other pictures, seeds or schedules, or on another device.
     """
-    with leased(run.storage, f"{run.study.study_name}/verify", f"the verification of {run.name!r}"):
+    with leased(run.storage, verifying(run.study.study_name), f"the verification of {run.name!r}"):
         made = part(run, CONFIRMATION)
         if made is None:
             refuse_other_objectives(run)
