@@ -230,7 +230,8 @@ class Experiment(Group):
     candidates: Annotated[list[str], Field(max_length=MAX_ENTRIES)] = Field(default=[])
     """Schedules that are evaluated before any is sampled: presets such as
     `sharp-linear:stages=50,x=10`, the published schedules `fast` and `best`, and schedule files.
-    File names are relative to the folder of the experiment file."""
+    File names are relative to the folder of the experiment file. A schedule file whose name is a
+    number, such as `64.yaml`, is refused."""
     search: Search = Search()
     racing: Racing = Racing()
     resources: Resources = Resources()
