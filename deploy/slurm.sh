@@ -3,9 +3,9 @@
 #
 #   sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]
 #
-# A run that exists is resumed, so the same line continues a search. Slurm does so too when it starts
-# the job again: by itself after a preemption or a dead node, and on this script's request shortly
-# before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a
+# A run that exists is resumed, so the same line continues a search; --trials and --hours then extend
+# it, and other options are left out. Slurm resumes too when it starts the job again: by itself after
+# a preemption or a dead node, and on this script's request shortly before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a
 # shell that finds `dipsearch` and `ray`; see docs/cluster.md.
 #SBATCH --job-name=dipsearch
 #SBATCH --nodes=2
@@ -26,11 +26,28 @@ if (($# < 2)); then
 fi
 run=$1 experiment=$2
 shift 2
+launched_with=("$@")
 runs_dir=${RUNS_DIR:-runs}
 nodes=$SLURM_JOB_NUM_NODES
 
-if [[ -z ${DIPSEARCH_STORAGE:-} && $runs_dir != *://* && -d $runs_dir &&
-    $(stat --file-system --format=%T "$runs_dir") == nfs* ]]; then
+storage=() extended_by=() left_out=()
+while (($#)); do
+    case $1 in
+        --storage) storage=("${@:1:2}") && shift ;;
+        --storage=*) storage=("$1") ;;
+        --trials | --hours) extended_by+=("${@:1:2}") && shift ;;
+        --trials=* | --hours=*) extended_by+=("$1") ;;
+        *) left_out+=("$1") ;;
+    esac
+    shift || true
+done
+# A job that is started again goes on with what the run was asked for last.
+if ((${SLURM_RESTART_COUNT:-0})); then extended_by=() left_out=(); fi
+
+on_disk=$runs_dir
+until [[ -e $on_disk || $runs_dir == *://* ]]; do on_disk=$(dirname "$on_disk"); done
+if [[ -z ${DIPSEARCH_STORAGE:-} && ${#storage[@]} == 0 && $runs_dir != *://* &&
+    $(stat --file-system --format=%T "$on_disk") == nfs* ]]; then
     echo "$runs_dir is on NFS, where SQLite loses writes: set DIPSEARCH_STORAGE" >&2
     exit 2
 fi
@@ -92,11 +109,13 @@ done
 
 status=130
 if ! $stopping; then
-    if dipsearch status "$run" --runs-dir "$runs_dir" > /dev/null 2>&1; then
-        dipsearch resume "$run" --runs-dir "$runs_dir" --address "$address" &
+    if dipsearch status "$run" --runs-dir "$runs_dir" "${storage[@]}" > /dev/null 2>&1; then
+        if ((${#left_out[@]})); then echo "$run exists: left out ${left_out[*]}" >&2; fi
+        dipsearch resume "$run" --runs-dir "$runs_dir" --address "$address" "${storage[@]}" \
+            "${extended_by[@]}" &
     else
         dipsearch launch "$experiment" --name "$run" --runs-dir "$runs_dir" \
-            --address "$address" "$@" &
+            --address "$address" "${launched_with[@]}" &
     fi
     driver=$!
     # A signal that arrived after the check above and before this line found no driver to stop.

@@ -14,6 +14,7 @@ missing. Candidates have no parameters and are left out.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,11 +78,13 @@ def importance_of(run: RunRecord) -> Importance:
             name = "weights" if name.startswith("weight_") else name
             left_out[name] = max(count, left_out.get(name, 0))
     if left_out and len(shared) < 2:  # The importance of a single parameter is always 1.
-        reason = (
-            f"importance needs {MIN_TRIALS} trials that have the same parameters, {run.name} has "
-        )
         most = max(count for name, count in has.items() if name not in shared)
-        return Importance({}, len(sampled), left_out, reason + str(most))
+        reason = (
+            f"importance needs two parameters that at least {math.ceil(enough)} of the "
+            f"{len(sampled)} sampled trials have: {run.name} has "
+            f"{f'only {shared[0]}' if shared else 'none'}, and the next is in {most} trials"
+        )
+        return Importance({}, len(sampled), left_out, reason)
     usable = [trial for trial in sampled if all(name in trial.params for name in shared)]
     objective = run.objective
     keys = (objective.quality.key, objective.cost.key)[: 1 if objective.single else 2]

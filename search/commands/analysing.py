@@ -26,7 +26,7 @@ from search.commands.shared import (
     write_figure,
 )
 from search.presentation.rows import write_rows
-from search.store.paths import run_words, verification_path
+from search.store.paths import awaited_folder, run_words, verification_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,8 @@ def status(
     if watching:
         from search.terminal.watch import wait_for, watch
 
-        run = wait_for(opened, runs_dir / name / "experiment.yaml", make_console())
+        begins = awaited_folder(name, runs_dir) / "experiment.yaml"
+        run = wait_for(opened, begins, make_console())
         watch(run, make_console(), lambda current: _resume_line(current, run.folder))
     else:
         run = opened()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dipstage.schedules.schedule_file import Measure
 from dipstage.terminal.numbers import over_replicates
 from search.analysis.best_so_far import best_so_far, envelope, psnr_gt_curves, rank_by_budget
+from search.analysis.front import nothing_yet
 from search.plots.chosen import MAX_LINES
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_styles
 from search.store.records import Trial
@@ -29,6 +30,8 @@ def plot_attainment(
     output, whole = run.objective.output, run.experiment.trainer.iterations
     budget = whole if budget is None else budget
     ranked = rank_by_budget(run, budget) if ranked is None else ranked
+    if not ranked:
+        raise nothing_yet(run, run.records())
     curves = {trial.number: psnr_gt_curves(run, trial, output) for trial, _ in ranked}
     best, measure = ranked[0]
     candidates = [trial for trial, _ in ranked if trial.candidate and trial is not best]

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from dipstage.documents.plain_yaml import forbidden_in
+
 MARK = "dipsearch-pack"
 """First word of every line of an archive; other lines of the log are ignored."""
 _PART_BYTES = 600_000  # In base64, a part stays well below the limit of a web socket message.
@@ -31,7 +33,7 @@ _RUN_FILE = re.compile(
 
 def is_run_file(path: str) -> bool:
     """Return whether a path, relative to the folder of a run, is one of the run's files."""
-    return _RUN_FILE.fullmatch(path) is not None and path.isprintable()
+    return _RUN_FILE.fullmatch(path) is not None and forbidden_in(path) is None
 
 
 def archive_run(folder: Path, file: io.BufferedIOBase) -> None:

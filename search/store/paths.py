@@ -172,6 +172,15 @@ def run_folder(name: str, runs_dir: Path) -> Path:
     return runs_dir / name
 
 
+def awaited_folder(named: str, runs_dir: Path) -> Path:
+    """Return the folder that a run of a name, or of a path, will have once it has begun."""
+    return runs_path(named.rstrip("/")) if _is_path(named) else run_folder(named, runs_dir)
+
+
+def _is_path(named: str) -> bool:
+    return "/" in named or named in (".", "..")
+
+
 def find_run(named: str | Path, runs_dir: Path | str | None = None) -> Path:
     """Return the folder of a run that is given by its name, or by a path to its folder.
 
@@ -187,7 +196,7 @@ def find_run(named: str | Path, runs_dir: Path | str | None = None) -> Path:
     if not named:
         raise InputError("the run has no name: give that of its folder, or see dipsearch list")
     home = runs_path(runs_dir)
-    is_path = "/" in named or named in (".", "..")
+    is_path = _is_path(named)
     if not is_path and _is_run(home / named):
         return home / named
     path = runs_path(named.rstrip("/"), called=named) if "://" in named else Path(named)

@@ -114,8 +114,33 @@ def test_a_run_that_exists_is_resumed(tmp_path: Path) -> None:
     assert job.run("mine", "experiments/report.yaml", "--trials", "9") == (0, "")
     assert not job.calls("dipsearch launch")
     assert job.calls("dipsearch resume") == [
-        "dipsearch resume mine --runs-dir s3://bucket/prefix --address 10.0.0.1:6379"
+        "dipsearch resume mine --runs-dir s3://bucket/prefix --address 10.0.0.1:6379 --trials 9"
     ]
+
+
+@pytest.mark.parametrize(
+    ("restarts", "extended", "left_out"),
+    [("0", " --hours=3", "mine exists: left out --set size=64\n"), ("2", "", "")],
+)
+def test_options_extend_a_run_that_is_asked_for_by_hand(
+    tmp_path: Path, restarts: str, extended: str, left_out: str
+) -> None:
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=0, SLURM_RESTART_COUNT=restarts)
+    options = ("--set", "size=64", "--storage", "postgresql://host/name", "--hours=3")
+    assert job.run("mine", "report.yaml", *options) == (0, left_out)
+    assert job.calls("dipsearch status") == [
+        "dipsearch status mine --runs-dir runs --storage postgresql://host/name"
+    ]
+    assert job.calls("dipsearch resume") == [
+        "dipsearch resume mine --runs-dir runs --address 10.0.0.1:6379 "
+        f"--storage postgresql://host/name{extended}"
+    ]
+
+
+def test_an_option_without_its_value_is_for_the_program_to_refuse(tmp_path: Path) -> None:
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=2)
+    assert job.run("mine", "report.yaml", "--trials") == (0, "")
+    assert job.calls("dipsearch launch")[0].endswith("--address 10.0.0.1:6379 --trials")
 
 
 def test_each_job_has_a_token_of_its_own_that_no_command_line_shows(tmp_path: Path) -> None:
@@ -175,14 +200,20 @@ def test_a_cluster_that_does_not_start_fails_the_job_and_is_ended(tmp_path: Path
     assert not [line for line in job.log() if line.startswith("scontrol requeue")]
 
 
-def test_sqlite_on_nfs_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runs_dir", ["runs", "new/runs", "s3://bucket/prefix"])
+def test_sqlite_on_nfs_is_refused(tmp_path: Path, runs_dir: str) -> None:
+    """Also where the folder of runs is yet to be made."""
     (tmp_path / "runs").mkdir()
-    job = SlurmJob(tmp_path, "exit 0", status_code=2)
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=2, RUNS_DIR=runs_dir)
     stand_in(job.bin / "stat", "echo nfs")
     code, errors = job.run("mine", "report.yaml")
+    if runs_dir.startswith("s3"):
+        assert (code, errors) == (0, "")
+        return
     assert code == 2
     assert "set DIPSEARCH_STORAGE" in errors
     assert not job.calls("srun")
+    assert job.run("mine", "report.yaml", "--storage=postgresql://host/name") == (0, "")
 
 
 def test_a_node_with_loopback_alone_is_refused(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_an_empty_run_has_no_front_and_says_so(tmp_path: Path) -> None:
     assert run.front() == []
     with pytest.raises(InputError, match="no complete trial yet"):
         run.pick("knee")
+    with pytest.raises(InputError, match="no complete trial yet"):
+        run.plot_attainment()
     assert "0/6 trials" in sentence(status_of(run))
 
 

@@ -94,8 +94,20 @@ def test_a_parameter_that_is_left_alone_is_no_answer(tmp_path: Path) -> None:
     found = importance_of(run)
     assert found.values == {}
     assert found.note == (
-        f"importance needs 8 trials that have the same parameters, tiny has {have}"
+        "importance needs two parameters that at least 8 of the 9 sampled trials have: tiny has "
+        f"only stages, and the next is in {have} trials"
     )
+
+
+def test_a_branch_that_most_trials_lack_is_said_to_be_too_rare(tmp_path: Path) -> None:
+    """More trials would not help: the share that is needed grows with them."""
+    run = planted(
+        tmp_path, lambda p: (20.0, 10 + p["stages"]), trials=16, stages={"low": 1, "high": 2}
+    )
+    have = sum("ramp" in trial.params for trial in run.records())
+    assert MIN_TRIALS <= have < 12
+    words = f"tiny has only stages, and the next is in {have} trials"
+    assert importance_of(run).note.endswith(f"at least 12 of the 16 sampled trials have: {words}")
 
 
 def test_an_objective_that_never_varies_has_no_important_parameter(tmp_path: Path) -> None:

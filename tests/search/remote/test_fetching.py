@@ -6,10 +6,14 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dipstage.errors import InputError
+from dipstage.pictures.images import Picture
 from search import Run
 from search.cli import main
 from search.remote import archive as packing
@@ -22,6 +26,7 @@ from search.remote.fetching import (
     unpack,
 )
 from search.remote.jobs import Cluster, State
+from search.store.paths import curve_path, picture_path
 from search.store.run import PNG
 
 ORIGIN = Origin("tiny-00000001", "tiny", "dipsearch-runs")
@@ -140,6 +145,19 @@ MALICE = {
     "a backslash": entry("curves/..\\x.npz"),
     "a control character": entry("curves/\x1b[2Jx.npz"),
 }
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
+@example("Screenshot 9.41.00\u202fAM")
+@example("a\u3000b\u00a0c")
+@example("a\u200db\u2028c")
+def test_whatever_a_picture_is_called_its_files_are_fetched(name: str) -> None:
+    label = Picture(f"{name}.png", np.zeros((1, 1, 1), np.float32)).label
+    for path in (
+        curve_path(Path(), 0, f"{label}-seed0"),
+        picture_path(Path(), 0, f"{label}-seed0"),
+    ):
+        assert packing.is_run_file(path.as_posix())
 
 
 @pytest.mark.parametrize("case", sorted(MALICE))

@@ -1,15 +1,18 @@
 """What is shown while a search runs."""
 
+import functools
 import io
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from fake_runs import KEYS, experiment, new_run, outcome, play
 from processes import finish
 from rich.cells import cell_len
 from rich.console import Console
 
 from search import Run
+from search.cli import main
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet
 from search.terminal.progress import Lines, LiveView, drawn
@@ -180,6 +183,24 @@ def test_watch_waits_for_a_run_that_is_starting(
     assert run.name == "tiny"
     assert len(waited) == 2
     assert text.getvalue() == f"tiny has not begun: waiting for it in {tmp_path} (Ctrl-C ends)\n"
+
+
+def test_watch_looks_for_a_path_where_it_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is there but cannot be opened is not waited for."""
+
+    def wait(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("search.terminal.watch.time.sleep", wait)
+    watch = functools.partial(CliRunner().invoke, main, ["status", "elsewhere/tiny", "--watch"])
+    assert "tiny has not begun: waiting for it in elsewhere (Ctrl-C ends)" in watch().output
+    (new_run(tmp_path / "elsewhere", experiment()).folder / "study.db").write_text("damaged")
+    refused = watch()
+    assert refused.exit_code == 2
+    assert "waiting" not in refused.output
 
 
 def test_watch_in_a_terminal_says_how_to_resume_what_nobody_drives(
