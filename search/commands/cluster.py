@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dipstage.errors import WorkError
+from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import echo_json
 from search.commands.shared import (
     accept_changes_option,
@@ -40,7 +40,12 @@ cluster_option = click.option(
 
 @click.command()
 @experiment_options
-@click.option("--resume", is_flag=True, help="Continue the run of that name on the cluster.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run of that name on the cluster. Of EXPERIMENT, only its pictures and the "
+    "files of its task are used; --trials and --hours extend the run.",
+)
 @accept_changes_option
 @click.option(
     "--runs-dir",
@@ -54,6 +59,7 @@ def submit(
     name: str | None,
     trials: int | None,
     overrides: tuple[str, ...],
+    hours: float | None,
     resume: bool,
     accept_changes: bool,
     runs_dir: str | None,
@@ -72,15 +78,17 @@ def submit(
     from search.remote.upload import RUNS_DIR, Submission, check
 
     cluster = Cluster(address)
-    refuse_given_twice(overrides, {"name": name, "search.trials": trials})
+    totals = {"search.trials": trials, "search.hours": hours}
+    refuse_given_twice(overrides, {"name": name, **totals})
     given = [] if name is None else [f"name={json.dumps(name)}"]
-    if trials is not None and not resume:
-        given.append(f"search.trials={trials}")
     if resume:  # What the run learns from was copied into its study when it began.
         overrides = tuple(each for each in overrides if not each.startswith("search.learn_from="))
+        _refuse_without_effect(overrides)
         given.append("search.learn_from=[]")
+    else:
+        given += [f"{key}={total}" for key, total in totals.items() if total is not None]
     loaded = load_experiment(experiment, (*overrides, *given))
-    submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, accept_changes)
+    submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, hours, accept_changes)
     notices = check(loaded)
     notices += check_head(cluster.ask(submission), submission)
     for notice in notices:
@@ -95,6 +103,20 @@ def submit(
     click.echo(job)
     lines = (f"status {job}", f"logs {job} --follow", f"fetch {job}", f"stop {job}")
     click.echo("next:" + "".join(f"\n  dipsearch {line}{_address_flag(address)}" for line in lines))
+
+
+def _refuse_without_effect(overrides: tuple[str, ...]) -> None:
+    """Raise InputError for a `--set` of which a resume would take nothing."""
+    from search.store.changes import ASKED_FOR
+
+    for key in (override.partition("=")[0] for override in overrides):
+        if key in ASKED_FOR:
+            raise InputError(f"--set {key} has no effect with --resume: give {ASKED_FOR[key]}")
+        if key not in ("name", "images") and not key.startswith("task."):
+            raise InputError(
+                f"--set {key} has no effect with --resume: change {key} in the run's "
+                "experiment.yaml on the cluster's head, and give --accept-changes"
+            )
 
 
 @click.command()

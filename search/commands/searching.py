@@ -39,11 +39,6 @@ T = TypeVar("T")
 @experiment_options
 @click.option("--concurrent", type=Whole(), help="Number of trials that run at a time.")
 @click.option("--seed", type=Whole(), help="Seed of the sampler.")
-@click.option(
-    "--hours",
-    type=Finite(),
-    help="Hours after which no further trial begins, even if fewer than --trials are sampled.",
-)
 @wide_option
 @address_option
 @json_option

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.number_types import Whole
+from dipstage.terminal.number_types import Finite, Whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +66,11 @@ _EXPERIMENT_OPTIONS = (
     click.option("--name", help="Name of the run [default: the name in the experiment]."),
     click.option(
         "--trials", type=Whole(), help="Number of schedules to sample, not counting the candidates."
+    ),
+    click.option(
+        "--hours",
+        type=Finite(),
+        help="Hours after which no further trial begins, even if fewer than --trials are sampled.",
     ),
     click.option(
         "--set",

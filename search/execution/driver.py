@@ -26,7 +26,7 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, Experiment, Resources
 from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
-from search.store.changes import adopt_changes, record_changes
+from search.store.changes import adopt_changes, record_changes, without_effect
 from search.store.database_address import storage_address
 from search.store.lease import Lease, leased
 from search.store.paths import (
@@ -232,6 +232,11 @@ def drive(
     refuse_no_address(address)
     with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes, resources=resources)
+        if given is not None and (keys := without_effect(given, experiment)):
+            view.note(
+                "notice: only the pictures and the files of the task are taken from the "
+                f"experiment that was given, which also differs in {', '.join(keys)}"
+            )
         asked = trials is not None or hours is not None
         trials = run.trials_wanted if trials is None else trials
         check_whole("--trials", trials)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import re
 import sqlite3
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from dipstage.documents.plain_yaml import forbidden_in
@@ -22,6 +24,7 @@ from dipstage.documents.plain_yaml import forbidden_in
 MARK = "dipsearch-pack"
 """First word of every line of an archive; other lines of the log are ignored."""
 _PART_BYTES = 600_000  # In base64, a part stays well below the limit of a web socket message.
+_READ_WITHIN_S = 600
 _SUBRUNS = r"(?:learning-rate/|confirmation/|verification/)?"
 _RUN_FILE = re.compile(
     _SUBRUNS
@@ -79,8 +82,27 @@ def lines(folder: Path) -> Iterator[str]:
         yield f"{MARK} end"
 
 
+def remove_logs_of_earlier_fetches() -> None:
+    """Delete the archives that earlier jobs have printed, which Ray keeps until its cluster ends.
+
+    They lie beside this job's own log. One that was written to lately may still be read.
+    """
+    with suppress(OSError):
+        own = Path(os.readlink("/proc/self/fd/1"))
+        for path in own.parent.glob("job-driver-fetch-*.log"):
+            is_ended = time.time() - path.stat().st_mtime > _READ_WITHIN_S
+            if path != own and is_ended and _begins_with_archive(path):
+                path.unlink(missing_ok=True)
+
+
+def _begins_with_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK.encode()
+
+
 def main(runs_dir: str, name: str) -> int:
     """Print the archive of a run, or why there is none; return the exit code."""
+    remove_logs_of_earlier_fetches()
     folder = Path(runs_dir) / name
     if not (folder / "experiment.yaml").is_file():
         print(

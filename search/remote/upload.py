@@ -31,13 +31,14 @@ _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 class Submission:
     """A search to start or resume on a cluster.
 
-    trials: with `resume`, the total number of sampled trials to continue to.
+    trials, hours: with `resume`, the totals to continue to.
     """
 
     experiment: Experiment
     runs_dir: str = RUNS_DIR
     resume: bool = False
     trials: int | None = None
+    hours: float | None = None
     accept_changes: bool = False
 
     def __post_init__(self) -> None:
@@ -53,10 +54,10 @@ class Submission:
         """The shell command that the head runs."""
         name, file = self.experiment.name, EXPERIMENT
         words = ["resume", name, "--experiment", file] if self.resume else ["launch", file]
-        if self.resume and self.trials is not None:
-            words += ["--trials", str(self.trials)]
-        if self.resume and self.accept_changes:
-            words.append("--accept-changes")
+        if self.resume:
+            totals = {"--trials": self.trials, "--hours": self.hours}
+            words += [f"{key}={total}" for key, total in totals.items() if total is not None]
+            words += ["--accept-changes"] * self.accept_changes
         words += ["--address", "auto"]
         runs_dir = quoted_for_head(self.runs_dir)
         return f"exec python -m search.cli {shlex.join(words)} --runs-dir {runs_dir}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
 """Prefixes of keys that affect how a search continues but not what its numbers mean."""
-_ASKED_FOR = {"search.trials": "--trials", "search.hours": "--hours"}
+ASKED_FOR = {"search.trials": "--trials", "search.hours": "--hours"}
 """Keys that a resume raises by an option."""
 
 
@@ -70,8 +70,8 @@ def adopt_changes(
     changes = _experiment_changes(before, now.model_dump(mode="json"), by_content)
     changes += _code_changes(run)
     refused = [change for change in changes if not change.acceptable]
-    if refused and all(change.key in _ASKED_FOR for change in refused):
-        options = " or ".join(_ASKED_FOR[change.key] for change in refused)
+    if refused and all(change.key in ASKED_FOR for change in refused):
+        options = " or ".join(ASKED_FOR[change.key] for change in refused)
         raise InputError(f"{_listed(refused)}: restore {path}, and ask for more by {options}")
     if refused:
         raise InputError(
@@ -84,6 +84,14 @@ def adopt_changes(
             "them, or continue with --accept-changes, which records the changes in the run"
         )
     return now, changes
+
+
+def without_effect(given: Experiment, now: Experiment) -> list[str]:
+    """Return the keys in which an experiment that was given again differs to no effect."""
+    by_content = ["images", *(f"task.{key}" for key in task_files(now.task))]
+    runs, files = now.model_dump(mode="json"), given.model_dump(mode="json")
+    keys = [change.key for change in _experiment_changes(runs, files, by_content)]
+    return [key for key in keys if key not in ("name", "search.learn_from")]
 
 
 def _listed(changes: list[Change]) -> str:
@@ -106,7 +114,7 @@ def _experiment_changes(
         if was == is_now:
             continue
         # The trials of runs that it learns from were copied when this one began.
-        is_fixed = key in _ASKED_FOR or key == "search.learn_from"
+        is_fixed = key in ASKED_FOR or key == "search.learn_from"
         acceptable = key.startswith(_ACCEPTABLE) and not is_fixed
         changes.append(Change(key, _word(was), _word(is_now), acceptable))
     return changes

@@ -1,7 +1,10 @@
 """A run as it comes from a cluster: whole or not at all, and nothing but a run's files."""
 
 import io
+import os
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +70,23 @@ def test_a_run_comes_back_as_it_was_without_its_locks(played: Run, tmp_path: Pat
     assert found == {"experiment.yaml", "study.db", "fetched.yaml", *files}
     assert Run.open("tiny", tmp_path / "b").records() == played.records()
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["tiny"]
+
+
+def test_a_fetch_removes_what_earlier_ones_have_printed(played: Run, tmp_path: Path) -> None:
+    logs = {
+        name: tmp_path / f"job-driver-{name}.log"
+        for name in ("fetch-tiny-1-a", "fetch-tiny-1-b", "fetch-tiny-1-now", "fetch-2", "tiny-1")
+    }
+    for name, path in logs.items():
+        path.write_text("a search\n" if name == "fetch-2" else f"{packing.MARK} begin …\n")
+        if name != "fetch-tiny-1-b":  # Which is still being read.
+            os.utime(path, (0, 0))
+    program = [sys.executable, "-m", "search.remote.archive", str(played.folder.parent), "tiny"]
+    with logs["fetch-tiny-1-now"].open("w") as output:
+        subprocess.run(program, stdout=output, check=True, cwd=Path(__file__).parents[3])
+    assert not logs.pop("fetch-tiny-1-a").exists()
+    assert all(path.exists() for path in logs.values())
+    assert f"{packing.MARK} end" in logs["fetch-tiny-1-now"].read_text()
 
 
 def test_a_study_that_is_written_to_is_copied_consistently(played: Run, tmp_path: Path) -> None:

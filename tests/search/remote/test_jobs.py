@@ -320,6 +320,18 @@ def test_wrong_requests_get_one_sentence(head: Head, laptop: Laptop) -> None:
         (["logs", "x-1"], "127.0.0.1:8265", {}, "must begin with http:// or https://"),
         (["submit", "e.yaml", "--set", "images=[none.png]"], nobody, {}, "does not exist"),
         (["submit", "e.yaml", "--set", "candidates=[log11]"], nobody, {}, "unknown preset"),
+        (
+            ["submit", "e.yaml", "--resume", "--set", "search.hours=4"],
+            nobody,
+            {},
+            "--set search.hours has no effect with --resume: give --hours",
+        ),
+        (
+            ["submit", "e.yaml", "--resume", "--set", "resources.concurrent=8", "--accept-changes"],
+            nobody,
+            {},
+            "--set resources.concurrent has no effect with --resume: change",
+        ),
         (["submit", "e.yaml", "--name", "a/b"], nobody, {}, "name: must be letters"),
     ]
     before = submitted(listed(head))

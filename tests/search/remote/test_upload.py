@@ -172,10 +172,10 @@ def test_the_entrypoint_is_one_command_whatever_the_folder_is_called(
 
 
 def test_a_resume_names_the_run_and_the_experiment_that_was_sent(tmp_path: Path) -> None:
-    line = Submission(experiment(), resume=True, trials=9).entrypoint
+    line = Submission(experiment(), resume=True, trials=9, hours=0.5).entrypoint
     assert as_the_head_reads(line, tmp_path, "/h") == [
         "-m", "search.cli", "resume", "tiny", "--experiment", "experiment.yaml",
-        "--trials", "9", "--address", "auto", "--runs-dir", "/h/dipsearch-runs",
+        "--trials=9", "--hours=0.5", "--address", "auto", "--runs-dir", "/h/dipsearch-runs",
     ]  # fmt: skip
 
 

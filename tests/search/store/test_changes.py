@@ -12,7 +12,7 @@ from dipstage.errors import InputError
 from dipstage.schedules.stopping import OUTPUTS
 from search import Run
 from search.experiment.model import Experiment
-from search.store.changes import adopt_changes, record_changes
+from search.store.changes import adopt_changes, record_changes, without_effect
 
 
 @pytest.fixture
@@ -203,3 +203,13 @@ def test_the_hardware_of_a_resume_is_a_change_like_any_other(run: Run) -> None:
     now, changes = adopt_changes(run, None, accept=True, resources=other)
     assert now.resources == other
     assert [change.key for change in changes] == ["resources.concurrent", "resources.device"]
+
+
+def test_what_a_resume_does_not_take_from_the_experiment_is_named(tmp_path: Path) -> None:
+    now = new_run(tmp_path, experiment()).experiment
+    resources = {**now.resources.model_dump(), "concurrent": 8}
+    search = {**now.search.model_dump(), "learn_from": ["earlier"]}
+    same = now.model_copy(update={"name": "other", "images": ["moved/chelsea.png"]})
+    assert without_effect(same, now) == []
+    other = experiment(size=48, resources=resources, search=search)
+    assert without_effect(other, now) == ["size", "resources.concurrent"]
