@@ -89,10 +89,7 @@ def gather_data(
             "trials": [moment.trials for moment in moments],
             "hours": [_rounded(moment.training_hours, 5) for moment in moments],
             "unit": hypervolume_unit(objective),
-            "hypervolume": [
-                _rounded(moment.hypervolume, 1 if objective.is_standard else 4)
-                for moment in moments
-            ],
+            "hypervolume": [_rounded(moment.hypervolume, 4) for moment in moments],
         },
         "importance": {"values": decided.values, "note": decided.note},
     }
@@ -228,9 +225,9 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         front = f"Front of {len(members)}: {words}."
     else:
         front = "No trial is complete and feasible, so there is no front yet."
-    areas = content["history"]["hypervolume"]
+    areas, unit = content["history"]["hypervolume"], content["history"]["unit"]
     growth = (
-        f"Hypervolume grew to {areas[-1]:,.0f} {content['history']['unit']} in {len(areas)} trials."
+        f"Hypervolume grew to {_three_digits(areas[-1])} {unit} in {len(areas)} trials."
         if areas
         else "No trial has ended."
     )
@@ -239,6 +236,12 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         f"{objective.output} output; the table of all trials holds the same numbers.",
         "history": growth,
     }
+
+
+def _three_digits(value: float) -> str:
+    """Return a number that is not negative with three significant digits, or whole with more."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:,.{max(0, digits)}f}"
 
 
 def _rounded(value: Any, digits: int) -> Any:

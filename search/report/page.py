@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
+from search.experiment.objectives import Objective
 from search.presentation.provenance import facts, provenance
 from search.presentation.repeating import repeats
 from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
@@ -99,6 +100,7 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     missing = _missing(run, gathered.missing, gallery.missing, bare=bare)
     lack = len(gallery.missing) + len(gathered.missing) + bare
     content["pictures"] = gallery.groups
+    tuned = verification if verification is not None and verification.plain is not None else None
     scripts = [plotly(), script()]
     text: str = _environment().get_template("report.html.jinja").render(
         run=run.name,
@@ -109,9 +111,10 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         settings={trial.number: settings(trial.params) for trial in records},
         versus=rows_against_presets(run, records, verification),
         method=verification.method if verification else "",
-        time_words=verification.rule.time_words if verification else "steps after",
+        headers=_headers(run.objective, tuned, "plain DIP"),
+        versus_headers=_headers(run.objective, verification),
         remarks=list(remarks(verification)) if verification else [],
-        verified=verification is not None and verification.plain is not None,
+        verified=tuned is not None,
         scale=_scale(advice.standings),
         text=gathered.text,
         notes=[*gathered.notes, *dict.fromkeys(gallery.notes)],
@@ -159,14 +162,25 @@ def _repeats(
     return {number: asdict(each) for number, each in found.items()}
 
 
+def _headers(
+    objective: Objective, verification: Verification | None, reference: str = ""
+) -> tuple[str, str]:
+    """Return the headers of two columns of differences from a reference."""
+    if verification is not None or objective.is_standard:
+        time = verification.rule.time_words if verification else "steps after"
+        return f"dB above {reference}".rstrip(), f"{time} {reference}".rstrip()
+    words = f"difference from {reference} in" if reference else "difference in"
+    return f"{words} {objective.quality.label}", f"{words} {objective.cost.words}"
+
+
 def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
-    """Return the map from dB to positions on a strip of width 120 that shows all gains and 0."""
+    """Return the map from gains to positions on a strip of width 120 that shows all and 0."""
     ends = [0.0]
     for row in standings:
         ends += [row.comparison.psnr_db.mean] if row.comparison else []
         ends += row.bounds_db or ()
     low, width = min(ends), max(ends) - min(ends) or 1.0
-    return lambda gain_db: round(6 + 108 * (gain_db - low) / width, 1)
+    return lambda gain: round(6 + 108 * (gain - low) / width, 1)
 
 
 def embed(content: Any) -> str:

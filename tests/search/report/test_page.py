@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,11 +19,12 @@ from search.analysis.status import status_of
 from search.cli import main
 from search.commands.reporting import make_report
 from search.execution.ledger import Ledger
-from search.presentation.verdicts import plain_of
+from search.presentation.verdicts import plain_of, rows_against_presets, standings
 from search.report import page, pictures
 from search.report.advice import advise
 from search.store.lease import leased
 from search.store.paths import curve_path, picture_path
+from search.store.replicate import Replicate, Selection
 from search.terminal.tables import state_words
 from search.verification.result import Verification
 
@@ -318,3 +320,79 @@ def test_a_report_that_fails_costs_a_search_one_line(
     said = capsys.readouterr()
     assert said.err == "dipsearch: the report could not be written (RuntimeError: no way)\n"
     assert not (run.folder / "report.html").exists()
+
+
+def replicate_of(number: int) -> Replicate:
+    """Sampled schedules have a higher and later maximum than the candidates. However, they are
+    sooner at 24 dB, and EMV stops them sooner and at a lower PSNR_GT.
+    """
+    is_sampled = number >= 2
+    found = outcome(26.0, 25) if is_sampled else outcome(25.0, 20)
+    raw = replace(
+        found.raw,
+        steps_to_target=9 if is_sampled else 19,
+        max_ssim_gt=0.7624 if is_sampled else 0.75,
+    )
+    selected = Selection(9, 9, 23.0 - is_sampled, 23.0 - is_sampled)
+    return replace(found, raw=raw, selected=selected, iterations=22 if is_sampled else 30)
+
+
+def searched_for(runs_dir: Path, objective: dict[str, object]) -> Run:
+    """A run of these replicates with an objective."""
+    run = new_run(runs_dir, experiment(objective=objective))
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    while (work := ledger.next()) is not None:
+        for key in KEYS:
+            ledger.record(work.number, key, replicate_of(work.number))
+        ledger.finish(work.number, None)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("objective", "headers", "differences"),
+    [
+        ({}, ("dB above", "steps after"), ("+1.00", "+5")),
+        (
+            {"target_psnr_gt_db": 24},
+            ("difference in max PSNR_GT (dB)", "difference in steps to 24 dB"),
+            ("+1.00", "-10"),
+        ),
+        (
+            {"stop": "emv"},
+            ("difference in PSNR_GT at EMV stop (dB)", "difference in steps to EMV stop"),
+            ("-1.00", "-8"),
+        ),
+        (
+            {"metric": "ssim", "against": "seconds"},
+            ("difference in max SSIM_GT", "difference in seconds to max SSIM"),
+            ("+0.012", "+0.4"),
+        ),
+    ],
+)
+def test_differences_are_of_what_was_searched_and_say_so(
+    objective: dict[str, object],
+    headers: tuple[str, str],
+    differences: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    run = searched_for(tmp_path, objective)
+    records = run.records()
+    for rows in (standings(run, records, None), rows_against_presets(run, records, None)):
+        [row] = [row for row in rows if row.name == "trial 2"]
+        assert (row.gain, row.time) == differences
+    html = page.make(run).text
+    for header in headers:
+        against = header.replace("difference", "difference from plain DIP")
+        assert f"{against if objective else f'{header} plain DIP'}</th>" in html
+        assert f"{header}</th>" in html
+
+
+def test_the_hypervolume_has_the_digits_that_suit_its_unit(tmp_path: Path) -> None:
+    ssim: dict[str, object] = {"metric": "ssim"}
+    for name, objective, words in (
+        ("a", {}, "53.3 dB · iterations"),
+        ("b", {**ssim, "against": "none"}, "0.0124 max SSIM_GT"),
+        ("c", ssim, "0.0496 max SSIM_GT · iterations"),
+    ):
+        html = page.make(searched_for(tmp_path / name, objective)).text
+        assert f"Hypervolume grew to {words} in 6 trials." in html
