@@ -119,7 +119,8 @@ def _trial(
         "count": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,
         "learning_rate": trial.learning_rate,
-        "params": {k: _rounded(v, 5) for k, v in trial.params.items()},
+        "params": {k: _rounded(v, 5) for k, v in trial.params.items() if not _is_weight(k)},
+        "weights": sum(map(_is_weight, trial.params)),
         "wall_s": _rounded(trial.wall_s, 1),
         "failure": trial.failure,
         "infeasible": trial.infeasible_words or None,
@@ -190,12 +191,17 @@ def _staircase(trial: Trial) -> list[list[float]]:
     return [steps[i] for i in places]
 
 
+def _is_weight(name: str) -> bool:
+    """Return whether a parameter is one of the weights of a free split, which may be many."""
+    return name.startswith("weight_")
+
+
 def _params(run: RunRecord, records: list[Trial]) -> list[dict[str, Any]]:
     """Return the sampled parameters in the study's order, without the weights of free splits."""
     distributions: dict[str, Any] = {}
     for trial in run.study.get_trials(deepcopy=False):
         for name, distribution in trial.distributions.items():
-            if not name.startswith("weight_"):
+            if not _is_weight(name):
                 distributions.setdefault(name, distribution)
     return [
         {
