@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,8 @@ class Repeat:
 
     @property
     def size(self) -> int:
-        """Size in characters."""
-        return len(self.text) + sum(map(len, [*self.lines.values(), *self.scores.values()]))
+        """Size as JSON, in bytes."""
+        return len(json.dumps(asdict(self)))
 
 
 class Repeater:
@@ -89,7 +90,7 @@ def repeats(
 ) -> dict[int, Repeat]:
     """Return what repeats each trial by its number, up to the first that does not fit.
 
-    trials: the most important first. room: available size in characters.
+    trials: the most important first. room: available size in bytes.
     """
     found: dict[int, Repeat] = {}
     repeater = Repeater(run, verification)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dipstage.schedules.stopping import Output
-from dipstage.terminal.numbers import DB, STEPS, db, steps
+from dipstage.terminal.numbers import fixed
 from search.analysis.front import front_of, pick_of
+from search.experiment.objectives import Objective
 from search.presentation.front import Cells, names_on
 from search.presentation.words import interval, ratio_interval
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.verification.verdicts import Comparison, Entry, compare
+from search.verification.verdicts import Comparison, Entry, compare_as_searched
 
 if TYPE_CHECKING:
     from search.verification.result import Verification
@@ -28,7 +29,7 @@ class VerdictRow:
 
     number: the search's number for the schedule, if it has one. role: what the schedule is, in
     words. comparison: None for the reference itself. verdict: the whole verdict in words,
-    `NOT_VERIFIED` where only the search has compared the two.
+    `NOT_VERIFIED` where only the search has compared the two. objective: what is compared.
     """
 
     name: str
@@ -38,26 +39,31 @@ class VerdictRow:
     cells: Cells
     comparison: Comparison | None
     verdict: str
+    objective: Objective
 
     @property
-    def gain_db(self) -> str:
-        """The difference of max PSNR_GT, with its interval where it is verified."""
+    def gain(self) -> str:
+        """The difference in the first objective, with its interval where it is verified."""
         if self.comparison is None:
             return ""
+        gain, digits = self.comparison.psnr_db, self.objective.quality.digits
         if self.verdict == NOT_VERIFIED:
-            return db(self.comparison.psnr_db.mean, "+")
-        return interval(self.comparison.psnr_db, DB)
+            return fixed(gain.mean, digits, "+")
+        return interval(gain, digits)
 
     @property
     def time(self) -> str:
-        """The ratio of times, or the difference of steps, with its interval where verified."""
+        """The ratio of times where it is verified, else the difference in the second objective,
+        with its interval where it is verified.
+        """
         if self.comparison is None:
             return ""
+        digits = self.objective.cost.digits
         if self.verdict == NOT_VERIFIED:
-            return steps(self.comparison.steps.mean, "+")
+            return fixed(self.comparison.steps.mean, digits, "+")
         if self.comparison.log_ratio is not None:
             return ratio_interval(self.comparison.log_ratio)
-        return interval(self.comparison.steps, STEPS)
+        return interval(self.comparison.steps, digits)
 
     @property
     def bounds_db(self) -> tuple[float, float] | None:
@@ -109,10 +115,11 @@ def _verified_row(
     verification: Verification, trial: Trial, reference: str, output: Output,
     comparison: Comparison | None, verdict: str,
 ) -> VerdictRow:  # fmt: skip
-    cells = Cells.of(trial, replace(verification.run.objective.standard, output=output))
+    objective = replace(verification.run.objective.standard, output=output)
     role = verification.role(trial)
     number = verification.source(trial) if role in ("found", "candidate") else None
-    return VerdictRow(trial.name, number, role, reference, cells, comparison, verdict)
+    cells = Cells.of(trial, objective)
+    return VerdictRow(trial.name, number, role, reference, cells, comparison, verdict, objective)
 
 
 def standings(
@@ -154,16 +161,13 @@ def rows_against_presets(
 def _searched_rows(
     run: RunRecord, records: list[Trial], trials: list[Trial], reference: Trial | None
 ) -> Iterator[VerdictRow]:
-    """Yield the search's own paired differences, in the output that was optimised."""
+    """Yield the search's own paired differences, in what it optimised."""
     objective, compared, roles = run.objective, {}, _roles(records)
     if reference is not None:
         entries = [Entry(trial.name, trial.replicates) for trial in trials]
         against = Entry(reference.name, reference.replicates)
-        compared = {
-            each.schedule: each
-            for each in compare(entries, against, objective)
-            if each.output == objective.output
-        }
+        found = compare_as_searched(entries, against, objective)
+        compared = {each.schedule: each for each in found}
     for trial in trials:
         each = None if trial is reference else compared.get(trial.name)
         yield VerdictRow(
@@ -174,6 +178,7 @@ def _searched_rows(
             Cells.of(trial, objective),
             each,
             NOT_VERIFIED if each else "",
+            objective,
         )
 
 

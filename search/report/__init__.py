@@ -52,6 +52,6 @@ def write_report(
         )
     write_asked(path, made.text, own=output is None)
     if tell is not None:
-        for sentence in made.missing:
+        for sentence in [*made.missing, *made.left_out]:
             tell(f"not shown: {sentence}")
     return path

@@ -20,7 +20,7 @@ from search.verification.export import choose
 from search.verification.result import Verification
 from search.verification.rules import SIGNIFICANCE, Rule
 from search.verification.statistics import Difference
-from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare
+from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare_as_searched
 
 HOLDS = (str(Word.BETTER), str(Word.NOT_WORSE))
 
@@ -158,13 +158,13 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
         )
     else:
         entries = [Entry(trial.name, trial.replicates)]
-        for each in compare(entries, Entry(plain.name, plain.replicates), run.objective):
-            if each.output == run.objective.output:
-                yield (
-                    f"It is {_place(trial, records)}. In the search itself, over "
-                    f"{_count(each.psnr_db.n, 'replicate')}, its max PSNR_GT is "
-                    f"{_psnr_words(each)} ({plain.name}), reached {_steps_words(each)}."
-                )
+        against = Entry(plain.name, plain.replicates)
+        for each in compare_as_searched(entries, against, objective):
+            yield (
+                f"It is {_place(trial, records)}. In the search itself, over "
+                f"{_count(each.psnr_db.n, 'replicate')}, its max PSNR_GT is "
+                f"{_psnr_words(each)} ({plain.name}), reached {_steps_words(each)}."
+            )
     yield (
         "This is not verified. The front was selected by these same numbers"
         f"{', from a single replicate of each trial' if n == 1 else ''}, so they are optimistic. "

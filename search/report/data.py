@@ -89,10 +89,7 @@ def gather_data(
             "trials": [moment.trials for moment in moments],
             "hours": [_rounded(moment.training_hours, 5) for moment in moments],
             "unit": hypervolume_unit(objective),
-            "hypervolume": [
-                _rounded(moment.hypervolume, 1 if objective.is_standard else 4)
-                for moment in moments
-            ],
+            "hypervolume": [_rounded(moment.hypervolume, 4) for moment in moments],
         },
         "importance": {"values": decided.values, "note": decided.note},
     }
@@ -122,7 +119,8 @@ def _trial(
         "count": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,
         "learning_rate": trial.learning_rate,
-        "params": {k: _rounded(v, 5) for k, v in trial.params.items()},
+        "params": {k: _rounded(v, 5) for k, v in trial.params.items() if not _is_weight(k)},
+        "weights": sum(map(_is_weight, trial.params)),
         "wall_s": _rounded(trial.wall_s, 1),
         "failure": trial.failure,
         "infeasible": trial.infeasible_words or None,
@@ -193,12 +191,17 @@ def _staircase(trial: Trial) -> list[list[float]]:
     return [steps[i] for i in places]
 
 
+def _is_weight(name: str) -> bool:
+    """Return whether a parameter is one of the weights of a free split, which may be many."""
+    return name.startswith("weight_")
+
+
 def _params(run: RunRecord, records: list[Trial]) -> list[dict[str, Any]]:
     """Return the sampled parameters in the study's order, without the weights of free splits."""
     distributions: dict[str, Any] = {}
     for trial in run.study.get_trials(deepcopy=False):
         for name, distribution in trial.distributions.items():
-            if not name.startswith("weight_"):
+            if not _is_weight(name):
                 distributions.setdefault(name, distribution)
     return [
         {
@@ -228,9 +231,9 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         front = f"Front of {len(members)}: {words}."
     else:
         front = "No trial is complete and feasible, so there is no front yet."
-    areas = content["history"]["hypervolume"]
+    areas, unit = content["history"]["hypervolume"], content["history"]["unit"]
     growth = (
-        f"Hypervolume grew to {areas[-1]:,.0f} {content['history']['unit']} in {len(areas)} trials."
+        f"Hypervolume grew to {_three_digits(areas[-1])} {unit} in {len(areas)} trials."
         if areas
         else "No trial has ended."
     )
@@ -239,6 +242,12 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         f"{objective.output} output; the table of all trials holds the same numbers.",
         "history": growth,
     }
+
+
+def _three_digits(value: float) -> str:
+    """Return a number that is not negative with three significant digits, or whole with more."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:,.{max(0, digits)}f}"
 
 
 def _rounded(value: Any, digits: int) -> Any:

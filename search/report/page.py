@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
+from search.experiment.objectives import Objective
 from search.presentation.provenance import facts, provenance
 from search.presentation.repeating import repeats
 from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
 from search.presentation.words import settings, some
 from search.report.advice import advise
 from search.report.data import gather_data
+from search.report.fitting import embed, keep_details, size, without_details
+from search.report.pictures import Gallery, sources
 from search.report.pictures import gather as gather_pictures
-from search.report.pictures import sources
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -32,7 +33,9 @@ SCRIPTS = (
     "base.js", "front.js", "schedule.js", "pictures.js", "parameters.js", "table.js", "start.js"
 )  # fmt: skip
 MAX_BYTES = 9_700_000
-"""Maximum size of the page, because mail accepts 10 MB. Pictures fill the remaining space."""
+"""Maximum size of the page without its text, because mail accepts 10 MB."""
+MIN_ROOM = 100_000
+"""Space for the curves and schedule files, and for the pictures, where all trials leave less."""
 MAX_REPEATS = 1_500_000
 """Maximum size of the schedule files and command lines that repeat trials."""
 
@@ -45,11 +48,13 @@ class Page:
         text: The page.
         missing: Sentences on what cannot be shown, without an end. They may name folders.
         lacks: Number of things that cannot be shown; the page states it, too.
+        left_out: Sentences on what does not fit into the page, without an end.
     """
 
     text: str
     missing: list[str]
     lacks: int
+    left_out: list[str]
 
 
 def lacks(text: str) -> int | None:
@@ -88,17 +93,19 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     for cells in content["trials"]:
         if cells["state"] == "running" and not driven:
             cells["state"] = "unfinished"
-    candidates = [trial.number for trial in records if trial.candidate]
-    ranked = dict.fromkeys([advice.number, content["plain"], *content["front"], *candidates])
-    first = [number for number in ranked if number is not None]
-    content["repeats"] = _repeats(run, records, first, verification)
-    room = MAX_BYTES - len(plotly()) - len(json.dumps(content))
+    order = _ranked(records, [advice.number, content["plain"], *content["front"]])
+    rows = [without_details(cells) for cells in content["trials"]]
+    # Half of the space for curves, half of the rest for what repeats trials, then pictures.
+    short = keep_details(content["trials"], order, _room({**content, "trials": rows}) // 2)
+    room = min(MAX_REPEATS, _room(content) // 2)
+    content["repeats"] = _repeats(run, records, order, verification, room)
     found = sources(run, records, plain_of(records), verification)
-    gallery = gather_pictures(found, first, run.objective.output, room, images)
+    gallery = gather_pictures(found, order, run.objective.output, _room(content), images)
     bare = not gallery.has_outputs and any(trial.replicates for trial in records)
     missing = _missing(run, gathered.missing, gallery.missing, bare=bare)
     lack = len(gallery.missing) + len(gathered.missing) + bare
     content["pictures"] = gallery.groups
+    tuned = verification if verification is not None and verification.plain is not None else None
     scripts = [plotly(), script()]
     text: str = _environment().get_template("report.html.jinja").render(
         run=run.name,
@@ -109,12 +116,13 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         settings={trial.number: settings(trial.params) for trial in records},
         versus=rows_against_presets(run, records, verification),
         method=verification.method if verification else "",
-        time_words=verification.rule.time_words if verification else "steps after",
+        headers=_headers(run.objective, tuned, "plain DIP"),
+        versus_headers=_headers(run.objective, verification),
         remarks=list(remarks(verification)) if verification else [],
-        verified=verification is not None and verification.plain is not None,
+        verified=tuned is not None,
         scale=_scale(advice.standings),
         text=gathered.text,
-        notes=[*gathered.notes, *dict.fromkeys(gallery.notes)],
+        notes=[*gathered.notes, *_on_curves(run, short), *dict.fromkeys(gallery.notes)],
         has_pictures=bool(gallery.groups),
         has_params=bool(content["params"]),
         has_trials=bool(records),
@@ -127,7 +135,7 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         policy=policy(scripts),
         lacks=lack,
     )  # fmt: skip
-    return Page(text, missing, lack)
+    return Page(text, missing, lack, _left_out(run, short, gallery))
 
 
 def _missing(
@@ -149,30 +157,81 @@ def _missing(
     return found
 
 
+def _ranked(records: list[Trial], first: list[int | None]) -> list[int]:
+    """Return the numbers of all trials: `first`, the candidates, the best by the first objective,
+    and those that are not complete.
+    """
+    candidates = [trial.number for trial in records if trial.candidate]
+    complete = [trial for trial in records if trial.values is not None]
+    complete.sort(key=lambda trial: -trial.score.max_psnr_gt_db)
+    others = [trial.number for trial in (*complete, *records)]
+    ranked = dict.fromkeys([*first, *candidates, *others])
+    return [number for number in ranked if number is not None]
+
+
+def _room(content: dict[str, Any]) -> int:
+    """Return how many bytes the page's data leave for more of them."""
+    return max(MIN_ROOM, MAX_BYTES - len(plotly().encode()) - size(content))
+
+
+def _on_curves(run: RunRecord, short: int) -> Iterator[str]:
+    """Yield what the page says of so many trials without staircase and curves."""
+    if short:
+        yield (
+            f"The staircases and curves of {short} trials do not fit this file. Those of the trial "
+            "that is named at the top, of plain DIP, of the front and of the candidates come "
+            f"first, then those of the highest {run.objective.quality.words}."
+        )
+
+
+def _left_out(run: RunRecord, short: int, gallery: Gallery) -> list[str]:
+    """Return sentences on what does not fit; `short`: number of trials without curves."""
+    found = []
+    if short:
+        found.append(
+            f"staircases and curves of {short} trials, because they do not fit into 10 MB; "
+            "dipsearch plot draws them"
+        )
+    if not gallery.whole:
+        found.append(
+            "some pictures, because they do not fit into 10 MB; all are in "
+            f"{run.folder / 'pictures'}"
+        )
+    return found
+
+
 def _repeats(
-    run: RunRecord, records: list[Trial], first: list[int], verification: Verification | None
+    run: RunRecord,
+    records: list[Trial],
+    order: list[int],
+    verification: Verification | None,
+    room: int,
 ) -> dict[int, Any]:
-    """Return what repeats the trials, those in `first` before the others."""
-    ranks = {number: rank for rank, number in enumerate(first)}
-    ordered = sorted(records, key=lambda trial: ranks.get(trial.number, len(ranks)))
-    found = repeats(run, ordered, verification, MAX_REPEATS)
+    """Return what repeats the trials, as far as it fits, in an order of their numbers."""
+    by_number = {trial.number: trial for trial in records}
+    found = repeats(run, [by_number[number] for number in order], verification, room)
     return {number: asdict(each) for number, each in found.items()}
 
 
+def _headers(
+    objective: Objective, verification: Verification | None, reference: str = ""
+) -> tuple[str, str]:
+    """Return the headers of two columns of differences from a reference."""
+    if verification is not None or objective.is_standard:
+        time = verification.rule.time_words if verification else "steps after"
+        return f"dB above {reference}".rstrip(), f"{time} {reference}".rstrip()
+    words = f"difference from {reference} in" if reference else "difference in"
+    return f"{words} {objective.quality.label}", f"{words} {objective.cost.words}"
+
+
 def _scale(standings: list[VerdictRow]) -> Callable[[float], float]:
-    """Return the map from dB to positions on a strip of width 120 that shows all gains and 0."""
+    """Return the map from gains to positions on a strip of width 120 that shows all and 0."""
     ends = [0.0]
     for row in standings:
         ends += [row.comparison.psnr_db.mean] if row.comparison else []
         ends += row.bounds_db or ()
     low, width = min(ends), max(ends) - min(ends) or 1.0
-    return lambda gain_db: round(6 + 108 * (gain_db - low) / width, 1)
-
-
-def embed(content: Any) -> str:
-    """Return plain data as JSON that is safe inside a script element of HTML."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return lambda gain: round(6 + 108 * (gain - low) / width, 1)
 
 
 def policy(scripts: list[str]) -> str:

@@ -20,6 +20,7 @@ from dipstage.pictures.images import Picture, expand, load_picture, png
 from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import at, db
 from search.experiment.prepare import load_pictures, loaded_task
+from search.report.fitting import size
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord
@@ -56,16 +57,15 @@ class Gallery:
     Args:
         missing: Run, label and reason of each ground truth that is not shown. Reasons may name
             folders, so they are not for the page.
+        has_outputs: Whether the output of a trial could be read. It may not fit.
+        whole: Whether everything fits.
     """
 
     groups: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[tuple[str, str, str]] = field(default_factory=list)
-
-    @property
-    def has_outputs(self) -> bool:
-        """True if the output of a trial is shown."""
-        return any(group["plain"] or group["outputs"] for group in self.groups)
+    has_outputs: bool = False
+    whole: bool = True
 
 
 def sources(
@@ -112,27 +112,37 @@ def gather(
     _refuse_foreign(found, images)
     gallery = Gallery()
     made = [(source, group) for source in found for group in _groups(source, gallery, images)]
-    left_out = 0
     kept: list[tuple[Source, dict[str, Any]]] = []
     for source, group in made:
         if source.plain is not None:
             group["plain"] = _output(source, source.plain, group, output, gallery)
         for number in first[:1]:
             _add(source, number, group, output, gallery)
-        size = _size(group)
-        if size > room:
-            left_out += 1
+        if (needed := size(group)) > room:
+            gallery.whole = False
             continue
-        room -= size
+        room -= needed
         kept.append((source, group))
     others = sorted({n for source, _ in kept for n in source.trials} - set(first))
-    whole = _fill(kept, [*first[1:], *others], output, gallery, room)
+    gallery.whole &= _fill(kept, [*first[1:], *others], output, gallery, room)
     gallery.groups = [group for _, group in kept if group["outputs"] or group["truth"]]
-    if left_out or not whole:
+    if not gallery.whole:
+        gallery.has_outputs = gallery.has_outputs or _find_output(made, output, gallery)
         gallery.notes.append(
             "Not all pictures fit this file; the others lie in the run's folder, in pictures/."
         )
     return gallery
+
+
+def _find_output(
+    made: list[tuple[Source, dict[str, Any]]], output: Output, gallery: Gallery
+) -> bool:
+    """Return whether there is any output of a trial that can be read."""
+    return any(
+        _output(source, trial, group, output, gallery)
+        for source, group in made
+        for trial in source.trials.values()
+    )
 
 
 def _fill(
@@ -146,7 +156,9 @@ def _fill(
     for number in numbers:
         for source, group in kept:
             _add(source, number, group, output, gallery)
-            room -= len(group["outputs"].get(number, {"src": ""})["src"])
+            if number not in group["outputs"]:
+                continue
+            room -= size({number: group["outputs"][number]})
             if room < 0:
                 del group["outputs"][number]
                 return False
@@ -261,6 +273,7 @@ def _output(
     except (InputError, OSError, ValueError, SyntaxError, Warning) as error:
         gallery.notes.append(f"A picture of {trial.name} cannot be shown: {type(error).__name__}.")
         return None
+    gallery.has_outputs = True
     scores = replicate.scores(output)
     return {
         "src": _url(shown),
@@ -289,8 +302,3 @@ def _cut(content: bytes) -> bytes:
 
 def _url(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def _size(group: dict[str, Any]) -> int:
-    shown = [group["truth"], group["observation"], group["plain"], *group["outputs"].values()]
-    return sum(len(each["src"]) for each in shown if each)

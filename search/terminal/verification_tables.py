@@ -73,7 +73,7 @@ def plain_table(verification: Verification, output: Output) -> FittedTable:
         Column("schedule", lambda row: bound(row.name), left=True, flow=True),
         Column(verification.run.objective.cost.words, lambda row: row.cells.steps, drop=4),
         Column("max PSNR_GT\n(dB)", lambda row: row.cells.psnr_db, drop=5),
-        Column("dB above\n[95 % interval]", lambda row: row.gain_db),
+        Column("dB above\n[95 % interval]", lambda row: row.gain),
         Column("higher\nin", _of(lambda each: f"{each.psnr_db.above:.0%}"), drop=0),
         Column("p\n(Holm)", _of(lambda each: p_value(each.p_psnr)), drop=2),
         Column(time, lambda row: row.time),
@@ -147,7 +147,7 @@ def others_table(verification: Verification) -> FittedTable:
     columns: list[Column[VerdictRow]] = [
         Column("schedule", lambda row: bound(row.name), left=True, flow=True),
         Column("against", lambda row: bound(row.reference), left=True, flow=True),
-        Column("dB above\n[95 % interval]", lambda row: row.gain_db, drop=3),
+        Column("dB above\n[95 % interval]", lambda row: row.gain, drop=3),
         Column("p\n(Holm)", _of(lambda each: p_value(each.p_psnr)), drop=0),
         Column(time, lambda row: row.time, drop=2),
         Column("p\n(Holm)", _of(lambda each: p_value(each.p_time)), drop=1),

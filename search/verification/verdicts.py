@@ -77,7 +77,8 @@ class Comparison:
         reference: Name of the reference.
         output: The output that is compared.
         psnr_db: Paired differences of max PSNR_GT, schedule less reference.
-        steps: Paired differences of the steps that the objective counts.
+        steps: Paired differences of the steps that the objective counts. Both stand for the two
+            objectives where a search optimised others, as the fields of `Score` do.
         log_ratio: Log ratios of the times to the common target; None where no curves were read.
         reference_steps: Mean steps of the reference.
         missing: Number of replicates that one of the two did not finish.
@@ -162,23 +163,40 @@ def compare(
     """
     wanted = len(reference.replicates) if replicates is None else replicates
     return [
-        _compare(entry, reference, output, objective, wanted, with_times)
+        _compare(entry, reference, Objective(output, objective.tolerance_db), wanted, with_times)
         for output in OUTPUTS
-        for entry in entries
-        if set(entry.replicates) & set(reference.replicates)
+        for entry in _comparable(entries, reference)
     ]
 
 
+def compare_as_searched(
+    entries: Iterable[Entry], reference: Entry, objective: Objective
+) -> list[Comparison]:
+    """Compare all entries with one reference in what a search optimised, whatever that is.
+
+    Entries that share no finished replicate with the reference are left out.
+    """
+    wanted = len(reference.replicates)
+    return [
+        _compare(entry, reference, objective, wanted, timed=False)
+        for entry in _comparable(entries, reference)
+    ]
+
+
+def _comparable(entries: Iterable[Entry], reference: Entry) -> list[Entry]:
+    return [entry for entry in entries if set(entry.replicates) & set(reference.replicates)]
+
+
 def _compare(
-    entry: Entry, reference: Entry, output: Output, objective: Objective, wanted: int, timed: bool
+    entry: Entry, reference: Entry, objective: Objective, wanted: int, timed: bool
 ) -> Comparison:
+    output = objective.output
     keys = [key for key in reference.replicates if key in entry.replicates]
     psnr: dict[str, list[float]] = defaultdict(list)
     steps: dict[str, list[float]] = defaultdict(list)
     ratios: dict[str, list[float]] = defaultdict(list)
-    by_output = Objective(output, objective.tolerance_db)
     for key in keys:
-        ours, theirs = (e.replicates[key].score(by_output) for e in (entry, reference))
+        ours, theirs = (e.replicates[key].score(objective) for e in (entry, reference))
         picture = ReplicateKey.parse(key).picture
         psnr[picture].append(ours.max_psnr_gt_db - theirs.max_psnr_gt_db)
         steps[picture].append(ours.steps_to_max - theirs.steps_to_max)
@@ -197,7 +215,7 @@ def _compare(
         steps=Difference.of(steps),
         log_ratio=Difference.of(ratios) if timed else None,
         reference_steps=fmean(
-            reference.replicates[key].score(by_output).steps_to_max for key in keys
+            reference.replicates[key].score(objective).steps_to_max for key in keys
         ),
         missing=wanted - len(keys),
         censored=censored,

@@ -25,14 +25,12 @@ function hover(trial) {
 
 // Names and values as words; the many weights of a free split are counted.
 function shortParameters(trial) {
-  const weights = Object.keys(trial.params).filter((name) => name.startsWith("weight_")).length;
-  const found = Object.entries(trial.params).filter(([name]) => !name.startsWith("weight_"));
-  const words = found.map(([name, value]) => [name, number(value)]);
+  const words = Object.entries(trial.params).map(([name, value]) => [name, number(value)]);
   const sampledStages = words.find(([name]) => name === "stages");
   if (sampledStages && trial.count !== null && sampledStages[1] !== String(trial.count)) sampledStages[1] = `${trial.count} (of ${sampledStages[1]}, the others got no iteration)`;
   if (!sampledStages && trial.count !== null) words.unshift(["stages", String(trial.count)]);
   if (!("ramp" in trial.params) && trial.ramp !== null) words.push(["ramp", String(trial.ramp)]);
-  if (weights) words.push(["weights", String(weights)]);
+  if (trial.weights) words.push(["weights", String(trial.weights)]);
   return words;
 }
 

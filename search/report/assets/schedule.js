@@ -26,16 +26,19 @@ whenShown((trial) => {
   place.replaceChildren(...rows.filter(([, words]) => words).map(([name, words]) =>
     element("div", {}, element("dt", { text: name }), element("dd", { text: words }))));
   const levels = trial.stages.map((stage) => stage[1]);
-  $("staircase-text").textContent = trial.count === null ? `${trial.name} has no schedule.`
+  const plot = (what) => `did not fit into this report: dipsearch plot RUN ${what} --trials ${trial.n} --output FILE draws`;
+  const noCurves = `The curves of ${trial.name} ${trial.left_out ? `${plot("curves")} them` : "cannot be read"}.`;
+  $("staircase-text").textContent = trial.left_out ? `The staircase of ${trial.name} ${plot("schedules")} it.`
+    : trial.count === null ? `${trial.name} has no schedule.`
     : trial.count === 1 ? `${trial.name} is plain DIP: its target is the observation in every iteration.`
     : `${trial.name}: ${trial.count} stages. alpha_bar, the share of the signal that is left in a target, begins at ${number(levels[0])} and reaches 1, the observation itself, after a ramp of ${trial.ramp} iterations.`;
   const beside = reference && reference.n !== trial.n ? ` The dashed curve is plain DIP (${reference.name}).` : "";
   $("curves-text").textContent = trial.curve
     ? `${trial.name}: mean PSNR_GT over ${trial.replicates} replicates, raw and smoothed, up to the end of the shortest. Dots are the maxima of single replicates, the star is the maximum of the mean curve, and grey lines mark the beginnings of stages.${beside}`
-    : `The curves of ${trial.name} cannot be read.`;
+    : noCurves;
   $("attainment-text").textContent = trial.curve
     ? `Best ${data.output} PSNR_GT by each iteration, as a mean over replicates. The envelope is the highest of these curves over all complete trials.`
-    : `The curves of ${trial.name} cannot be read.`;
+    : noCurves;
 });
 
 // The schedule file of the trial that is shown, and a command for each of its replicates.

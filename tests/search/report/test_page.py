@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,11 +19,13 @@ from search.analysis.status import status_of
 from search.cli import main
 from search.commands.reporting import make_report
 from search.execution.ledger import Ledger
-from search.presentation.verdicts import plain_of
-from search.report import page, pictures
+from search.presentation.verdicts import plain_of, rows_against_presets, standings
+from search.report import fitting, page, pictures
 from search.report.advice import advise
 from search.store.lease import leased
 from search.store.paths import curve_path, picture_path
+from search.store.replicate import Replicate, Selection
+from search.store.run import RunRecord
 from search.terminal.tables import state_words
 from search.verification.result import Verification
 
@@ -163,7 +166,7 @@ def test_advice_is_of_the_trials_that_the_data_have(tmp_path: Path) -> None:
 
 
 def test_data_hold_no_html_whatever_a_text_says() -> None:
-    text = page.embed(["</script><!-- & <b>", "\u2028", "é"])
+    text = fitting.embed(["</script><!-- & <b>", "\u2028", "é"])
     assert not set("<>&") & set(text)
     assert json.loads(text) == ["</script><!-- & <b>", "\u2028", "é"]
 
@@ -222,7 +225,7 @@ def test_no_picture_is_read_after_the_room_is_used_up(
     found = pictures.sources(run, run.records(), plain_of(run.records()), None)
     whole = pictures.gather(found, [2], "raw", 10**9)
     small = sum(
-        pictures._size({**group, "outputs": {2: group["outputs"][2]}}) for group in whole.groups
+        fitting.size({**group, "outputs": {2: group["outputs"][2]}}) for group in whole.groups
     )
     read: list[bytes] = []
     cut = pictures._cut
@@ -256,11 +259,63 @@ def test_pictures_give_way_where_the_page_would_be_too_large(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = page.make(run).text
-    monkeypatch.setattr(page, "MAX_BYTES", len(page.plotly()) + 20_000)
+    limit(monkeypatch, 20_000)
     small = page.make(run).text
     assert len(small) < len(whole)
     assert "Not all pictures fit this file" in small
     assert "Not all pictures fit this file" not in whole
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Leave so many bytes for the data of a page, and nothing beyond them."""
+    monkeypatch.setattr(page, "MAX_BYTES", len(page.plotly().encode()) + room)
+    monkeypatch.setattr(page, "MIN_ROOM", 0)
+
+
+def test_what_does_not_fit_is_said_and_is_not_missing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, runs_dir = run.report(), str(run.folder.parent)
+    assert page.lacks(path.read_text()) == 0
+    limit(monkeypatch, 8_000)
+    done = CliRunner().invoke(main, ["report", "tiny", "--runs-dir", runs_dir])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == [
+        "not shown: staircases and curves of 4 trials, because they do not fit into 10 MB; "
+        "dipsearch plot draws them",
+        "not shown: some pictures, because they do not fit into 10 MB; all are in "
+        f"{run.folder / 'pictures'}",
+    ]
+    html = path.read_text()
+    assert page.lacks(html) == 0
+    assert "The staircases and curves of 4 trials do not fit this file." in html
+    data = data_of(html)
+    assert data["pictures"] == []
+    trials = cast("list[dict[str, object]]", data["trials"])
+    assert [trial["n"] for trial in trials if trial["curve"]] == [0, 2], "the advised, plain DIP"
+    assert len(html) < page.MAX_BYTES + 80_000
+    for number in (0, 2):
+        for label in ("chelsea", "camera"):
+            picture_path(run.folder, number, f"{label}-seed0").unlink()
+    assert page.make(run).missing == [], "the pictures of other trials are there"
+    for picture in (run.folder / "pictures").iterdir():
+        picture.unlink()
+    assert page.make(run).missing == [
+        f"outputs of trials, because they are not in {run.folder / 'pictures'}"
+    ]
+
+
+def test_5000_trials_are_below_10_megabytes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, files = run.records(), dict.fromkeys(KEYS, 2)
+    behind = replace(few[2], values=(20.0, 25.0), taken=files)
+    many = few + [replace(behind, number=number) for number in range(6, 5000)]
+    curves = run.curves(few[2], KEYS[0])
+    monkeypatch.setattr(RunRecord, "records", lambda _: many)
+    monkeypatch.setattr(RunRecord, "curves", lambda *_: curves)
+    made = page.make(run)
+    assert 9_000_000 < len(made.text.encode()) < 10_000_000
+    assert made.lacks == 0
+    assert "staircases and curves of" in made.left_out[0]
 
 
 def test_the_command_writes_where_it_is_told_and_names_the_path(run: Run, tmp_path: Path) -> None:
@@ -318,3 +373,79 @@ def test_a_report_that_fails_costs_a_search_one_line(
     said = capsys.readouterr()
     assert said.err == "dipsearch: the report could not be written (RuntimeError: no way)\n"
     assert not (run.folder / "report.html").exists()
+
+
+def replicate_of(number: int) -> Replicate:
+    """Sampled schedules have a higher and later maximum than the candidates. However, they are
+    sooner at 24 dB, and EMV stops them sooner and at a lower PSNR_GT.
+    """
+    is_sampled = number >= 2
+    found = outcome(26.0, 25) if is_sampled else outcome(25.0, 20)
+    raw = replace(
+        found.raw,
+        steps_to_target=9 if is_sampled else 19,
+        max_ssim_gt=0.7624 if is_sampled else 0.75,
+    )
+    selected = Selection(9, 9, 23.0 - is_sampled, 23.0 - is_sampled)
+    return replace(found, raw=raw, selected=selected, iterations=22 if is_sampled else 30)
+
+
+def searched_for(runs_dir: Path, objective: dict[str, object]) -> Run:
+    """A run of these replicates with an objective."""
+    run = new_run(runs_dir, experiment(objective=objective))
+    ledger = Ledger(run.study, run.experiment, KEYS)
+    while (work := ledger.next()) is not None:
+        for key in KEYS:
+            ledger.record(work.number, key, replicate_of(work.number))
+        ledger.finish(work.number, None)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("objective", "headers", "differences"),
+    [
+        ({}, ("dB above", "steps after"), ("+1.00", "+5")),
+        (
+            {"target_psnr_gt_db": 24},
+            ("difference in max PSNR_GT (dB)", "difference in steps to 24 dB"),
+            ("+1.00", "-10"),
+        ),
+        (
+            {"stop": "emv"},
+            ("difference in PSNR_GT at EMV stop (dB)", "difference in steps to EMV stop"),
+            ("-1.00", "-8"),
+        ),
+        (
+            {"metric": "ssim", "against": "seconds"},
+            ("difference in max SSIM_GT", "difference in seconds to max SSIM"),
+            ("+0.012", "+0.4"),
+        ),
+    ],
+)
+def test_differences_are_of_what_was_searched_and_say_so(
+    objective: dict[str, object],
+    headers: tuple[str, str],
+    differences: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    run = searched_for(tmp_path, objective)
+    records = run.records()
+    for rows in (standings(run, records, None), rows_against_presets(run, records, None)):
+        [row] = [row for row in rows if row.name == "trial 2"]
+        assert (row.gain, row.time) == differences
+    html = page.make(run).text
+    for header in headers:
+        against = header.replace("difference", "difference from plain DIP")
+        assert f"{against if objective else f'{header} plain DIP'}</th>" in html
+        assert f"{header}</th>" in html
+
+
+def test_the_hypervolume_has_the_digits_that_suit_its_unit(tmp_path: Path) -> None:
+    ssim: dict[str, object] = {"metric": "ssim"}
+    for name, objective, words in (
+        ("a", {}, "53.3 dB · iterations"),
+        ("b", {**ssim, "against": "none"}, "0.0124 max SSIM_GT"),
+        ("c", ssim, "0.0496 max SSIM_GT · iterations"),
+    ):
+        html = page.make(searched_for(tmp_path / name, objective)).text
+        assert f"Hypervolume grew to {words} in 6 trials." in html

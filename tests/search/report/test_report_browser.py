@@ -14,6 +14,7 @@ from reported_runs import play_with_files, record
 from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run
 from search.execution.ledger import Ledger
+from search.report import page as report_page
 from search.store.lease import leased
 
 pytestmark = [
@@ -203,6 +204,24 @@ def test_every_chart_has_an_alternative_text(finished: Path, show: Any) -> None:
         assert chart.get_attribute("aria-label")
         described = chart.get_attribute("aria-describedby")
         assert len(str(opened.page.locator(f"#{described}").text_content())) > 20
+
+
+def test_a_trial_whose_curves_do_not_fit_says_how_to_draw_them(
+    runs: Path, show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = play_with_files(new_run(runs / "tight", experiment()), SCORES.__getitem__)
+    monkeypatch.setattr(report_page, "MAX_BYTES", len(report_page.plotly()) + 8_000)
+    monkeypatch.setattr(report_page, "MIN_ROOM", 0)
+    opened = show(run.report())
+    page = opened.page
+    opened.drawn()
+    expect(page.locator("#curves-text")).to_contain_text("mean PSNR_GT over 4 replicates")
+    page.locator("#trial").select_option("5")
+    opened.drawn()
+    command = "dipsearch plot RUN {} --trials 5 --output FILE"
+    expect(page.locator("#staircase-text")).to_contain_text(command.format("schedules"))
+    for name in ("#curves-text", "#attainment-text"):
+        expect(page.locator(name)).to_contain_text(command.format("curves"))
 
 
 def test_hostile_names_and_reasons_are_text(runs: Path, tmp_path: Path, show: Any) -> None:
