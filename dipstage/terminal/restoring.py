@@ -296,7 +296,7 @@ def _train(
 
     height, width = plan.problem.picture.shape[2:]
     use_threads(threads, height * width, runs)
-    refuse_too_large(plan.settings, height, width, device)
+    refuse_too_large(plan.estimated_bytes(), plan.settings, height, width, device)
     at_once = plan.at_once(runs, device)
     failed = False
 

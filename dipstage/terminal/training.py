@@ -245,6 +245,7 @@ def _train(
     from dipstage.pictures.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
+    from dipstage.training.memory import estimated_bytes
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
@@ -255,7 +256,7 @@ def _train(
         network = settings.width, settings.scales
         if notice := found.beyond(width, height, task.noise_255, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
-    refuse_too_large(settings, height, width, device)
+    refuse_too_large(estimated_bytes(settings, height, width), settings, height, width, device)
 
     from dipstage.interrupts import deferred
     from dipstage.randomness import Streams
