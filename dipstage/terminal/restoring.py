@@ -124,8 +124,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--threads",
     type=Whole(1, 256),
-    help="CPU threads of all runs [default: one for each core, but for up to 128 × 128 pixels only "
-    "one for each run].",
+    help="CPU threads of all runs, of which each has an equal share [default: one for each core, "
+    "but for up to 128 × 128 pixels only one for each run].",
 )
 @device_option
 @click.option(
