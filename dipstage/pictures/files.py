@@ -112,7 +112,7 @@ def interpreted(
             f"picture {name!r} has values up to {highest} ({raw.colours}), which #bits={bits} does "
             "not fit: state the bits of grey or RGB values"
         )
-    if bits is None and 2 * highest < top:
+    if bits is None and not inks and 2 * highest < top:
         used = highest.bit_length()
         advice = f"; if its values have {used} bits, add #bits={used} to its name" if used else ""
         raw.notices.append(
