@@ -68,6 +68,16 @@ def test_stated_bits_of_colours_leave_an_opaque_tiff_opaque(
     assert (photo.alpha[1:] == np.iinfo(photo.alpha.dtype).max).all()
 
 
+@pytest.mark.parametrize("key", [0, 1])
+def test_the_transparent_colour_of_one_bit_is_kept(tmp_path: Path, key: int) -> None:
+    image = Image.new("1", (8, 8), 0)
+    image.paste(1, (0, 0, 3, 8))
+    image.save(tmp_path / "a.png", transparency=key)
+    photo = load_photograph(str(tmp_path / "a.png"))
+    assert photo.alpha is not None
+    assert np.array_equal(photo.alpha == 0, np.asarray(image) == key)
+
+
 def test_lossless_webp_and_jpeg(tmp_path: Path) -> None:
     photo = load_photograph(str(written(tmp_path / "a.png", COLOUR)))
     for ending, limit in ((".webp", 0), (".jpg", 20)):

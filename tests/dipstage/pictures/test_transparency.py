@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from encoded_pictures import COLOUR, GREY, Read, chunk, deep, levels, pillow, png, tiff
+from encoded_pictures import (
+    COLOUR,
+    GREY,
+    Read,
+    chunk,
+    deep,
+    grey_png,
+    levels,
+    pillow,
+    png,
+    tiff,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -67,6 +78,16 @@ def test_the_most_common_colour_is_the_first_of_the_sorted_ones(
     colours = np.random.default_rng(0).choice(values, (number, samples))
     found, counts = np.unique(colours, axis=0, return_counts=True)
     assert np.array_equal(_most_common(colours), found[counts.argmax()])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("key", [0, 1])
+def test_the_transparent_grey_of_few_bits_is_read(read: Read, bits: int, key: int) -> None:
+    values = GREY // 8 % 2
+    data = grey_png(values, bits, chunk(b"tRNS", key.to_bytes(2)))
+    assert f"transparent pixels ({(values == key).sum():,}) shows now, mostly ({key})" in " ".join(
+        read(data).notices
+    )
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "zstd"])
