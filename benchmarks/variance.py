@@ -18,6 +18,7 @@ where the runs name them. The rule was fixed before these trainings, and nothing
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from dipstage.randomness import Streams
 from dipstage.restoration.choosing import noise_to_fit_255, stopping_rule
 from dipstage.schedules.stopping import OUTPUTS, Output, VarianceMinimum
+from dipstage.training.iteration_table import averaged_outputs
 from search.experiment.prepare import load_pictures, loaded_task
 from search.store.replicate import ReplicateKey
 from search.store.run import RunRecord
@@ -45,12 +47,16 @@ class Recorded:
         ramp: Iterations before the last stage.
         ema: Weight of the past in the smoothed output.
         rule: The rule that is replayed.
+        gamma: Exponent of the smoothed output's power-function average, in place of `ema`.
+        averaged: Outputs in the smoothed output after each iteration; read if there is a gamma.
     """
 
     curves: Curves
     ramp: int
     ema: float
     rule: VarianceMinimum
+    gamma: float | None = None
+    averaged: Sequence[int] = ()
 
     def last_stage(self, end: int | None = None) -> NDArray[np.float32]:
         """Return the variance as the rule counts it, until the training's iteration `end`."""
@@ -66,7 +72,8 @@ class Recorded:
         if selected is None:
             return {"raw": last, "smoothed": last}, False
         at = selected + self.ramp
-        smoothed = min(at + self.rule.lag(self.ema), last)
+        averaged = 1 if self.gamma is None else self.averaged[at]
+        smoothed = min(at + self.rule.lag(self.ema, self.gamma, averaged), last)
         return {"raw": at, "smoothed": smoothed}, self.rule.found(variance) is not None
 
 
@@ -112,9 +119,13 @@ def recorded(run: RunRecord) -> dict[str, dict[str, Recorded]]:
     for trial in run.records():
         if trial.state != "complete":
             continue
-        schedule, trainer = trial.schedule, run.experiment.trainer
+        schedule = trial.schedule
         assert schedule is not None
-        ema = schedule.recipe.applied_to(trainer).ema
+        trainer, gamma = (
+            schedule.recipe.applied_to(run.experiment.trainer),
+            schedule.recipe.ema_gamma,
+        )
+        averaged = averaged_outputs(schedule, trainer)
         for key in trial.replicates:
             if key not in noises:
                 replicate = ReplicateKey.parse(key)
@@ -123,7 +134,9 @@ def recorded(run: RunRecord) -> dict[str, dict[str, Recorded]]:
                 noises[key] = noise_to_fit_255(task.observe(picture.tensor(), streams))
             rule = stopping_rule("emv", schedule.iterations, noises[key])
             assert isinstance(rule, VarianceMinimum)
-            training = Recorded(run.curves(trial, key), schedule.ramp, ema, rule)
+            training = Recorded(
+                run.curves(trial, key), schedule.ramp, trainer.ema, rule, gamma, averaged
+            )
             trainings.setdefault(trial.name, {})[key] = training
     return trainings
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -135,6 +136,14 @@ def test_the_replay_takes_what_the_rule_selects_and_counts_the_wait(variance: Mo
     assert found.waited["raw"] == 131 / 101
     late = variance.stopped(training(variance, 80, 400, 130), 400)
     assert late.lost_db["raw"] == pytest.approx(0.3, abs=1e-4), "fitted at 130, and rising"
+
+
+def test_the_replay_takes_a_power_function_average_as_late_as_its_outputs_are_old(
+    variance: ModuleType,
+) -> None:
+    recorded = training(variance, 80, 400, 0)
+    recorded = replace(recorded, gamma=4.0, averaged=range(1, 401))
+    assert recorded.taken() == ({"raw": 80, "smoothed": 100}, True)
 
 
 def test_a_training_that_ends_before_the_rule_counts_with_the_greater_loss(

@@ -353,6 +353,8 @@ def _add_colour_key(raw: Raw, key: Any) -> None:
     pixels = raw.pixels if raw.pixels.ndim == 3 else raw.pixels[..., None]
     if key is None or pixels.shape[2] not in (1, 3):
         return
+    if raw.bits == 1:
+        key = int(bool(key))  # Pillow has scaled it to 8 bits.
     hidden = np.all(pixels == np.array(key), axis=2, keepdims=True)
     alpha = np.where(hidden, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
     raw.pixels = np.concatenate([pixels, alpha], axis=2)

@@ -112,7 +112,7 @@ def interpreted(
             f"picture {name!r} has values up to {highest} ({raw.colours}), which #bits={bits} does "
             "not fit: state the bits of grey or RGB values"
         )
-    if bits is None and 2 * highest < top:
+    if bits is None and not inks and 2 * highest < top:
         used = highest.bit_length()
         advice = f"; if its values have {used} bits, add #bits={used} to its name" if used else ""
         raw.notices.append(
@@ -179,14 +179,25 @@ def _without_alpha(name: str, pixels: NDArray[Any], notices: list[str]) -> NDArr
     colour, hidden = pixels[..., :-1], pixels[..., -1] == 0
     notice = f"{name}: transparency dropped"
     if hidden.any():
-        found, counts = np.unique(colour[hidden], axis=0, return_counts=True)
-        common = ", ".join(map(str, found[counts.argmax()]))
+        common = ", ".join(map(str, _most_common(colour[hidden])))
         notice += (
             f"; the colour stored under fully transparent pixels ({hidden.sum():,}) shows now, "
             f"mostly ({common})"
         )
     notices.append(notice)
     return colour[..., 0] if colour.shape[2] == 1 else colour
+
+
+def _most_common(colours: NDArray[Any]) -> NDArray[Any]:
+    """Return the most common of (n, samples) colours, the darkest of several in the first sample.
+
+    Whole numbers are sorted many times as fast as rows.
+    """
+    packed = np.zeros(len(colours), np.uint64)
+    for sample in colours.T:
+        packed = packed << 16 | sample
+    found, counts = np.unique(packed, return_counts=True)
+    return np.asarray(colours[np.argmax(packed == found[counts.argmax()])])
 
 
 def _by_formula(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:

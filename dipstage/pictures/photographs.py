@@ -207,8 +207,12 @@ def _split_alpha(raw: Raw, depth: int, bits: int) -> NDArray[Any] | None:
         return None
     alpha = raw.pixels[..., -1]
     raw.pixels = raw.pixels[..., 0] if raw.pixels.shape[2] == 2 else raw.pixels[..., :3]
-    top = 2**depth - 1 if raw.format == "TIFF" else np.iinfo(alpha.dtype).max
-    scaled = np.rint(alpha * ((2**bits - 1) / top)).astype(np.uint16 if bits == 16 else np.uint8)
+    top = np.iinfo(alpha.dtype).max
+    if raw.format == "TIFF":  # Stated bits are the colours', which the transparency may exceed.
+        top = 2**depth - 1 if alpha.max() < 2**depth else 2**raw.bits - 1
+    whole = 2**bits - 1
+    scaled = np.minimum(np.rint(alpha * (whole / top)), whole)
+    scaled = scaled.astype(np.uint16 if bits == 16 else np.uint8)
     return np.ascontiguousarray(scaled if raw.turned else upright(scaled, raw.orientation))
 
 

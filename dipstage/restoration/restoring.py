@@ -133,7 +133,7 @@ def restore(
             measured, else those of the official example for the task.
         runs: Networks that are trained, whose outputs are averaged. As many are trained at the same
             time as memory holds: up to all of them on a GPU, and on a CPU up to
-            `torch.get_num_threads()`, whose threads they share.
+            `torch.get_num_threads()`, of which each has an equal share, whatever memory holds.
         seed: Seed of the first run; the others have those that follow.
         device: Where to train.
         progress: Called with the number of the run, from 0, and a `Progress` after each block.

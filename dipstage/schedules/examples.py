@@ -44,6 +44,13 @@ EXAMPLES: dict[str, TrainerSettings] = {
     "super-resolution": TrainerSettings(iterations=2000, input_noise_std=0.03),
 }
 
+NETWORK = (
+    "width", "first_width", "scales", "skip_channels", "upsampling", "down_kernel", "pointwise",
+    "input", "input_depth",
+)  # fmt: skip
+"""Settings that describe the network. An example gives these, the learning rate and the input
+noise."""
+
 
 def example(name: str) -> TrainerSettings:
     """Return the settings of an official example.

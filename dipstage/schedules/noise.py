@@ -52,6 +52,11 @@ ALPHA_BARS: dict[str, Callable[[float], float]] = {
     "sigmoid": sigmoid_alpha_bar,
 }
 MAX_SIGMA_255 = 1e6
+MIN_RHO, MAX_RHO = 0.001, 1e6
+"""Limits of rho, beyond which rounding makes levels equal."""
+_LEAST_SHARE = 1e-9
+"""Least ratio of minimum to maximum, both to the power 1 / rho, with which their sum is taken: with
+a lower one, rounding loses the minimum, or the maximum overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ class TotalNoiseLevels:
         sigma_255: The observation's own noise, not negative.
         max_sigma_255: Total noise of the first stage, above `min_sigma_255`.
         min_sigma_255: Total noise of the last noised stage, above `sigma_255`.
-        rho: Above 0. 1 spaces the totals evenly; more puts more stages at low noise.
+        rho: From 0.001 to 1,000,000. 1 spaces the totals evenly; more puts more stages at low
+            noise.
 
     Raises:
         InputError: A value lies outside its range.
@@ -124,16 +130,20 @@ class TotalNoiseLevels:
                 f"noise must rise from sigma_255 over min_sigma_255 to max_sigma_255, at most "
                 f"{MAX_SIGMA_255:g}, got {self.sigma_255}, {low}, {high}"
             )
-        if not (math.isfinite(self.rho) and self.rho > 0):
-            raise InputError(f"rho must be a finite number above 0, got {self.rho}")
+        if not MIN_RHO <= self.rho <= MAX_RHO:
+            raise InputError(f"rho must be from {MIN_RHO} to {MAX_RHO:,.0f}, got {self.rho}")
 
     def alpha_bars(self, noised: int) -> tuple[float, ...]:
         """See `NoiseLevels.alpha_bars`."""
-        first, last = self.max_sigma_255 ** (1 / self.rho), self.min_sigma_255 ** (1 / self.rho)
-        totals = [
-            (first + i / max(noised - 1, 1) * (last - first)) ** self.rho for i in range(noised)
-        ]
+        totals = self._totals(noised, max(noised - 1, 1))
         return tuple(1 / (1 + (t**2 - self.sigma_255**2) / 127.5**2) for t in totals)
+
+    def _totals(self, noised: int, steps: int) -> list[float]:
+        high, low, rho = self.max_sigma_255, self.min_sigma_255, self.rho
+        if (low / high) ** (1 / rho) < _LEAST_SHARE:
+            return [*(high * (1 - i / steps) ** rho for i in range(steps)), low][:noised]
+        first, last = high ** (1 / rho), low ** (1 / rho)
+        return [(first + i / steps * (last - first)) ** rho for i in range(noised)]
 
 
 AnyNoiseLevels: TypeAlias = NoiseLevels | TotalNoiseLevels

@@ -18,6 +18,7 @@ from dipstage.errors import InputError
 from dipstage.renamed import former_names, warn_former_name
 from dipstage.schedules.noise import NoiseLevels
 from dipstage.schedules.schedule import Schedule, from_staircase, refuse_short_budget
+from dipstage.schedules.settings import MAX_ITERATIONS
 
 
 class Preset(Protocol):
@@ -86,6 +87,8 @@ class SharpLinear(_Staged):
         _Staged.__post_init__(self)
         if self.x < 1:
             raise InputError(f"x must be at least 1 iteration, got {self.x}")
+        if self.x > MAX_ITERATIONS:
+            raise InputError(f"x must be at most {MAX_ITERATIONS:,} iterations, got {self.x}")
 
     def schedule(self, iterations: int) -> Schedule:
         """See `Preset.schedule`."""

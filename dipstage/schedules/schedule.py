@@ -153,6 +153,11 @@ class Schedule:
         return len(self.stages) == 1
 
     @property
+    def is_in_order(self) -> bool:
+        """True if the stages go from the most noise to the least, which only controls break."""
+        return all(a.alpha_bar < b.alpha_bar for a, b in pairwise(self.stages))
+
+    @property
     def pairs(self) -> list[list[float]]:
         """List of [alpha_bar, iterations], which JSON stores exactly."""
         return [[stage.alpha_bar, stage.iterations] for stage in self.stages]
@@ -219,7 +224,9 @@ class Schedule:
         share = iterations / self.iterations
         starts = [min(round(start * share), iterations - 1) for start in self.starts]
         counts = [after - before for before, after in pairwise([*starts, iterations])]
-        return Schedule.of((s.alpha_bar for s in self.stages), counts, self.recipe)
+        pairs = zip(self.stages, counts, strict=True)
+        stages = tuple(Stage(stage.alpha_bar, count) for stage, count in pairs if count)
+        return replace(self, stages=stages)
 
     def rescaled(self, iterations: int, noise: float = 1.0) -> Schedule:
         """Return the schedule for another task, such as a larger picture or other noise.

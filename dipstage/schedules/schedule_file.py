@@ -201,6 +201,7 @@ class _Document:
     format: int
     iterations: int
     stages: list[_StageEntry]
+    any_order: bool | None = None
     recipe: Recipe = TRAINERS
     family: Family | None = None
     preset: str | None = None
@@ -249,12 +250,13 @@ def _json(value: Any) -> str:
 
 def _plain(content: ScheduleFile) -> dict[str, Any]:
     """Return the plain data of a schedule file, in the order of its keys."""
-    budget = content.schedule.iterations
+    schedule, budget = content.schedule, content.schedule.iterations
     stages = [
         _StageEntry(stage.alpha_bar, stage.iterations, stage.iterations / budget)
-        for stage in content.schedule.stages
+        for stage in schedule.stages
     ]
-    document = _Document(FORMAT, budget, stages, content.schedule.recipe, **_beside(content))
+    any_order = None if schedule.is_in_order else True
+    document = _Document(FORMAT, budget, stages, any_order, schedule.recipe, **_beside(content))
     plain: dict[str, Any] = to_plain(document, KINDS)
     return plain
 
@@ -307,7 +309,7 @@ def _interpret(plain: dict[str, Any]) -> ScheduleFile:
         recipe = document.recipe
         if document.format == 1 and document.measured is not None:
             recipe = replace(recipe, learning_rate=document.measured.trainer.learning_rate)
-        schedule = Schedule(stages, recipe)
+        schedule = Schedule(stages, recipe, bool(document.any_order))
     except InputError as error:
         raise InputError(f"stages: {error}") from None
     if schedule.iterations != document.iterations:

@@ -183,7 +183,7 @@ class OracleDecided(_Oracle):
 
 
 _LAG = 1.5
-"""Lag of the smoothed output behind the raw one, in mean ages of its average, 1 / (1 - ema)."""
+"""Lag of the smoothed output behind the raw one, in mean ages of its average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,13 +228,17 @@ class VarianceMinimum:
         """See `StoppingRule.windowed`."""
         return self.kind == "wmv"
 
-    def lag(self, ema: float) -> int:
+    def lag(self, ema: float, gamma: float | None = None, averaged: int = 1) -> int:
         """Return how many iterations after the minimum the smoothed output is taken.
 
         Args:
-            ema: Weight of the past in the moving average.
+            ema: Weight of the past in the moving average, whose mean age is 1 / (1 - ema).
+            gamma: Exponent of a power-function average, whose mean age is averaged / (gamma + 2);
+                `ema` is not read then.
+            averaged: Outputs that the power-function average contains at the minimum.
         """
-        return min(round(_LAG / (1 - ema)), self.patience)
+        inverse_age = 1 - ema if gamma is None else (gamma + 2) / averaged
+        return min(round(_LAG / inverse_age), self.patience)
 
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dipstage.schedules.published import Published
     from dipstage.schedules.schedule import Schedule
     from dipstage.schedules.schedule_file import Measured, ScheduleFile
+    from dipstage.schedules.settings import TrainerSettings
     from dipstage.tasks.problem import Task
 
 
@@ -93,6 +94,28 @@ def task_asked(text: str | None, sigma: float | None, measured: Measured | None)
         raise InputError(f"--sigma: the task {task.kind} has no sigma_255")
     changed: Task = replace(task, sigma_255=sigma)  # type: ignore[type-var]
     return changed
+
+
+def settings_asked(example: str | None, measured: Measured | None) -> TrainerSettings:
+    """Return the trainer's settings before those of the schedule's recipe.
+
+    Args:
+        example: Value of `--example`, which gives the network, its learning rate and input noise.
+        measured: What the schedule file says.
+
+    Raises:
+        InputError: There is no such example.
+    """
+    from dipstage.schedules.examples import NETWORK
+    from dipstage.schedules.examples import example as official
+    from dipstage.schedules.settings import TrainerSettings
+
+    settings = measured.trainer if measured else TrainerSettings()
+    if example is None:
+        return settings
+    taken = official(example)
+    names = (*NETWORK, "learning_rate", "input_noise_std")
+    return replace(settings, **{name: getattr(taken, name) for name in names})
 
 
 def notice_of_task(name: str, file: ScheduleFile | None, task: Task) -> str:

@@ -20,11 +20,13 @@ device_option = click.option(
 )
 
 
-def refuse_too_large(settings: TrainerSettings, height: int, width: int, device: str) -> None:
-    """Raise InputError if a training clearly takes more memory than there is."""
-    from dipstage.training.memory import estimated_bytes, free_bytes
+def refuse_too_large(
+    wanted: int, settings: TrainerSettings, height: int, width: int, device: str
+) -> None:
+    """Raise InputError if a training that takes about `wanted` bytes clearly does not fit."""
+    from dipstage.training.memory import free_bytes
 
-    wanted, free = estimated_bytes(settings, height, width), free_bytes(device)
+    free = free_bytes(device)
     if 0.7 * wanted > free:
         raise InputError(
             f"{width} × {height} pixels with width {settings.width} take about "

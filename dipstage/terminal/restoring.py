@@ -124,8 +124,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--threads",
     type=Whole(1, 256),
-    help="CPU threads of all runs [default: one for each core, but for up to 128 × 128 pixels only "
-    "one for each run].",
+    help="CPU threads of all runs, of which each has an equal share [default: one for each core, "
+    "but for up to 128 × 128 pixels only one for each run].",
 )
 @device_option
 @click.option(
@@ -296,7 +296,7 @@ def _train(
 
     height, width = plan.problem.picture.shape[2:]
     use_threads(threads, height * width, runs)
-    refuse_too_large(plan.settings, height, width, device)
+    refuse_too_large(plan.estimated_bytes(), plan.settings, height, width, device)
     at_once = plan.at_once(runs, device)
     failed = False
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.asked import file_of, notice_of_task, published_for, schedule_of, task_asked
+from dipstage.terminal.asked import (
+    file_of,
+    notice_of_task,
+    published_for,
+    schedule_of,
+    settings_asked,
+    task_asked,
+)
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
@@ -95,21 +102,25 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--example",
     metavar="NAME",
-    help="Official example whose network is taken, such as inpainting-kate [default: the schedule "
-    "file's network, else denoising].",
+    help="Official example whose network is taken, such as inpainting-kate, with its input noise "
+    "and learning rate unless the schedule has its own [default: the schedule file's network, else "
+    "denoising].",
 )
 @click.option(
     "--width",
     type=Whole(),
-    help="Channels of the network [default: the schedule file's, else 128].",
+    help="Channels of the network [default: the example's, else the schedule file's, else 128].",
 )
 @click.option(
-    "--scales", type=Whole(), help="Scales of the network [default: the schedule file's, else 5]."
+    "--scales",
+    type=Whole(),
+    help="Scales of the network [default: the example's, else the schedule file's, else 5].",
 )
 @click.option(
     "--learning-rate",
     type=Finite(),
-    help="Learning rate of Adam [default: the schedule file's, else 0.01].",
+    help="Learning rate of Adam [default: that of the schedule's recipe, else the example's, else "
+    "the schedule file's, else 0.01].",
 )
 @click.option(
     "--ema-restart",
@@ -179,8 +190,7 @@ def run(
     --task degrades IMAGE in another way than by noise. After Ctrl-C, the curves and pictures so far
     are written and marked as interrupted.
     """
-    from dipstage.schedules.examples import example as official
-    from dipstage.schedules.settings import TrainerSettings
+    from dipstage.schedules.examples import NETWORK
 
     found = published_for(schedule_name, image, size, sigma)
     file = found.file if found else file_of(schedule_name)
@@ -194,10 +204,10 @@ def run(
         schedule = replace(schedule, recipe=replace(schedule.recipe, ema_restart=ema_restart))
     options = {"width": width, "scales": scales, "patience": patience}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    schedule = replace(schedule, recipe=schedule.recipe.without(given))
-    settings = measured.trainer if measured else TrainerSettings()
+    overridden = (*given, *NETWORK) if example is not None else given
+    schedule = replace(schedule, recipe=schedule.recipe.without(overridden))
     settings = replace(
-        schedule.recipe.applied_to(official(example) if example else settings),
+        schedule.recipe.applied_to(settings_asked(example, measured)),
         iterations=schedule.iterations,
         oracle_stop=oracle_stop if oracle_stop in ("both", "decided") else oracle_stop is not None,
         **given,
@@ -245,6 +255,7 @@ def _train(
     from dipstage.pictures.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
+    from dipstage.training.memory import estimated_bytes
 
     picture = load_picture(image, size=size, multiple=settings.multiple)
     for notice in picture.notices:
@@ -255,7 +266,7 @@ def _train(
         network = settings.width, settings.scales
         if notice := found.beyond(width, height, task.noise_255, network, schedule):
             console.print(f"notice: {schedule_name} is {notice}", markup=False)
-    refuse_too_large(settings, height, width, device)
+    refuse_too_large(estimated_bytes(settings, height, width), settings, height, width, device)
 
     from dipstage.interrupts import deferred
     from dipstage.randomness import Streams

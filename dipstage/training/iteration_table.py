@@ -9,12 +9,13 @@ from torch import Tensor
 
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import VarianceMinimum
 from dipstage.training.variance import EMV_WEIGHT
 
-RATE, PAST, REST, WEIGHT_IN_EMV, SEEN, IN_LAST = range(6)
+RATE, PAST, REST, WEIGHT_IN_EMV, SEEN, IN_LAST, LAG = range(7)
 """Columns: learning rate, weights of the moving average so far and of the output, weight of the
-output in EMV, outputs of the stage including this one, and how many of them there are in the last
-stage, else 0."""
+output in EMV, outputs of the stage including this one, how many of them there are in the last
+stage, else 0, and the lag of the smoothed output if the variance has its minimum here."""
 
 
 def learning_rates(schedule: Schedule, settings: TrainerSettings) -> list[float]:
@@ -46,20 +47,33 @@ def weight_of_past(n: int, settings: TrainerSettings, gamma: float | None) -> fl
     return ema if n > 1 else 0.0
 
 
-def iteration_table(
-    schedule: Schedule, settings: TrainerSettings, rates: Sequence[float]
-) -> Tensor:
-    """Return the table of a run: (iterations, 6) float32, with the columns `RATE` and so on."""
-    starts = set(schedule.starts)
+def averaged_outputs(schedule: Schedule, settings: TrainerSettings) -> list[int]:
+    """Return how many outputs the moving average contains after each iteration."""
     restarts = {0, schedule.recipe.average_from}
     if settings.ema_restart == "stage":
-        restarts |= starts
+        restarts |= set(schedule.starts)
+    counts: list[int] = []
+    for iteration in range(schedule.iterations):
+        counts.append(1 if iteration in restarts else counts[-1] + 1)
+    return counts
+
+
+def iteration_table(
+    schedule: Schedule,
+    settings: TrainerSettings,
+    rates: Sequence[float],
+    rule: VarianceMinimum | None = None,
+) -> Tensor:
+    """Return the table of a run: (iterations, 7) float32, with the columns `RATE` and so on."""
+    starts, ramp, gamma = set(schedule.starts), schedule.ramp, schedule.recipe.ema_gamma
+    counts = averaged_outputs(schedule, settings)
     rows = []
-    seen = averaged = 0
-    for iteration, rate in enumerate(rates):
+    seen = 0
+    for iteration, (rate, averaged) in enumerate(zip(rates, counts, strict=True)):
         seen = 1 if iteration in starts else seen + 1
-        averaged = 1 if iteration in restarts else averaged + 1
-        past = weight_of_past(averaged, settings, schedule.recipe.ema_gamma)
-        in_last = seen if iteration >= schedule.ramp else 0
-        rows.append([rate, past, 1 - past, 1 if seen == 1 else EMV_WEIGHT, seen, in_last])
+        past = weight_of_past(averaged, settings, gamma)
+        weight = 1 if seen == 1 else EMV_WEIGHT
+        in_last = seen if iteration >= ramp else 0
+        lag = 0 if rule is None else rule.lag(settings.ema, gamma, averaged)
+        rows.append([rate, past, 1 - past, weight, seen, in_last, lag])
     return torch.tensor(rows, dtype=torch.float32)

@@ -117,9 +117,9 @@ class Selected:
     """The output that the stopping rule selects, without reading the ground truth.
 
     `VarianceMinimum` selects the raw output at the minimum of the variance, and the smoothed one
-    1.5 / (1 - ema) iterations later, within the patience, because it lags behind. Other rules
-    select the last outputs. The run went on until the rule was certain: its cost is
-    `Outcome.iterations`.
+    1.5 mean ages of its average later, within the patience, because it lags behind: see
+    `VarianceMinimum.lag`. Other rules select the last outputs. The run went on until the rule was
+    certain: its cost is `Outcome.iterations`.
 
     Args:
         iteration: Updates before the raw output.

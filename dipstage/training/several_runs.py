@@ -31,6 +31,16 @@ def runs_at_once(runs: int, device: torch.device | str, bytes_of_run: int) -> in
     return max(most, 1)
 
 
+def threads_of_run(runs: int, device: torch.device | str) -> int:
+    """Return how many of PyTorch's threads each of several runs computes with.
+
+    On a CPU they are shared equally, also if memory lets fewer runs be trained at the same time:
+    sums depend on the number of threads, and the result must not depend on free memory.
+    """
+    threads = torch.get_num_threads()
+    return threads // min(runs, threads) if torch.device(device).type == "cpu" else threads
+
+
 def train_all(jobs: Sequence[Job], at_once: int, device: torch.device | str) -> list[Outcome]:
     """Train runs, so many at the same time, each of which gives what it gives alone.
 
@@ -70,7 +80,7 @@ def train_all(jobs: Sequence[Job], at_once: int, device: torch.device | str) -> 
     # The runs of a group share a GPU by streams.
     size = at_once if torch.device(device).type == "cuda" else 1
     groups = [watching[i : i + size] for i in range(0, len(jobs), size)]
-    with _threads(at_once // size) as mapped:
+    with _threads(at_once // size, threads_of_run(len(jobs), device)) as mapped:
         try:
             return [outcome for outcomes in mapped(train, groups) for outcome in outcomes]
         except BaseException:
@@ -84,23 +94,26 @@ def estimated_s(job: Job, runs: int, at_once: int, device: torch.device | str) -
     if torch.device(device).type == "cuda":
         # Side by side they take less, which is not measured.
         return seconds_per_iteration(job, device) * iterations * runs
-    with _threads(at_once) as mapped:
+    with _threads(at_once, threads_of_run(runs, device)) as mapped:
         slowest = max(mapped(lambda one: seconds_per_iteration(one, device), [job] * at_once))
     return float(slowest) * iterations * -(-runs // at_once)
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield `map`, or one that works in so many threads, which share PyTorch's threads.
+def _threads(number: int, share: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield `map`, or one that works in so many threads, each with its share of PyTorch's threads.
 
     Threads suffice because PyTorch computes without holding Python's lock.
     """
-    if number == 1:
+    before = torch.get_num_threads()
+    if number == 1 and share == before:
         yield map
         return
-    before = torch.get_num_threads()
-    share = max(before // number, 1)
     try:
+        if number == 1:
+            torch.set_num_threads(share)
+            yield map
+            return
         # Each thread has a number of its own, which it does not inherit.
         with ThreadPoolExecutor(number, "run", torch.set_num_threads, (share,)) as pool:
             yield pool.map

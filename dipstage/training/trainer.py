@@ -25,6 +25,7 @@ from dipstage.training.arithmetic import Weights, choose
 from dipstage.training.cuda_graphs import Replayed
 from dipstage.training.iteration_table import (
     IN_LAST,
+    LAG,
     PAST,
     RATE,
     REST,
@@ -232,8 +233,9 @@ class _Run:
         self.input_noise_stream = streams.generator(Stream.INPUT_NOISE, device=device)
 
         self.steps = [schedule.at(iteration) for iteration in range(schedule.iterations)]
+        self.rule = self.stopping if isinstance(self.stopping, VarianceMinimum) else None
         self.rates = learning_rates(schedule, settings)
-        self.table = iteration_table(schedule, settings, self.rates).to(device)
+        self.table = iteration_table(schedule, settings, self.rates, self.rule).to(device)
         self.iteration = torch.zeros(1, dtype=torch.int64, device=device)
         self.targets = Targets(self.observation, schedule, streams)
         self.target = self.observation.clone()
@@ -241,11 +243,9 @@ class _Run:
         self.pictures = torch.zeros((2, channels, height, width), device=device)
         self.moving = MovingVariance(self.pictures[:1])
         self.windowed = WindowedVariance(self.pictures[:1]) if self.stopping.windowed else None
-        self.rule = self.stopping if isinstance(self.stopping, VarianceMinimum) else None
         self.at_minimum = None
         if self.rule is not None:
-            self.lag = self.rule.lag(settings.ema)
-            self.at_minimum = AtMinimum(self.pictures, self.rule.patience, self.lag)
+            self.at_minimum = AtMinimum(self.pictures, self.rule.patience)
             self.fitted = torch.zeros((), dtype=torch.bool, device=device)
         self.safety = SafetyReset(self.weights)
         self.best = torch.full((2,), -torch.inf, device=device)
@@ -329,8 +329,8 @@ class _Run:
         if self.rule is not None and self.at_minimum is not None:
             variance, place = emv if self.rule.kind == "emv" else wmv, row[IN_LAST]
             self.fitted |= (place > 0) & (psnr[0] >= self.rule.fitted_db)
-            counts = self.fitted | (place > self.rule.fitted_by)
-            self.at_minimum.update(pictures, variance, counts & (place > self.rule.warmup))
+            counts = (self.fitted | (place > self.rule.fitted_by)) & (place > self.rule.warmup)
+            self.at_minimum.update(pictures, variance, counts, row[LAG])
         if self.truth is None:
             return
         better = psnr_gt > self.best
@@ -378,7 +378,8 @@ class _Run:
         at = None if self.rule is None else self.rule.selected(self.measured.variance())
         if at is not None and self.at_minimum is not None:
             iteration, outputs = self.schedule.ramp + at, self.at_minimum.outputs
-            smoothed_iteration = min(iteration + self.lag, self.measured.length - 1)
+            lag = int(self.table[iteration, LAG].item())
+            smoothed_iteration = min(iteration + lag, self.measured.length - 1)
         elif stop is Stop.DIVERGED:
             return None
         else:

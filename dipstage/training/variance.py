@@ -83,17 +83,16 @@ class AtMinimum:
     Args:
         outputs: (2, C, H, W) float32, raw and smoothed, whose shape and device all others have.
         patience: Updates without a new minimum after which the minimum is final.
-        lag: Updates after the minimum at which the smoothed output is taken, at most `patience`;
-            earlier if no more follow.
     """
 
-    def __init__(self, outputs: Tensor, patience: int, lag: int) -> None:
+    def __init__(self, outputs: Tensor, patience: int) -> None:
         self.outputs = torch.zeros_like(outputs)
-        self._patience, self._lag = patience, lag
+        self._patience = patience
+        self._lag = torch.zeros((), device=outputs.device)
         self._lowest = torch.full((), torch.inf, device=outputs.device)
         self._waited = torch.full((), -torch.inf, device=outputs.device)
 
-    def update(self, outputs: Tensor, variance: Tensor, counts: Tensor) -> None:
+    def update(self, outputs: Tensor, variance: Tensor, counts: Tensor, lag: Tensor) -> None:
         """Take the next outputs.
 
         Args:
@@ -101,9 +100,12 @@ class AtMinimum:
             variance: () float32; NaN is never a minimum. After one, a variance that is not finite
                 is that of a run that diverged, whose outputs are not taken.
             counts: () bool, whether this variance may be the minimum.
+            lag: () float32, updates after it, if it is the minimum, at which the smoothed output is
+                taken, at most `patience`; earlier if no more follow.
         """
         lower = counts & (variance < self._lowest) & (self._waited < self._patience)
         torch.where(lower, variance, self._lowest, out=self._lowest)
+        torch.where(lower, lag, self._lag, out=self._lag)
         self._waited.add_(1).masked_fill_(lower, 0)
         until = (self._waited >= 0) & (self._waited <= self._lag) & variance.isfinite()
         now = torch.stack([lower, until]).view(2, 1, 1, 1)

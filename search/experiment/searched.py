@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from dipstage.schedules.noise import MAX_SIGMA_255
+from dipstage.schedules.noise import MAX_RHO, MAX_SIGMA_255, MIN_RHO
 from dipstage.schedules.recipe import Draw, TargetKind
 from dipstage.schedules.schedule import MAX_STAGES
 from dipstage.schedules.settings import MAX_CHANNELS, MAX_ITERATIONS
@@ -96,7 +96,9 @@ class TotalNoiseSpace(Group):
     min_sigma_255: Annotated[FloatRange, AfterValidator(Within(above=0, most=MAX_SIGMA_255))]
     """Total noise of the last noised stage. The range must begin above the task's own noise and end
     below that of `max_sigma_255`."""
-    rho: Annotated[FloatRange, AfterValidator(Within(above=0))] = FloatRange(low=1.0, high=1.0)
+    rho: Annotated[FloatRange, AfterValidator(Within(least=MIN_RHO, most=MAX_RHO))] = FloatRange(
+        low=1.0, high=1.0
+    )
     """Spacing of the levels between the two: 1 spaces them evenly; with larger values, more stages
     have little noise (arXiv 2206.00364, equation 5)."""
 

@@ -71,6 +71,19 @@ MODES = {
 }
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        pillow(Image.new("CMYK", (64, 48), (20, 30, 10, 0)), "JPEG"),
+        pillow(Image.new("CMYK", (64, 48), (20, 30, 10, 0)), "TIFF"),
+        pillow(Image.new("LAB", (64, 48), (40, 0, 0)), "TIFF"),
+    ],
+    ids=["CMYK JPEG", "CMYK TIFF", "LAB TIFF"],
+)
+def test_little_ink_is_not_taken_for_few_bits(read: Read, data: bytes) -> None:
+    assert not any("brightest" in notice for notice in read(data).notices)
+
+
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_every_mode_looks_like_rgb(read: Read, mode: str) -> None:
     picture = read(MODES[mode])

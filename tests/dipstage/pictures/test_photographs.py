@@ -53,6 +53,31 @@ def test_grey_colour_transparency_and_depth_come_back_bit_for_bit(
         assert np.array_equal(again.squeeze(), pixels)
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("opaque", ["as the colours", "of the file"])
+@pytest.mark.parametrize("samples", [2, 4])
+def test_stated_bits_of_colours_leave_an_opaque_tiff_opaque(
+    tmp_path: Path, bits: int, opaque: str, samples: int
+) -> None:
+    pixels = RNG.integers(0, 2**bits, (7, 9, samples), np.uint16)
+    pixels[..., -1] = 2**bits - 1 if opaque == "as the colours" else 65535
+    pixels[0, :, -1] = 0
+    photo = load_photograph(f"{written(tmp_path / 'a.tif', pixels)}#bits={bits}")
+    assert photo.alpha is not None
+    assert (photo.alpha[0] == 0).all()
+    assert (photo.alpha[1:] == np.iinfo(photo.alpha.dtype).max).all()
+
+
+@pytest.mark.parametrize("key", [0, 1])
+def test_the_transparent_colour_of_one_bit_is_kept(tmp_path: Path, key: int) -> None:
+    image = Image.new("1", (8, 8), 0)
+    image.paste(1, (0, 0, 3, 8))
+    image.save(tmp_path / "a.png", transparency=key)
+    photo = load_photograph(str(tmp_path / "a.png"))
+    assert photo.alpha is not None
+    assert np.array_equal(photo.alpha == 0, np.asarray(image) == key)
+
+
 def test_lossless_webp_and_jpeg(tmp_path: Path) -> None:
     photo = load_photograph(str(written(tmp_path / "a.png", COLOUR)))
     for ending, limit in ((".webp", 0), (".jpg", 20)):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from encoded_pictures import COLOUR, GREY, Read, chunk, deep, levels, png, tiff
+from encoded_pictures import COLOUR, GREY, Read, deep, grey_png, levels, png, tiff
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
@@ -63,13 +61,7 @@ def test_any_depth_of_a_tiff_fills_the_range(read: Read, bits: int, photometric:
 def test_png_of_few_bits_fills_the_range(read: Read, bits: int) -> None:
     top = 2**bits - 1
     values = np.rint(GREY / 255 * top).astype(np.uint8)
-    packed = np.packbits(
-        np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(48, -1), axis=1
-    )
-    rows = b"".join(b"\0" + row.tobytes() for row in packed)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, bits, 0, 0, 0, 0))
-    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    picture = read(data)
+    picture = read(grey_png(values, bits))
     assert levels(picture)[..., 0] == pytest.approx(values / top * 255, abs=1e-4)
     assert picture.source is not None
     assert (picture.source.bits, picture.source.highest) == (bits, top)

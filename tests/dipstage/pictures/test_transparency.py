@@ -6,9 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from encoded_pictures import COLOUR, GREY, Read, chunk, deep, levels, pillow, png, tiff
+from encoded_pictures import (
+    COLOUR,
+    GREY,
+    Read,
+    chunk,
+    deep,
+    grey_png,
+    levels,
+    pillow,
+    png,
+    tiff,
+)
 from numpy.typing import NDArray
 from PIL import Image
+
+from dipstage.pictures.files import _most_common
 
 
 def keyed(pixels: NDArray[Any]) -> bytes:
@@ -51,6 +64,30 @@ def test_dropped_transparency_is_noted_with_the_colour_under_it(read: Read, kind
     assert "the colour stored under fully transparent pixels (" in notice
     expected = GREY[..., None] if "grey" in kind else COLOUR
     assert "palette" in kind or np.array_equal(np.rint(levels(picture)), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("number", [1, 6, 1000])
+def test_the_most_common_colour_is_the_first_of_the_sorted_ones(
+    dtype: type, samples: int, number: int
+) -> None:
+    """With few pixels there are ties."""
+    top = np.iinfo(dtype).max
+    values: NDArray[Any] = np.array([0, 1, top - 1, top], dtype)
+    colours = np.random.default_rng(0).choice(values, (number, samples))
+    found, counts = np.unique(colours, axis=0, return_counts=True)
+    assert np.array_equal(_most_common(colours), found[counts.argmax()])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("key", [0, 1])
+def test_the_transparent_grey_of_few_bits_is_read(read: Read, bits: int, key: int) -> None:
+    values = GREY // 8 % 2
+    data = grey_png(values, bits, chunk(b"tRNS", key.to_bytes(2)))
+    assert f"transparent pixels ({(values == key).sum():,}) shows now, mostly ({key})" in " ".join(
+        read(data).notices
+    )
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "zstd"])

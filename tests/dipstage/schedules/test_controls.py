@@ -62,6 +62,18 @@ def test_a_longer_budget_is_the_last_stage_s() -> None:
         schedule.extended(3)
 
 
+def test_another_budget_keeps_the_order_of_a_control() -> None:
+    schedule = schedule_of([0.1, 0.2, 0.3, 0.4])
+    control = in_reverse(schedule)
+    assert control.scaled(9) == control.rescaled(9)
+    assert control.scaled(9).pairs == [[0.4, 2], [0.3, 1], [0.2, 1], [0.1, 1], [1.0, 4]]
+    assert control.rescaled(9).extended(30).iterations == 30
+    again = control.rescaled(40, 0.5)
+    assert again == in_reverse(schedule.rescaled(40, 0.5))
+    assert not again.is_in_order
+    assert schedule.is_in_order
+
+
 def targets_of(schedule: Schedule) -> dict[float, bytes]:
     """What each level's stage trains on."""
     observation = torch.rand((1, 1, 4, 4), generator=torch.Generator().manual_seed(0))

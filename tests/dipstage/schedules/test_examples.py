@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from dipstage.errors import InputError
 from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.renamed import FormerName
-from dipstage.schedules.examples import EXAMPLES, example, settings_of
+from dipstage.schedules.examples import EXAMPLES, NETWORK, example, settings_of
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.tasks.inpaint import Inpaint
@@ -105,6 +105,14 @@ def test_files_name_an_example_and_change_what_they_give() -> None:
         example("inpaint")
     with pytest.raises(InputError, match="unknown key widht"):
         settings_of({"example": "denoising", "widht": 3})
+
+
+def test_an_example_gives_its_network_learning_rate_and_input_noise_alone() -> None:
+    """`dipstage run --example` leaves everything else to the schedule file."""
+    given = {*NETWORK, "learning_rate", "input_noise_std", "iterations"}
+    rest = [each.name for each in fields(TrainerSettings) if each.name not in given]
+    for official in EXAMPLES.values():
+        assert [getattr(official, n) for n in rest] == [getattr(TrainerSettings(), n) for n in rest]
 
 
 def test_wide_skip_connections_take_memory_and_a_narrow_start_saves_it() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -81,6 +82,31 @@ def test_total_noise_is_the_observation_s_own_and_the_added_noise(rho: float) ->
     assert TotalNoiseLevels(25.0, 200.0, 30.0, rho).alpha_bars(1) == levels[:1]
 
 
+@pytest.mark.parametrize("rho", [0.001, 0.005, 0.1, 0.19, 0.21, 0.5, 1.0, 12.0, 1e6])
+@pytest.mark.parametrize("ends", [(25.0, 1500.0, 28.0), (0.0, 1e6, 1e-3), (25.0, 1e6, 25.1)])
+@pytest.mark.parametrize("noised", [1, 2, 5, 999])
+def test_total_noise_falls_from_one_end_to_the_other_whatever_rho_is(
+    rho: float, ends: tuple[float, float, float], noised: int
+) -> None:
+    levels = TotalNoiseLevels(*ends, rho).alpha_bars(noised)
+    assert all(before < after for before, after in itertools.pairwise([*levels, 1.0]))
+    sigma, high, low = ends
+
+    def alpha_bar(total: float) -> float:
+        return 1 / (1 + (total**2 - sigma**2) / 127.5**2)
+
+    assert levels[0] == pytest.approx(alpha_bar(high), rel=1e-6)
+    assert noised == 1 or levels[-1] == pytest.approx(alpha_bar(low), rel=1e-6)
+
+
+def test_levels_of_a_small_rho_are_those_of_the_formula_in_exact_numbers() -> None:
+    """With 1 / rho whole, only the last power is rounded."""
+    first, last = Fraction(1500) ** 8, Fraction(28) ** 8
+    for i, alpha_bar in enumerate(TotalNoiseLevels(25.0, 1500.0, 28.0, 1 / 8).alpha_bars(5)):
+        total = float(first + Fraction(i, 4) * (last - first)) ** (1 / 8)
+        assert alpha_bar == pytest.approx(1 / (1 + (total**2 - 625) / 127.5**2), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -88,7 +114,9 @@ def test_total_noise_is_the_observation_s_own_and_the_added_noise(rho: float) ->
         ((25, 30, 40), "got 25, 40, 30"),
         ((-1, 100, 40), "got -1, 40, 100"),
         ((25, float("nan"), 40), "got 25, 40, nan"),
-        ((25, 100, 40, 0.0), "rho must be a finite number above 0, got 0.0"),
+        ((25, 100, 40, 0.0), "rho must be from 0.001 to 1,000,000, got 0.0"),
+        ((25, 100, 40, 1e7), "rho must be from 0.001 to 1,000,000, got 10000000.0"),
+        ((25, 100, 40, float("nan")), "rho must be from 0.001 to 1,000,000, got nan"),
     ],
 )
 def test_total_noise_out_of_range_is_refused(values: tuple[float, ...], words: str) -> None:

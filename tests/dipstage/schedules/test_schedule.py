@@ -231,6 +231,7 @@ def test_preset_parameters_act() -> None:
         ("uniform:stages=3,stages=4", "gives stages twice: keep one"),
         ("uniform:stages=1", "stages must be from 2 to 300, got 1"),
         ("sharp-linear:x=0", "x must be at least 1 iteration, got 0"),
+        ("sharp-linear:stages=2,x=100000000000000000000", "x must be at most 1,000,000 iterations"),
         ("log10:beta=square", "beta must be one of"),
     ],
 )

@@ -11,16 +11,18 @@ from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.renamed import FormerName
+from dipstage.schedules.controls import in_reverse
 from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.recipe import Recipe
-from dipstage.schedules.schedule import Family
+from dipstage.schedules.schedule import Family, Schedule
 from dipstage.schedules.schedule_file import (
     Measure,
     Measured,
     OutputMeasures,
     Provenance,
     ScheduleFile,
+    compact_text,
     load_schedule,
     read_schedule_file,
     save_schedule,
@@ -80,6 +82,25 @@ def test_round_trip_is_exact(tmp_path: Path, split: AnySplit) -> None:
     first = path.read_bytes()
     save_schedule(path, read_schedule_file(path))
     assert path.read_bytes() == first
+
+
+def test_controls_out_of_order_survive_a_file_and_no_other_file_names_the_order(
+    tmp_path: Path,
+) -> None:
+    schedule = parse_preset("log10").schedule(200)
+    control, path = in_reverse(schedule), tmp_path / "s.yaml"
+    save_schedule(path, ScheduleFile(control))
+    again = load_schedule(path)
+    assert again == control
+    assert again.rescaled(100) == control.rescaled(100)
+    write_whole(path, compact_text(ScheduleFile(control)))
+    assert load_schedule(path) == control
+    write_whole(path, path.read_text().replace("any_order: true\n", ""))
+    with pytest.raises(InputError, match="stages must go from the most noise to the least"):
+        load_schedule(path)
+    in_order = Schedule.from_pairs(schedule.pairs, any_order=True)
+    assert compact_text(ScheduleFile(in_order)) == compact_text(ScheduleFile(schedule))
+    assert "any_order" not in compact_text(ScheduleFile(schedule))
 
 
 def test_levels_by_total_noise_survive_a_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dipstage.pictures.images import load_picture, png
 from dipstage.randomness import Streams
 from dipstage.schedules.examples import EXAMPLES
 from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.schedule_file import (
     Measure,
@@ -104,6 +105,53 @@ def test_run_trains_what_the_library_trains(tmp_path: Path) -> None:
     own = f"PSNR_GT of the observation: {outcome.observation_psnr_gt_db:.2f} dB"
     assert own in " ".join(result.output.split())
     assert (tmp_path / "o/observation.png").read_bytes() == png(problem.picture[0].numpy())
+
+
+def trained_with(monkeypatch: pytest.MonkeyPatch, *options: str) -> TrainerSettings:
+    """Return the settings that would be trained with; nothing is."""
+    seen: list[TrainerSettings] = []
+
+    def looked_at(*arguments: Any, **_: Any) -> None:
+        _, _, schedule, settings, _ = arguments
+        seen.append(schedule.recipe.applied_to(settings))
+        raise InputError("looked at")
+
+    monkeypatch.setattr("dipstage.training.trainer.fit", looked_at)
+    assert "looked at" in run(*options).stderr
+    return seen[0]
+
+
+def test_the_network_of_an_example_goes_before_that_of_a_schedule_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What belongs to no network stays the file's, and so does its recipe's learning rate."""
+    recipe = Recipe(width=16, first_width=8, skip_channels=2, learning_rate=0.003, warmup=7)
+    schedule = replace(parse_preset("log10").schedule(20), recipe=recipe)
+    file = ScheduleFile(schedule, measured=measured(None))
+    assert file.measured is not None
+    trainer = replace(TRAINER, patience=33, ema=0.9, precision="fp32")
+    file = replace(file, measured=replace(file.measured, trainer=trainer))
+    save_schedule(tmp_path / "s.yaml", file)
+    common: dict[str, Any] = {
+        "iterations": 20, "learning_rate": 0.003, "warmup": 7, "patience": 33, "ema": 0.9,
+        "precision": "fp32",
+    }  # fmt: skip
+    options: tuple[str, ...] = ("--schedule", "s.yaml")
+    assert trained_with(monkeypatch, *options) == replace(
+        trainer, **{**common, "width": 16, "first_width": 8, "skip_channels": 2}
+    )
+    kate = replace(EXAMPLES["inpainting-kate"], **common)
+    options = (*options, "--example", "inpainting-kate")
+    assert trained_with(monkeypatch, *options) == kate
+    options = (*options, "--width", "64", "--learning-rate", "0.02", "--patience", "9")
+    given = replace(kate, width=64, learning_rate=0.02, patience=9)
+    assert trained_with(monkeypatch, *options) == given
+
+
+def test_a_preset_takes_all_of_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--schedule", "log10", "--example", "restoration-barbara", "--iterations", "20")
+    expected = replace(EXAMPLES["restoration-barbara"], iterations=20)
+    assert trained_with(monkeypatch, *options) == expected
 
 
 def test_a_mask_file_hides_pixels(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
-from typed_restorations import CLEAN, names, typed
+from typed_restorations import CLEAN, NOISY, names, typed
 
 from dipstage.errors import InputError
 from dipstage.pictures.photographs import load_photograph
-from dipstage.restoration.restoring import Plan
+from dipstage.restoration.restoring import Plan, planned
 from dipstage.terminal.restored_files import Files
 from dipstage.terminal.restoring import _ask
 
@@ -33,6 +33,21 @@ def test_outputs_that_are_one_file_are_refused(folder: Path, first: str, second:
         assert result.exit_code == 2, result.output
         assert f"{options[0]} and {options[1]} are the same file" in result.stderr
     assert names(folder) == before
+
+
+def test_the_window_of_outputs_counts_in_the_memory_that_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(NOISY.astype(np.float32), schedule="baseline", network={"width": 4, "scales": 2})
+    free = int(0.7 * plan.estimated_bytes()) + 1
+    monkeypatch.setattr("dipstage.training.memory.free_bytes", lambda device: free)
+    before = names(folder)
+    result = typed("photo.png", "--schedule", "baseline", "--stop", "wmv")
+    assert result.exit_code == 2
+    assert "0.1 GB are free on cpu: lower --size or --width" in result.stderr
+    assert names(folder) == before
+    result = typed("photo.png", "--schedule", "baseline")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(

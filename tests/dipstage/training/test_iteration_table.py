@@ -9,8 +9,16 @@ from small_trainings import SETTINGS, STAGED, run, same
 
 from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule
-from dipstage.schedules.settings import TrainerSettings
-from dipstage.training.iteration_table import weight_of_past
+from dipstage.schedules.settings import EmaRestart, TrainerSettings
+from dipstage.schedules.stopping import VarianceMinimum
+from dipstage.training.iteration_table import (
+    LAG,
+    PAST,
+    averaged_outputs,
+    iteration_table,
+    learning_rates,
+    weight_of_past,
+)
 from dipstage.training.outcome import Trace
 
 
@@ -33,6 +41,37 @@ def test_an_average_has_the_weights_of_its_formula(
         past = weight_of_past(n, TrainerSettings(**settings), gamma)
         average = past * average + (1 - past) * value
     assert average == pytest.approx(np.average(values, weights=weights))
+
+
+def ages(past: list[float]) -> list[float]:
+    """Mean age of an average after each output, from its weights, the newest output being 1 old."""
+    found = [0.0]
+    for weight in past:
+        found.append(weight * found[-1] + 1)
+    return found[1:]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 3.0, 6.5, 50.0])
+@pytest.mark.parametrize("restart", ["never", "stage"])
+@pytest.mark.parametrize("average_from", [None, 60])
+def test_the_lag_follows_the_mean_age_of_a_power_function_average(
+    gamma: float, restart: EmaRestart, average_from: int | None
+) -> None:
+    settings = replace(SETTINGS, ema_restart=restart)
+    schedule = replace(STAGED, recipe=Recipe(ema_gamma=gamma, average_from=average_from))
+    rates, rule = learning_rates(schedule, settings), VarianceMinimum(patience=40)
+    table = iteration_table(schedule, settings, rates, rule)
+    expected = np.minimum(1.5 * np.array(ages(table[:, PAST].tolist())), 40)
+    assert table[:, LAG].tolist() == pytest.approx(expected, abs=2)
+    last = 0 if average_from is None else average_from
+    last = max(last, schedule.ramp) if restart == "stage" else last
+    assert averaged_outputs(schedule, settings)[-1] == schedule.iterations - last
+    assert table[-1, LAG] == min(round(1.5 * (schedule.iterations - last) / (gamma + 2)), 40)
+
+
+def test_the_lag_of_an_exponential_average_is_the_same_everywhere() -> None:
+    rates, rule = learning_rates(STAGED, SETTINGS), VarianceMinimum(patience=200)
+    assert set(iteration_table(STAGED, SETTINGS, rates, rule)[:, LAG].tolist()) == {150.0}
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ from dipstage.restoration.restoring import planned, restore
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.training.measurements import Progress
 from dipstage.training.outcome import Outcome, Stop
-from dipstage.training.several_runs import estimated_s, runs_at_once, train_all
+from dipstage.training.several_runs import estimated_s, runs_at_once, threads_of_run, train_all
 from dipstage.training.trainer import Job, fit_together
 
 NOISY = np.random.default_rng(0).random((16, 16, 3), np.float32)
@@ -69,6 +69,41 @@ def test_every_run_is_the_same_bytes_alone_and_beside_others() -> None:
     assert both.iterations == 33
     assert both.why.endswith("(first of 3 averaged runs)")
     assert both.wall_s > 0
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_the_share_of_threads_does_not_depend_on_free_memory(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained: each run only looks at its number of threads."""
+    shares: list[int] = []
+
+    def looks(*_: Any, **__: Any) -> list[Outcome]:
+        shares.append(torch.get_num_threads())
+        return []
+
+    monkeypatch.setattr("dipstage.training.several_runs.fit_together", looks)
+    monkeypatch.setattr(
+        "dipstage.training.several_runs.seconds_per_iteration", lambda *_: looks() or 1.0
+    )
+    job = planned(NOISY, **SMALL)._job(0)
+    train_all([job] * 3, at_once, "cpu")
+    estimated_s(job, 3, at_once, "cpu")
+    assert set(shares) == {1}
+    shares.clear()
+    train_all([job], 1, "cpu")
+    assert shares == [2]
+
+
+@pytest.mark.parametrize(
+    ("runs", "threads", "expected"), [(1, 8, 8), (3, 8, 2), (5, 8, 1), (8, 8, 1), (9, 8, 1)]
+)
+def test_runs_share_the_threads_equally(
+    runs: int, threads: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    assert threads_of_run(runs, "cpu") == expected
+    assert threads_of_run(runs, "cuda") == threads
 
 
 @pytest.fixture

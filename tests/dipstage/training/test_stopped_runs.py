@@ -8,6 +8,7 @@ from small_trainings import PICTURE, SETTINGS, STAGED, plain_run, run, same
 from dipstage.errors import InputError
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule, Stage
 from dipstage.schedules.stopping import (
     FullBudget,
@@ -153,6 +154,21 @@ def test_the_oracle_needs_a_ground_truth() -> None:
             without_truth(STAGED, oracle)
 
 
+def with_outputs(schedule: Schedule, rule: StoppingRule) -> tuple[Outcome, list[torch.Tensor]]:
+    """A run with its outputs after each iteration."""
+    outputs: list[torch.Tensor] = []
+
+    def keep(_: int, pictures: torch.Tensor) -> bool:
+        outputs.append(pictures.clone())
+        return False
+
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    outcome = fit(
+        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, stopping=rule, each=keep
+    )
+    return outcome, outputs
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "rule",
@@ -169,17 +185,8 @@ def test_the_selected_output_is_the_one_at_the_minimum_that_the_rule_finds(
     rule: VarianceMinimum,
 ) -> None:
     """Or the last one, where the warm-up never ends or the picture is never fitted."""
-    outputs: list[torch.Tensor] = []
-
-    def keep(_: int, pictures: torch.Tensor) -> bool:
-        outputs.append(pictures.clone())
-        return False
-
-    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
     schedule = STAGED.extended(250)
-    outcome = fit(
-        observe(truth, 25, streams), truth, schedule, SETTINGS, streams, stopping=rule, each=keep
-    )
+    outcome, outputs = with_outputs(schedule, rule)
     trace = outcome.trace
     at = rule.found(
         rule.counted(trace.variance_emv[schedule.ramp :], trace.psnr_raw_db[schedule.ramp :])
@@ -195,3 +202,14 @@ def test_the_selected_output_is_the_one_at_the_minimum_that_the_rule_finds(
     assert selected.psnr_gt_smoothed_db == outcome.trace.psnr_gt_smoothed_db[later]
     summary = outcome.summary()["selected"]
     assert summary["psnr_gt_raw_db"] == outcome.trace.psnr_gt_raw_db[expected]
+
+
+def test_a_power_function_average_is_taken_as_late_as_its_outputs_are_old() -> None:
+    schedule = Schedule.plain(80, Recipe(learning_rate=0.1, ema_gamma=40.0, average_from=15))
+    outcome, outputs = with_outputs(schedule, VarianceMinimum("emv", 8, 20))
+    selected = outcome.selected
+    assert selected is not None
+    averaged = selected.iteration - 15 + 1
+    later = min(selected.iteration + round(1.5 * averaged / 42), outcome.iterations - 1)
+    assert selected.iteration_smoothed == later
+    assert np.array_equal(selected.smoothed, outputs[later][1])

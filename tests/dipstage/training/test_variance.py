@@ -80,21 +80,28 @@ def test_a_restart_forgets_everything(values: Values) -> None:
     st.integers(0, 9),
     st.integers(1, 6),
     st.integers(0, 6),
-    st.integers(0, 6),
+    st.lists(st.integers(0, 6), min_size=60, max_size=60),
 )
 def test_the_outputs_kept_on_the_device_are_those_that_the_rule_selects(
-    unfilled: int, values: list[float], diverged: int, patience: int, warmup: int, lag: int
+    unfilled: int,
+    values: list[float],
+    diverged: int,
+    patience: int,
+    warmup: int,
+    lags: list[int],
 ) -> None:
     """Also where a lower minimum, or a loss that is not finite, comes later in the same block."""
-    lag = min(lag, patience)
-    kept = AtMinimum(torch.zeros(2, 1, 1, 1), patience, lag)
+    lags = [min(lag, patience) for lag in lags]
+    kept = AtMinimum(torch.zeros(2, 1, 1, 1), patience)
     values = [np.nan] * unfilled + values
     for i, value in enumerate([*values, *[np.nan] * diverged]):
         outputs = torch.full((2, 1, 1, 1), i + 1 if i < len(values) else np.nan)
-        kept.update(outputs, torch.tensor(value), torch.tensor(i >= warmup))
+        kept.update(
+            outputs, torch.tensor(value), torch.tensor(i >= warmup), torch.tensor(float(lags[i]))
+        )
     curve = np.array(values, np.float32)
     selected = VarianceMinimum("emv", patience, warmup).selected(curve)
     expected = [0, 0]
     if selected is not None:
-        expected = [selected + 1, min(selected + lag, len(curve) - 1) + 1]
+        expected = [selected + 1, min(selected + lags[selected], len(curve) - 1) + 1]
     assert kept.outputs.flatten().tolist() == expected

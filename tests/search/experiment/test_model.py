@@ -113,6 +113,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("space.noise", {"beta": ["linear"], "total": total(30, 40, 50, 60)}, "give either total"),
     ("space.noise", {"total": total(25, 40, 50, 60)}, "must rise from the task's noise .*25 to 40"),
     ("space.noise", {"total": total(30, 50, 50, 60)}, "got 25, 30 to 50, 50 to 60"),
+    ("space.noise", {"total": total(30, 40, 50, 60) | {"rho": {"low": 1e-4, "high": 10.0}}},
+     "rho: must be at least 0.001, got low 0.0001"),
     ("space.targets", ["variance-exploding"], "targets need noise.total"),
     ("space.targets", ["ddpm", "ddpm"], "targets names a choice twice: ddpm"),
     ("space.draws", ["often"], "space.draws.0: .*got 'often'"),
