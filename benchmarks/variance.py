@@ -121,10 +121,8 @@ def recorded(run: RunRecord) -> dict[str, dict[str, Recorded]]:
             continue
         schedule = trial.schedule
         assert schedule is not None
-        trainer, gamma = (
-            schedule.recipe.applied_to(run.experiment.trainer),
-            schedule.recipe.ema_gamma,
-        )
+        trainer = schedule.recipe.applied_to(run.experiment.trainer)
+        gamma = schedule.recipe.ema_gamma
         averaged = averaged_outputs(schedule, trainer)
         for key in trial.replicates:
             if key not in noises:
