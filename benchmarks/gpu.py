@@ -375,6 +375,7 @@ class Parts:
             return
         if self.left_s < EXPECTED_S[key]:
             self.left_out.append(key)
+            self._write()
             return
         start = time.perf_counter()
         signal.signal(signal.SIGALRM, _time_is_over)
@@ -388,6 +389,9 @@ class Parts:
         finally:
             signal.alarm(0)
         print(f"  {key}: {time.perf_counter() - start:.1f} s", flush=True)
+        self._write()
+
+    def _write(self) -> None:
         self._content |= {"left_out": self.left_out, "failed": self.failed}
         write(self._content, self._output)
 

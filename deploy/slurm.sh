@@ -3,10 +3,11 @@
 #
 #   sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]
 #
-# A run that exists is resumed, so the same line continues a search; --trials and --hours then extend
-# it, and other options are left out. Slurm resumes too when it starts the job again: by itself after
-# a preemption or a dead node, and on this script's request shortly before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a
-# shell that finds `dipsearch` and `ray`; see docs/cluster.md.
+# A run that exists is resumed, so the same line continues a search; its --trials and --hours count as
+# for `dipsearch resume`, and other options are left out. Slurm resumes too when it starts the job
+# again: by itself after a preemption or a dead node, and on this script's request shortly before the
+# time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a shell that
+# finds `dipsearch` and `ray`; see docs/cluster.md.
 #SBATCH --job-name=dipsearch
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

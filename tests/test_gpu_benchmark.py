@@ -82,12 +82,14 @@ def test_a_part_that_fails_or_does_not_fit_costs_no_other(gpu: ModuleType, tmp_p
     parts._end = time.perf_counter() + gpu.EXPECTED_S["price"] - 1
     parts.measure("price", lambda: pytest.fail("it would end too late"))
     parts.measure("out_of_memory", lambda: {"ran out": True})
+    parts._end = time.perf_counter()
+    parts.measure("equivalence", lambda: pytest.fail("it would end too late"))
     assert json.loads(path.read_text()) == {
         "device": "one",
         "checks": [{"finite": True}],
         "speed": [{"scale": "64/32/4"}],
         "out_of_memory": [{"ran out": True}],
-        "left_out": ["price"],
+        "left_out": ["price", "equivalence"],
         "failed": {"speed": "RuntimeError: no such kernel"},
     }
 

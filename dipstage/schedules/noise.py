@@ -54,9 +54,10 @@ ALPHA_BARS: dict[str, Callable[[float], float]] = {
 MAX_SIGMA_255 = 1e6
 MIN_RHO, MAX_RHO = 0.001, 1e6
 """Limits of rho, beyond which rounding makes levels equal."""
-_LEAST_SHARE = 1e-9
-"""Least ratio of minimum to maximum, both to the power 1 / rho, with which their sum is taken: with
-a lower one, rounding loses the minimum, or the maximum overflows."""
+_LEAST_SHARE, _MOST_LOG = 1e-9, 600.0
+"""Least ratio of minimum to maximum, both to the power 1 / rho, and largest logarithm of these
+powers, with which their sum is taken. Beyond, rounding loses the minimum, or a power is no
+float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,10 @@ class TotalNoiseLevels:
 
     def _totals(self, noised: int, steps: int) -> list[float]:
         high, low, rho = self.max_sigma_255, self.min_sigma_255, self.rho
-        if (low / high) ** (1 / rho) < _LEAST_SHARE:
-            return [*(high * (1 - i / steps) ** rho for i in range(steps)), low][:noised]
+        share, most_log = (low / high) ** (1 / rho), max(abs(math.log(low)), abs(math.log(high)))
+        if share < _LEAST_SHARE or most_log / rho > _MOST_LOG:
+            between = (high * (1 - i / steps * (1 - share)) ** rho for i in range(steps))
+            return [*between, low][:noised]
         first, last = high ** (1 / rho), low ** (1 / rho)
         return [(first + i / steps * (last - first)) ** rho for i in range(noised)]
 

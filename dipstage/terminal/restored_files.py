@@ -48,9 +48,9 @@ class Files:
         """
         from dipstage.documents.whole_files import refuse_same, refuse_unwritable
 
-        target = _free_name(photo) if output is None else output.expanduser()
         others = {"--output-raw": raw, "--preview": preview}
         named = {option: path.expanduser() for option, path in others.items() if path is not None}
+        target = _free_name(photo, *named.values()) if output is None else output.expanduser()
         files = cls(
             target, named.get("--output-raw"), named.get("--preview"), compare, output is None
         )
@@ -102,7 +102,7 @@ class Files:
             return
         with self._reported():
             while not write_new(self.output, photo.encoded(self.output)):
-                self.output = _free_name(photo)
+                self.output = _free_name(photo, self.raw, self.preview)
         self.written.append(self.output)
 
     def write(self, path: Path, photo: Photograph) -> None:
@@ -126,16 +126,21 @@ class Files:
         self.written.append(path)
 
 
-def _free_name(photo: Photograph) -> Path:
-    """Return PHOTO-restored beside the photograph, or PHOTO-restored-2 and so on if it is taken."""
+def _free_name(photo: Photograph, *taken: Path | None) -> Path:
+    """Return PHOTO-restored beside the photograph, or PHOTO-restored-2 and so on.
+
+    taken: files that are yet to be written.
+    """
     from dipstage.pictures.images import expand_path, split_options
     from dipstage.pictures.photographs import ENDINGS
 
     path = Path(expand_path(split_options(photo.name)[0]))
     ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
+    reserved = [each.absolute() for each in taken if each is not None]
     for number in itertools.count(1):
         name = f"{path.stem}-restored" + (f"-{number}" if number > 1 else "")
-        if not os.path.lexists(free := path.with_name(name + ending)):
+        free = path.with_name(name + ending)
+        if not os.path.lexists(free) and free.absolute() not in reserved:
             break  # Also for names that are too long.
     return free
 

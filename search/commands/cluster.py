@@ -83,7 +83,7 @@ def submit(
     given = [] if name is None else [f"name={json.dumps(name)}"]
     if resume:  # What the run learns from was copied into its study when it began.
         overrides = tuple(each for each in overrides if not each.startswith("search.learn_from="))
-        _refuse_without_effect(overrides)
+        _say_what_has_no_effect(overrides)
         given.append("search.learn_from=[]")
     else:
         given += [f"{key}={total}" for key, total in totals.items() if total is not None]
@@ -105,18 +105,18 @@ def submit(
     click.echo("next:" + "".join(f"\n  dipsearch {line}{_address_flag(address)}" for line in lines))
 
 
-def _refuse_without_effect(overrides: tuple[str, ...]) -> None:
-    """Raise InputError for a `--set` of which a resume would take nothing."""
-    from search.store.changes import ASKED_FOR
+def _say_what_has_no_effect(overrides: tuple[str, ...]) -> None:
+    """Say of which `--set` a resume takes nothing; InputError if an option gives the same."""
+    from search.store.changes import ACCEPTABLE, ASKED_FOR
 
     for key in (override.partition("=")[0] for override in overrides):
+        words = f"--set {key} has no effect with --resume"
         if key in ASKED_FOR:
-            raise InputError(f"--set {key} has no effect with --resume: give {ASKED_FOR[key]}")
-        if key not in ("name", "images") and not key.startswith("task."):
-            raise InputError(
-                f"--set {key} has no effect with --resume: change {key} in the run's "
-                "experiment.yaml on the cluster's head, and give --accept-changes"
-            )
+            raise InputError(f"{words}: give {ASKED_FOR[key]}")
+        if key.startswith(ACCEPTABLE):
+            words += ": the run's experiment.yaml on the head can be changed, and --accept-changes"
+        if key not in ("name", "images", "task") and not key.startswith("task."):
+            click.echo(f"notice: {words}", err=True)
 
 
 @click.command()

@@ -232,7 +232,9 @@ def drive(
     refuse_no_address(address)
     with leased(run.storage, run.study.study_name, f"run {run.name!r}") as lease:
         experiment, changes = adopt_changes(run, given, accept=accept_changes, resources=resources)
-        if given is not None and (keys := without_effect(given, experiment)):
+        totals = {"search.trials": trials, "search.hours": hours}
+        keys = without_effect(given, experiment) if given is not None else []
+        if keys := [key for key in keys if totals.get(key) is None]:
             view.note(
                 "notice: only the pictures and the files of the task are taken from the "
                 f"experiment that was given, which also differs in {', '.join(keys)}"

@@ -221,10 +221,10 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
         if verdict is not None:
             sure.append(f"{capital(str(verdict))}: {_meaning(verdict, verification.rule)}.")
     elif verdict is not None:
-        sure.append(
-            f"Nothing is shown of {trial.name}: a plain DIP that it must hold against finished no "
-            "training."
-        )
+        which = "a plain DIP that it must hold against"
+        if held is not None and not held.replicates:
+            which = "on the held-out pictures, it"
+        sure.append(f"Nothing is shown of {trial.name}: {which} finished no training.")
     elif not trial.is_plain:
         sure.append(f"{name}{_named_place(trial, verification)} has not been verified itself.")
     sure += _others_that_count(trial, verification)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search.experiment.model import Experiment, Resources
     from search.store.run import RunRecord
 
-_ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
+ACCEPTABLE = ("resources.", "racing.", "search.", "logging.")
 """Prefixes of keys that affect how a search continues but not what its numbers mean."""
 ASKED_FOR = {"search.trials": "--trials", "search.hours": "--hours"}
 """Keys that a resume raises by an option."""
@@ -115,7 +115,7 @@ def _experiment_changes(
             continue
         # The trials of runs that it learns from were copied when this one began.
         is_fixed = key in ASKED_FOR or key == "search.learn_from"
-        acceptable = key.startswith(_ACCEPTABLE) and not is_fixed
+        acceptable = key.startswith(ACCEPTABLE) and not is_fixed
         changes.append(Change(key, _word(was), _word(is_now), acceptable))
     return changes
 

@@ -253,15 +253,24 @@ def _may_be_run(folder: Path) -> bool:
 
 
 def size_bytes(folder: Path) -> int:
-    """Return the size of all files in a folder. Links count by themselves and are not followed."""
+    """Return the size of all files in a folder. Links count by themselves and are not followed.
+
+    Raises:
+        OSError: A folder in it cannot be read.
+    """
     if is_remote(folder):
         return int(cast(Any, folder).fs.du(cast(Any, folder).path))
     size = 0
-    for where, _, names in os.walk(folder):
+    for where, _, names in os.walk(folder, onerror=_raise_unless_gone):
         for name in names:
             with suppress(FileNotFoundError):  # A driver may be at work there.
                 size += os.lstat(os.path.join(where, name)).st_size
     return size
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def verification_path(folder: Path) -> Path:

@@ -83,7 +83,11 @@ def test_total_noise_is_the_observation_s_own_and_the_added_noise(rho: float) ->
 
 
 @pytest.mark.parametrize("rho", [0.001, 0.005, 0.1, 0.19, 0.21, 0.5, 1.0, 12.0, 1e6])
-@pytest.mark.parametrize("ends", [(25.0, 1500.0, 28.0), (0.0, 1e6, 1e-3), (25.0, 1e6, 25.1)])
+@pytest.mark.parametrize(
+    "ends",
+    [(25.0, 1500.0, 28.0), (0.0, 1e6, 1e-3), (25.0, 1e6, 25.1), (10.0, 100.0, 99.0),
+     (25.0, 1e5, 9.9e4), (0.0, 0.2, 0.199)],
+)  # fmt: skip
 @pytest.mark.parametrize("noised", [1, 2, 5, 999])
 def test_total_noise_falls_from_one_end_to_the_other_whatever_rho_is(
     rho: float, ends: tuple[float, float, float], noised: int

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,21 @@ def test_list_shows_other_runs_beside_folders_that_cannot_be_looked_at(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return stat(path, **options)
 
+    walk = os.walk
+
+    def refused(top: Path, onerror: Callable[[OSError], None]) -> Iterator[Any]:
+        if top in closed:
+            onerror(PermissionError(errno.EACCES, "Permission denied", str(top)))
+        return walk(top, onerror=onerror)
+
     monkeypatch.setattr(Path, "stat", refusing)
+    monkeypatch.setattr(os, "walk", refused)
     rows = listed(tmp_path)
+    assert rows["theirs"]["bytes"] is None
     assert {name: row["state"] for name, row in rows.items()} == {
         "theirs": "unreadable", "tiny": "finished",
     }  # fmt: skip
-    assert "study.db cannot be looked at: Permission denied" in rows["theirs"]["problem"]
+    assert "cannot be read (PermissionError: Permission denied)" in rows["theirs"]["problem"]
 
 
 def test_list_shows_other_runs_beside_one_whose_size_cannot_be_read(

@@ -326,12 +326,6 @@ def test_wrong_requests_get_one_sentence(head: Head, laptop: Laptop) -> None:
             {},
             "--set search.hours has no effect with --resume: give --hours",
         ),
-        (
-            ["submit", "e.yaml", "--resume", "--set", "resources.concurrent=8", "--accept-changes"],
-            nobody,
-            {},
-            "--set resources.concurrent has no effect with --resume: change",
-        ),
         (["submit", "e.yaml", "--name", "a/b"], nobody, {}, "name: must be letters"),
     ]
     before = submitted(listed(head))

@@ -168,6 +168,18 @@ def test_a_claim_is_open_if_a_reference_finished_no_replicate(tmp_path: Path) ->
     assert choose(verification.run, "2").note == "verified: not shown"
 
 
+def test_a_claim_that_finished_no_replicate_is_said_to_be_the_one(tmp_path: Path) -> None:
+    def score(name: str, key: str) -> tuple[float, int] | str:
+        return "diverged" if name == "trial 2" else (26.0, 20)
+
+    verification = verified(searched(tmp_path), score, claims={2: "time"})
+    done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    report = (verification.run.folder / "report.html").read_text()
+    said = "Nothing is shown of trial 2: on the held-out pictures, it finished no training."
+    assert said in report
+
+
 def test_plain_dip_that_diverged_leaves_no_verdict_and_lets_export_go_on(tmp_path: Path) -> None:
     def score(name: str, key: str) -> tuple[float, int] | str:
         return "diverged" if name.startswith("plain") else (26.0, 20)
