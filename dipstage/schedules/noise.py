@@ -136,10 +136,11 @@ class TotalNoiseLevels:
 
     def alpha_bars(self, noised: int) -> tuple[float, ...]:
         """See `NoiseLevels.alpha_bars`."""
-        totals = self._totals(noised, max(noised - 1, 1))
+        totals = self._totals(noised)
         return tuple(1 / (1 + (t**2 - self.sigma_255**2) / 127.5**2) for t in totals)
 
-    def _totals(self, noised: int, steps: int) -> list[float]:
+    def _totals(self, noised: int) -> list[float]:
+        steps = max(noised - 1, 1)
         high, low, rho = self.max_sigma_255, self.min_sigma_255, self.rho
         share, most_log = (low / high) ** (1 / rho), max(abs(math.log(low)), abs(math.log(high)))
         if share < _LEAST_SHARE or most_log / rho > _MOST_LOG:

@@ -100,8 +100,9 @@ class Files:
         if not self.is_new:
             self.write(self.output, photo)
             return
+        content = photo.encoded(self.output)  # Other names have the same ending.
         with self._reported():
-            while not write_new(self.output, photo.encoded(self.output)):
+            while not write_new(self.output, content):
                 self.output = _free_name(photo, self.raw, self.preview)
         self.written.append(self.output)
 

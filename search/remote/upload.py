@@ -52,9 +52,9 @@ class Submission:
     @property
     def entrypoint(self) -> str:
         """The shell command that the head runs."""
-        name, file = self.experiment.name, EXPERIMENT
-        words = ["resume", name, "--experiment", file] if self.resume else ["launch", file]
+        words = ["launch", EXPERIMENT]
         if self.resume:
+            words = ["resume", self.experiment.name, "--experiment", EXPERIMENT]
             totals = {"--trials": self.trials, "--hours": self.hours}
             words += [f"{key}={total}" for key, total in totals.items() if total is not None]
             words += ["--accept-changes"] * self.accept_changes
