@@ -7,10 +7,11 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Pixels = NDArray[np.float32]
+Resize: TypeAlias = Callable[[Pixels, tuple[int, ...]], Pixels]
 
 SKIMAGE_PICTURES = {
     "astronaut": "astronaut.png",
@@ -256,7 +258,7 @@ def load_pixels(name: str) -> tuple[Pixels, Source]:
 
 
 def fitted(
-    name: str, pixels: Pixels, size: int | None, multiple: int
+    name: str, pixels: Pixels, size: int | None, multiple: int, resize: Resize | None = None
 ) -> tuple[Pixels, tuple[str, ...]]:
     """Crop and resize a picture: see `load_picture`.
 
@@ -265,6 +267,7 @@ def fitted(
         pixels: (H, W, C) in [0, 1].
         size: See `load_picture`.
         multiple: See `load_picture`.
+        resize: What resizes it; None for `resized`.
 
     Returns:
         (height, width, C), and notices of what was cropped.
@@ -297,7 +300,8 @@ def fitted(
                 f"picture {name!r} is {width} × {height}, smaller than size {size}: "
                 "choose a larger picture or a smaller size"
             )
-        pixels = resized(_centre(pixels, min(height, width), min(height, width)), (size, size))
+        square = _centre(pixels, min(height, width), min(height, width))
+        pixels = (resize or resized)(square, (size, size))
     if min(pixels.shape[:2]) < SSIM_WINDOW:
         raise InputError(
             f"picture {name!r} would be {pixels.shape[1]} × {pixels.shape[0]}: SSIM needs sides of "

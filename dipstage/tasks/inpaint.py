@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dipstage.randomness import Streams
 
 
-KNOWN = 0.999
-"""Brightness above which a pixel of a resized mask is known: it was shrunk from known ones only."""
+_KNOWN = 0.999
+"""Brightness above which a pixel of a resized mask has its colour from known ones only."""
 _GREY = 0.1, 0.9
 """Brightness between which a pixel of a mask is neither black nor white."""
 
@@ -128,11 +128,11 @@ class Inpaint:
         from dipstage.pictures.images import fitted
 
         mask = read_mask(self.mask)
-        white, cropped = fitted(mask.name, mask.white, size, multiple)
+        white, cropped = fitted(mask.name, mask.white, size, multiple, shrunk)
         height, width = mask.white.shape[:2]
         if size is not None and height != width:
             cropped = (f"{mask.name}: of {width} × {height} pixels, the centre square is taken",)
-        known = (white[..., 0] > KNOWN).astype(np.float32)
+        known = np.ascontiguousarray(white[..., 0])
         return MaskedInpaint(known, self.sigma_255, (*mask.notices, *cropped))
 
     def observe(self, truth: Tensor, streams: Streams) -> Inpainting:
@@ -250,6 +250,30 @@ def read_mask(name: str) -> Mask:
             "middle grey"
         )
     return Mask(name, (brightness >= 0.5).astype(np.float32), (*notices, words))
+
+
+def shrunk(white: NDArray[np.float32], sides: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return a mask with other sides, in which a pixel is known if all that it replaces are.
+
+    The filter that shrinks a picture reaches beyond these, and hardly sees single ones of them.
+
+    Args:
+        white: (H, W, 1), as in `Mask`.
+        sides: The new height and width.
+
+    Returns:
+        (height, width, 1) float32 of 0 and 1.
+    """
+    from dipstage.pictures.images import resized
+
+    least = white
+    for axis, side in enumerate(sides):
+        if side < (length := white.shape[axis]):
+            replaced_by = (2 * np.arange(length) + 1) * side // (2 * length)
+            first = np.searchsorted(replaced_by, np.arange(side))
+            least = np.minimum.reduceat(least, first, axis)
+    darkest = np.minimum(resized(white, sides), resized(least, sides))
+    return (darkest > _KNOWN).astype(np.float32)
 
 
 def _masked(truth: Tensor, mask: Tensor, sigma_255: float, streams: Streams) -> Inpainting:

@@ -190,7 +190,7 @@ def restore(
     from dipstage.pictures.photographs import load_photograph
     from dipstage.restoration.choosing import check_task
     from dipstage.restoration.restoring import planned
-    from dipstage.tasks.inpaint import KNOWN, read_mask
+    from dipstage.tasks.inpaint import read_mask, shrunk
 
     check_task(task, sigma, mask, factor)
     if compare and task != "denoise":
@@ -210,9 +210,7 @@ def restore(
         small.pixels,
         task=task,
         sigma_255=sigma,
-        mask=None
-        if known is None
-        else resized(known.white, small.pixels.shape[:2])[..., 0] > KNOWN,
+        mask=None if known is None else shrunk(known.white, small.pixels.shape[:2])[..., 0],
         factor=factor,
         schedule=schedule_name,
         stop=stop,

@@ -14,7 +14,7 @@ from PIL import Image
 from dipstage.errors import InputError
 from dipstage.pictures.images import load_picture
 from dipstage.restoration.restoring import planned
-from dipstage.tasks.inpaint import Inpaint, MaskedInpaint, read_mask
+from dipstage.tasks.inpaint import Inpaint, MaskedInpaint, read_mask, shrunk
 from dipstage.tasks.registry import notices_of, parse_task
 from dipstage.terminal.cli import main
 
@@ -101,6 +101,29 @@ def test_grey_pixels_are_known_above_the_middle() -> None:
     task = Inpaint(mask="m.png").loaded(None, 1)
     assert isinstance(task, MaskedInpaint)
     assert np.array_equal(task.known, (GREY >= 128).astype(np.float32))
+
+
+@pytest.mark.parametrize("factor", [3, 20, 30.5, 40])
+def test_a_pixel_is_missing_if_any_that_it_replaces_is(factor: float) -> None:
+    height, width = (round(factor * side) for side in (16, 20))
+    white = np.ones((height, width, 1), np.float32)
+    rows, columns = np.arange(2, 14), np.arange(18, 6, -1)
+    white[(rows * factor).astype(int), (columns * factor).astype(int)] = 0
+    known = shrunk(white, (16, 20))
+    assert set(np.unique(known)) == {0, 1}
+    assert not known[rows, columns].any()
+    Image.fromarray(np.uint8(255 * white[..., 0])).save("m.png")
+    task = Inpaint(mask="m.png").loaded(16, 2)
+    assert isinstance(task, MaskedInpaint)
+    square = white[:, (width - height) // 2 :][:, :height]
+    assert np.array_equal(task.known, shrunk(square, (16, 16))[..., 0])
+    assert not task.known.all()
+
+
+def test_a_mask_that_is_made_larger_keeps_what_is_missing() -> None:
+    white = np.ones((9, 9, 1), np.float32)
+    white[4, 4] = 0
+    assert not shrunk(white, (27, 27))[13, 13].any()
 
 
 def test_what_is_cut_off_a_mask_is_said() -> None:
