@@ -27,6 +27,13 @@ def check_number(name: str, value: Any) -> None:
         raise InputError(f"{name} must be a number, got {value!r:.80}{hint}")
 
 
+def built_in(value: Any) -> Any:
+    """Return a number, such as one of NumPy, as Python's own, which YAML and JSON hold."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
 def point_for_comma(given: Any) -> str:
     """Say how to write what is a number but for its decimal comma; empty for all else."""
     text = given.strip(" ") if isinstance(given, str) else ""

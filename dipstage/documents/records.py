@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from dipstage.arguments import point_for_comma
+from dipstage.arguments import built_in, point_for_comma
 from dipstage.documents.plain_yaml import WHOLE, plain_number
 from dipstage.errors import InputError
 from dipstage.renamed import former_names, warn_former_name, warn_no_effect
@@ -39,7 +39,7 @@ def to_plain(value: Any, kinds: Kinds) -> Any:
         return [to_plain(item, kinds) for item in value]
     if isinstance(value, dict):
         return {key: to_plain(item, kinds) for key, item in value.items()}
-    return value
+    return built_in(value)
 
 
 def from_plain(kind: type[T], value: Any, kinds: Kinds) -> T:

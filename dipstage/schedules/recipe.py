@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
+from dipstage.arguments import built_in
 from dipstage.errors import InputError
 from dipstage.schedules.settings import EmaRestart, TrainerSettings
 
@@ -113,8 +114,8 @@ class Recipe:
 
     def to_plain(self) -> dict[str, Any] | None:
         """Return the values that differ from the defaults, for JSON; None if there are none."""
-        names = [each.name for each in fields(self)]
-        plain = {n: getattr(self, n) for n in names if getattr(self, n) != getattr(TRAINERS, n)}
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain = {n: built_in(v) for n, v in own.items() if v != getattr(TRAINERS, n)}
         return plain or None
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.arguments import check_kind, check_number, check_whole
+from dipstage.arguments import built_in, check_kind, check_number, check_whole
 from dipstage.errors import InputError
 from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels
 from dipstage.schedules.recipe import TRAINERS, Recipe
@@ -49,6 +49,8 @@ class Stage:
             raise InputError(f"alpha_bar must be in [0, 1], got {self.alpha_bar}")
         if self.iterations < 1:
             raise InputError(f"iterations of a stage must be at least 1, got {self.iterations}")
+        object.__setattr__(self, "alpha_bar", built_in(self.alpha_bar))
+        object.__setattr__(self, "iterations", built_in(self.iterations))
 
 
 class Step(NamedTuple):

@@ -1,8 +1,10 @@
 """Schedule files: exact round trips, and refusals that name the key."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,22 @@ def test_levels_by_total_noise_survive_a_file(tmp_path: Path) -> None:
     content = full(LogSplit(), TotalNoiseLevels(25.0, 300.0, 28.0, 7.0))
     save_schedule(tmp_path / "s.yaml", content)
     assert read_schedule_file(tmp_path / "s.yaml") == content
+
+
+def test_numbers_of_numpy_are_saved_as_those_of_python(tmp_path: Path) -> None:
+    """Such as a noise that `estimate_sigma` has estimated."""
+    levels = TotalNoiseLevels(np.float64(25), np.float32(300), np.int64(28))  # type: ignore[arg-type]
+    family = Family(np.int64(4), PowerSplit(np.float64(2)), np.int32(97), levels)  # type: ignore[arg-type]
+    numbers = {"learning_rate": np.float64(0.1), "ema_gamma": np.float32(2), "average_from": 3}
+    recipe = Recipe(**{**numbers, "width": np.int64(32)})  # type: ignore[arg-type]
+    schedule = family.schedule(np.int64(600), recipe).rescaled(700, np.float64(1.1))  # type: ignore[arg-type]
+    content = ScheduleFile(schedule, family)
+    save_schedule(tmp_path / "s.yaml", content)
+    assert read_schedule_file(tmp_path / "s.yaml") == content
+    write_whole(tmp_path / "s.yaml", compact_text(content))
+    assert read_schedule_file(tmp_path / "s.yaml") == content
+    assert Schedule.from_pairs(json.loads(json.dumps(schedule.pairs)), recipe) == schedule
+    assert Recipe.from_plain(json.loads(json.dumps(recipe.to_plain()))) == recipe
 
 
 def test_a_file_of_the_first_format_has_the_learning_rate_that_it_was_measured_with(
