@@ -57,6 +57,17 @@ def check_kind(name: str, value: Any, kind: type, made_by: str) -> None:
         )
 
 
+def check_function(name: str, value: Any) -> None:
+    """Raise InputError unless a value can be called; None is for what was not given."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} must be a function, got a {type(value).__name__}")
+
+
+def is_object_with(value: Any, *names: str) -> bool:
+    """Return whether a value has these attributes and is no class, which lacks its brackets."""
+    return not isinstance(value, type) and all(hasattr(value, name) for name in names)
+
+
 def check_pixels(name: str, pixels: Any, *, bounded: bool = True) -> None:
     """Raise InputError unless it is a tensor of finite floats, and in [0, 1] if `bounded`."""
     import torch

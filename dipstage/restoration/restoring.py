@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dipstage.arguments import check_kind, check_whole
+from dipstage.arguments import check_function, check_kind, check_whole
 from dipstage.errors import InputError, WorkError
 from dipstage.randomness import Streams
 from dipstage.restoration.arrays import as_pixels, problem_of
@@ -149,6 +149,8 @@ def restore(
     """
     check_whole("runs", runs, least=1)
     check_whole("seed", seed, least=0)
+    check_function("progress", progress)
+    check_function("each", each)
     if settings is not None:
         check_kind("settings", settings, TrainerSettings, "see dipstage.TrainerSettings")
     checked_device(device)

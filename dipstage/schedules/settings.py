@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin
 from dipstage.arguments import check_number, check_whole
 from dipstage.documents.records import choices, hints
 from dipstage.errors import InputError
+from dipstage.schedules.stopping import MAX_ITERATIONS as MAX_ITERATIONS
 from dipstage.schedules.stopping import (
     FullBudget,
     OracleBoth,
@@ -17,13 +18,12 @@ from dipstage.schedules.stopping import (
     OraclePeak,
     Output,
     StoppingRule,
+    check_output,
 )
 
 SSIM_WINDOW = 11
 """Side of the window in which SSIM is measured, and so the smallest side of a picture."""
 
-MAX_ITERATIONS = 1_000_000
-"""Largest budget of a run: its curves are kept in memory."""
 EmaRestart: TypeAlias = Literal["never", "stage"]
 MAX_CHANNELS = 4096
 """Largest width of a layer: the network grows with the square of it."""
@@ -181,7 +181,11 @@ class TrainerSettings:
         Returns:
             `OracleBoth` if `oracle_stop` is `both`, `OracleDecided` if it is `decided` and the
             output smoothed, else `OraclePeak` if it is not false, else `FullBudget`.
+
+        Raises:
+            InputError: The output is unknown.
         """
+        check_output(output)
         if self.oracle_stop == "both":
             return OracleBoth(self.patience)
         if self.oracle_stop == "decided" and output == "smoothed":

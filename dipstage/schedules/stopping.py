@@ -9,12 +9,21 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_number, check_whole, is_object_with
 from dipstage.errors import InputError
 
 Output: TypeAlias = Literal["raw", "smoothed"]
 OUTPUTS: tuple[Output, Output] = ("raw", "smoothed")
 VarianceKind: TypeAlias = Literal["emv", "wmv"]
 Curve: TypeAlias = NDArray[np.float32]
+MAX_ITERATIONS = 1_000_000
+"""Largest budget of a run: its curves are kept in memory."""
+
+
+def check_output(output: Output) -> None:
+    """Raise InputError unless it is `raw` or `smoothed`."""
+    if output not in OUTPUTS:
+        raise InputError(f"output must be raw or smoothed, got {output!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,15 @@ class StoppingRule(Protocol):
             seen: Curves over the last stage so far.
         """
         ...
+
+
+def check_rule(name: str, rule: StoppingRule | None) -> None:
+    """Raise InputError unless it is a stopping rule, or None for one that was not given."""
+    members = ("patience", "windowed", "reads_ground_truth", "stops")
+    if rule is not None and not is_object_with(rule, *members):
+        raise InputError(
+            f"{name} must be a stopping rule such as VarianceMinimum(), got {rule!r:.80}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +122,7 @@ class OraclePeak:
     reads_ground_truth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.output not in OUTPUTS:
-            raise InputError(f"output must be raw or smoothed, got {self.output!r}")
+        check_output(self.output)
         _check_patience(self.patience)
 
     def stops(self, seen: LastStage) -> bool:
@@ -201,7 +218,8 @@ class VarianceMinimum:
         fitted_db: Iterations before the raw output has reached this PSNR against the observation
             are ignored as well. Where the noise is known, this is the discrepancy principle: a
             network that is further from the observation than the noise has not fitted the picture.
-        fitted_by: Iterations of the last stage after which `fitted_db` no longer matters.
+        fitted_by: Iterations of the last stage after which `fitted_db` no longer matters. By
+            default it always does.
 
     Raises:
         InputError: A value is outside its range.
@@ -211,17 +229,18 @@ class VarianceMinimum:
     patience: int = 150
     warmup: int = 100
     fitted_db: float = -math.inf
-    fitted_by: int = 0
+    fitted_by: int = MAX_ITERATIONS
     reads_ground_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("emv", "wmv"):
             raise InputError(f"kind must be emv or wmv, got {self.kind!r}")
         _check_patience(self.patience)
-        if self.warmup < 0:
-            raise InputError(f"warmup must not be negative, got {self.warmup}")
-        if self.fitted_by < 0:
-            raise InputError(f"fitted_by must not be negative, got {self.fitted_by}")
+        check_whole("warmup", self.warmup, least=0)
+        check_number("fitted_db", self.fitted_db)
+        if math.isnan(self.fitted_db):
+            raise InputError("fitted_db must be a PSNR in dB, got nan")
+        check_whole("fitted_by", self.fitted_by, least=0)
 
     @property
     def windowed(self) -> bool:
@@ -290,5 +309,6 @@ class VarianceMinimum:
 
 
 def _check_patience(patience: int) -> None:
+    check_whole("patience", patience)
     if patience < 1:
         raise InputError(f"patience must be at least 1 iteration, got {patience}")

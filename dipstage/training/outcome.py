@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.schedules.stopping import Output
+from dipstage.schedules.stopping import Output, check_output
 
 Curve: TypeAlias = NDArray[np.float32]
 _OF_SELECTED = ("iteration", "iteration_smoothed", "psnr_gt_raw_db", "psnr_gt_smoothed_db")
@@ -63,7 +63,11 @@ class Trace:
 
         Returns:
             (iterations,) float32.
+
+        Raises:
+            InputError: The output is unknown.
         """
+        check_output(output)
         return self.psnr_gt_raw_db if output == "raw" else self.psnr_gt_smoothed_db
 
     def ssim_gt(self, output: Output) -> Curve:
@@ -74,7 +78,11 @@ class Trace:
 
         Returns:
             (iterations,) float32, NaN where it was not measured.
+
+        Raises:
+            InputError: The output is unknown.
         """
+        check_output(output)
         return self.ssim_gt_raw if output == "raw" else self.ssim_gt_smoothed
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -188,9 +196,11 @@ class Outcome:
             output: `raw` or `smoothed`.
 
         Raises:
+            InputError: The output is unknown.
             ValueError: The run has no scores: it had no ground truth, or diverged in its first
                 iteration.
         """
+        check_output(output)
         scores = self.raw if output == "raw" else self.smoothed
         if scores is None:
             raise ValueError(

@@ -11,12 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dipstage.arguments import check_kind, check_pixels
+from dipstage.arguments import check_function, check_kind, check_pixels
 from dipstage.errors import InputError
 from dipstage.randomness import Stream, Streams
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
-from dipstage.schedules.stopping import OUTPUTS, OracleDecided, StoppingRule, VarianceMinimum
+from dipstage.schedules.stopping import (
+    OUTPUTS,
+    OracleDecided,
+    StoppingRule,
+    VarianceMinimum,
+    check_rule,
+)
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.denoise import observe as observe
 from dipstage.tasks.problem import Problem, check_problem
@@ -148,6 +154,9 @@ def _check_job(job: Job) -> None:
     """Raise InputError for other types, or pixels that cannot be meant."""
     check_kind("settings", job.settings, TrainerSettings, "see dipstage.TrainerSettings")
     check_targets(job.schedule, job.streams)
+    check_function("progress", job.progress)
+    check_function("each", job.each)
+    check_rule("stopping", job.stopping)
     # A task may leave noise unclipped.
     observed = getattr(job.observation, "observation", job.observation)
     check_pixels("observation", observed, bounded=observed is job.observation)

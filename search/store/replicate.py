@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dipstage.documents.records import check_types, to_plain
-from dipstage.schedules.stopping import OUTPUTS, Output
+from dipstage.schedules.stopping import OUTPUTS, Output, check_output
 from dipstage.terminal.numbers import at
 from dipstage.training.outcome import Scores, Stop
 from search.experiment.objectives import Objective, Score
@@ -118,7 +118,8 @@ class Replicate:
         return plain | {"stop": self.stop.value}
 
     def scores(self, output: Output) -> ReplicateScores:
-        """Return the scores of one output."""
+        """Return the scores of one output; InputError if it is unknown."""
+        check_output(output)
         return self.raw if output == "raw" else self.smoothed
 
     def censored(self, output: Output) -> bool:

@@ -22,6 +22,7 @@ from dipstage.schedules.schedule import Family, Schedule, Stage
 from dipstage.schedules.schedule_file import load_schedule, save_schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import PowerSplit
+from dipstage.schedules.stopping import FullBudget, OraclePeak
 from dipstage.tasks.denoise import Denoising, observe
 from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.registry import parse_task
@@ -39,8 +40,7 @@ PIXELS = np.full((16, 16), 0.5, np.float32)
 def trained(observation: Any = TRUTH, truth: Any = TRUTH, **changed: Any) -> Any:
     """Two iterations, unless an argument is refused."""
     given = {"schedule": Schedule.plain(2), "settings": SETTINGS, "streams": STREAMS, **changed}
-    device = given.pop("device", "cpu")
-    return fit(observation, truth, *given.values(), device=device)
+    return fit(observation, truth, **given)
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -59,6 +59,29 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "fit array": (lambda: trained(PIXELS), "observation must be a Tensor, got a ndarray"),
     "fit name": (lambda: trained(schedule="log10"), "schedule must be a Schedule, got a str"),
     "fit dict": (lambda: trained(settings={}), "settings must be a TrainerSettings, got a dict"),
+    "fit a rule without brackets": (
+        lambda: trained(stopping=OraclePeak),
+        "stopping must be a stopping rule such as .*, got <class .*OraclePeak'>",
+    ),
+    "fit a rule's name": (lambda: trained(stopping="emv"), "such as VarianceMinimum.., got 'emv'"),
+    "fit progress": (
+        lambda: trained(progress=True),
+        "progress must be a function, got a bool",
+    ),
+    "fit each": (
+        lambda: trained(each=[]),
+        "each must be a function, got a list",
+    ),
+    "restore progress": (
+        lambda: restore(PIXELS, sigma_255=9, progress=5),  # type: ignore[arg-type]
+        "progress must be a function, got a int",
+    ),
+    "restore each": (
+        lambda: restore(PIXELS, sigma_255=9, each=5),  # type: ignore[arg-type]
+        "each must be a function, got a int",
+    ),
+    "peak 1.5": (lambda: OraclePeak("raw", 1.5), "patience must be a whole number, got 1.5"),  # type: ignore[arg-type]
+    "budget 'a'": (lambda: FullBudget("a"), "patience must be a whole number, got 'a'"),  # type: ignore[arg-type]
     "fit seed": (lambda: trained(streams=0), "streams must be a Streams, got a int"),
     "fit device": (lambda: trained(device="nope"), "device 'nope' cannot be used"),
     "width 4.5": (lambda: TrainerSettings(width=4.5), "width must be a whole number, got 4.5"),  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Stopping rules on curves: the variance of the outputs against a plain loop, and the oracle."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,6 +65,9 @@ def test_no_minimum_counts_before_the_picture_is_fitted(
     psnr_db = np.array([12, 19.5, 20, 19], np.float32)
     rule = VarianceMinimum("emv", 2, 0, fitted_db, fitted_by)
     assert rule.selected(rule.counted(variance, psnr_db)) == first
+    if fitted_by == 9:
+        alone = VarianceMinimum("emv", 2, 0, fitted_db=fitted_db)
+        assert alone.selected(alone.counted(variance, psnr_db)) == first
 
 
 @pytest.mark.parametrize(("kind", "windowed"), [("emv", False), ("wmv", True)])
@@ -75,8 +80,14 @@ def test_only_the_windowed_variance_needs_a_window(kind: VarianceKind, windowed:
     [
         (("var",), "kind must be emv or wmv, got 'var'"),
         (("emv", 0), "patience must be at least 1"),
-        (("emv", 5, -1), "warmup must not be negative, got -1"),
-        (("emv", 5, 0, 20.0, -1), "fitted_by must not be negative, got -1"),
+        (("emv", 10.5), "patience must be a whole number, got 10.5"),
+        (("emv", "5"), "patience must be a whole number, got '5'"),
+        (("emv", 5, -1), "warmup must be at least 0, got -1"),
+        (("emv", 5, 10.5), "warmup must be a whole number, got 10.5"),
+        (("emv", 5, 0, "x"), "fitted_db must be a number, got 'x'"),
+        (("emv", 5, 0, math.nan), "fitted_db must be a PSNR in dB, got nan"),
+        (("emv", 5, 0, 20.0, -1), "fitted_by must be at least 0, got -1"),
+        (("emv", 5, 0, 20.0, 1.5), "fitted_by must be a whole number, got 1.5"),
     ],
 )
 def test_bad_values_are_refused(values: tuple[object, ...], words: str) -> None:

@@ -1,10 +1,14 @@
 """What is said of a run: its scores, its best outputs and its curves of SSIM."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from small_trainings import PICTURE, plain_run, run
+from small_trainings import PICTURE, SETTINGS, plain_run, run
 
+from dipstage.errors import InputError
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.stopping import OUTPUTS
 from dipstage.training.outcome import Trace, score
@@ -38,6 +42,15 @@ def test_ssim_is_measured_every_ten_iterations_and_at_the_maximum() -> None:
         peak = outcome.scores(output).steps_to_max
         expected = sorted({*range(0, 400, 10), peak})
         assert np.flatnonzero(~np.isnan(ssim)).tolist() == expected
+
+
+@pytest.mark.parametrize("output", ["Raw", "both", None])
+def test_no_other_output_is_taken_for_the_smoothed_one(output: Any) -> None:
+    outcome = run(parse_preset("baseline").schedule(10))
+    rules = [replace(SETTINGS, oracle_stop=oracle).stopping for oracle in (False, "both")]
+    for named in (outcome.scores, outcome.trace.psnr_gt_db, outcome.trace.ssim_gt, *rules):
+        with pytest.raises(InputError, match=f"output must be raw or smoothed, got {output!r}"):
+            named(output)
 
 
 def test_a_maximum_near_the_end_is_censored() -> None:
