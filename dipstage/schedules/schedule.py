@@ -24,6 +24,8 @@ from dipstage.schedules.splits import AnySplit, share_out
 
 MAX_STAGES = 1000
 """The number of steps of DDPM."""
+MIN_RATIO, MAX_RATIO = 1e-6, 1e6
+"""Limits of the ratio of two noises, beyond which levels overflow or become equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +242,14 @@ class Schedule:
 
         Args:
             iterations: The new budget, at least 1.
-            noise: Noise of the new observations over that of the old ones, above 0.
+            noise: Noise of the new observations over that of the old ones, from 1e-6 to 1e6.
 
         Raises:
             InputError: A value is outside its range.
         """
-        if not (math.isfinite(noise) and noise > 0):
-            raise InputError(f"noise must be a finite ratio above 0, got {noise}")
+        check_number("noise", noise)
+        if not MIN_RATIO <= noise <= MAX_RATIO:
+            raise InputError(f"noise must be a ratio from 1e-6 to 1e6, got {noise}")
         check_whole("iterations", iterations)
         fits = iterations > self.ramp
         schedule = self.extended(iterations) if fits else self.scaled(iterations)

@@ -7,14 +7,21 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dipstage.arguments import check_kind
+from dipstage.arguments import check_kind, check_number
 from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.documents.whole_files import file_path, write_asked
 from dipstage.errors import InputError
-from dipstage.schedules.noise import TotalNoiseLevels
+from dipstage.schedules.noise import MAX_SIGMA_255, TotalNoiseLevels
 from dipstage.schedules.recipe import TRAINERS, Recipe
-from dipstage.schedules.schedule import Family, Schedule, Stage, refuse_short_budget
+from dipstage.schedules.schedule import (
+    MAX_RATIO,
+    MIN_RATIO,
+    Family,
+    Schedule,
+    Stage,
+    refuse_short_budget,
+)
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import FreeSplit, LogSplit, PowerSplit
 
@@ -69,10 +76,18 @@ class Measured:
     tolerance_db: float = 0.0
     task: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        check_number("sigma_255", self.sigma_255)
+        if not 0 <= self.sigma_255 <= MAX_SIGMA_255:
+            raise InputError(
+                f"sigma_255 must be from 0 to {MAX_SIGMA_255:,.0f}, got {self.sigma_255}"
+            )
+
     @property
     def of_task(self) -> dict[str, Any]:
-        """The task as plain data."""
-        return self.task or {"kind": "denoise", "sigma_255": self.sigma_255, "clip": True}
+        """The task as plain data, with its kind."""
+        own = self.task or {"sigma_255": self.sigma_255, "clip": True}
+        return {"kind": "denoise", **own}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +180,15 @@ class ScheduleFile:
 
     def _noise(self, sigma_255: float | None) -> float:
         known = self.measured.sigma_255 if self.measured else 0.0
-        return sigma_255 / known if sigma_255 and known else 1.0
+        if not (sigma_255 and known):
+            return 1.0
+        ratio = sigma_255 / known
+        if not MIN_RATIO <= ratio <= MAX_RATIO:
+            raise InputError(
+                f"the schedule cannot be rescaled to sigma {sigma_255:g}: its measured.sigma_255 "
+                f"is {known:g}, and one must be at most a million times the other"
+            )
+        return ratio
 
     def origin(self, iterations: int, sigma_255: float) -> str:
         """Return where the schedule comes from and what `rescaled` changes, in words."""

@@ -214,9 +214,17 @@ def used_elsewhere(measured: Mapping[str, Any] | None, task: Task) -> str:
         schedules are rescaled.
     """
     used = plain_task(without_folders(task))
-    if measured is None or _but_noise(measured) == _but_noise(used):
+    if measured is None or _but_noise(_completed(measured)) == _but_noise(used):
         return ""
     return f"measured on another task ({in_words(measured)}) than this one ({in_words(used)})"
+
+
+def _completed(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a task with the defaults of its kind, or as it is if the kind is not installed."""
+    try:
+        return plain_task(task_of(plain))
+    except InputError:
+        return plain
 
 
 def _but_noise(plain: Mapping[str, Any]) -> dict[str, Any]:

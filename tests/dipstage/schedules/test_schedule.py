@@ -88,9 +88,12 @@ def test_rescaling_keeps_the_ramp_and_scales_the_added_noise() -> None:
     assert noisier.recipe.input_noise_std == pytest.approx(0.03 * 2**0.5)
     back = noisier.rescaled(200, noise=0.5)
     assert [s.alpha_bar for s in back.stages] == pytest.approx([0.2, 0.8, 1.0])
-    for wrong in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="finite ratio above 0"):
+    for wrong in (0.0, -1.0, float("nan"), float("inf"), 1e-200, 1e200):
+        with pytest.raises(InputError, match="noise must be a ratio from 1e-6 to 1e6, got"):
             schedule.rescaled(1000, wrong)
+    for extreme in (1e-6, 1e6):
+        levels = [s.alpha_bar for s in schedule.rescaled(1000, extreme).stages]
+        assert levels == sorted(set(levels))
 
 
 @given(st.floats(1, 100), st.floats(0.1, 4), st.floats(0.3, 12), st.integers(1, 40))

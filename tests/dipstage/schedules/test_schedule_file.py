@@ -243,6 +243,36 @@ def test_broken_files_are_refused_by_name_and_key(tmp_path: Path, case: str) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_the_task_of_the_measurements_has_a_kind() -> None:
+    measured = full(LogSplit()).measured
+    assert measured is not None
+    assert measured.of_task == {"kind": "denoise", "sigma_255": 25.0, "clip": True}
+    assert replace(measured, task={"peak": 9.0}).of_task == {"kind": "denoise", "peak": 9.0}
+    other = {"kind": "inpaint", "missing": 0.3}
+    assert replace(measured, task=other).of_task == other
+
+
+@pytest.mark.parametrize("sigma", ["-1.0", ".nan", ".inf", "1.0e+300"])
+def test_the_noise_of_the_measurements_has_limits(tmp_path: Path, sigma: str) -> None:
+    path = tmp_path / "s.yaml"
+    save_schedule(path, full(LogSplit()))
+    path.write_text(path.read_text().replace("sigma_255: 25.0", f"sigma_255: {sigma}"))
+    words = r"s\.yaml: measured: sigma_255 must be from 0 to 1,000,000, got"
+    with pytest.raises(InputError, match=words):
+        read_schedule_file(path)
+
+
+@pytest.mark.parametrize("sigma", [1e-200, 5e-324])
+def test_a_schedule_is_not_rescaled_to_an_absurd_ratio_of_noises(sigma: float) -> None:
+    file = full(LogSplit())
+    assert file.measured is not None
+    other = replace(file, measured=replace(file.measured, sigma_255=sigma))
+    assert other.rescaled(700, None).iterations == 700
+    for refused in (lambda: other.rescaled(700, 25.0), lambda: other.origin(700, 25.0)):
+        with pytest.raises(InputError, match=r"to sigma 25: its measured\.sigma_255 is .*, and"):
+            refused()
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml does not exist"):
         load_schedule(tmp_path / "none.yaml")

@@ -95,6 +95,9 @@ def test_another_task_is_said_but_not_another_strength_of_noise() -> None:
     assert used_elsewhere(measured, Inpaint(missing=0.5)) == (
         "measured on another task (denoise, sigma 25) than this one (inpaint, missing 0.5)"
     )
+    assert used_elsewhere({"sigma_255": 15}, Denoise()) == ""
+    assert used_elsewhere({"kind": "inpaint"}, Inpaint()) == ""
+    assert used_elsewhere({"kind": "of another package"}, Denoise()) != ""
     moved = Inpaint(mask="/elsewhere/holes.png")
     assert used_elsewhere(plain_task(Inpaint(mask="holes.png")), moved) == ""
     assert without_folders(moved) == Inpaint(mask="holes.png")
