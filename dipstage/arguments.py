@@ -43,6 +43,12 @@ def point_for_comma(given: Any) -> str:
     return f": write {text.replace(',', '.')}"
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raise InputError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, got {value!r:.80}")
+
+
 def check_text(name: str, value: Any) -> None:
     """Raise InputError unless a value is a text."""
     if not isinstance(value, str):

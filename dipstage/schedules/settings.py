@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin
 
-from dipstage.arguments import check_number, check_whole
+from dipstage.arguments import check_flag, check_number, check_whole
 from dipstage.documents.records import choices, hints
 from dipstage.errors import InputError
 from dipstage.schedules.stopping import MAX_ITERATIONS as MAX_ITERATIONS
@@ -162,8 +162,8 @@ class TrainerSettings:
                 check_whole(each.name, value)
             elif kind is float:
                 check_number(each.name, value)
-            elif kind is bool and not isinstance(value, bool):
-                raise InputError(f"{each.name} must be True or False, got {value!r}")
+            elif kind is bool:
+                check_flag(each.name, value)
             most = each.metadata["most"]
             if most is not None and value > most:
                 raise InputError(f"{each.name} must be at most {most:,}, got {value:,}")

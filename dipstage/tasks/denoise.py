@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from dipstage.arguments import check_number, check_pixels
+from dipstage.arguments import check_flag, check_number, check_pixels
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.problem import on
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor, device
 
     from dipstage.randomness import Streams
+
+
+MIN_PEAK, MAX_PEAK = 1e-6, 1e12
+"""Photons of a white pixel: fewer leave the picture black, more overflow in `torch.poisson`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Denoise:
     """A picture with Gaussian noise, or with Poisson noise if `peak` is given.
 
     Raises:
-        InputError: `sigma_255` is not from 0 to 1000, `peak` is not above 0, or both are given.
+        InputError: `sigma_255` is not from 0 to 1000, `peak` is not from 1e-6 to 1e12, `clip` is
+            neither true nor false, or both kinds of noise are given.
     """
 
     kind: ClassVar[str] = "denoise"
@@ -58,13 +63,14 @@ class Denoise:
     )
     peak: float | None = described(
         None,
-        "above 0",
+        "1e-6 to 1e12",
         help="Mean number of photons of a white pixel. If it is given, the noise is Poisson noise "
         "instead of Gaussian noise; the fewer photons, the more noise.",
     )
     clip: bool = described(True, help="Clip the observation to [0, 1].")
 
     def __post_init__(self) -> None:
+        check_flag("clip", self.clip)
         if self.peak is None:
             if self.sigma_255 is None:
                 object.__setattr__(self, "sigma_255", 25.0)
@@ -73,8 +79,9 @@ class Denoise:
             return
         if self.sigma_255 is not None:
             raise InputError("sigma_255 is Gaussian noise and peak Poisson noise: give one of them")
-        if not (math.isfinite(self.peak) and self.peak > 0):
-            raise InputError(f"peak must be a finite number above 0, got {self.peak}")
+        check_number("peak", self.peak)
+        if not MIN_PEAK <= self.peak <= MAX_PEAK:
+            raise InputError(f"peak must be from 1e-6 to 1e12, got {self.peak}")
 
     @property
     def noise_255(self) -> float:
