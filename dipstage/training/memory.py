@@ -30,7 +30,8 @@ def estimated_bytes(settings: TrainerSettings, height: int, width: int, training
     """
     skips = max(settings.skip_channels - 4, 0)
     finest = settings.widths[0]
-    activations = 4 * height * width * (20 * finest + 12 * skips + 256)
+    inputs = 5 * max(settings.input_depth - 32, 0)
+    activations = 4 * height * width * (20 * finest + 12 * skips + 256 + inputs)
     weights = 20 * sum(w * (28 * w + 9 * skips) for w in settings.widths)
     return 100_000_000 + trainings * (activations + weights)
 
