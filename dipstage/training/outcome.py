@@ -227,7 +227,7 @@ class Outcome:
             "raw": asdict(self.raw) if self.raw else None,
             "smoothed": asdict(self.smoothed) if self.smoothed else None,
             "selected": self.selected
-            and {name: getattr(self.selected, name) for name in _OF_SELECTED},
+            and {name: _finite(getattr(self.selected, name)) for name in _OF_SELECTED},
         }
 
 

@@ -1,5 +1,6 @@
 """What is said of a run: its scores, its best outputs and its curves of SSIM."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from small_trainings import PICTURE, SETTINGS, plain_run, run
 
 from dipstage.errors import InputError
+from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
+from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.stopping import OUTPUTS
 from dipstage.training.outcome import Trace, score
+from dipstage.training.trainer import fit
 
 
 @pytest.mark.long
@@ -51,6 +55,14 @@ def test_no_other_output_is_taken_for_the_smoothed_one(output: Any) -> None:
     for named in (outcome.scores, outcome.trace.psnr_gt_db, outcome.trace.ssim_gt, *rules):
         with pytest.raises(InputError, match=f"output must be raw or smoothed, got {output!r}"):
             named(output)
+
+
+def test_the_summary_of_a_run_without_a_ground_truth_is_plain_data() -> None:
+    observed, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    outcome = fit(observed, None, Schedule.plain(10), SETTINGS, streams)
+    summary = json.loads(json.dumps(outcome.summary(), allow_nan=False))
+    assert summary["selected"]["iteration"] == 9
+    assert summary["selected"]["psnr_gt_raw_db"] is None
 
 
 def test_a_maximum_near_the_end_is_censored() -> None:
