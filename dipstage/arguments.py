@@ -49,6 +49,14 @@ def check_flag(name: str, value: Any) -> None:
         raise InputError(f"{name} must be True or False, got {value!r:.80}")
 
 
+def as_tuple(name: str, values: Any) -> tuple[Any, ...]:
+    """Return several values as a tuple; InputError if it is a single one."""
+    try:
+        return tuple(values)
+    except TypeError:
+        raise InputError(f"{name} must be several, got a {type(values).__name__}") from None
+
+
 def check_text(name: str, value: Any) -> None:
     """Raise InputError unless a value is a text."""
     if not isinstance(value, str):

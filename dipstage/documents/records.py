@@ -95,6 +95,11 @@ def choices(kind: Any) -> list[str]:
     return [word if isinstance(word, str) else str(word).lower() for word in get_args(kind)]
 
 
+def is_choice(kind: Any, value: Any) -> bool:
+    """Return whether a value is one of a Literal; 3.0 is not 3, and 1 is not True."""
+    return any(type(value) is type(word) and value == word for word in get_args(kind))
+
+
 def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -109,7 +114,7 @@ def _read(kind: Any, value: Any, where: str, kinds: Kinds) -> Any:
     if value is None:
         raise InputError(f"{where} has no value: write one, or leave the key out".lstrip())
     if origin is Literal:
-        if not any(type(value) is type(word) and value == word for word in arguments):
+        if not is_choice(kind, value):
             raise InputError(f"{where} must be {' or '.join(choices(kind))}, got {value!r}")
         return value
     if dataclasses.is_dataclass(kind):

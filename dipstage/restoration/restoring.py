@@ -339,6 +339,8 @@ def planned(
         raise InputError(f"stop must be one of {', '.join(STOPS)}, got {stop!r}")
     if iterations is not None:
         check_whole("iterations", iterations, least=1)
+    if factor is not None:
+        check_whole("factor", factor)
     check_task(task, sigma_255, mask, factor)
     if task == "denoise" and sigma_255 is None:
         sigma_255 = estimated_sigma_255(pixels)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeAlias
 
+from dipstage.arguments import check_number
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class NoiseLevels:
     max_level: float = field(default=1.0, metadata={"formerly": "heaviest"})
 
     def __post_init__(self) -> None:
-        if self.beta not in ALPHA_BARS:
+        if self.beta not in tuple(ALPHA_BARS):
             raise InputError(f"beta must be one of {', '.join(ALPHA_BARS)}, got {self.beta!r}")
+        check_number("max_level", self.max_level)
         if not 0 < self.max_level <= 1:
             raise InputError(f"max_level must be a t/T in (0, 1], got {self.max_level}")
 
@@ -125,6 +127,8 @@ class TotalNoiseLevels:
     rho: float = 1.0
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            check_number(each.name, getattr(self, each.name))
         low, high = self.min_sigma_255, self.max_sigma_255
         if not 0 <= self.sigma_255 < low < high <= MAX_SIGMA_255:
             raise InputError(

@@ -205,7 +205,7 @@ def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
     Raises:
         InputError: There is no such kind, or nothing of it is published.
     """
-    if kind not in ENDPOINTS:
+    if kind not in tuple(ENDPOINTS):
         raise InputError(f"kind must be {' or '.join(ENDPOINTS)}, got {kind!r}")
     check_number("size", size)
     check_number("sigma_255", sigma_255)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
-from dipstage.arguments import built_in
+from dipstage.arguments import built_in, check_number, check_whole
 from dipstage.errors import InputError
 from dipstage.schedules.settings import EmaRestart, TrainerSettings
 
@@ -76,14 +76,18 @@ class Recipe:
             raise InputError("draw fresh has no effect: contrast targets have no noise")
         self.applied_to(TrainerSettings())
         rate, gamma, start = self.ramp_learning_rate, self.ema_gamma, self.average_from
-        if rate is not None and not 0 < rate <= 1:
-            raise InputError(f"ramp_learning_rate must be in (0, 1], got {rate}")
-        if gamma is not None and not (math.isfinite(gamma) and gamma >= 0):
-            raise InputError(f"ema_gamma must be finite and not negative, got {gamma}")
-        if gamma is not None and self.ema is not None:
-            raise InputError("ema and ema_gamma are two kinds of average: give one of them")
-        if start is not None and start < 0:
-            raise InputError(f"average_from must be an iteration, at least 0, got {start}")
+        if rate is not None:
+            check_number("ramp_learning_rate", rate)
+            if not 0 < rate <= 1:
+                raise InputError(f"ramp_learning_rate must be in (0, 1], got {rate}")
+        if gamma is not None:
+            check_number("ema_gamma", gamma)
+            if not (math.isfinite(gamma) and gamma >= 0):
+                raise InputError(f"ema_gamma must be finite and not negative, got {gamma}")
+            if self.ema is not None:
+                raise InputError("ema and ema_gamma are two kinds of average: give one of them")
+        if start is not None:
+            check_whole("average_from", start, least=0)
 
     def applied_to(self, settings: TrainerSettings) -> TrainerSettings:
         """Return settings with the values that the recipe gives in place of their own."""

@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.arguments import built_in, check_kind, check_number, check_whole
+from dipstage.arguments import (
+    as_tuple,
+    built_in,
+    check_kind,
+    check_number,
+    check_whole,
+    is_object_with,
+)
+from dipstage.documents.records import is_whole
 from dipstage.errors import InputError
 from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels
 from dipstage.schedules.recipe import TRAINERS, Recipe
@@ -24,7 +32,7 @@ from dipstage.schedules.splits import AnySplit, share_out
 
 MAX_STAGES = 1000
 """The number of steps of DDPM."""
-MIN_RATIO, MAX_RATIO = 1e-6, 1e6
+MIN_RATIO, MAX_RATIO = 1e-7, 1e7
 """Limits of the ratio of two noises, beyond which levels overflow or become equal."""
 
 
@@ -76,7 +84,8 @@ class Schedule:
     """Stages from the maximum noise level to the observation (alpha_bar 1).
 
     Args:
-        stages: At least one stage and at most 1000; alpha_bar rises, the last is 1.
+        stages: At least one stage and at most 1000, of at most 1,000,000 iterations together;
+            alpha_bar rises, the last is 1.
         recipe: Targets, learning rates, input noise and averaging.
         any_order: Accept the noised stages in any order, for controls.
 
@@ -95,6 +104,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_kind("recipe", self.recipe, Recipe, "see dipstage.Recipe")
+        object.__setattr__(self, "stages", as_tuple("stages", self.stages))
         for stage in self.stages:
             check_kind("each stage", stage, Stage, "write Stage(alpha_bar, iterations)")
         levels = [stage.alpha_bar for stage in self.stages]
@@ -104,6 +114,11 @@ class Schedule:
             raise InputError(
                 "the last stage must be the observation, alpha_bar 1, "
                 f"got {levels[-1] if levels else 'no stage'}"
+            )
+        if self.iterations > MAX_ITERATIONS:
+            raise InputError(
+                f"iterations of all stages must be at most {MAX_ITERATIONS:,}, got "
+                f"{self.iterations:,}"
             )
         if self.recipe.target == "variance-exploding" and 0 in levels:
             raise InputError("variance-exploding targets need alpha_bar above 0, got 0")
@@ -126,11 +141,17 @@ class Schedule:
 
         Args:
             alpha_bars: Noise level of each stage, rising to 1.
-            iterations: Iterations of each stage, not negative.
+            iterations: Iterations of each stage, not negative; as many as there are levels.
             recipe: See the class.
         """
-        pairs = zip(alpha_bars, iterations, strict=True)
-        return cls(tuple(Stage(level, int(count)) for level, count in pairs if count), recipe)
+        levels, counts = as_tuple("alpha_bars", alpha_bars), as_tuple("iterations", iterations)
+        if len(levels) != len(counts):
+            raise InputError(
+                f"alpha_bars and iterations must be equally many, got {len(levels)} and "
+                f"{len(counts)}"
+            )
+        pairs = zip(levels, counts, strict=True)
+        return cls(tuple(Stage(level, count) for level, count in pairs if count != 0), recipe)
 
     @classmethod
     def plain(cls, iterations: int, recipe: Recipe = TRAINERS) -> Schedule:
@@ -148,8 +169,9 @@ class Schedule:
             recipe: See the class.
             any_order: See the class.
         """
-        stages = tuple(Stage(alpha_bar, int(count)) for alpha_bar, count in pairs)
-        return cls(stages, recipe, any_order)
+        # Some readers make all numbers floats.
+        exact = ((level, int(n) if is_whole(n) else n) for level, n in pairs)
+        return cls(tuple(Stage(level, n) for level, n in exact), recipe, any_order)  # type: ignore[arg-type]
 
     @property
     def is_plain(self) -> bool:
@@ -219,10 +241,10 @@ class Schedule:
         Starts are rounded to whole iterations; stages that no longer get one are dropped.
 
         Args:
-            iterations: The new budget, at least 1.
+            iterations: The new budget, from 1 to 1,000,000.
 
         Raises:
-            InputError: The budget is less than 1.
+            InputError: The budget is outside this range.
         """
         check_whole("iterations", iterations, least=1)
         share = iterations / self.iterations
@@ -242,14 +264,14 @@ class Schedule:
 
         Args:
             iterations: The new budget, at least 1.
-            noise: Noise of the new observations over that of the old ones, from 1e-6 to 1e6.
+            noise: Noise of the new observations over that of the old ones, from 1e-7 to 1e7.
 
         Raises:
             InputError: A value is outside its range.
         """
         check_number("noise", noise)
         if not MIN_RATIO <= noise <= MAX_RATIO:
-            raise InputError(f"noise must be a ratio from 1e-6 to 1e6, got {noise}")
+            raise InputError(f"noise must be a ratio from 1e-7 to 1e7, got {noise}")
         check_whole("iterations", iterations)
         fits = iterations > self.ramp
         schedule = self.extended(iterations) if fits else self.scaled(iterations)
@@ -298,7 +320,7 @@ class Family:
             return
         if self.split is None or self.noise is None:
             raise InputError(f"stages {self.stages} needs a split, a ramp and noise levels")
-        if not (hasattr(self.split, "edges") and hasattr(self.noise, "alpha_bars")):
+        if not (is_object_with(self.split, "edges") and is_object_with(self.noise, "alpha_bars")):
             raise InputError(
                 "split and noise must be objects such as PowerSplit(2.0) and NoiseLevels(), got "
                 f"{self.split!r:.80} and {self.noise!r:.80}"

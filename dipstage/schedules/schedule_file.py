@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dipstage.arguments import check_kind, check_number
+from dipstage.arguments import check_kind, check_number, check_text
 from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.records import from_plain, to_plain
 from dipstage.documents.whole_files import file_path, write_asked
@@ -142,6 +142,14 @@ class Provenance:
     origin: str | None = None
 
 
+_KIND_OF = {
+    "family": Family,
+    "measured": Measured,
+    "verified": Verified,
+    "provenance": Provenance,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ScheduleFile:
     """A schedule and, where known, its origin and its evidence.
@@ -161,6 +169,14 @@ class ScheduleFile:
     measured: Measured | None = None
     verified: Verified | None = None
     provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        check_kind("schedule", self.schedule, Schedule, "write Schedule.of(alpha_bars, iterations)")
+        if self.preset is not None:
+            check_text("preset", self.preset)
+        for name, kind in _KIND_OF.items():
+            if (value := getattr(self, name)) is not None:
+                check_kind(name, value, kind, "leave it out if it is not known")
 
     @property
     def of_task(self) -> dict[str, Any] | None:
@@ -186,7 +202,7 @@ class ScheduleFile:
         if not MIN_RATIO <= ratio <= MAX_RATIO:
             raise InputError(
                 f"the schedule cannot be rescaled to sigma {sigma_255:g}: its measured.sigma_255 "
-                f"is {known:g}, and one must be at most a million times the other"
+                f"is {known:g}, and one must be at most ten million times the other"
             )
         return ratio
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeAlias, get_origin
 
-from dipstage.arguments import check_flag, check_number, check_whole
-from dipstage.documents.records import choices, hints
+from dipstage.arguments import built_in, check_flag, check_number, check_whole
+from dipstage.documents.records import choices, hints, is_choice
 from dipstage.errors import InputError
 from dipstage.schedules.stopping import MAX_ITERATIONS as MAX_ITERATIONS
 from dipstage.schedules.stopping import (
@@ -155,7 +155,7 @@ class TrainerSettings:
         for each in fields(self):
             holds, value = each.metadata["holds"], getattr(self, each.name)
             kind = kinds[each.name]
-            if get_origin(kind) is Literal and value not in get_args(kind):
+            if get_origin(kind) is Literal and not is_choice(kind, built_in(value)):
                 words = " or ".join(choices(kind))
                 raise InputError(f"{each.name} must be {words}, got {value!r}")
             if kind is int:

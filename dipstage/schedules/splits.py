@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import as_tuple, check_number
 from dipstage.errors import InputError
 
 Edges: TypeAlias = NDArray[np.float64]
@@ -47,6 +48,7 @@ class PowerSplit:
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
+        check_number("exponent", self.exponent)
         if not (math.isfinite(self.exponent) and self.exponent > 0):
             raise InputError(f"exponent must be a finite number above 0, got {self.exponent}")
 
@@ -80,7 +82,9 @@ class FreeSplit:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", as_tuple("weights", self.weights))
         for weight in self.weights:
+            check_number("weights", weight)
             if not (math.isfinite(weight) and weight >= 0):
                 raise InputError(f"weights must be finite and not negative, got {weight}")
             if weight > _MAX_WEIGHT:  # Their sum must be finite.

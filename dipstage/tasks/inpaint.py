@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dipstage.arguments import check_number, check_text
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
@@ -106,6 +107,7 @@ class Inpaint:
     def __post_init__(self) -> None:
         check_sigma(self.sigma_255)
         if self.mask is not None:
+            check_text("mask", self.mask)
             if not self.mask.strip():
                 raise InputError("mask is empty: name a picture file, or leave the key out")
             if self.missing is not None:
@@ -113,7 +115,9 @@ class Inpaint:
             return
         if self.missing is None:
             object.__setattr__(self, "missing", 0.5)
-        elif not 0 < self.missing < 1:
+            return
+        check_number("missing", self.missing)
+        if not 0 < self.missing < 1:
             raise InputError(f"missing must be a share in (0, 1), got {self.missing}")
 
     @property

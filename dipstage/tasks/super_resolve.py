@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from dipstage.arguments import check_whole
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
@@ -76,6 +77,7 @@ class SuperResolve:
     )
 
     def __post_init__(self) -> None:
+        check_whole("factor", self.factor)
         if self.factor not in FACTORS:
             raise InputError(f"factor must be 2 or 4, got {self.factor}")
         check_sigma(self.sigma_255)

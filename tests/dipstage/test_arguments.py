@@ -15,15 +15,16 @@ from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.restoration.arrays import as_pixels
 from dipstage.restoration.restoring import restore
-from dipstage.schedules.noise import NoiseLevels
+from dipstage.schedules.noise import NoiseLevels, TotalNoiseLevels
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.published import published
+from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Family, Schedule, Stage
-from dipstage.schedules.schedule_file import load_schedule, save_schedule
+from dipstage.schedules.schedule_file import ScheduleFile, load_schedule, save_schedule
 from dipstage.schedules.settings import TrainerSettings
-from dipstage.schedules.splits import PowerSplit
+from dipstage.schedules.splits import FreeSplit, PowerSplit
 from dipstage.schedules.stopping import FullBudget, OraclePeak
-from dipstage.tasks.denoise import Denoising, observe
+from dipstage.tasks.denoise import Denoise, Denoising, observe
 from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.registry import parse_task
 from dipstage.tasks.super_resolve import SuperResolve, _kernel
@@ -93,6 +94,42 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "stages": (lambda: Schedule(((1.0, 5),)), "each stage must be a Stage, got a tuple"),  # type: ignore[arg-type]
     "budget nan": (lambda: Schedule.plain(5).rescaled(np.nan), "iterations must be a whole"),  # type: ignore[arg-type]
     "restore 2.5": (lambda: restore(PIXELS, sigma_255=9, iterations=2.5), "iterations must be a"),  # type: ignore[arg-type]
+    "stages of one": (lambda: Schedule(Stage(1, 5)), "stages must be several, got a Stage"),  # type: ignore[arg-type]
+    "a long schedule": (
+        lambda: Schedule.plain(2_000_000),
+        "iterations of all stages must be at most 1,000,000, got 2,000,000",
+    ),
+    "scaled too far": (lambda: Schedule.plain(5).scaled(2_000_000), "must be at most 1,000,000"),
+    "of 40.9": (lambda: Schedule.of([0.5, 1], [40.9, 5]), "a whole number, got 40.9"),  # type: ignore[list-item]
+    "pairs of 40.9": (lambda: Schedule.from_pairs([[1.0, 40.9]]), "a whole number, got 40.9"),
+    "of unequal lengths": (
+        lambda: Schedule.of([0.5, 0.9, 1], [40, 5]),
+        "alpha_bars and iterations must be equally many, got 3 and 2",
+    ),
+    "noise '2'": (lambda: Schedule.plain(5).rescaled(600, "2"), "noise must be a number, got '2'"),  # type: ignore[arg-type]
+    "average from 30.5": (lambda: Recipe(average_from=30.5), "average_from must be a whole"),  # type: ignore[arg-type]
+    "average from '3'": (lambda: Recipe(average_from="3"), "average_from must be a whole"),  # type: ignore[arg-type]
+    "ramp rate": (lambda: Recipe(ramp_learning_rate="0.01"), "ramp_learning_rate must be a number"),  # type: ignore[arg-type]
+    "gamma": (lambda: Recipe(ema_gamma="2"), "ema_gamma must be a number, got '2'"),  # type: ignore[arg-type]
+    "level": (lambda: NoiseLevels("linear", "0.6"), "max_level must be a number, got '0.6'"),  # type: ignore[arg-type]
+    "beta": (lambda: NoiseLevels([]), r"beta must be one of linear, cosine, sigmoid, got \[\]"),  # type: ignore[arg-type]
+    "total": (lambda: TotalNoiseLevels("25", 300, 28), "^sigma_255 must be a number, got '25'"),  # type: ignore[arg-type]
+    "rho": (lambda: TotalNoiseLevels(25, 300, 28, "7"), "rho must be a number, got '7'"),  # type: ignore[arg-type]
+    "power": (lambda: PowerSplit("2"), "exponent must be a number, got '2'"),  # type: ignore[arg-type]
+    "weights": (lambda: FreeSplit(("a",)), "weights must be a number, got 'a'"),  # type: ignore[arg-type]
+    "weight": (lambda: FreeSplit(2.0), "weights must be several, got a float"),  # type: ignore[arg-type]
+    "kind": (lambda: published([], 64), r"kind must be fast or best, got \[\]"),  # type: ignore[arg-type]
+    "down_kernel": (lambda: TrainerSettings(down_kernel=3.0), "down_kernel must be 3 or 5, got 3"),  # type: ignore[arg-type]
+    "oracle 1": (lambda: TrainerSettings(oracle_stop=1), "oracle_stop must be true or false or"),  # type: ignore[arg-type]
+    "missing": (lambda: Inpaint("0.5"), "missing must be a number, got '0.5'"),  # type: ignore[arg-type]
+    "mask": (lambda: Inpaint(mask=Path("m.png")), "mask must be a text, got a"),  # type: ignore[arg-type]
+    "peak": (lambda: Denoise(peak="3"), "peak must be a number, got '3'"),  # type: ignore[arg-type]
+    "clip": (lambda: Denoise(clip="no"), "clip must be True or False, got 'no'"),  # type: ignore[arg-type]
+    "factor": (lambda: SuperResolve(2.0), "factor must be a whole number, got 2.0"),  # type: ignore[arg-type]
+    "restore factor": (
+        lambda: restore(PIXELS, task="super_resolve", factor=2.0),  # type: ignore[arg-type]
+        "factor must be a whole number, got 2.0",
+    ),
     "restore a path": (lambda: restore("a.png"), "must be a NumPy array, got a str: read a"),  # type: ignore[arg-type]
     "restore a list": (lambda: restore([[0.5]]), "must be a NumPy array, got a list"),  # type: ignore[arg-type]
     "restore seed": (lambda: restore(PIXELS, seed=-1), "seed must be at least 0, got -1"),
@@ -138,6 +175,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Family(6, PowerSplit(2.0), 43, "linear"),  # type: ignore[arg-type]
         "and 'linear'",
     ),
+    "family of classes": (
+        lambda: Family(5, PowerSplit, 40, NoiseLevels),  # type: ignore[arg-type]
+        "split and noise must be objects such as PowerSplit",
+    ),
+    "file of a list": (lambda: ScheduleFile([1]), "schedule must be a Schedule, got a list"),  # type: ignore[arg-type]
+    "file of a family": (
+        lambda: ScheduleFile(Schedule.plain(5), "power"),  # type: ignore[arg-type]
+        "family must be a Family, got a str",
+    ),
     "preset None": (lambda: parse_preset(None), "a preset must be a text, got a NoneType"),  # type: ignore[arg-type]
     "task None": (lambda: parse_task(None), "a task must be a text, got a NoneType"),  # type: ignore[arg-type]
     "save a schedule": (
@@ -163,6 +209,16 @@ def test_a_wrong_argument_is_refused_in_one_sentence(name: str) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     assert TrainerSettings(width=np.int64(4), ema=np.float32(0.5)).widths == (4,) * 5  # type: ignore[arg-type]
     assert Stage(1, np.int64(3)).iterations == 3  # type: ignore[arg-type]
+    assert TrainerSettings(down_kernel=np.int64(5)).down_kernel == 5  # type: ignore[arg-type]
+    assert Schedule.of(np.array([0.5, 1]), np.array([2, 3])).pairs == [[0.5, 2], [1.0, 3]]
+    assert Schedule.from_pairs([[0.5, 2.0], [1.0, np.float64(3)]]).pairs == [[0.5, 2], [1.0, 3]]
+
+
+def test_lists_are_kept_as_tuples() -> None:
+    stages, weights = (Stage(0.5, 2), Stage(1, 3)), (1.0, 2.0)
+    listed = Schedule(list(stages)), FreeSplit(list(weights))  # type: ignore[arg-type]
+    assert listed == (Schedule(stages), FreeSplit(weights))
+    assert hash(listed) == hash((Schedule(stages), FreeSplit(weights)))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

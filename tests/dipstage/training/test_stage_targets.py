@@ -64,7 +64,7 @@ def test_fresh_noise_is_drawn_anew_in_each_iteration_and_repeats_with_the_seed()
         ({"ema_gamma": float("nan")}, "ema_gamma must be finite"),
         ({"ema": 0.9, "ema_gamma": 1.0}, "give one of them"),
         ({"ema_restart": "daily"}, "ema_restart must be never or stage"),
-        ({"average_from": -1}, "average_from must be an iteration"),
+        ({"average_from": -1}, "average_from must be at least 0, got -1"),
     ],
 )
 def test_a_recipe_refuses_what_it_cannot_mean(values: dict[str, object], message: str) -> None:
