@@ -43,4 +43,7 @@ def seconds_per_iteration(job: Job, device: torch.device | str) -> float:
     watched = replace(job, progress=mark if step > 1 else None, each=ends)
     timed = replace(watched, schedule=schedule, settings=settings)
     fit_together([timed], device=device)
-    return (marks[-1] - marks[2]) / (len(marks) - 3) / step
+    if len(marks) < 4:  # A block whose loss is not finite is not marked on a GPU.
+        mark()
+    first = min(2, len(marks) - 2)
+    return (marks[-1] - marks[first]) / (len(marks) - 1 - first) / step

@@ -45,3 +45,22 @@ def test_the_warm_up_does_not_count(
     monkeypatch.setattr(timing, "fit_together", train)
     job = Job(torch.zeros(0), None, Schedule.plain(2), TrainerSettings(), Streams("a" * 64, 0))
     assert timing.seconds_per_iteration(job, device) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("blocks", range(4))
+def test_a_training_that_diverges_on_a_gpu_is_timed_too(
+    monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def train(jobs: list[Job], device: torch.device) -> None:
+        for _ in range(blocks):
+            clock.now += 0.05
+            assert jobs[0].progress is not None
+            jobs[0].progress(None)  # type: ignore[arg-type]
+        clock.now += 0.05
+
+    monkeypatch.setattr(timing, "fit_together", train)
+    job = Job(torch.zeros(0), None, Schedule.plain(2), TrainerSettings(), Streams("a" * 64, 0))
+    assert timing.seconds_per_iteration(job, "cuda") == pytest.approx(0.05 / BLOCK)
