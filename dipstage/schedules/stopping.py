@@ -184,7 +184,8 @@ class OracleDecided(_Oracle):
 
     Args:
         patience: Iterations without a rise, at least 1, after which no fall is needed. A maximum
-            followed by fewer iterations than this counts as censored, unless it is decided.
+            followed by fewer iterations than this counts as censored, unless it is decided before
+            the last block of ten iterations, after which the budget ends the run.
 
     Raises:
         InputError: The patience is less than 1.
