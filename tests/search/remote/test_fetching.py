@@ -214,10 +214,7 @@ def test_only_a_copy_on_which_nobody_went_on_is_replaced(played: Run, tmp_path: 
     here, arrived = tmp_path / "b", archive(played, tmp_path / "a.tar")
     with pytest.raises(InputError, match="was made here, not fetched"):
         check_overwrite(ORIGIN, played.folder.parent, replace=True)
-    folder = install(arrived, ORIGIN, here, replace=False)
-    (folder / "best.yaml").write_text("derived")
     install(arrived, ORIGIN, here, replace=False)
-    assert not (folder / "best.yaml").exists()
     later = Origin("tiny-00000002", "tiny", "dipsearch-runs")
     with pytest.raises(InputError, match="was fetched from job tiny-00000001: replace it"):
         install(arrived, later, here, replace=False)
@@ -227,6 +224,25 @@ def test_only_a_copy_on_which_nobody_went_on_is_replaced(played: Run, tmp_path: 
         install(arrived, later, here, replace=True)
     assert Run.open("tiny", here).trials_wanted == 99
     assert [path.name for path in here.iterdir()] == ["tiny"]
+
+
+def test_what_was_made_in_a_copy_outlives_its_refresh(played: Run, tmp_path: Path) -> None:
+    arrived = archive(played, tmp_path / "a.tar")
+    folder = install(arrived, ORIGIN, tmp_path / "b", replace=False)
+    made_here = ("report.html", "notes.txt", "front/baseline.yaml", "best.yaml")
+    gone_there = ("pictures/x.png", "verification/best.yaml", "study.db-journal")
+    for name in (*made_here, *gone_there, "experiment.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("old")
+    (folder / "latest").symlink_to("front")
+    for replace, kept in ((False, made_here), (True, made_here[:-1])):
+        install(arrived, ORIGIN, tmp_path / "b", replace=replace)
+        assert [name for name in made_here if (folder / name).is_file()] == list(kept)
+        assert (folder / "latest").readlink() == Path("front")
+    assert not [name for name in gone_there if (folder / name).exists()]
+    assert (folder / "experiment.yaml").read_bytes() == (
+        played.folder / "experiment.yaml"
+    ).read_bytes()
 
 
 def test_a_verification_made_here_is_not_lost(played: Run, tmp_path: Path) -> None:
