@@ -78,7 +78,9 @@ def test_a_fetch_removes_what_earlier_ones_have_printed(played: Run, tmp_path: P
         for name in ("fetch-tiny-1-a", "fetch-tiny-1-b", "fetch-tiny-1-now", "fetch-2", "tiny-1")
     }
     for name, path in logs.items():
-        path.write_text("a search\n" if name == "fetch-2" else f"{packing.MARK} begin …\n")
+        printed = "a search" if name == "fetch-2" else f"{packing.MARK} begin …"
+        ray = f"Running entrypoint for job {name}: exec python -m search.remote.archive a tiny"
+        path.write_text(f"{ray}\n{printed}\n")
         if name != "fetch-tiny-1-b":  # Which is still being read.
             os.utime(path, (0, 0))
     program = [sys.executable, "-m", "search.remote.archive", str(played.folder.parent), "tiny"]
