@@ -62,9 +62,9 @@ export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 # it this script.
 mapfile -t names < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 first=${names[0]}
-ip=$(getent ahostsv4 "$first" | awk '$1 !~ /^127\./ && !found++ {print $1}')
+ip=$(getent ahostsv4 "$first" | awk '$1 !~ /^127\./ && !found++ {print $1}') || true
 if [[ -z $ip ]]; then
-    echo "$first has no address but loopback in the hosts database: Ray cannot listen there" >&2
+    echo "$first has no IPv4 address but loopback in the hosts database: Ray cannot listen there" >&2
     exit 1
 fi
 address=$ip:${RAY_PORT:=6379}

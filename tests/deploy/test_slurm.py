@@ -216,9 +216,10 @@ def test_sqlite_on_nfs_is_refused(tmp_path: Path, runs_dir: str) -> None:
     assert job.run("mine", "report.yaml", "--storage=postgresql://host/name") == (0, "")
 
 
-def test_a_node_with_loopback_alone_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("getent", ['printf "127.0.1.1 STREAM\\n"', "exit 2"])
+def test_a_node_without_an_address_for_others_is_refused(tmp_path: Path, getent: str) -> None:
     job = SlurmJob(tmp_path, "exit 0", status_code=2)
-    stand_in(job.bin / "getent", 'printf "127.0.1.1 STREAM\\n"')
+    stand_in(job.bin / "getent", getent)
     code, errors = job.run("mine", "report.yaml")
     assert code == 1
-    assert "node1 has no address but loopback" in errors
+    assert "node1 has no IPv4 address but loopback" in errors
