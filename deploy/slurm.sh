@@ -83,12 +83,15 @@ trap 'kill -TERM "${steps[@]}" 2> /dev/null || true; wait' EXIT
 cpus=${SLURM_CPUS_PER_TASK:-1}
 resources=(--num-cpus="$cpus" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
 common=(--temp-dir="/tmp/ray-$SLURM_JOB_ID" --block)
-srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --nodelist="$first" \
+# Only the driver needs these; Ray's processes, which run code of others, do not inherit them.
+hidden=(-u DIPSEARCH_STORAGE -u PGPASSWORD -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN
+    -u MLFLOW_TRACKING_PASSWORD -u MLFLOW_TRACKING_TOKEN -u WANDB_API_KEY)
+env "${hidden[@]}" srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --nodelist="$first" \
     ray start --head --node-ip-address="$ip" --port="$RAY_PORT" --include-dashboard=false \
     "${resources[@]}" "${common[@]}" &
 steps+=($!)
 if ((nodes > 1)); then
-    srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --cpus-per-task="$cpus" \
+    env "${hidden[@]}" srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --cpus-per-task="$cpus" \
         --exclude="$first" \
         ray start --address="$address" "${resources[@]}" "${common[@]}" &
     steps+=($!)
