@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dipstage.errors import InputError
 from dipstage.terminal.number_types import Finite, Whole
@@ -30,7 +31,8 @@ def _runs_dir(context: click.Context, parameter: click.Parameter, value: str | N
 
 def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse a password on the command line, where every process list shows it."""
-    if value is not None and value != os.environ.get("DIPSEARCH_STORAGE"):
+    source = context.get_parameter_source(parameter.name or "")
+    if value is not None and source is ParameterSource.COMMANDLINE:
         from search.store.database_address import refuse_password
 
         refuse_password(value)
