@@ -3,11 +3,11 @@
 #
 #   sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]
 #
-# A run that exists is resumed, so the same line continues a search; its --trials and --hours count as
-# for `dipsearch resume`, and other options are left out. Slurm resumes too when it starts the job
-# again: by itself after a preemption or a dead node, and on this script's request shortly before the
-# time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a shell that
-# finds `dipsearch` and `ray`; see docs/cluster.md.
+# A run that exists is resumed, so the same line continues a search; its --trials, --hours and
+# --accept-changes count as for `dipsearch resume`, and other options are left out. Slurm resumes too
+# when it starts the job again: by itself after a preemption or a dead node, and on this script's
+# request shortly before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes.
+# Submit from a shell that finds `dipsearch` and `ray`; see docs/cluster.md.
 #SBATCH --job-name=dipsearch
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -31,11 +31,12 @@ launched_with=("$@")
 runs_dir=${RUNS_DIR:-runs}
 nodes=$SLURM_JOB_NUM_NODES
 
-storage=() extended_by=() left_out=()
+storage=() accepted=() extended_by=() left_out=()
 while (($#)); do
     case $1 in
         --storage) storage=("${@:1:2}") && shift ;;
         --storage=*) storage=("$1") ;;
+        --accept-changes) accepted=("$1") ;;
         --trials | --hours) extended_by+=("${@:1:2}") && shift ;;
         --trials=* | --hours=*) extended_by+=("$1") ;;
         *) left_out+=("$1") ;;
@@ -116,7 +117,7 @@ if ! $stopping; then
     if dipsearch status "$run" --runs-dir "$runs_dir" "${storage[@]}" > /dev/null 2>&1; then
         if ((${#left_out[@]})); then echo "$run exists: left out ${left_out[*]}" >&2; fi
         dipsearch resume "$run" --runs-dir "$runs_dir" --address "$address" "${storage[@]}" \
-            "${extended_by[@]}" &
+            "${accepted[@]}" "${extended_by[@]}" &
     else
         dipsearch launch "$experiment" --name "$run" --runs-dir "$runs_dir" \
             --address "$address" "${launched_with[@]}" &

@@ -126,14 +126,15 @@ def test_options_extend_a_run_that_is_asked_for_by_hand(
     tmp_path: Path, restarts: str, extended: str, left_out: str
 ) -> None:
     job = SlurmJob(tmp_path, ONCE_STARTED, status_code=0, SLURM_RESTART_COUNT=restarts)
-    options = ("--set", "size=64", "--storage", "postgresql://host/name", "--hours=3")
+    storage = ("--storage", "postgresql://host/name")
+    options = ("--set", "size=64", *storage, "--hours=3", "--accept-changes")
     assert job.run("mine", "report.yaml", *options) == (0, left_out)
     assert job.calls("dipsearch status") == [
         "dipsearch status mine --runs-dir runs --storage postgresql://host/name"
     ]
     assert job.calls("dipsearch resume") == [
         "dipsearch resume mine --runs-dir runs --address 10.0.0.1:6379 "
-        f"--storage postgresql://host/name{extended}"
+        f"--storage postgresql://host/name --accept-changes{extended}"
     ]
 
 
