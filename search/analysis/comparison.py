@@ -156,7 +156,7 @@ def check_comparable(runs: Sequence[RunRecord]) -> None:
         raise InputError("name at least two runs, each once")
     first, labels = runs[0], labels_of(runs)
     objective = first.objective
-    if objective.metric != "psnr" or objective.single or objective.cost.unit != "iterations":
+    if objective.single or not objective.has_reference:
         raise InputError(
             f"run {first.name!r} has no hypervolume in dB · iterations to compare: its objective "
             f"is {objective.metric} against {objective.against}"
