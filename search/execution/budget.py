@@ -85,10 +85,10 @@ def ended_scores(
         if trial.datetime_complete is None or is_interrupted(trial):
             continue
         attributes = TrialAttributes.of(trial)
-        counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
-        values = Score(*trial.values) if trial.values and counts else None
+        values = Score(*trial.values) if trial.values else None
         if attributes.candidate is None:
-            sampled.append((trial.datetime_complete, trial.number, values))
-        elif attributes.candidate == plain_name:
+            counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
+            sampled.append((trial.datetime_complete, trial.number, values if counts else None))
+        elif attributes.candidate == plain_name and values is not None:
             plain = values
     return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]
