@@ -89,6 +89,6 @@ def ended_scores(
         if attributes.candidate is None:
             counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
             sampled.append((trial.datetime_complete, trial.number, values if counts else None))
-        elif attributes.candidate == plain_name and values is not None:
+        elif attributes.candidate == plain_name and values is not None and values.finite:
             plain = values
     return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]

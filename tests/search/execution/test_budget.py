@@ -169,6 +169,8 @@ def test_no_gain_ends_a_search_and_a_later_driver_counts_the_same(tmp_path: Path
         ({"against": "none"}, (25.0, 20), [(25.0, 9), (24.0, 5), (25.0, 1)], True),
         # Plain DIP is infeasible, and compared with all the same.
         ({"max_steps": 15}, (25.0, 20), [(24.1, 10), (24.2, 10), (24.3, 10)], True),
+        # A difference to an infinite score says nothing.
+        ({}, (math.inf, 20), [(25.0, 10)] * 3, False),
         # Nothing is known that SSIM or seconds could be measured from.
         ({"metric": "ssim"}, "diverged", [(25.0, 10)] * 3, False),
         ({"against": "seconds"}, "diverged", [(20.0, 10)] * 3, False),
