@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from fake_runs import experiment, play
+from fake_runs import experiment, new_run, play
 from PIL import Image
 from played_verification import (
     CLAIMS,
@@ -64,6 +64,15 @@ def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
     assert "<td>better (" in rows[1]
     assert "<td>not shown (" in rows[0]
     assert "<td>not verified</td>" in rows[2]
+
+
+def test_a_notebook_tells_plain_dip_from_what_is_not_claimed(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment(candidates=["baseline", "log10"]))
+    play(run, lambda number: {0: (25.0, 8), 1: (26.0, 12), 2: (27.0, 20)}.get(number, (24.0, 25)))
+    verified(run, gains(trial_2=(0.5, -10)), claims={2: "psnr"})
+    rows = run._repr_html_().split("<tr>")[2:]
+    for row, words in zip(rows, ("plain DIP itself", "not claimed", "better ("), strict=True):
+        assert f"<td>{words}" in row
 
 
 def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
