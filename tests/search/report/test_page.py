@@ -112,14 +112,24 @@ def test_verdicts_decide_the_headline(tmp_path: Path) -> None:
     assert first.startswith(("Trial ", "Use trial "))
 
 
-def test_too_few_replicates_to_show_anything_are_said_on_top(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_declared", "words"),
+    [
+        (True, "A single picture allows no interval, so no schedule can be better: verify anew on"),
+        (False, "1 replicates allow no p below 1 after Holm's correction, so no schedule can be"),
+    ],
+)
+def test_too_few_replicates_to_show_anything_are_said_on_top(
+    tmp_path: Path, is_declared: bool, words: str
+) -> None:
     verification = verified(
         searched(tmp_path), gains(trial_2=(0.5, -10)), seeds=[2], images=["skimage:coins"]
     )
-    assert (
-        "There are too few replicates to show that any schedule is better"
-        in headline(Run.of(verification.run))[2]
-    )
+    if not is_declared:
+        verification = replace(verification, plan=replace(verification.plan, declared=None))
+    run = Run.of(verification.run)
+    advice = advise(run, run.records(), status_of(run), verification, driver=False)
+    assert f"{words} " in " ".join(advice.sure)
 
 
 def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path) -> None:
