@@ -83,13 +83,15 @@ def _draw(
     knee: Sequence[_Place],
 ) -> None:
     found = _places([trial for trial in named if not trial.candidate])
-    candidates = _places([trial for trial in named if trial.candidate])
+    candidates = _places([trial for trial in named if trial.candidate and trial.feasible])
+    violating = _places([trial for trial in named if not trial.feasible])
     steps, quality = np.reshape(members, (-1, 2)).T  # There may be none.
     axes.step(steps, quality, where="post", color=BLUE, zorder=1.5)
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
     _points(axes, _places(infeasible), "sampled, infeasible", marker="v", mfc="none", color=GREY)
     _points(axes, _places(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
     _points(axes, found, "sampled, front", marker="o", color=BLUE, mec="black")
+    _points(axes, violating, "candidate, infeasible", marker="v", mfc="none", color=VERMILLION)
     _points(axes, candidates, "candidate", marker="D", color=VERMILLION, mec="black")
     _points(axes, knee, "knee", marker="o", color="black", mfc="none", scale=2)
 
