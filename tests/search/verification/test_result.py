@@ -244,6 +244,34 @@ def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
     assert row["psnr_gt_db_by_30"] == pytest.approx(plain + gain)
 
 
+def test_p_in_the_csv_is_that_of_the_claim_or_by_the_older_rule_of_each_difference(
+    tmp_path: Path,
+) -> None:
+    verification = verified(
+        searched(tmp_path), gains(trial_2=(0.5, -10)), claims={2: "time", 5: "psnr"}
+    )
+    rows = verification_rows(verification)
+    plain = verification.plain
+    assert plain is not None
+    psnr, time = (
+        {
+            r["schedule"]: r[key]
+            for r in rows
+            if (r["reference"], r["output"]) == (plain.name, "raw")
+        }
+        for key in ("max_psnr_gt_db_p_holm", "time_ratio_p_holm")
+    )
+    assert psnr["trial 2"] is time["trial 5"] is None
+    assert time["trial 2"] < 0.05 < psnr["trial 5"]
+    # Its name before the time was judged by its ratio.
+    assert all(row["steps_to_max_p_holm"] == row["time_ratio_p_holm"] for row in rows)
+    assert not {"max_psnr_gt_db_p", "steps_to_max_p"} & set(rows[0])
+    older = replace(verification, plan=replace(verification.plan, declared=None))
+    rows = verification_rows(older)
+    assert all(0 < row["steps_to_max_p"] <= row["steps_to_max_p_holm"] <= 1 for row in rows)
+    assert "time_ratio_p_holm" not in rows[0]
+
+
 def test_after_not_shown_the_pictures_that_are_needed_are_named(tmp_path: Path) -> None:
     verified(searched(tmp_path), gains(), claims={2: "time"})
     shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
