@@ -75,6 +75,17 @@ def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: R
         assert switches <= set(x)
 
 
+def test_the_envelope_leaves_out_what_violates_a_constraint_as_in_the_figure(
+    tmp_path: Path,
+) -> None:
+    run = new_run(tmp_path, experiment(objective={"max_steps": 20}))
+    play_with_files(run, lambda number: (25.0 + number, 25 if number in (1, 5) else 15))
+    drawn = np.asarray(run.plot_attainment().axes[0].lines[0].get_ydata(), np.float64)
+    envelope = data_of(page.make(run).text)["envelope"]
+    assert isinstance(envelope, dict)
+    assert envelope["attained"][-1] == round(100 * float(drawn[-1]))
+
+
 def headline(run: Run, driver: bool = False) -> tuple[str, str, str]:
     """Headline, verdict and all sentences of the first screen."""
     advice = advise(run, run.records(), status_of(run), Verification.open(run), driver)
