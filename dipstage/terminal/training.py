@@ -230,13 +230,13 @@ def run(
     if notice := notice_of_task(schedule_name, file, task):
         console.print(f"notice: {notice}", markup=False)
     stopping = settings.stopping("raw" if oracle_stop == "raw" else "smoothed")
-    outcome, folder = _train(
+    outcome, folder, interrupted = _train(
         console, image, size, task, seed, schedule, settings, stopping, threads, device, snapshots,
         output, schedule_name, found,
     )  # fmt: skip
     if as_json:
         echo_json(_facts(outcome, folder))
-    if outcome.stop == "interrupted":
+    if interrupted:
         raise KeyboardInterrupt
     if outcome.stop == "diverged":
         click.echo(
@@ -251,7 +251,8 @@ def _train(
     console: Console, image: str, size: int | None, task: Task, seed: int, schedule: Schedule,
     settings: TrainerSettings, stopping: StoppingRule, threads: int | None, device: str,
     snapshots: int | None, output: Path | None, schedule_name: str, found: Published | None,
-) -> tuple[Outcome, Path]:  # fmt: skip
+) -> tuple[Outcome, Path, bool]:  # fmt: skip
+    """Train and write the files; also return whether an interrupt came."""
     from dipstage.pictures.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
@@ -322,7 +323,7 @@ def _train(
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
-    return outcome, folder
+    return outcome, folder, interrupted()
 
 
 def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:

@@ -116,7 +116,10 @@ def test_an_interrupted_run_gives_what_there_is_and_later_runs_do_not_begin() ->
     assert restored.stop is Stop.INTERRUPTED
     assert restored.iterations == 12
     # No minimum counts before the picture is fitted, or half of 30 iterations are over.
-    assert restored.why == "interrupted after 12 iterations; of its outputs, the last is used"
+    words = (
+        "interrupted after 12 iterations; of its outputs, the last is used (first of 1 averaged "
+    )
+    assert restored.why == words + "runs; 2 interrupted, diverged or not begun, left out)"
 
 
 def test_an_interrupted_run_is_not_averaged_with_a_completed_one() -> None:
@@ -154,7 +157,9 @@ def test_a_run_that_diverges_late_is_not_averaged_with_a_completed_one(
     both = restore(NOISY, **SMALL, runs=2)
     assert np.array_equal(both.picture, one.picture)
     assert both.iterations == 30 + 28
-    assert both.why.endswith("(first of 1 averaged runs; 1 interrupted or diverged, left out)")
+    assert both.why.endswith(
+        "(first of 1 averaged runs; 1 interrupted, diverged or not begun, left out)"
+    )
 
 
 def test_a_run_that_diverges_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

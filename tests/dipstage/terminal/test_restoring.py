@@ -1,6 +1,8 @@
 """dipstage restore as a person types it: what it writes and says."""
 
 import functools
+import itertools
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -304,3 +306,17 @@ def test_an_interrupt_keeps_the_best_so_far(folder: Path, monkeypatch: pytest.Mo
     assert result.exit_code == 130
     assert "interrupted after 1 iterations" in result.output
     assert names(folder) == {"photo-restored.png"}
+
+
+@pytest.mark.parametrize(("runs", "calls"), [("1", 20), ("3", 25)], ids=["at the end", "in run 2"])
+def test_an_interrupt_counts_although_a_run_is_complete(
+    monkeypatch: pytest.MonkeyPatch, runs: str, calls: int
+) -> None:
+    asked = itertools.count()
+    interrupted = nullcontext(lambda: next(asked) >= calls)
+    monkeypatch.setattr("dipstage.interrupts.deferred", lambda: interrupted)
+    result = typed("photo.png", "--runs", runs, "--threads", "1", "--json")
+    assert result.exit_code == 130
+    assert json.loads(result.stdout)["stop"] == "interrupted"
+    assert "If it is blurred" not in result.stderr
+    assert ("averaged runs; 2 interrupted, diverged or not" in result.stderr) == (runs == "3")
