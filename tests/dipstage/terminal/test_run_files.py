@@ -1,6 +1,8 @@
 """The folder of `dipstage run`: what is written, replaced and left alone."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from small_commands import SMALL, curves, dipstage
 
 from dipstage.errors import InputError
+from dipstage.terminal.run_files import output_folder
 
 
 @pytest.mark.long
@@ -23,6 +26,22 @@ def test_results_are_never_overwritten_unless_a_folder_is_named(
         "camera-log10-max_level0.5-seed0-2",
         "camera-log10-max_level0.7-seed0",
     ]
+
+
+def test_runs_that_begin_at_the_same_time_get_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mkdir = Path.mkdir
+
+    def second(path: Path, *arguments: Any, **options: Any) -> None:
+        os.makedirs("out/camera-baseline-seed0", exist_ok=True)
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", second)
+    folder = output_folder(None, "camera", "baseline", 0, [], snapshots=False)
+    assert folder == Path("out/camera-baseline-seed0-2")
+    assert folder.is_dir()
 
 
 @pytest.mark.long
