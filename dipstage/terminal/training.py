@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dipstage.documents.whole_files import expanded
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.asked import (
     file_of,
@@ -52,7 +53,7 @@ _REASONS = {
 def _expanded(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     if value == "":
         raise InputError(f"{parameter.opts[0]} must name a folder, got ''")
-    return None if value is None else Path(value).expanduser()
+    return None if value is None else expanded(value)
 
 
 @click.command()

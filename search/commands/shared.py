@@ -156,16 +156,16 @@ def _output_file(
 ) -> Path | None:
     if value is None:
         return None
+    from dipstage.documents.whole_files import expanded, refuse_unwritable
+
     if value and context.params.get("into_folder"):
-        return Path(value).expanduser()
+        return expanded(value)
     if not value or value == "-" or value.endswith(os.sep):
         hint = "add a file's name"
         if value == "-" and holds:  # The name of a figure's file says its format.
             hint = "write /dev/stdout for the output"
         raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")
-    from dipstage.documents.whole_files import refuse_unwritable
-
-    path = Path(value).expanduser()
+    path = expanded(value)
     ending, own = path.suffix.lower(), _ENDINGS.get(holds)
     if own and ending not in own and _FORMATS.fullmatch(ending) and not _is_special(path):
         raise InputError(f"{parameter.opts[0]} {path} would hold {holds}: end it in {own[0]}")

@@ -53,6 +53,7 @@ def test_the_window_of_outputs_counts_in_the_memory_that_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["photo.png", "--output", "~coffee.gif"], "--output ~coffee.gif must end in .png"),
         (["no.png"], "photograph 'no.png' does not exist: check the path"),
         (["photo.png", "--sigma", "0"], "sigma must be above 0 and at most 1000, got 0"),
         (["photo.png", "--sigma", "-5"], "sigma must be above 0 and at most 1000, got -5"),

@@ -90,6 +90,7 @@ def test_files_of_others_in_the_folder_are_kept(
         (["skimage:camera", "--example", ""], "--example is empty: give a value"),
         (["skimage:camera", "--output", "/dev/null"], "--output /dev/null is no folder"),
         (["skimage:camera", "--output", "/dev/null/x"], "--output /dev/null/x is no folder"),
+        (["no.png", "--output", "~coffee"], "picture 'no.png' does not exist"),
         (["skimage:camera", "--output", __file__], "is no folder: name one"),
         (["skimage:camera", "--seed", str(2**63)], "--seed must be at most 9,223,372"),
         (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),
