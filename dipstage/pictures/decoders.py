@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.pictures.colours import stated_profile
-from dipstage.pictures.exif import exif_of, has_damaged_exif
+from dipstage.pictures.exif import exif_of, exif_of_page
 from dipstage.pictures.jpeg_scans import is_damaged
 from dipstage.pictures.png_chunks import check_palette, check_rows
 from dipstage.pictures.tiff_tags import (
@@ -63,6 +63,7 @@ class Raw:
     Args:
         pixels: (H, W) or (H, W, samples) of bool, uint8 or uint16.
         orientation: What the file states; `read_raw` makes it a number from 1 to 8.
+        exif: Pillow's `Exif` of the page; None if nothing of it can be read.
         turned: Whether the decoder has applied the orientation.
     """
 
@@ -74,6 +75,7 @@ class Raw:
     pages: int
     orientation: Any
     profile: bytes | None
+    exif: Any
     turned: bool = False
     notices: list[str] = field(default_factory=list)
 
@@ -126,13 +128,14 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                     f"picture {name!r} does not say what its colours are (PhotometricInterpretation"
                     "): save it as grey or RGB"
                 )
-            orientation, exif_damaged = orientation_of(page), has_damaged_exif(page, data)
+            orientation = orientation_of(page)
+            exif, exif_damaged = exif_of_page(page, data)
             if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
                 raise _other_type(name, page.dtype)
             if colours in _PLAIN and page.compression in _BOUNDED:
                 raw = Raw(
                     np.empty(0), "TIFF", _PLAIN[colours], page.bitspersample, number, pages,
-                    orientation, profile_of(page),
+                    orientation, profile_of(page), exif,
                 )  # fmt: skip
                 _decode_plain(name, page, raw)
                 raw.notices += [_damaged_exif(name)] * exif_damaged
@@ -154,7 +157,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
         raw = _read_other(name, deepened or data, None, index)
     if deepened:
         raw.notices.append(f"{name}: palette of values below 256 taken as one of 8 bits")
-    raw.page, raw.pages, raw.orientation = number, pages, orientation
+    raw.page, raw.pages, raw.orientation, raw.exif = number, pages, orientation, exif
     if exif_damaged and _damaged_exif(name) not in raw.notices:
         raw.notices.append(_damaged_exif(name))
     if depth > raw.bits:
@@ -316,7 +319,7 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     colours = names.get(image.mode, "grey" if grey else "RGB")
     format = str(image.format).replace("MPO", "JPEG")
     profile = stated_profile(info, exif)
-    raw = Raw(pixels, format, colours, depth, page, pages, orientation, profile)
+    raw = Raw(pixels, format, colours, depth, page, pages, orientation, profile, exif)
     raw.turned = image.format == "TIFF"
     if format == "JPEG" and page == 1 and is_damaged(data):
         raw.notices.append(f"{name}: damaged, its pixels do not fit its size: look at it first")

@@ -6,7 +6,6 @@ import io
 import struct
 import warnings
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -193,8 +192,8 @@ def load_photograph(name: str, what: str = "photograph") -> Photograph:
         depth = options.get("bits") or raw.bits
         bits = 16 if depth > 8 else 8
         alpha = _split_alpha(raw, depth, bits)
+        exif = _kept_exif(name, raw)
         pixels, source = interpreted(name, raw, options.get("bits"))
-        exif = _read_exif(data)
     return Photograph(
         name, pixels, bits, alpha, _written_profile(raw, source.profile, pixels), exif,
         source.notices,
@@ -234,33 +233,36 @@ def _written_profile(raw: Raw, words: str | None, pixels: Pixels) -> bytes | Non
     return bytes(imagecodecs.cms_profile("srgb"))
 
 
-def _read_exif(data: bytes) -> Exif:
-    """Return what Exif says about the photograph: upright, in sRGB, without previews."""
-    from PIL import Image
+def _kept_exif(name: str, raw: Raw) -> Exif:
+    """Return what Exif says about the photograph, unless it cannot be written again."""
+    if raw.exif is None:
+        return {}
+    try:
+        kept = _of_photograph(raw.exif)
+        _exif_bytes(kept)
+    except Exception:  # Of many kinds; a photograph is not refused for its Exif.
+        raw.notices.append(f"{name}: Exif not kept, as it cannot be written again")
+        return {}
+    return kept
 
-    # Codecs raise errors of many kinds, and a photograph is not refused for its Exif.
-    with (
-        suppress(Exception),
-        Image.open(io.BytesIO(data), formats=tuple(set(ENDINGS.values()))) as image,
-    ):
-        found = image.getexif()
-        kept: Exif = {tag: _Text(text) for tag in _TEXTS if isinstance(text := found.get(tag), str)}
-        for tag in (_EXIF, _GPS):
-            if directory := found.get_ifd(tag):
-                kept[tag] = {
-                    key: _Text(value) if isinstance(value, str) else value
-                    for key, value in directory.items()
-                }
-        if not kept:
-            return {}
-        kept[_ORIENTATION] = 1
-        details = kept.get(_EXIF, {})
-        details.pop(_INTEROPERABILITY, None)
-        if _COLOUR_SPACE in details:
-            details[_COLOUR_SPACE] = 1
-        _exif_bytes(kept)  # What cannot be written again is not kept.
-        return kept
-    return {}
+
+def _of_photograph(found: Any) -> Exif:
+    """Return what Exif says about the photograph: upright, in sRGB, without previews."""
+    kept: Exif = {tag: _Text(text) for tag in _TEXTS if isinstance(text := found.get(tag), str)}
+    for tag in (_EXIF, _GPS):
+        if directory := found.get_ifd(tag):
+            kept[tag] = {
+                key: _Text(value) if isinstance(value, str) else value
+                for key, value in directory.items()
+            }
+    if not kept:
+        return {}
+    kept[_ORIENTATION] = 1
+    details = kept.get(_EXIF, {})
+    details.pop(_INTEROPERABILITY, None)
+    if _COLOUR_SPACE in details:
+        details[_COLOUR_SPACE] = 1
+    return kept
 
 
 def _exif_bytes(exif: Exif) -> bytes:

@@ -1,6 +1,7 @@
 """Photographs that are written again keep what their files hold."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,38 @@ def test_exif_is_kept_and_says_what_is_written(tmp_path: Path, ending: str) -> N
         assert (details[0xA001], details[0xA002], details[0xA003]) == (1, 7, 9)
         assert exif.get_ifd(0x8825)[2] == (47.0, 30.0, 0.0)
     assert load_photograph(str(copy)).pixels.shape == (9, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "options"),
+    [
+        (3, {"photometric": "rgb", "bigtiff": True}),
+        (2, {"photometric": "minisblack", "extrasamples": ["unassalpha"]}),
+        (1, {"photometric": "miniswhite", "byteorder": ">"}),
+    ],
+    ids=["BigTIFF", "grey with alpha", "white is 0"],
+)
+def test_the_exif_of_the_chosen_page_is_kept_although_pillow_cannot_open_it(
+    tmp_path: Path, samples: int, options: dict[str, Any]
+) -> None:
+    form = {key: options.pop(key) for key in ("byteorder", "bigtiff") if key in options}
+    pixels = DEEP[..., :samples].squeeze()
+    with tifffile.TiffWriter(tmp_path / "a.tif", **form) as file:
+        for maker in ("first", "second"):
+            tags = [(271, "s", 0, maker, True)]
+            file.write(pixels, software=False, metadata=None, extratags=tags, **options)
+    for page, maker in ((1, "first"), (2, "second")):
+        photo = load_photograph(f"{tmp_path / 'a.tif'}#page={page}")
+        assert photo.exif[271] == maker
+
+
+def test_exif_that_cannot_be_written_again_is_dropped_with_a_notice(tmp_path: Path) -> None:
+    exif = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 26, 0)
+    exif += struct.pack("<HHHI4sI", 1, 0, 2, 4, b"2.3\0", 0)  # A version of GPS as text.
+    source = written(tmp_path / "a.png", COLOUR, exif=exif)
+    photo = load_photograph(str(source))
+    assert not photo.exif
+    assert ["Exif not kept" in notice for notice in photo.notices] == [True]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
