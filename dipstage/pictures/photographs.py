@@ -153,7 +153,7 @@ class Photograph:
         buffer = io.BytesIO()
         lossless = {"lossless": True, "exact": True}
         options: dict[str, Any] = lossless if kind == "WEBP" else {"quality": 95, "subsampling": 0}
-        if self.profile:
+        if self.profile and (kind != "WEBP" or self.pixels.shape[2] == 3):  # WebP has no grey.
             options["icc_profile"] = self.profile
         options["exif"] = _exif_bytes(exif)
         Image.fromarray(values).save(buffer, kind, **options)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,18 @@ def test_a_profile_of_srgb_stays_and_one_that_cannot_be_used_does_not(tmp_path: 
     ):
         photo = load_photograph(str(written(tmp_path / "a.png", pixels, icc_profile=profile)))
         assert photo.profile == kept
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_grey_as_webp_is_three_channels_without_a_profile_of_grey(
+    tmp_path: Path, samples: int
+) -> None:
+    pixels = np.ascontiguousarray(COLOUR[..., :samples].squeeze())
+    source = written(tmp_path / "a.png", pixels)
+    photo = replace(load_photograph(str(source)), profile=b"of grey")
+    with Image.open(io.BytesIO(photo.encoded(Path("x.webp")))) as image:
+        assert "icc_profile" not in image.info
+        assert np.array_equal(np.asarray(image)[..., 0], COLOUR[..., 0])
 
 
 def test_twelve_bits_become_sixteen_of_the_full_range(tmp_path: Path) -> None:
