@@ -247,7 +247,7 @@ def restore(
     if compare or clean is not None:
         console.print(comparison_table(compared))
     if not interrupted:
-        for line in advice(task, compare, restored.stop != "budget"):
+        for line in advice(task, stop, compare, restored.stop != "budget"):
             console.print(line, markup=False)
     if as_json:
         echo_json(

@@ -266,8 +266,11 @@ def test_one_thread_is_measured_where_all_take_long(
 
 
 def test_advice_depends_on_how_the_training_ended() -> None:
-    assert next(advice("denoise", True, True)).startswith("If it is blurred, lower --sigma;")
-    assert next(advice("denoise", True, False)).startswith("If it is blurred, raise --iterations;")
+    blurred = "If it is blurred, "
+    assert next(advice("denoise", "emv", True, True)).startswith(f"{blurred}lower --sigma;")
+    assert next(advice("denoise", "emv", True, False)).startswith(f"{blurred}raise --iterations;")
+    without_rule = next(advice("denoise", "none", True, False))
+    assert without_rule == f"{blurred}raise --iterations; if it is grainy, lower --iterations."
 
 
 @pytest.mark.long
