@@ -17,7 +17,7 @@ from dipstage.errors import InputError
 from dipstage.pictures.colours import stated_profile
 from dipstage.pictures.exif import exif_of, exif_of_page
 from dipstage.pictures.jpeg_scans import is_damaged
-from dipstage.pictures.png_chunks import check_palette, check_rows
+from dipstage.pictures.png_chunks import check_palette, check_rows, colour_numbers
 from dipstage.pictures.tiff_tags import (
     is_usual_ycbcr,
     orientation_of,
@@ -29,6 +29,9 @@ from dipstage.silence import without_stderr
 if TYPE_CHECKING:
     from PIL.Image import Image
     from tifffile import TiffFile, TiffPage
+
+for _library in ("tifffile", "imagecodecs"):  # Their errors are raised as well.
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -113,7 +116,6 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
     """Decode grey and RGB TIFF, of which Pillow reads some depths; leave the rest to Pillow."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # The errors are raised as well.
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             index, number, pages = _chosen_page(name, tiff, wanted)
@@ -327,8 +329,8 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
         raw.notices.append(_damaged_exif(name))
     if image.format == "PNG" and image.mode != "P":
         _add_colour_key(raw, info.get("transparency"))
-    cicp = data.find(b"cICP", 0, data.find(b"IDAT")) if image.format == "PNG" else -1
-    if cicp > 0 and data[cicp + 4 : cicp + 8] not in (b"\1\1\0\1", b"\1\x0d\0\1"):
+    numbers = colour_numbers(data) if image.format == "PNG" else None
+    if numbers not in (None, b"\1\1\0\1", b"\1\x0d\0\1"):
         raise InputError(
             f"picture {name!r} has the colours of video or its narrow range (cICP): convert it to "
             "sRGB"
