@@ -238,21 +238,30 @@ class Schedule:
 
         Args:
             iterations: The new budget, at least 1.
-            noise: Noise of the new observations over that of the old ones, above 0.
+            noise: Noise of the new observations over that of the old ones, from 1e-9 to 1e9.
 
         Raises:
-            InputError: A value is outside its range.
+            InputError: A value is outside its range, or stages would no longer differ.
         """
-        if not (math.isfinite(noise) and noise > 0):
-            raise InputError(f"noise must be a finite ratio above 0, got {noise}")
+        if not 1e-9 <= noise <= 1e9:
+            raise InputError(
+                f"noise must be from 1e-9 to 1e9 times the schedule's (sigma), got {noise:g} times"
+            )
         check_whole("iterations", iterations)
         fits = iterations > self.ramp
         schedule = self.extended(iterations) if fits else self.scaled(iterations)
         if noise == 1:
             return schedule
+        old = [stage.alpha_bar for stage in schedule.stages]
+        levels = [alpha_bar / (alpha_bar + noise**2 * (1 - alpha_bar)) for alpha_bar in old]
+        if len(set(levels)) < len(levels):
+            raise InputError(
+                f"with {noise:g} times the schedule's noise (sigma), its stages no longer differ: "
+                "choose a sigma nearer to the schedule's"
+            )
         stages = tuple(
-            replace(s, alpha_bar=s.alpha_bar / (s.alpha_bar + noise**2 * (1 - s.alpha_bar)))
-            for s in schedule.stages
+            replace(stage, alpha_bar=level)
+            for stage, level in zip(schedule.stages, levels, strict=True)
         )
         std = self.recipe.input_noise_std
         recipe = replace(
