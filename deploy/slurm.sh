@@ -3,11 +3,11 @@
 #
 #   sbatch deploy/slurm.sh RUN EXPERIMENT [options of dipsearch launch]
 #
-# A run that exists is resumed, so the same line continues a search; its --trials and --hours count as
-# for `dipsearch resume`, and other options are left out. Slurm resumes too when it starts the job
-# again: by itself after a preemption or a dead node, and on this script's request shortly before the
-# time limit. RUNS_DIR (default: runs) must be accessible from all nodes. Submit from a shell that
-# finds `dipsearch` and `ray`; see docs/cluster.md.
+# A run that exists is resumed, so the same line continues a search; its --trials, --hours and
+# --accept-changes count as for `dipsearch resume`, and other options are left out. Slurm resumes too
+# when it starts the job again: by itself after a preemption or a dead node, and on this script's
+# request shortly before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes.
+# Submit from a shell that finds `dipsearch` and `ray`; see docs/cluster.md.
 #SBATCH --job-name=dipsearch
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -31,11 +31,12 @@ launched_with=("$@")
 runs_dir=${RUNS_DIR:-runs}
 nodes=$SLURM_JOB_NUM_NODES
 
-storage=() extended_by=() left_out=()
+storage=() accepted=() extended_by=() left_out=()
 while (($#)); do
     case $1 in
         --storage) storage=("${@:1:2}") && shift ;;
         --storage=*) storage=("$1") ;;
+        --accept-changes) accepted=("$1") ;;
         --trials | --hours) extended_by+=("${@:1:2}") && shift ;;
         --trials=* | --hours=*) extended_by+=("$1") ;;
         *) left_out+=("$1") ;;
@@ -62,9 +63,9 @@ export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 # it this script.
 mapfile -t names < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 first=${names[0]}
-ip=$(getent ahostsv4 "$first" | awk '$1 !~ /^127\./ && !found++ {print $1}')
+ip=$(getent ahostsv4 "$first" | awk '$1 !~ /^127\./ && !found++ {print $1}') || true
 if [[ -z $ip ]]; then
-    echo "$first has no address but loopback in the hosts database: Ray cannot listen there" >&2
+    echo "$first has no IPv4 address but loopback in the hosts database: Ray cannot listen there" >&2
     exit 1
 fi
 address=$ip:${RAY_PORT:=6379}
@@ -83,12 +84,15 @@ trap 'kill -TERM "${steps[@]}" 2> /dev/null || true; wait' EXIT
 cpus=${SLURM_CPUS_PER_TASK:-1}
 resources=(--num-cpus="$cpus" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
 common=(--temp-dir="/tmp/ray-$SLURM_JOB_ID" --block)
-srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --nodelist="$first" \
+# Only the driver needs these; Ray's processes, which run code of others, do not inherit them.
+hidden=(-u DIPSEARCH_STORAGE -u PGPASSWORD -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN
+    -u MLFLOW_TRACKING_PASSWORD -u MLFLOW_TRACKING_TOKEN -u WANDB_API_KEY)
+env "${hidden[@]}" srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --nodelist="$first" \
     ray start --head --node-ip-address="$ip" --port="$RAY_PORT" --include-dashboard=false \
     "${resources[@]}" "${common[@]}" &
 steps+=($!)
 if ((nodes > 1)); then
-    srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --cpus-per-task="$cpus" \
+    env "${hidden[@]}" srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --cpus-per-task="$cpus" \
         --exclude="$first" \
         ray start --address="$address" "${resources[@]}" "${common[@]}" &
     steps+=($!)
@@ -113,7 +117,7 @@ if ! $stopping; then
     if dipsearch status "$run" --runs-dir "$runs_dir" "${storage[@]}" > /dev/null 2>&1; then
         if ((${#left_out[@]})); then echo "$run exists: left out ${left_out[*]}" >&2; fi
         dipsearch resume "$run" --runs-dir "$runs_dir" --address "$address" "${storage[@]}" \
-            "${extended_by[@]}" &
+            "${accepted[@]}" "${extended_by[@]}" &
     else
         dipsearch launch "$experiment" --name "$run" --runs-dir "$runs_dir" \
             --address "$address" "${launched_with[@]}" &

@@ -14,6 +14,7 @@ from search.execution.view import Quiet, View
 from search.presentation.front import FrontRow, front_rows
 from search.presentation.verdicts import NOT_VERIFIED
 from search.store.paths import verification_path
+from search.store.records import Trial
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
@@ -110,10 +111,16 @@ def _row(row: FrontRow, verification: Verification | None, *, searched: bool) ->
     cells = [row.name, row.cells.steps, row.cells.psnr_db, row.cells.stages, row.cells.ramp]
     cells += [row.cells.settings] * searched
     if verification is not None:
-        number = row.trial.number
-        verdict, held = verification.verdict(number), verification.measured(number)
-        cells.append(str(verdict) if verdict else "plain DIP itself" if held else NOT_VERIFIED)
+        cells.append(_against_plain(row.trial, verification))
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _against_plain(trial: Trial, verification: Verification) -> str:
+    if trial.is_plain:
+        return "plain DIP itself"
+    if verdict := verification.verdict(trial.number):
+        return str(verdict)
+    return "not claimed" if verification.measured(trial.number) else NOT_VERIFIED
 
 
 def _verification(run: RunRecord) -> tuple[Verification | None, str]:

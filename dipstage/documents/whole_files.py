@@ -84,6 +84,11 @@ def file_path(text: str, what: str) -> Path:
     return path
 
 
+def expanded(path: str | Path) -> Path:
+    """Replace a leading `~` or `~USER`, unless there is no such user: then `Path` raises."""
+    return Path(os.path.expanduser(path))
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

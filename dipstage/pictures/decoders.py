@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dipstage.errors import InputError
 from dipstage.pictures.colours import stated_profile
-from dipstage.pictures.exif import exif_of, has_damaged_exif
+from dipstage.pictures.exif import exif_of, exif_of_page
 from dipstage.pictures.jpeg_scans import is_damaged
-from dipstage.pictures.png_chunks import check_palette, check_rows
+from dipstage.pictures.png_chunks import check_palette, check_rows, colour_numbers
 from dipstage.pictures.tiff_tags import (
     is_usual_ycbcr,
     orientation_of,
@@ -29,6 +29,9 @@ from dipstage.silence import without_stderr
 if TYPE_CHECKING:
     from PIL.Image import Image
     from tifffile import TiffFile, TiffPage
+
+for _library in ("tifffile", "imagecodecs"):  # Their errors are raised as well.
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -63,6 +66,7 @@ class Raw:
     Args:
         pixels: (H, W) or (H, W, samples) of bool, uint8 or uint16.
         orientation: What the file states; `read_raw` makes it a number from 1 to 8.
+        exif: Pillow's `Exif` of the page; None if nothing of it can be read.
         turned: Whether the decoder has applied the orientation.
     """
 
@@ -74,6 +78,7 @@ class Raw:
     pages: int
     orientation: Any
     profile: bytes | None
+    exif: Any
     turned: bool = False
     notices: list[str] = field(default_factory=list)
 
@@ -111,7 +116,6 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
     """Decode grey and RGB TIFF, of which Pillow reads some depths; leave the rest to Pillow."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # The errors are raised as well.
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             index, number, pages = _chosen_page(name, tiff, wanted)
@@ -126,13 +130,14 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
                     f"picture {name!r} does not say what its colours are (PhotometricInterpretation"
                     "): save it as grey or RGB"
                 )
-            orientation, exif_damaged = orientation_of(page), has_damaged_exif(page, data)
+            orientation = orientation_of(page)
+            exif, exif_damaged = exif_of_page(page, data)
             if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "bu":
                 raise _other_type(name, page.dtype)
             if colours in _PLAIN and page.compression in _BOUNDED:
                 raw = Raw(
                     np.empty(0), "TIFF", _PLAIN[colours], page.bitspersample, number, pages,
-                    orientation, profile_of(page),
+                    orientation, profile_of(page), exif,
                 )  # fmt: skip
                 _decode_plain(name, page, raw)
                 raw.notices += [_damaged_exif(name)] * exif_damaged
@@ -154,7 +159,7 @@ def _read_tiff(name: str, data: bytes, wanted: int | None) -> Raw:
         raw = _read_other(name, deepened or data, None, index)
     if deepened:
         raw.notices.append(f"{name}: palette of values below 256 taken as one of 8 bits")
-    raw.page, raw.pages, raw.orientation = number, pages, orientation
+    raw.page, raw.pages, raw.orientation, raw.exif = number, pages, orientation, exif
     if exif_damaged and _damaged_exif(name) not in raw.notices:
         raw.notices.append(_damaged_exif(name))
     if depth > raw.bits:
@@ -316,7 +321,7 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
     colours = names.get(image.mode, "grey" if grey else "RGB")
     format = str(image.format).replace("MPO", "JPEG")
     profile = stated_profile(info, exif)
-    raw = Raw(pixels, format, colours, depth, page, pages, orientation, profile)
+    raw = Raw(pixels, format, colours, depth, page, pages, orientation, profile, exif)
     raw.turned = image.format == "TIFF"
     if format == "JPEG" and page == 1 and is_damaged(data):
         raw.notices.append(f"{name}: damaged, its pixels do not fit its size: look at it first")
@@ -324,8 +329,8 @@ def _read_frame(name: str, data: bytes, image: Image, page: int, pages: int) -> 
         raw.notices.append(_damaged_exif(name))
     if image.format == "PNG" and image.mode != "P":
         _add_colour_key(raw, info.get("transparency"))
-    cicp = data.find(b"cICP", 0, data.find(b"IDAT")) if image.format == "PNG" else -1
-    if cicp > 0 and data[cicp + 4 : cicp + 8] not in (b"\1\1\0\1", b"\1\x0d\0\1"):
+    numbers = colour_numbers(data) if image.format == "PNG" else None
+    if numbers not in (None, b"\1\1\0\1", b"\1\x0d\0\1"):
         raise InputError(
             f"picture {name!r} has the colours of video or its narrow range (cICP): convert it to "
             "sRGB"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,17 +37,23 @@ def exif_of(image: Image) -> tuple[Any, bool]:
     return _read(read)
 
 
-def has_damaged_exif(page: TiffPage, data: bytes) -> bool:
-    """Return whether the Exif of a TIFF page is damaged; tifffile leaves damaged Exif out."""
+def exif_of_page(page: TiffPage, data: bytes) -> tuple[Any, bool]:
+    """Return the Exif of a TIFF page as `exif_of` does, also of pages that Pillow cannot open."""
     from PIL.Image import Exif
 
     exif = Exif()
     exif.endian, exif.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
-    with warnings.catch_warnings(action="ignore"), suppress(Exception):
-        # Pillow does not read every page that tifffile does.
-        exif.load_from_fp(io.BytesIO(data), page.offset)
-        return _read(lambda: _read_directories(exif))[1]
-    return False
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            exif.load_from_fp(io.BytesIO(data), page.offset)
+    except Exception:  # As above.
+        return None, True
+
+    def read() -> Any:
+        _read_directories(exif)
+        return exif
+
+    return _read(read)
 
 
 def _read_directories(exif: Any) -> None:

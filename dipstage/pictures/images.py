@@ -334,7 +334,9 @@ def resized(pixels: Pixels, sides: tuple[int, ...]) -> Pixels:
     from skimage.transform import resize
 
     other: NDArray[np.float64] = resize(
-        pixels.astype(np.float64), sides, anti_aliasing=sides[0] < pixels.shape[0]
+        pixels.astype(np.float64),
+        sides,
+        anti_aliasing=sides[0] < pixels.shape[0] or sides[1] < pixels.shape[1],
     )
     return np.clip(other, 0, 1).astype(np.float32)
 

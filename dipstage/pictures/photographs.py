@@ -6,8 +6,8 @@ import io
 import struct
 import warnings
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,16 +34,22 @@ ENDINGS = {
 """Formats in which a photograph is written, by the ending of the file's name."""
 _ORIENTATION, _EXIF, _GPS = 0x112, 0x8769, 0x8825
 _COLOUR_SPACE, _WIDTH, _HEIGHT, _INTEROPERABILITY = 0xA001, 0xA002, 0xA003, 0xA005
-_DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _RIGHTS = (
-    0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298,
+_DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _HOST, _RIGHTS = (
+    0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x13C, 0x8298,
 )  # fmt: skip
+_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x11A, 0x11B, 0x128
+_INCH, _CENTIMETRE = 2, 3
 _PROCESSING_SOFTWARE = 0xB
+_MOST_PER_UNIT = 1_000_000
 _LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
 """Longest sides of formats, in pixels."""
 SIGNED = f"{SIGNATURE}photograph"
 """Exif's name of the software that processed a photograph; its camera's name is kept beside it."""
-_TEXTS = (_DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _RIGHTS)
+_TEXTS = (_DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _TIME, _ARTIST, _HOST, _RIGHTS)
 """Tags of the first directory that say something about the photograph and not about its file."""
+_RATINGS = (0x4746, 0x4749)
+_OF_WINDOWS = range(0x9C9B, 0x9CA0)
+"""Title, comment, author, keywords and subject, as bytes."""
 
 
 class _Text(str):
@@ -94,14 +100,18 @@ class Photograph:
         return self.with_sides(resized(self.pixels, sides))
 
     def with_sides(self, pixels: Pixels) -> Photograph:
-        """Return the photograph with other pixels; its transparency takes their sides."""
+        """Return the photograph with other pixels; transparency and resolution suit their sides."""
         alpha = self.alpha
         if alpha is not None and alpha.shape != pixels.shape[:2]:
             top = np.iinfo(alpha.dtype).max
             opacity = (alpha[..., None] / top).astype(np.float32)
             scaled = resized(opacity, pixels.shape[:2])[..., 0]
             alpha = np.rint(scaled * top).astype(alpha.dtype)
-        return replace(self, pixels=pixels, alpha=alpha)
+        exif = dict(self.exif)
+        for tag, axis in ((_X_RESOLUTION, 1), (_Y_RESOLUTION, 0)):
+            if tag in exif:  # The printed size stays.
+                exif[tag] *= pixels.shape[axis] / self.pixels.shape[axis]
+        return replace(self, pixels=pixels, alpha=alpha, exif=exif)
 
     def check_format(self, path: Path, option: str, factor: int = 1) -> None:
         """Raise InputError if a file of this name cannot hold it `factor` times larger."""
@@ -154,7 +164,7 @@ class Photograph:
         buffer = io.BytesIO()
         lossless = {"lossless": True, "exact": True}
         options: dict[str, Any] = lossless if kind == "WEBP" else {"quality": 95, "subsampling": 0}
-        if self.profile:
+        if self.profile and (kind != "WEBP" or self.pixels.shape[2] == 3):  # WebP has no grey.
             options["icc_profile"] = self.profile
         options["exif"] = _exif_bytes(exif)
         Image.fromarray(values).save(buffer, kind, **options)
@@ -193,8 +203,8 @@ def load_photograph(name: str, what: str = "photograph") -> Photograph:
         depth = options.get("bits") or raw.bits
         bits = 16 if depth > 8 else 8
         alpha = _split_alpha(raw, depth, bits)
+        exif = _kept_exif(name, raw)
         pixels, source = interpreted(name, raw, options.get("bits"))
-        exif = _read_exif(data)
     return Photograph(
         name, pixels, bits, alpha, _written_profile(raw, source.profile, pixels), exif,
         source.notices,
@@ -234,33 +244,56 @@ def _written_profile(raw: Raw, words: str | None, pixels: Pixels) -> bytes | Non
     return bytes(imagecodecs.cms_profile("srgb"))
 
 
-def _read_exif(data: bytes) -> Exif:
-    """Return what Exif says about the photograph: upright, in sRGB, without previews."""
-    from PIL import Image
+def _kept_exif(name: str, raw: Raw) -> Exif:
+    """Return what Exif says about the photograph, unless it cannot be written again."""
+    if raw.exif is None:
+        return {}
+    try:
+        kept = _of_photograph(raw.exif, raw.orientation)
+        _exif_bytes(kept)
+    except Exception:  # Of many kinds; a photograph is not refused for its Exif.
+        raw.notices.append(f"{name}: Exif not kept, as it cannot be written again")
+        return {}
+    return kept
 
-    # Codecs raise errors of many kinds, and a photograph is not refused for its Exif.
-    with (
-        suppress(Exception),
-        Image.open(io.BytesIO(data), formats=tuple(set(ENDINGS.values()))) as image,
-    ):
-        found = image.getexif()
-        kept: Exif = {tag: _Text(text) for tag in _TEXTS if isinstance(text := found.get(tag), str)}
-        for tag in (_EXIF, _GPS):
-            if directory := found.get_ifd(tag):
-                kept[tag] = {
-                    key: _Text(value) if isinstance(value, str) else value
-                    for key, value in directory.items()
-                }
-        if not kept:
-            return {}
-        kept[_ORIENTATION] = 1
-        details = kept.get(_EXIF, {})
-        details.pop(_INTEROPERABILITY, None)
-        if _COLOUR_SPACE in details:
-            details[_COLOUR_SPACE] = 1
-        _exif_bytes(kept)  # What cannot be written again is not kept.
-        return kept
-    return {}
+
+def _of_photograph(found: Any, orientation: int) -> Exif:
+    """Return what Exif says about the photograph: upright, in sRGB, without previews."""
+    kept: Exif = {}
+    for tag in _TEXTS:
+        text = found.get(tag)
+        if isinstance(text, bytes):
+            text = text.rstrip(b"\0").decode("latin-1")
+        if isinstance(text, str):
+            kept[tag] = _Text(text)
+    kept |= {t: n for t in _RATINGS if isinstance(n := found.get(t), int) and 0 <= n < 2**16}
+    kept |= {t: text for t in _OF_WINDOWS if isinstance(text := found.get(t), bytes)}
+    kept |= _resolution(found, orientation)
+    for tag in (_EXIF, _GPS):
+        if directory := found.get_ifd(tag):
+            kept[tag] = {
+                key: _Text(value) if isinstance(value, str) else value
+                for key, value in directory.items()
+            }
+    if not kept:
+        return {}
+    kept[_ORIENTATION] = 1
+    details = kept.get(_EXIF, {})
+    details.pop(_INTEROPERABILITY, None)
+    if _COLOUR_SPACE in details:
+        details[_COLOUR_SPACE] = 1
+    return kept
+
+
+def _resolution(found: Any, orientation: int) -> Exif:
+    """Return pixels per inch or centimetre of the upright photograph; empty if they are unknown."""
+    tags, unit = (_X_RESOLUTION, _Y_RESOLUTION), found.get(_UNIT, _INCH)
+    stated = [found.get(tag) for tag in (tags if orientation < 5 else tags[::-1])]
+    if unit not in (_INCH, _CENTIMETRE):
+        return {}
+    if not all(isinstance(value, Real) and 0 < float(value) <= _MOST_PER_UNIT for value in stated):
+        return {}
+    return {_UNIT: unit, **dict(zip(tags, map(float, stated), strict=True))}
 
 
 def _exif_bytes(exif: Exif) -> bytes:
@@ -291,6 +324,8 @@ def _tiff(values: NDArray[Any], profile: bytes | None, exif: Exif) -> bytes:
 
     tags: list[tuple[int, str, int, Any, bool]] = [(_ORIENTATION, "H", 1, 1, True)]
     tags += [(t, "s", 0, exif[t], True) for t in (_PROCESSING_SOFTWARE, *_TEXTS) if t in exif]
+    tags += [(t, "H", 1, exif[t], True) for t in _RATINGS if t in exif]
+    tags += [(t, "B", len(exif[t]), exif[t], True) for t in _OF_WINDOWS if t in exif]
     directories = {tag: exif[tag] for tag in (_EXIF, _GPS) if tag in exif}
     # tifffile writes no directories of Exif: they go to the end, and entries of the tag behind
     # theirs, which keep the order of tags, are made to point there.
@@ -306,6 +341,8 @@ def _tiff(values: NDArray[Any], profile: bytes | None, exif: Exif) -> bytes:
         extrasamples=["unassalpha"] if samples in (2, 4) else None,
         compression="zlib",
         iccprofile=profile,
+        resolution=(exif[_X_RESOLUTION], exif[_Y_RESOLUTION]) if _UNIT in exif else None,
+        resolutionunit=exif.get(_UNIT),
         metadata=None,
         software=False,
         extratags=sorted(tags),

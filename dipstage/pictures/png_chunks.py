@@ -1,4 +1,4 @@
-"""Checks of a PNG for what Pillow reads as black: colours and rows that are missing."""
+"""Checks of a PNG for what Pillow reads as black or not at all: missing colours and rows, cICP."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         length = int.from_bytes(data[at : at + 4])
         yield kind, data[at + 8 : at + 8 + length]
         at += length + 12
+
+
+def colour_numbers(data: bytes) -> bytes | None:
+    """Return the four numbers that state the colours of a PNG (cICP); None if it has none."""
+    for kind, content in _chunks(data):
+        if kind in (b"cICP", b"IDAT"):
+            return content[:4] if kind == b"cICP" else None
+    return None
 
 
 def check_palette(image: Image) -> None:

@@ -242,9 +242,9 @@ class Plan:
         ]
         started = time.perf_counter()
         outcomes = train_all(jobs, at_once or self.at_once(runs, device), device)
-        return self._restored(outcomes, time.perf_counter() - started)
+        return self._restored(outcomes, runs, time.perf_counter() - started)
 
-    def _restored(self, outcomes: list[Outcome], wall_s: float) -> Restored:
+    def _restored(self, outcomes: list[Outcome], runs: int, wall_s: float) -> Restored:
         """Average the runs; those interrupted or diverged count only if none was completed."""
         usable = [outcome for outcome in outcomes if outcome.selected is not None]
         cut_short = (Stop.INTERRUPTED, Stop.DIVERGED)
@@ -258,10 +258,11 @@ class Plan:
         first = averaged[0]
         kind = self.rule.kind if isinstance(self.rule, VarianceMinimum) else "emv"
         why = self._why(first)
-        if len(outcomes) > 1:
+        if runs > 1:
             why += f" (first of {len(averaged)} averaged runs"
-            left_out = len(outcomes) - len(averaged)
-            why += f"; {left_out} interrupted or diverged, left out)" if left_out else ")"
+            left_out = runs - len(averaged)
+            words = "interrupted, diverged or not begun, left out"
+            why += f"; {left_out} {words})" if left_out else ")"
         return Restored(
             picture=self.cropped([o.selected.smoothed for o in averaged if o.selected]),
             raw=self.cropped([o.selected.raw for o in averaged if o.selected]),

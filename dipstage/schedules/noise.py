@@ -192,3 +192,16 @@ TARGETS: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {
     "contrast": at_reduced_contrast,
 }
 """Kinds of target. All take the arguments of `noised`."""
+
+
+def added_sigma_255(target: str, alpha_bar: float) -> float:
+    """Return the standard deviation of the noise that a kind of target adds, from 0 to 255.
+
+    Args:
+        target: A kind of `TARGETS`.
+        alpha_bar: Noise level in [0, 1], above 0 for `variance-exploding`.
+    """
+    if target == "contrast":
+        return 0.0
+    scale = math.sqrt(alpha_bar) if target == "variance-exploding" else 1.0
+    return 127.5 * math.sqrt(1 - alpha_bar) / scale

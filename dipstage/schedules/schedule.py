@@ -32,8 +32,6 @@ from dipstage.schedules.splits import AnySplit, share_out
 
 MAX_STAGES = 1000
 """The number of steps of DDPM."""
-MIN_RATIO, MAX_RATIO = 1e-7, 1e7
-"""Limits of the ratio of two noises, beyond which levels overflow or become equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,22 +262,31 @@ class Schedule:
 
         Args:
             iterations: The new budget, at least 1.
-            noise: Noise of the new observations over that of the old ones, from 1e-7 to 1e7.
+            noise: Noise of the new observations over that of the old ones, from 1e-9 to 1e9.
 
         Raises:
-            InputError: A value is outside its range.
+            InputError: A value is outside its range, or stages would no longer differ.
         """
         check_number("noise", noise)
-        if not MIN_RATIO <= noise <= MAX_RATIO:
-            raise InputError(f"noise must be a ratio from 1e-7 to 1e7, got {noise}")
+        if not 1e-9 <= noise <= 1e9:
+            raise InputError(
+                f"noise must be from 1e-9 to 1e9 times the schedule's (sigma), got {noise:g} times"
+            )
         check_whole("iterations", iterations)
         fits = iterations > self.ramp
         schedule = self.extended(iterations) if fits else self.scaled(iterations)
         if noise == 1:
             return schedule
+        old = [stage.alpha_bar for stage in schedule.stages]
+        levels = [alpha_bar / (alpha_bar + noise**2 * (1 - alpha_bar)) for alpha_bar in old]
+        if len(set(levels)) < len(levels):
+            raise InputError(
+                f"with {noise:g} times the schedule's noise (sigma), its stages no longer differ: "
+                "choose a sigma nearer to the schedule's"
+            )
         stages = tuple(
-            replace(s, alpha_bar=s.alpha_bar / (s.alpha_bar + noise**2 * (1 - s.alpha_bar)))
-            for s in schedule.stages
+            replace(stage, alpha_bar=level)
+            for stage, level in zip(schedule.stages, levels, strict=True)
         )
         std = self.recipe.input_noise_std
         recipe = replace(

@@ -14,14 +14,7 @@ from dipstage.documents.whole_files import file_path, write_asked
 from dipstage.errors import InputError
 from dipstage.schedules.noise import MAX_SIGMA_255, TotalNoiseLevels
 from dipstage.schedules.recipe import TRAINERS, Recipe
-from dipstage.schedules.schedule import (
-    MAX_RATIO,
-    MIN_RATIO,
-    Family,
-    Schedule,
-    Stage,
-    refuse_short_budget,
-)
+from dipstage.schedules.schedule import Family, Schedule, Stage, refuse_short_budget
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import FreeSplit, LogSplit, PowerSplit
 
@@ -196,15 +189,7 @@ class ScheduleFile:
 
     def _noise(self, sigma_255: float | None) -> float:
         known = self.measured.sigma_255 if self.measured else 0.0
-        if not (sigma_255 and known):
-            return 1.0
-        ratio = sigma_255 / known
-        if not MIN_RATIO <= ratio <= MAX_RATIO:
-            raise InputError(
-                f"the schedule cannot be rescaled to sigma {sigma_255:g}: its measured.sigma_255 "
-                f"is {known:g}, and one must be at most ten million times the other"
-            )
-        return ratio
+        return sigma_255 / known if sigma_255 and known else 1.0
 
     def origin(self, iterations: int, sigma_255: float) -> str:
         """Return where the schedule comes from and what `rescaled` changes, in words."""

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import click
@@ -255,11 +256,13 @@ def make_console(*, going_on: bool = False) -> Console:
                 super().on_broken_pipe()
             _discard(sys.stdout)
 
+    # `markup=False` does not keep Rich from reading names such as :o: as emoji.
+    make = partial(PipedConsole, highlight=False, emoji=False)
     context = click.get_current_context(silent=True)
     if context is not None and context.meta.get(_WIDE):
-        return PipedConsole(highlight=False, width=1000, soft_wrap=True)
-    console = PipedConsole(highlight=False)
-    return console if console.is_terminal else PipedConsole(highlight=False, width=200)
+        return make(width=1000, soft_wrap=True)
+    console = make()
+    return console if console.is_terminal else make(width=200, soft_wrap=True)
 
 
 def _json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:

@@ -46,11 +46,11 @@ class Files:
             photo: What is restored, with the sides that it has then.
             factor: How many times larger the result is.
         """
-        from dipstage.documents.whole_files import refuse_same, refuse_unwritable
+        from dipstage.documents.whole_files import expanded, refuse_same, refuse_unwritable
 
         others = {"--output-raw": raw, "--preview": preview}
-        named = {option: path.expanduser() for option, path in others.items() if path is not None}
-        target = _free_name(photo, *named.values()) if output is None else output.expanduser()
+        named = {option: expanded(path) for option, path in others.items() if path is not None}
+        target = _free_name(photo, *named.values()) if output is None else expanded(output)
         files = cls(
             target, named.get("--output-raw"), named.get("--preview"), compare, output is None
         )

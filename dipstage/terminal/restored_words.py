@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dipstage.pictures.photographs import Photograph
-    from dipstage.restoration.choosing import Task
+    from dipstage.restoration.choosing import StopName, Task
     from dipstage.restoration.restoring import Plan
 
 LONG_S = 300
@@ -96,15 +96,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def advice(task: Task, compared: bool, has_stopped: bool) -> Iterator[str]:
+def advice(task: Task, stop: StopName, compared: bool, has_stopped: bool) -> Iterator[str]:
     """Say what to do if the result is not as it should be.
 
     Args:
+        stop: The rule that was asked for; `none` does not read sigma.
         has_stopped: Whether the training ended by its rule, not with its budget.
     """
-    if task == "denoise" and not has_stopped:
+    reads_sigma = task == "denoise" and stop != "none"
+    if reads_sigma and not has_stopped:
         yield "If it is blurred, raise --iterations; if it is still noisy, raise --sigma."
-    elif task == "denoise":
+    elif reads_sigma:
         yield "If it is blurred, lower --sigma; if it is still noisy, raise --sigma."
     else:
         yield "If it is blurred, raise --iterations; if it is grainy, lower --iterations."

@@ -220,7 +220,7 @@ def restore(
     device = choose_device(device)
     for line in chosen(plan, given, small, sigma):
         console.print(line, markup=False)
-    restored = _train(console, plan, small, files, runs, seed, threads, device, yes)
+    restored, interrupted = _train(console, plan, small, files, runs, seed, threads, device, yes)
     finished = small.with_sides(restored.picture)
     files.write_output(finished)
     if files.raw is not None:
@@ -244,8 +244,8 @@ def restore(
     compared = comparison(plan, methods, aim)
     if compare or clean is not None:
         console.print(comparison_table(compared))
-    if restored.stop != "interrupted":
-        for line in advice(task, compare, restored.stop != "budget"):
+    if not interrupted:
+        for line in advice(task, stop, compare, restored.stop != "budget"):
             console.print(line, markup=False)
     if as_json:
         echo_json(
@@ -253,14 +253,14 @@ def restore(
                 "output": str(files.output),
                 "sigma_255": plan.sigma_255,
                 "schedule": plan.schedule_name,
-                "stop": restored.stop,
+                "stop": "interrupted" if interrupted else restored.stop,
                 "iterations": restored.iterations,
                 "wall_s": restored.wall_s,
                 "device": restored.outcomes[0].device,
                 "methods": compared,
             }
         )
-    if restored.stop == "interrupted":
+    if interrupted:
         raise KeyboardInterrupt
 
 
@@ -286,8 +286,8 @@ def _check_sides(
 def _train(
     console: Console, plan: Plan, photo: Photograph, files: Files, runs: int, seed: int,
     threads: int | None, device: str, yes: bool,
-) -> Restored:  # fmt: skip
-    """Estimate, ask and train."""
+) -> tuple[Restored, bool]:  # fmt: skip
+    """Estimate, ask and train; also return whether an interrupt came, in whichever run."""
     from dipstage.interrupts import deferred
     from dipstage.terminal.display import RestorationBar
     from dipstage.training.memory import is_out_of_memory
@@ -323,9 +323,10 @@ def _train(
             RestorationBar(console, plan.schedule.iterations, runs, plan.rule) as bar,
             deferred() as interrupted,
         ):
-            return plan.run(
+            restored = plan.run(
                 runs=runs, at_once=at_once, seed=seed, device=device, progress=bar.update, each=show
             )
+        return restored, interrupted()
     except Exception as error:
         if is_out_of_memory(error):
             what = "--size, --width or --runs" if runs > 1 else "--size or --width"

@@ -56,7 +56,7 @@ def output_folder(
     name = f"{label}-{_label(schedule_name)}-seed{seed}"
     folder = output or Path("out") / name
     number = 1
-    while output is None and folder.exists():
+    while output is None and _is_taken(folder):
         number += 1
         folder = Path("out") / f"{name}-{number}"
     _make(folder)
@@ -70,6 +70,18 @@ def _label(schedule_name: str) -> str:
 
     text = schedule_name if is_preset(schedule_name) else Path(schedule_name).stem
     return text.replace(":", "-").replace("=", "").replace(",", "-")
+
+
+def _is_taken(folder: Path) -> bool:
+    """Return whether something has a folder's name, such as a run that began at the same time.
+
+    Otherwise make it, or leave it to `_make` to say why it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except OSError:
+        return os.path.lexists(folder)
+    return False
 
 
 def _make(folder: Path) -> None:

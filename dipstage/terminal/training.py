@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dipstage.documents.whole_files import expanded
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.asked import (
     file_of,
@@ -52,7 +53,7 @@ _REASONS = {
 def _expanded(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     if value == "":
         raise InputError(f"{parameter.opts[0]} must name a folder, got ''")
-    return None if value is None else Path(value).expanduser()
+    return None if value is None else expanded(value)
 
 
 @click.command()
@@ -230,13 +231,13 @@ def run(
     if notice := notice_of_task(schedule_name, file, task):
         console.print(f"notice: {notice}", markup=False)
     stopping = settings.stopping("raw" if oracle_stop == "raw" else "smoothed")
-    outcome, folder = _train(
+    outcome, folder, interrupted = _train(
         console, image, size, task, seed, schedule, settings, stopping, threads, device, snapshots,
         output, schedule_name, found,
     )  # fmt: skip
     if as_json:
         echo_json(_facts(outcome, folder))
-    if outcome.stop == "interrupted":
+    if interrupted:
         raise KeyboardInterrupt
     if outcome.stop == "diverged":
         click.echo(
@@ -251,7 +252,8 @@ def _train(
     console: Console, image: str, size: int | None, task: Task, seed: int, schedule: Schedule,
     settings: TrainerSettings, stopping: StoppingRule, threads: int | None, device: str,
     snapshots: int | None, output: Path | None, schedule_name: str, found: Published | None,
-) -> tuple[Outcome, Path]:  # fmt: skip
+) -> tuple[Outcome, Path, bool]:  # fmt: skip
+    """Train and write the files; also return whether an interrupt came."""
     from dipstage.pictures.images import load_picture
     from dipstage.tasks.problem import check_problem
     from dipstage.tasks.registry import loaded, notices_of, task_files
@@ -322,7 +324,7 @@ def _train(
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
-    return outcome, folder
+    return outcome, folder, interrupted()
 
 
 def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:

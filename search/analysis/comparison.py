@@ -14,7 +14,7 @@ from dipstage.tasks.registry import by_content
 from search.analysis import pareto
 from search.experiment.objectives import Objective, Score
 from search.store.paths import is_remote
-from search.store.records import Trial
+from search.store.records import Trial, finite
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
@@ -44,15 +44,15 @@ def hypervolume_unit(objective: Objective) -> str:
 def _reference_of(run: RunRecord, trials: Sequence[Trial]) -> Score:
     """Return the reference point of a run: other objectives begin at the worst of its trials."""
     objective, reference = run.objective, reference_point(run.experiment)
-    values = [trial.values for trial in trials if trial.values is not None]
+    scores = [trial.score for trial in finite(trials)]
     worst = reference.max_psnr_gt_db
     if objective.metric != "psnr":
-        worst = min((value[0] for value in values), default=0.0)
+        worst = min((score.max_psnr_gt_db for score in scores), default=0.0)
     if objective.single:
         return Score(worst, 1.0)
     if objective.cost.unit == "iterations":
         return Score(worst, reference.steps_to_max)
-    return Score(worst, max((value[1] for value in values), default=0.0))
+    return Score(worst, max((score.steps_to_max for score in scores), default=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def check_comparable(runs: Sequence[RunRecord]) -> None:
         raise InputError("name at least two runs, each once")
     first, labels = runs[0], labels_of(runs)
     objective = first.objective
-    if objective.metric != "psnr" or objective.single or objective.cost.unit != "iterations":
+    if objective.single or not objective.has_reference:
         raise InputError(
             f"run {first.name!r} has no hypervolume in dB · iterations to compare: its objective "
             f"is {objective.metric} against {objective.against}"

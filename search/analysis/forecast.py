@@ -3,14 +3,15 @@
 The cost of a replicate depends on its picture and on the iterations of its schedule, as measured in
 the last trials. Where trials may be raced, a sampled trial is expected to train the same share of
 its replicates as the last ones. Until enough trials are complete, no trial can be raced, so it is
-expected to train all of them. The forecast accounts for the finished part of running trials and for
-machines that are idle during the last trials.
+expected to train all of them. The forecast accounts for the finished part of running trials, for
+machines that are idle during the last trials, and for `search.hours`, after which no trial begins.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Workload:
         slots: Number of trials that run at the same time.
         racing: Whether trials may be raced.
         since: Start time of the driver, in local time; None if it is unknown.
+        begin_within_s: Time that `search.hours` leaves for trials to begin, in seconds.
     """
 
     keys: tuple[str, ...]
@@ -49,12 +51,14 @@ class Workload:
     slots: int
     racing: bool
     since: datetime | None
+    begin_within_s: float = math.inf
 
     @classmethod
     def of(cls, attributes: StudyAttributes) -> Workload:
         """Create a workload from the attributes of a study."""
         experiment, since = attributes.experiment or {}, attributes.driven_since
         seeds, trainer = experiment.get("seeds", ()), experiment.get("trainer", {})
+        hours = math.inf if attributes.hours is None else attributes.hours
         return cls(
             keys=tuple(str(ReplicateKey(p, s)) for p in attributes.pictures for s in seeds),
             candidates={c.name: c.schedule.iterations for c in attributes.candidates},
@@ -63,6 +67,7 @@ class Workload:
             slots=attributes.concurrent or 1,
             racing=bool(experiment.get("racing", {}).get("enabled", True)),
             since=None if since is None else _local(datetime.fromisoformat(since)),
+            begin_within_s=max(0.0, 3600 * hours - attributes.driven_s),
         )
 
 
@@ -108,18 +113,27 @@ def forecast(trials: Sequence[Trial], work: Workload, now: datetime) -> Forecast
     jobs += itertools.islice(itertools.cycle(some), sampled - whole - far)
     took = [_took_s(trial, work) or trial.wall_s + overhead_s for trial in ended]
     slots = min(work.slots, len(jobs))
+    in_turn_s = makespan_s(jobs, work.slots, len(running), work.begin_within_s)
+    far_s = far * fmean(some) / max(1, work.slots)
     return Forecast(
         slots * 3600 / fmean(took) if took else None,
-        makespan_s(jobs, work.slots) + far * fmean(some) / max(1, work.slots),
+        in_turn_s + min(far_s, max(0.0, work.begin_within_s - in_turn_s)),
     )
 
 
-def makespan_s(jobs: Sequence[float], slots: int) -> float:
-    """Return the time at which the last job ends if jobs start in order in the first free slot."""
+def makespan_s(
+    jobs: Sequence[float], slots: int, begun: int = 0, begin_within_s: float = math.inf
+) -> float:
+    """Return the time at which the last job ends if jobs start in order in the first free slot.
+
+    The first `begun` jobs are finished in any case, others only if they begin within the time.
+    """
     if not jobs:
         return 0.0
     busy = [0.0] * max(1, min(slots, len(jobs)))
-    for job in jobs:
+    for i, job in enumerate(jobs):
+        if i >= begun and busy[0] >= begin_within_s:
+            break
         heapq.heapreplace(busy, busy[0] + job)
     return max(busy)
 

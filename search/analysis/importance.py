@@ -93,9 +93,10 @@ def importance_of(run: RunRecord) -> Importance:
 
 
 def _sampled(run: RunRecord) -> list[FrozenTrial]:
-    """Return the sampled trials that have a score, measured or predicted."""
+    """Return the sampled trials that have a finite score, measured or predicted."""
     trials = run.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [t for t in trials if not is_candidate(t) and t.distributions]
+    sampled = [t for t in trials if not is_candidate(t) and t.distributions]
+    return [t for t in sampled if all(map(math.isfinite, t.values))]
 
 
 def _fanova(trials: Sequence[FrozenTrial], names: list[str], objective: int) -> dict[str, float]:

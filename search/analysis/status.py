@@ -8,7 +8,6 @@ from datetime import datetime
 
 from search.analysis.forecast import Workload, forecast
 from search.analysis.front import front_of
-from search.store.attributes import StudyAttributes
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -88,16 +87,9 @@ def status_of(run: RunRecord, trials: list[Trial] | None = None) -> Status:
         best_words=run.objective.at(best.values, censored) if best and best.values else "",
         infeasible=sum(not trial.feasible for trial in trials),
         trials_per_hour=ahead.trials_per_hour,
-        seconds_left=0.0 if done >= wanted else _seconds_left(ahead.seconds_left, attributes),
+        seconds_left=0.0 if done >= wanted else ahead.seconds_left,
         ended=attributes.ended,
     )
-
-
-def _seconds_left(forecast_s: float | None, attributes: StudyAttributes) -> float | None:
-    """Return the remaining time, which `search.hours` may cut short."""
-    if forecast_s is None or attributes.hours is None:
-        return forecast_s
-    return min(forecast_s, max(0.0, 3600 * attributes.hours - attributes.driven_s))
 
 
 def sentence(status: Status) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dipstage.errors import InputError
 from dipstage.terminal.number_types import Finite, Whole
@@ -30,7 +31,8 @@ def _runs_dir(context: click.Context, parameter: click.Parameter, value: str | N
 
 def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse a password on the command line, where every process list shows it."""
-    if value is not None and value != os.environ.get("DIPSEARCH_STORAGE"):
+    source = context.get_parameter_source(parameter.name or "")
+    if value is not None and source is ParameterSource.COMMANDLINE:
         from search.store.database_address import refuse_password
 
         refuse_password(value)
@@ -154,16 +156,16 @@ def _output_file(
 ) -> Path | None:
     if value is None:
         return None
+    from dipstage.documents.whole_files import expanded, refuse_unwritable
+
     if value and context.params.get("into_folder"):
-        return Path(value).expanduser()
+        return expanded(value)
     if not value or value == "-" or value.endswith(os.sep):
         hint = "add a file's name"
         if value == "-" and holds:  # The name of a figure's file says its format.
             hint = "write /dev/stdout for the output"
         raise InputError(f"{parameter.opts[0]} must name a file, got {value!r}: {hint}")
-    from dipstage.documents.whole_files import refuse_unwritable
-
-    path = Path(value).expanduser()
+    path = expanded(value)
     ending, own = path.suffix.lower(), _ENDINGS.get(holds)
     if own and ending not in own and _FORMATS.fullmatch(ending) and not _is_special(path):
         raise InputError(f"{parameter.opts[0]} {path} would hold {holds}: end it in {own[0]}")

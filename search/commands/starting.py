@@ -22,11 +22,11 @@ def init(name: str, output_file: Path | None) -> None:
     import re
     import shlex
 
-    from dipstage.documents.whole_files import refuse_unwritable, write_asked
+    from dipstage.documents.whole_files import expanded, refuse_unwritable, write_asked
     from search.experiment.names import RUN_NAME
     from search.experiment.packaged import packaged_experiment, packaged_experiments, schedule_files
 
-    if name not in (included := packaged_experiments()) and Path(name).expanduser().is_file():
+    if name not in (included := packaged_experiments()) and expanded(name).is_file():
         raise InputError(f"{name} is a file already: init takes one of {', '.join(included)}")
     source = packaged_experiment(name)
     output = output_file or Path(f"{name}.yaml")

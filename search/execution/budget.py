@@ -23,7 +23,9 @@ class Budget:
         self._hours, self._before_s = attributes.hours, attributes.driven_s
         self._until, self._from = experiment.search.until, attributes.gain_from
         self._clock, self._began = clock, clock()
-        self._otherwise = reference_point(experiment)
+        objective = attributes.objective
+        self._single = objective.single
+        self._otherwise = reference_point(experiment) if objective.has_reference else None
 
     @property
     def driven_s(self) -> float:
@@ -40,26 +42,32 @@ class Budget:
         """
         if self._hours is not None and self.driven_s >= 3600 * self._hours:
             return f"its {self._hours:g} h were used"
-        if self._until is None:
+        reference = plain or self._otherwise
+        if self._until is None or reference is None:
             return None
-        without = trials_without_gain(scores, plain or self._otherwise)
+        without = trials_without_gain(scores, reference, single=self._single)
         if min(without, len(scores) - self._from) < self._until.no_gain:
             return None
         above = "plain DIP" if plain else "the observation"
         return f"{without} trials in a row did not raise the hypervolume above {above}"
 
 
-def trials_without_gain(scores: Sequence[Score | None], reference: Score) -> int:
+def trials_without_gain(
+    scores: Sequence[Score | None], reference: Score, *, single: bool = False
+) -> int:
     """Return how many of the last trials did not raise the hypervolume above the reference.
 
     A score raises it if it is better than the reference in both objectives and neither equal to
-    nor dominated by an earlier one.
+    nor dominated by an earlier one. With `single`, the first objective alone counts.
     """
+    if single:
+        reference = Score(reference.max_psnr_gt_db, 1.0)
+        scores = [score and Score(score.max_psnr_gt_db, 0.0) for score in scores]
     without = 0
     members: list[Score] = []
     for score in scores:
         without += 1
-        if score is None or not strictly_dominates(score, reference):
+        if score is None or not (score.finite and strictly_dominates(score, reference)):
             continue
         if any(dominates(member, score) or member == score for member in members):
             continue
@@ -77,10 +85,10 @@ def ended_scores(
         if trial.datetime_complete is None or is_interrupted(trial):
             continue
         attributes = TrialAttributes.of(trial)
-        counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
-        values = Score(*trial.values) if trial.values and counts else None
+        values = Score(*trial.values) if trial.values else None
         if attributes.candidate is None:
-            sampled.append((trial.datetime_complete, trial.number, values))
-        elif attributes.candidate == plain_name:
+            counts = attributes.raced is None and all(v <= 0 for v in trial.constraints.values())
+            sampled.append((trial.datetime_complete, trial.number, values if counts else None))
+        elif attributes.candidate == plain_name and values is not None and values.finite:
             plain = values
     return plain, [values for _, _, values in sorted(sampled, key=lambda each: each[:2])]

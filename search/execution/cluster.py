@@ -174,6 +174,7 @@ def _check_listening(address: str) -> None:
     if not colon or not (port.isascii() and port.isdecimal()):
         return  # Not host:port, for example `auto`; Ray resolves it.
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        # IPv6 is written as [::1]:6379.
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
         raise InputError(f"--address {address}: nobody listens there: {error}") from None

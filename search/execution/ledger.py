@@ -380,7 +380,7 @@ class Ledger:
         if not taken.is_candidate:
             is_gain = taken.estimate is None and not any(v > 0 for v in (violations or {}).values())
             self._sampled.append(values if is_gain else None)
-        elif taken.is_plain and values is not None:
+        elif taken.is_plain and values is not None and values.finite:
             self._plain = values
             self._searched.plain_ended(values)
         self._running.pop(number, None)

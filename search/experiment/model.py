@@ -53,8 +53,10 @@ class Until(Group):
     no_gain: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
     """Number of sampled trials in a row without a gain, after which the search ends. A trial is a
     gain if it is better than plain DIP in both objectives and no earlier trial is as good in both.
-    If plain DIP is not a candidate, trials are compared with the reference point of the
-    [hypervolume](method.md#objectives) instead."""
+    With `objective.against: none`, only the first objective counts. If plain DIP is not a
+    candidate, trials are compared with the reference point of the
+    [hypervolume](method.md#objectives) instead. Only PSNR_GT and iterations have one: with other
+    objectives, plain DIP must be a candidate."""
 
 
 class Search(Group):

@@ -190,6 +190,13 @@ class Objective:
         return self.against == "none"
 
     @property
+    def has_reference(self) -> bool:
+        """True if the objectives are PSNR_GT and iterations, or PSNR_GT alone: the observation and
+        the budget are then a score to measure from.
+        """
+        return self.metric == "psnr" and self.cost.unit == "iterations"
+
+    @property
     def custom(self) -> dict[str, Literal["maximize", "minimize"]]:
         """Names of installed objectives, and the direction that each must have."""
         found: dict[str, Literal["maximize", "minimize"]] = {}

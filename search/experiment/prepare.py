@@ -109,7 +109,11 @@ def _check_task(experiment: Experiment, pictures: Iterable[Picture]) -> None:
 
 
 def load_candidates(experiment: Experiment) -> list[Candidate]:
-    """Load the candidates, with their schedules rescaled to the experiment's budget and noise."""
+    """Load the candidates, with their schedules rescaled to the experiment's budget and noise.
+
+    Raises:
+        InputError: A candidate cannot be read or used, or `no_gain` needs plain DIP among them.
+    """
     budget, sigma_255 = experiment.trainer.iterations, experiment.task.noise_255
     candidates = []
     for entry in experiment.candidates:
@@ -154,4 +158,12 @@ def load_candidates(experiment: Experiment) -> list[Candidate]:
     doubled = [name for name, n in Counter(c.name for c in candidates).items() if n > 1]
     if doubled:
         raise InputError(f"candidates: two have the name {doubled[0]}: rename a file")
+    objective = experiment.objective
+    needs_plain = experiment.search.until is not None and not objective.has_reference
+    if needs_plain and not any(candidate.schedule.is_plain for candidate in candidates):
+        raise InputError(
+            "search.until.no_gain needs plain DIP where the objectives are not PSNR_GT and "
+            f"iterations, got metric {objective.metric} against {objective.against}: add baseline "
+            "to candidates"
+        )
     return candidates

@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from dipstage.terminal.numbers import over_replicates
 from dipstage.terminal.palette import BLUE, GREY, VERMILLION
 from search.analysis.front import front_of, knee_of
+from search.experiment.objectives import Score
 from search.plots.labels import label_points
 from search.plots.spread import Errors, Spread, spread_of
 from search.plots.style import SMALL, Plot, Style, drawing, legend_below, math_label
-from search.store.records import Trial
+from search.store.records import Trial, finite
 from search.store.run import RunRecord
 
 _Place: TypeAlias = tuple[float, float]
@@ -37,10 +38,11 @@ def plot_front(
     trials are below it.
     """
     records, objective = run.records(), run.objective
-    everything = [trial for trial in records if trial.values is not None]
+    everything = finite(records)
     members = front_of(everything)
     trials = [t for t in everything if from_db is None or t.score.max_psnr_gt_db >= from_db]
-    estimates = [(cost, quality) for t in records if t.estimate for quality, cost in [t.estimate]]
+    predicted = [Score(*t.estimate) for t in records if t.estimate is not None]
+    estimates = [(each.steps_to_max, each.max_psnr_gt_db) for each in predicted if each.finite]
     raced = [place for place in estimates if from_db is None or place[1] >= from_db]
     hidden = len(everything) + len(estimates) - len(trials) - len(raced)
     keys = (objective.quality.key, objective.cost.key)
@@ -81,13 +83,15 @@ def _draw(
     knee: Sequence[_Place],
 ) -> None:
     found = _places([trial for trial in named if not trial.candidate])
-    candidates = _places([trial for trial in named if trial.candidate])
+    candidates = _places([trial for trial in named if trial.candidate and trial.feasible])
+    violating = _places([trial for trial in named if not trial.feasible])
     steps, quality = np.reshape(members, (-1, 2)).T  # There may be none.
     axes.step(steps, quality, where="post", color=BLUE, zorder=1.5)
     _points(axes, raced, "raced (predicted)", marker="x", color=GREY)
     _points(axes, _places(infeasible), "sampled, infeasible", marker="v", mfc="none", color=GREY)
     _points(axes, _places(dominated), "sampled, dominated", marker="o", color=GREY, mec="0.5")
     _points(axes, found, "sampled, front", marker="o", color=BLUE, mec="black")
+    _points(axes, violating, "candidate, infeasible", marker="v", mfc="none", color=VERMILLION)
     _points(axes, candidates, "candidate", marker="D", color=VERMILLION, mec="black")
     _points(axes, knee, "knee", marker="o", color="black", mfc="none", scale=2)
 

@@ -46,7 +46,7 @@ def plot_importance(run: RunRecord, style: Style = "screen") -> Plot:
         axes.tick_params("y", length=0)
         axes.grid(False, axis="y")
         axes.margins(x=0.12)
-        axes.set_xlabel("importance (share of the variance)")
+        axes.set_xlabel("share of what single parameters explain")
         legend_below(figure, axes, columns=2, math=True)
         figure.explain(f"{run.name}: importance of the parameters", found.note)
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from dipstage.errors import InputError
-from dipstage.schedules.noise import AnyNoiseLevels
+from dipstage.schedules.noise import AnyNoiseLevels, added_sigma_255
 from dipstage.schedules.presets import Baseline, is_preset, parse_preset
 from dipstage.schedules.schedule import Schedule
 from search.plots.chosen import choose, legend_labels
@@ -36,7 +35,7 @@ def plot_schedules(
 
     level: stage, for the index of the stage from 1, counting stages without iterations, as in the
     report; alpha-bar, for the noise level; or sigma, for the standard deviation of the noise that
-    the target adds to the observation, 127.5 · sqrt(1 - alpha_bar), on the scale from 0 to 255.
+    the target adds to the observation, on the scale from 0 to 255.
     """
     if level not in LEVELS:
         raise InputError(f"level must be {', '.join(LEVELS)}, got {level!r}")
@@ -72,7 +71,7 @@ def _levels(run: RunRecord, trial: Trial, schedule: Schedule, level: Level) -> l
     if level == "alpha-bar":
         return levels
     if level == "sigma":
-        return [127.5 * math.sqrt(1 - alpha_bar) for alpha_bar in levels]
+        return [added_sigma_255(schedule.recipe.target, alpha_bar) for alpha_bar in levels]
     return [float(index) for index in stage_indices(run, trial, schedule)]
 
 

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from dipstage.errors import InputError
 from dipstage.schedules.stopping import Output
-from search.store.records import Trial
+from search.store.records import Trial, finite
 from search.store.run import RunRecord
 
 Errors: TypeAlias = Literal["paired", "std", "none"]
@@ -53,7 +53,8 @@ class Spread:
             self.adjusted(key, name, replicate.measure(output, key))
             for name, replicate in trial.replicates.items()
         ]
-        return stdev(values) * self.factor(len(values)) if len(values) > 1 else 0.0
+        has_bar = len(values) > 1 and all(map(math.isfinite, values))
+        return stdev(values) * self.factor(len(values)) if has_bar else 0.0
 
     def factor(self, n: int) -> float:
         """Return half the length of a bar, in standard deviations of n adjusted replicates."""
@@ -67,7 +68,7 @@ def spread_of(run: RunRecord, output: Output, kind: Errors, keys: Sequence[str])
     """
     if kind not in ERRORS:
         raise InputError(f"errors must be paired, std or none, got {kind!r}")
-    complete = [trial for trial in run.records() if trial.values is not None]
+    complete = finite(run.records())
     if kind != "paired" or len(complete) < 2:
         return Spread("std" if kind == "paired" else kind)
     # Every complete trial has all replicates.

@@ -115,10 +115,13 @@ def observation_psnr_gt_db(trials: Iterable[Trial]) -> float | None:
 def relation(trial: Trial, trials: Iterable[Trial], members: list[Trial]) -> str:
     """Say which candidates a member of the front dominates, or which members dominate a trial.
 
-    A trial that violates a constraint is only said to be infeasible.
+    A trial that violates a constraint is only said to be infeasible, and one whose objectives are
+    not finite is only said to be that.
     """
     if not trial.feasible:
         return trial.infeasible_words
+    if not trial.score.finite:
+        return "an objective is infinite"
     if trial in members:
         below = [
             other

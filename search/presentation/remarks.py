@@ -9,8 +9,8 @@ from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import db
 from search.store.records import Trial
 from search.verification.outlook import effect_words, of_interest
+from search.verification.power import pictures_needed
 from search.verification.result import Verification
-from search.verification.rules import SIGNIFICANCE
 from search.verification.schedules import lacking
 from search.verification.verdicts import Word
 
@@ -51,12 +51,8 @@ def remarks(verification: Verification) -> Iterator[str]:
         yield from _remarks_on_plain(verification, verification.plain)
     else:
         yield from _remarks_on_claims(verification)
-    if verification.of_role("found") and verification.best_p >= SIGNIFICANCE:
-        yield (
-            f"{replicates} replicates allow no p below {verification.best_p:.2g} after Holm's "
-            "correction, so no schedule can be better: verify with more --seeds or "
-            "--images"
-        )
+    if verification.of_role("found") and verification.too_few:
+        yield verification.too_few
     stale = verification.stale
     if stale:
         yield (
@@ -75,8 +71,11 @@ def _remarks_on_claims(verification: Verification) -> Iterator[str]:
         if claim is None or verdict is None:
             continue
         if verdict.word is not Word.BETTER:
-            effect = effect_words(claim.endpoint, of_interest(declared, claim.endpoint))
-            needed = verification.pictures_needed(name)
+            if (spread := verification.spread(name)) is None:
+                continue  # Another remark says what is missing: pictures, or trainings that failed.
+            wanted = of_interest(declared, claim.endpoint)
+            effect = effect_words(claim.endpoint, wanted)
+            needed = pictures_needed(wanted, spread, 1, declared.alpha / declared.family)
             yield (
                 f"{name} is not shown to be better. {needed or 'More than 1000'} pictures would "
                 f"show the smallest effect of interest, {effect}, with 80 % power, given the "

@@ -25,6 +25,7 @@ MARK = "dipsearch-pack"
 """First word of every line of an archive; other lines of the log are ignored."""
 _PART_BYTES = 600_000  # In base64, a part stays well below the limit of a web socket message.
 _READ_WITHIN_S = 600
+_RAYS_BYTES = 64_000
 _SUBRUNS = r"(?:learning-rate/|confirmation/|verification/)?"
 _RUN_FILE = re.compile(
     _SUBRUNS
@@ -91,13 +92,13 @@ def remove_logs_of_earlier_fetches() -> None:
         own = Path(os.readlink("/proc/self/fd/1"))
         for path in own.parent.glob("job-driver-fetch-*.log"):
             is_ended = time.time() - path.stat().st_mtime > _READ_WITHIN_S
-            if path != own and is_ended and _begins_with_archive(path):
+            if path != own and is_ended and _holds_archive(path):
                 path.unlink(missing_ok=True)
 
 
-def _begins_with_archive(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(MARK)) == MARK.encode()
+def _holds_archive(path: Path) -> bool:
+    with path.open("rb") as file:  # Ray's own lines come first.
+        return f"\n{MARK} ".encode() in b"\n" + file.read(_RAYS_BYTES)
 
 
 def main(runs_dir: str, name: str) -> int:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from search.store.paths import is_remote, named, replaced, run_folder, verificat
 MAX_BYTES = 8 * 2**30
 ORIGIN_FILE = "fetched.yaml"
 """File in a fetched run with the job that it came from and the state in which it arrived."""
+
+_NEVER_KEPT = ("study.db", "verification.yaml")
+"""Beginnings of names of what belongs to one state of a run; also of a study's journal."""
 
 
 class DamagedError(Exception):
@@ -161,9 +165,27 @@ def install(archive: Path, origin: Origin, runs_dir: Path, *, replace: bool) -> 
             }
             write_whole(aside / ORIGIN_FILE, yaml_text(marker))
             check_overwrite(origin, runs_dir, replace=replace)
+            _keep_made_here(folder, aside, replace=replace)
     except OSError as error:
         raise InputError(f"{named(runs_dir)} cannot be written: {error.strerror}") from None
     return folder
+
+
+def _keep_made_here(folder: Path, aside: Path, *, replace: bool) -> None:
+    """Copy to `aside` what was made in a fetched run and has not arrived, such as its report.
+
+    Among the files at its top, which the cluster may have made as well, that is everything but the
+    study and the plan of a verification; with `replace`, only what no run has.
+    """
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        made_here = not is_run_file(name) or ("/" not in name and not replace)
+        if not made_here or path.name.startswith(_NEVER_KEPT):
+            continue
+        kept = aside / name
+        if (path.is_symlink() or path.is_file()) and not os.path.lexists(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, kept, follow_symlinks=False)
 
 
 def _check_run(folder: Path, name: str) -> None:

@@ -117,7 +117,7 @@ class Cluster:
 
     def ask(self, submission: Submission) -> Head:
         """Ask the head what it has, by a job of a few seconds without an upload."""
-        job = f"check-{submission.experiment.name[:80]}-{secrets.token_hex(4)}"
+        job = _new_id(f"check-{submission.experiment.name}")
         with self._connected() as ray:
             ray.submit_job(
                 entrypoint=question(submission),
@@ -134,7 +134,7 @@ class Cluster:
     def submit(self, submission: Submission) -> str:
         """Send a search that `upload.check` accepted, start it, and return the id of its job."""
         name = submission.experiment.name
-        job = f"{name}-{secrets.token_hex(4)}"
+        job = _new_id(name)
         origin = Origin(job, name, submission.runs_dir)
         self._start(
             job,
@@ -211,7 +211,7 @@ class Cluster:
         fetching.check_overwrite(origin, runs_dir, replace=replace)
         where = f"{quoted_for_head(origin.runs_dir)} {shlex.quote(origin.name)}"
         line = f"exec python -m search.remote.archive {where}"
-        archiving_job = f"fetch-{job}-{secrets.token_hex(4)}"
+        archiving_job = _new_id(f"fetch-{job}")
         self._start(archiving_job, line, upload.pack_code, {"dipsearch_fetches": job})
         try:
             with tempfile.TemporaryDirectory(prefix="dipsearch-") as aside:
@@ -242,6 +242,11 @@ class Cluster:
             while not ray.get_job_status(job).is_terminal() and time.monotonic() < deadline:
                 time.sleep(0.2)
             ray.delete_job(job)
+
+
+def _new_id(words: str) -> str:
+    """Return the id of a new job, which is at most as long as the name of a run may be."""
+    return f"{words[:91]}-{secrets.token_hex(4)}"
 
 
 async def _next(pieces: Any) -> str | None:

@@ -18,7 +18,7 @@ from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.export import choose
 from search.verification.result import Verification
-from search.verification.rules import SIGNIFICANCE, Rule
+from search.verification.rules import Rule
 from search.verification.statistics import Difference
 from search.verification.verdicts import Comparison, Entry, Verdict, Word, compare_as_searched
 
@@ -228,11 +228,8 @@ def _verified(trial: Trial, verification: Verification) -> tuple[str, list[str]]
     elif not trial.is_plain:
         sure.append(f"{name}{_named_place(trial, verification)} has not been verified itself.")
     sure += _others_that_count(trial, verification)
-    if verification.best_p >= SIGNIFICANCE:
-        sure.append(
-            "There are too few replicates to show that any schedule is better. Verify with more "
-            "seeds or pictures."
-        )
+    if verification.too_few:
+        sure.append(f"{capital(verification.too_few)}.")
     if verification.plan.seen:
         sure.append(f"The search had already seen {'; '.join(verification.plan.seen)}.")
     return headline, sure

@@ -30,7 +30,8 @@ class Curves:
     Args:
         by_trial: Curves of each trial by its number.
         missing: Names of trials with a file that could not be read.
-        envelope: Highest best-so-far curve of the complete trials; None if there are none.
+        envelope: Highest best-so-far curve of the complete trials that violate no constraint; None
+            if there are none.
     """
 
     by_trial: dict[int, dict[str, Any]]
@@ -50,7 +51,7 @@ def gather(run: RunRecord, trials: list[Trial]) -> Curves:
             continue
         attained = best_so_far(read[output], budget)
         by_trial[trial.number] = _thinned(trial, read, attained)
-        if trial.values is not None:
+        if trial.values is not None and trial.feasible:
             best = attained if best is None else np.maximum(best, attained)
     envelope = None
     if best is not None:

@@ -73,6 +73,9 @@ def parsed(address: str) -> URL:
         url = make_url(address)
     except (ArgumentError, ValueError):  # ValueError: the port is no number.
         raise unknown(address) from None
+    if url.password is not None and "@" in f"{url.host}{url.database}":
+        # Drivers repeat the name of the server, which is a part of the password here.
+        raise InputError(f"{named(address)} has a second @: write @ in a password as %40")
     if url.get_backend_name() == "sqlite":
         file = url.database or ":memory:"
         if ":memory:" in file or "memory" in url.query.get("mode", ()):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dipstage.documents.plain_yaml import forbidden_in
+from dipstage.documents.whole_files import expanded
 from dipstage.errors import InputError, WorkError
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
 
@@ -49,7 +50,7 @@ def runs_path(where: Path | str | None = None, *, called: str | None = None) -> 
         raise InputError(f"--runs-dir has {found} in {str(where)!r}: leave it out")
     if not isinstance(where, str) or "://" not in where:
         # A `Path` or `UPath` is returned as it is.
-        return Path(os.path.expanduser(where)) if isinstance(where, str) else where
+        return expanded(where) if isinstance(where, str) else where
     if where.startswith(("http://", "https://")):
         raise InputError(
             f"{where} is an address of the web, where no runs are: name a folder, or an address "

@@ -213,6 +213,11 @@ def _checked(
     return quality, cost
 
 
+def finite(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the complete trials whose objectives are finite: others have no place in a figure."""
+    return [trial for trial in trials if trial.values is not None and trial.score.finite]
+
+
 def distinct(trials: Iterable[Trial]) -> list[Trial]:
     """Return the complete trials, of equal schedules only the first."""
     first: dict[int, Trial] = {}

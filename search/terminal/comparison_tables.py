@@ -34,8 +34,10 @@ def print_comparison(runs: Sequence[RunRecord], print_: Callable[..., None]) -> 
     for table in (over_trials_table(runs), over_hours_table(runs), *attained):
         print_(table)
         print_()
+    task = runs[0].experiment.task
+    whose = "the observation's " * (task.kind == "denoise" and task.noise_255 > 0)
     print_(
-        "hypervolume in dB · iterations, measured from the observation's "
+        f"hypervolume in dB · iterations, measured from {whose}"
         f"{at(reference.max_psnr_gt_db, reference.steps_to_max)} iterations",
         markup=False,
     )

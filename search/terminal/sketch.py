@@ -8,7 +8,7 @@ from rich.text import Text
 
 from search.analysis.front import front_of
 from search.experiment.objectives import Objective, Score
-from search.store.records import Trial
+from search.store.records import Trial, finite
 
 _MARKS = {
     "dominated": ("·", "."), "candidate": ("◇", "c"), "front": ("●", "o"), "both": ("◆", "C")
@@ -33,7 +33,7 @@ def sketch(
     that the front itself can be seen.
     """
     objective = objective or Objective()
-    complete = [trial for trial in trials if trial.values is not None]
+    complete = finite(trials)
     members = front_of(complete)
     if not members:
         return Text("")

@@ -13,12 +13,11 @@ from search.experiment.candidate import Candidate, Role
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.declared import Claim, Plan, load_plan
-from search.verification.outlook import of_interest
 from search.verification.parts import HELD_OUT, TUNING, is_finished, part
 from search.verification.plan import staged_front
-from search.verification.power import Spread, pictures_needed
+from search.verification.power import Spread
 from search.verification.references import chosen_references
-from search.verification.rules import ClaimRule, Rule, SignedRankRule, hardest
+from search.verification.rules import SIGNIFICANCE, ClaimRule, Rule, SignedRankRule, hardest
 from search.verification.verdicts import (
     Arrival,
     Comparison,
@@ -190,13 +189,9 @@ class Verification:
             if c.reference == name and c.output == self.output and c.verdict.word is Word.NOT_WORSE
         ]
 
-    def pictures_needed(self, name: str) -> int | None:
-        """Return how many pictures show the smallest effect of interest with 80 % power.
-
-        The spread is that of this verification, against the reference where it is largest.
-
-        Returns:
-            The number; None if 1000 do not suffice or the spread is not known.
+    def spread(self, name: str) -> Spread | None:
+        """Return how far the gain in what is claimed differs from picture to picture, against the
+        reference where it differs most; None without two pictures.
         """
         declared, claim = self.plan.declared, self.claim(name)
         assert declared is not None
@@ -209,11 +204,7 @@ class Verification:
             and (difference := c.psnr_db if claim.endpoint == "psnr" else c.log_ratio) is not None
             and difference.pictures > 1
         ]  # fmt: skip
-        if not spreads:
-            return None
-        level = declared.alpha / declared.family
-        wanted = of_interest(declared, claim.endpoint)
-        return pictures_needed(wanted, Spread(max(spreads), 0.0), 1, level)
+        return Spread(max(spreads), 0.0) if spreads else None
 
     def against_plain(self, name: str, output: Output | None = None) -> Comparison | None:
         """Return one schedule against tuned plain DIP, by default in the optimised output."""
@@ -365,13 +356,20 @@ class Verification:
         )
 
     @property
-    def best_p(self) -> float:
-        """The least p that the number of pictures or replicates allows."""
+    def too_few(self) -> str:
+        """Reason why so few pictures or replicates show nothing to be better, in words, or ""."""
         pictures = len(self.plan.images)
         if self.plan.declared is not None:
-            return 0.0 if pictures > 1 else 1.0
+            return (pictures == 1) * (
+                "a single picture allows no interval, so no schedule can be better: verify anew on "
+                "at least two (--restart --images)"
+            )
         n, family = pictures * len(self.plan.seeds), 2 * len(self.of_role("found"))
-        return min(1.0, float(2.0 ** (1 - n)) * max(family, 1))
+        least = min(1.0, float(2.0 ** (1 - n)) * max(family, 1))
+        return (least >= SIGNIFICANCE) * (
+            f"{n} replicates allow no p below {least:.2g} after Holm's correction, so no schedule "
+            "can be better: verify anew (--restart) with more --seeds or --images"
+        )
 
     @property
     def method(self) -> str:

@@ -44,13 +44,15 @@ def _row(verification: Verification, each: Comparison, trials: dict[str, Trial])
             f"{name}_difference": difference.mean,
             f"{name}_low": difference.low,
             f"{name}_high": difference.high,
-            f"{name}_p": difference.signed_rank_p,
             f"{name}_p_holm": p_holm,
             f"{name}_probability_better": better,
         }
+        if each.log_ratio is None:
+            cells[f"{name}_p"] = difference.signed_rank_p
     there = verification.arrival(each.schedule, each.output) if is_first else None
+    if each.log_ratio is not None:
+        cells |= {**_ratio_cells(each), "time_ratio_p_holm": each.p_time}
     cells |= {
-        **_ratio_cells(each),
         "reference_steps": each.reference_steps,
         "steps_to_reference_max": there.steps if there else None,
         "replicates_that_reach_it": there.reached if there else None,

@@ -5,6 +5,7 @@ AWS is simulated; see docs/cluster.md.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from cluster_files import CLUSTER, ON_PREMISES, ROOT, read_yaml
+from cluster_files import CLUSTER, ON_PREMISES, ROOT, read_yaml, stand_in
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 pytestmark = pytest.mark.ray
@@ -91,6 +92,25 @@ def test_all_commands_are_shell(path: Path) -> None:
     for key in ("setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray"):
         for command in config[f"{key}_commands"]:
             subprocess.run(["bash", "-n", "-c", command], check=True)
+
+
+@LAUNCHED
+def test_settings_reach_the_head_as_they_stand(path: Path, tmp_path: Path) -> None:
+    settings = {
+        "DIPSEARCH_STORAGE": "postgresql://u:a$HOME;'b@h/d?sslmode=require&channel_binding=require",
+        "PGPASSWORD": ' a "b\\',
+        "https_proxy": "http://proxy:3128",
+    }
+    lines = ["# the driver's", "", "no setting", *(f"{k}={v}" for k, v in settings.items())]
+    (tmp_path / "dipsearch.env").write_text("\n".join(lines))
+    stand_in(tmp_path / "venv/bin/ray", 'env -0 > "$HOME/environment"')
+    (head, _) = starts(prepared(path))
+    subprocess.run(
+        ["bash", "-c", head], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True
+    )
+    pairs = (tmp_path / "environment").read_text().rstrip("\0").split("\0")
+    environment = dict(pair.split("=", 1) for pair in pairs)
+    assert settings == {name: environment.get(name) for name in settings}
 
 
 @LAUNCHED

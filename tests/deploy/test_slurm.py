@@ -126,14 +126,15 @@ def test_options_extend_a_run_that_is_asked_for_by_hand(
     tmp_path: Path, restarts: str, extended: str, left_out: str
 ) -> None:
     job = SlurmJob(tmp_path, ONCE_STARTED, status_code=0, SLURM_RESTART_COUNT=restarts)
-    options = ("--set", "size=64", "--storage", "postgresql://host/name", "--hours=3")
+    storage = ("--storage", "postgresql://host/name")
+    options = ("--set", "size=64", *storage, "--hours=3", "--accept-changes")
     assert job.run("mine", "report.yaml", *options) == (0, left_out)
     assert job.calls("dipsearch status") == [
         "dipsearch status mine --runs-dir runs --storage postgresql://host/name"
     ]
     assert job.calls("dipsearch resume") == [
         "dipsearch resume mine --runs-dir runs --address 10.0.0.1:6379 "
-        f"--storage postgresql://host/name{extended}"
+        f"--storage postgresql://host/name --accept-changes{extended}"
     ]
 
 
@@ -155,6 +156,21 @@ def test_each_job_has_a_token_of_its_own_that_no_command_line_shows(tmp_path: Pa
         assert not [line for line in job.log() if token in line]
         tokens.add(token)
     assert len(tokens) == 2
+
+
+@pytest.mark.ray
+def test_only_the_driver_gets_the_secrets_of_the_search(tmp_path: Path) -> None:
+    from search.execution.cluster import _SECRETS
+
+    note = 'env > "$(dirname "$0")/environment-$(basename "$0")-$$"\n'
+    secrets = dict.fromkeys(_SECRETS, "geheim")
+    job = SlurmJob(tmp_path, note + ONCE_STARTED, status_code=2, **secrets)
+    stand_in(job.bin / "srun", note + UNTIL_TERM.format(code=0))
+    assert job.run("mine", "report.yaml") == (0, "")
+    texts = {path.name: path.read_text() for path in job.bin.glob("environment-*")}
+    found = {name.split("-")[1]: text.count("=geheim\n") for name, text in texts.items()}
+    assert len(texts) == 3
+    assert found == {"srun": 0, "dipsearch": len(_SECRETS)}
 
 
 @pytest.mark.parametrize(
@@ -216,9 +232,10 @@ def test_sqlite_on_nfs_is_refused(tmp_path: Path, runs_dir: str) -> None:
     assert job.run("mine", "report.yaml", "--storage=postgresql://host/name") == (0, "")
 
 
-def test_a_node_with_loopback_alone_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("getent", ['printf "127.0.1.1 STREAM\\n"', "exit 2"])
+def test_a_node_without_an_address_for_others_is_refused(tmp_path: Path, getent: str) -> None:
     job = SlurmJob(tmp_path, "exit 0", status_code=2)
-    stand_in(job.bin / "getent", 'printf "127.0.1.1 STREAM\\n"')
+    stand_in(job.bin / "getent", getent)
     code, errors = job.run("mine", "report.yaml")
     assert code == 1
-    assert "node1 has no address but loopback" in errors
+    assert "node1 has no IPv4 address but loopback" in errors

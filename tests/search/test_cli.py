@@ -203,6 +203,16 @@ def test_wrong_requests_get_one_sentence_and_exit_code_2(
     assert after == before
 
 
+def test_a_password_on_the_command_line_is_refused_although_the_environment_has_it_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = "postgresql://u:pw@127.0.0.1:1/d"
+    monkeypatch.setenv("DIPSEARCH_STORAGE", address)
+    result = dipsearch("status", "tiny", "--storage", address)
+    assert result.exit_code == 2
+    assert "--storage holds a password, which process lists show" in result.stderr
+
+
 def test_pareto_answers_which_schedule_suits_a_budget(played: Run, tmp_path: Path) -> None:
     for trial in played.records():
         for key in trial.replicates:

@@ -58,7 +58,8 @@ chart("front", (colour) => {
   const infeasible = complete.filter((trial) => !trial.candidate && trial.infeasible);
   const dominated = complete.filter((trial) => !trial.candidate && !trial.infeasible && !onFront.has(trial.n));
   const front = complete.filter((trial) => !trial.candidate && onFront.has(trial.n));
-  const candidates = complete.filter((trial) => trial.candidate);
+  const candidates = complete.filter((trial) => trial.candidate && !trial.infeasible);
+  const violating = complete.filter((trial) => trial.candidate && trial.infeasible);
   const stairs = data.front.map((n) => byNumber.get(n));
   const chosen = placed.filter((trial) => trial.n === shown);
   const knee = placed.filter((trial) => trial.n === data.knee);
@@ -71,11 +72,12 @@ chart("front", (colour) => {
     points(infeasible, "sampled, infeasible", { symbol: "triangle-down-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(dominated, "sampled, dominated", { symbol: "circle-open", size: 8, color: colour.grey, line: outline(1.2, colour.grey) }),
     points(front, "sampled, on the front", { symbol: "circle", size: 10, color: colour.blue, line: outline(1, colour.paper) }, spreads ? bars(front, faded(colour.blue)) : {}),
+    points(violating, "candidates, infeasible", { symbol: "triangle-down-open", size: 11, color: colour.orange, line: outline(1.5, colour.orange) }, spreads ? bars(violating, faded(colour.orange)) : {}),
     points(candidates, "candidates", { symbol: "diamond", size: 11, color: colour.orange, line: outline(1, colour.paper) }, spreads ? bars(candidates, faded(colour.orange)) : {}),
     points(chosen, "shown below", { symbol: "square-open", size: 19, color: colour.ink, line: outline(2, colour.ink) }, spreads ? bars(chosen, colour.ink) : {}),
     points(knee, "knee", { symbol: "circle-open", size: 26, color: colour.ink, line: outline(1.2, colour.ink) }, { hoverinfo: "skip" }),
   ].filter((trace) => trace.x.length);
-  const named = [...candidates, ...front.slice(0, 12)];
+  const named = [...candidates, ...violating, ...front.slice(0, 12)];
   const range = (values) => {
     const low = Math.min(...values), high = Math.max(...values), margin = 0.1 * (high - low || 1);
     return [low - margin, high + margin];

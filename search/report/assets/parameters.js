@@ -63,12 +63,12 @@ chart("importance", (colour) => {
     type: "bar", orientation: "h", name: words[objective] ?? objective, y: names.map(plain), x: names.map((name) => shares[name] ?? 0),
     marker: { color: tints[i % 2], pattern: { shape: patterns[i % 2], fillmode: "overlay", size: 6, solidity: 0.25, fgcolor: colour.paper, fgopacity: 1 } }, hovertemplate: "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
   }));
-  return { traces, layout: layout(colour, { barmode: "group", showlegend: true, xaxis: axis("share of the variance explained", colour, { tickformat: ".0%" }), yaxis: { automargin: true } }) };
+  return { traces, layout: layout(colour, { barmode: "group", showlegend: true, xaxis: axis("share of what single parameters explain", colour, { tickformat: ".0%" }), yaxis: { automargin: true } }) };
 });
 if ($("importance-text")) {
   const sentences = Object.entries(decided).map(([objective, shares]) => {
     const [name, share] = Object.entries(shares)[0] ?? [];
-    return name ? `${capital(objective === data.quality_key ? data.quality_words : data.steps_words)} depends most on ${name} (${(100 * share).toFixed(0)} %).` : "";
+    return name ? `${capital(objective === data.quality_key ? data.quality_words : data.steps_words)} depends most on ${name} (${(100 * share).toFixed(0)} % of what single parameters explain).` : "";
   });
   $("importance-text").textContent = [data.importance.note + ".", ...sentences].join(" ");
 }

@@ -37,7 +37,7 @@ whenShown((trial) => {
     ? `${trial.name}: mean PSNR_GT over ${trial.replicates} replicates, raw and smoothed, up to the end of the shortest. Dots are the maxima of single replicates, the star is the maximum of the mean curve, and grey lines mark the beginnings of stages.${beside}`
     : noCurves;
   $("attainment-text").textContent = trial.curve
-    ? `Best ${data.output} PSNR_GT by each iteration, as a mean over replicates. The envelope is the highest of these curves over all complete trials.`
+    ? `Best ${data.output} PSNR_GT by each iteration, as a mean over replicates. The envelope is the highest of these curves over all complete trials that violate no constraint.`
     : noCurves;
 });
 

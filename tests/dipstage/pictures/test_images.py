@@ -11,7 +11,7 @@ from PIL import Image
 from written_pictures import save_png
 
 from dipstage.errors import InputError
-from dipstage.pictures.images import SKIMAGE_PICTURES, expand, load_picture
+from dipstage.pictures.images import SKIMAGE_PICTURES, expand, load_picture, resized
 
 RAMP8 = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)
 RAMP16 = (np.arange(64 * 64 * 3, dtype=np.uint32) * 5).reshape(64, 64, 3).astype(np.uint16)
@@ -143,6 +143,14 @@ def test_without_a_size_the_centre_is_cropped_to_the_multiple(tmp_path: Path) ->
     assert picture.pixels.shape == (3, 48, 32)
     back = np.rint(picture.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)
     assert np.array_equal(back, RAMP8[1:49, 6:38])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_row_of_pixels_is_shrunk_without_aliases(turned: bool) -> None:
+    stripes = np.tile(np.array([0, 1], np.float32), 450)[None, :, None]
+    pixels = stripes.swapaxes(0, 1) if turned else stripes
+    small = resized(pixels, (100, 1) if turned else (1, 100))
+    assert small == pytest.approx(np.full(small.shape, 0.5), abs=0.05)
 
 
 def test_with_a_size_a_square_centre_is_resized(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Photographs that are written again keep what their files hold."""
 
 import io
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dipstage.errors import InputError
-from dipstage.pictures.photographs import load_photograph
+from dipstage.pictures.photographs import _resolution, load_photograph
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (7, 9, 3), np.uint8)
@@ -114,6 +116,74 @@ def test_exif_is_kept_and_says_what_is_written(tmp_path: Path, ending: str) -> N
     assert load_photograph(str(copy)).pixels.shape == (9, 7, 3)
 
 
+@pytest.mark.parametrize(
+    ("samples", "options"),
+    [
+        (3, {"photometric": "rgb", "bigtiff": True}),
+        (2, {"photometric": "minisblack", "extrasamples": ["unassalpha"]}),
+        (1, {"photometric": "miniswhite", "byteorder": ">"}),
+    ],
+    ids=["BigTIFF", "grey with alpha", "white is 0"],
+)
+def test_the_exif_of_the_chosen_page_is_kept_although_pillow_cannot_open_it(
+    tmp_path: Path, samples: int, options: dict[str, Any]
+) -> None:
+    form = {key: options.pop(key) for key in ("byteorder", "bigtiff") if key in options}
+    pixels = DEEP[..., :samples].squeeze()
+    with tifffile.TiffWriter(tmp_path / "a.tif", **form) as file:
+        for maker in ("first", "second"):
+            tags = [(271, "s", 0, maker, True)]
+            file.write(pixels, software=False, metadata=None, extratags=tags, **options)
+    for page, maker in ((1, "first"), (2, "second")):
+        photo = load_photograph(f"{tmp_path / 'a.tif'}#page={page}")
+        assert photo.exif[271] == maker
+
+
+def test_exif_that_cannot_be_written_again_is_dropped_with_a_notice(tmp_path: Path) -> None:
+    exif = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 26, 0)
+    exif += struct.pack("<HHHI4sI", 1, 0, 2, 4, b"2.3\0", 0)  # A version of GPS as text.
+    source = written(tmp_path / "a.png", COLOUR, exif=exif)
+    photo = load_photograph(str(source))
+    assert not photo.exif
+    assert ["Exif not kept" in notice for notice in photo.notices] == [True]
+
+
+@pytest.mark.parametrize("source", [".jpg", ".tif"])
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_the_printed_size_and_the_words_of_windows_are_kept(
+    tmp_path: Path, source: str, ending: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x112], exif[0x11A], exif[0x11B], exif[0x128] = 6, 300.0, 150.0, 2
+    words = {0x13C: "A computer", 0x4746: 4, 0x4749: 75, 0x9C9B: "é".encode("utf-16-le") + b"\0\0"}
+    for tag, value in words.items():
+        exif[tag] = value
+    image = Image.fromarray(COLOUR.repeat(2, 0).repeat(2, 1))
+    image.save(tmp_path / f"a{source}", exif=exif)
+    photo = load_photograph(str(tmp_path / f"a{source}")).resized(9)
+    copy = tmp_path / f"copy{ending}"
+    photo.check_format(copy, "--output")
+    copy.write_bytes(photo.encoded(copy))
+    with Image.open(copy) as image:
+        again = image.getexif()
+        assert {tag: again[tag] for tag in words} == words
+        assert (again[0x11A], again[0x11B], again[0x128]) == (75, 150, 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "unit"), [(0.0, 2), (-1.0, 2), (float("nan"), 2), (1e9, 2), (1.0, 1), ("300", 2)]
+)
+def test_a_resolution_that_says_nothing_is_not_kept(x: Any, unit: int) -> None:
+    assert not _resolution({0x11A: x, 0x11B: 72.0, 0x128: unit}, orientation=1)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7])
+def test_a_maker_is_kept_whatever_its_type(tmp_path: Path, kind: int) -> None:
+    exif = b"II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x10F, kind, 4, b"Me!\0", 0)
+    source = written(tmp_path / "a.png", COLOUR, exif=exif)
+    assert load_photograph(str(source)).exif[0x10F] == "Me!"
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
 def test_texts_keep_their_bytes_in_any_encoding(tmp_path: Path, ending: str, encoding: str) -> None:
@@ -167,6 +237,18 @@ def test_a_profile_of_srgb_stays_and_one_that_cannot_be_used_does_not(tmp_path: 
     ):
         photo = load_photograph(str(written(tmp_path / "a.png", pixels, icc_profile=profile)))
         assert photo.profile == kept
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_grey_as_webp_is_three_channels_without_a_profile_of_grey(
+    tmp_path: Path, samples: int
+) -> None:
+    pixels = np.ascontiguousarray(COLOUR[..., :samples].squeeze())
+    source = written(tmp_path / "a.png", pixels)
+    photo = replace(load_photograph(str(source)), profile=b"of grey")
+    with Image.open(io.BytesIO(photo.encoded(Path("x.webp")))) as image:
+        assert "icc_profile" not in image.info
+        assert np.array_equal(np.asarray(image)[..., 0], COLOUR[..., 0])
 
 
 def test_twelve_bits_become_sixteen_of_the_full_range(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from encoded_pictures import COLOUR, GREY, Read, deep, grey_png, levels, png, tiff
+from encoded_pictures import COLOUR, GREY, Read, chunk, deep, grey_png, levels, png, tiff
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
+from dipstage.pictures.decoders import read_raw
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14])
@@ -82,6 +85,16 @@ def test_both_byte_orders_are_read(read: Read, byteorder: str) -> None:
         for stored in (pixels, deep(pixels)):
             data = tiff(stored, photometric=kind, byteorder=byteorder)
             assert np.array_equal(np.rint(levels(read(data))).squeeze(), pixels)
+
+
+def test_an_interlaced_png_of_sixteen_bits_is_read_without_warnings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 1)
+    rows = chunk(b"IDAT", zlib.compress(bytes(7 + 7 + 13)))  # One pixel, one and two.
+    parts = b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), rows, chunk(b"IEND", b"")
+    assert read_raw("a.png", b"".join(parts), None).pixels.shape == (2, 2, 3)
+    assert not caplog.records
 
 
 def test_depth_that_is_lost_is_noted(read: Read) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import load_picture
-from dipstage.pictures.png_chunks import check_rows
+from dipstage.pictures.png_chunks import check_rows, colour_numbers
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -59,6 +59,13 @@ def test_an_interlaced_picture_has_the_rows_of_its_passes(side: int) -> None:
     check_rows(begin + chunk(b"IDAT", zlib.compress(rows)))
     with pytest.raises(ValueError, match="rows are missing"):
         check_rows(begin + chunk(b"IDAT", zlib.compress(rows[:-1])))
+
+
+def test_only_a_chunk_of_its_own_states_the_colours_by_numbers() -> None:
+    data = png(8, 0, 4, 4)
+    words, numbers = chunk(b"tEXt", b"Comment\0about cICP chunks"), bytes([9, 16, 0, 1])
+    assert colour_numbers(data[:33] + words + data[33:]) is None
+    assert colour_numbers(data[:33] + words + chunk(b"cICP", numbers) + data[33:]) == numbers
 
 
 def test_frames_have_their_own_rows() -> None:

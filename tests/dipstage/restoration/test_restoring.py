@@ -22,6 +22,7 @@ from dipstage.restoration.choosing import (
     chosen_schedule,
     estimated_sigma_255,
     input_noise_std,
+    lengthened,
     stopping_rule,
 )
 from dipstage.restoration.restoring import planned, restore
@@ -116,7 +117,10 @@ def test_an_interrupted_run_gives_what_there_is_and_later_runs_do_not_begin() ->
     assert restored.stop is Stop.INTERRUPTED
     assert restored.iterations == 12
     # No minimum counts before the picture is fitted, or half of 30 iterations are over.
-    assert restored.why == "interrupted after 12 iterations; of its outputs, the last is used"
+    words = (
+        "interrupted after 12 iterations; of its outputs, the last is used (first of 1 averaged "
+    )
+    assert restored.why == words + "runs; 2 interrupted, diverged or not begun, left out)"
 
 
 def test_an_interrupted_run_is_not_averaged_with_a_completed_one() -> None:
@@ -154,7 +158,9 @@ def test_a_run_that_diverges_late_is_not_averaged_with_a_completed_one(
     both = restore(NOISY, **SMALL, runs=2)
     assert np.array_equal(both.picture, one.picture)
     assert both.iterations == 30 + 28
-    assert both.why.endswith("(first of 1 averaged runs; 1 interrupted or diverged, left out)")
+    assert both.why.endswith(
+        "(first of 1 averaged runs; 1 interrupted, diverged or not begun, left out)"
+    )
 
 
 def test_a_run_that_diverges_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +183,11 @@ def test_the_reason_says_when_the_rule_found_nothing() -> None:
     [
         ({"task": "deblur"}, "task must be one of denoise, inpaint, super_resolve, got 'deblur'"),
         ({"stop": "oracle"}, "stop must be one of emv, wmv, none, got 'oracle'"),
-        ({"sigma_255": 0}, "sigma must be above 0 and at most 1000, got 0"),
-        ({"sigma_255": -3.0}, "sigma must be above 0 and at most 1000, got -3"),
-        ({"sigma_255": float("nan")}, "sigma must be above 0"),
+        ({"sigma_255": 0}, "sigma must be from 0.001 to 1000, got 0"),
+        ({"sigma_255": 1e-320}, "sigma must be from 0.001 to 1000, got"),
+        ({"sigma_255": 1e-300}, "sigma must be from 0.001 to 1000, got 1e-300"),
+        ({"sigma_255": -3.0}, "sigma must be from 0.001 to 1000, got -3"),
+        ({"sigma_255": float("nan")}, "sigma must be from 0.001 to 1000"),
         ({"task": "inpaint"}, "task inpaint needs a mask"),
         ({"mask": MASK}, "task denoise takes no mask"),
         ({"task": "super_resolve"}, "task super_resolve needs a factor: 2 or 4"),
@@ -301,7 +309,7 @@ def test_patience_grows_with_the_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sigma_255", "budget"), [(25, 800), (50, 800), (10, 1265), (4, 2000), (1e-5, 1_000_000)]
+    ("sigma_255", "budget"), [(25, 800), (50, 800), (10, 1265), (4, 2000), (0.001, 126_491)]
 )
 def test_less_noise_than_was_measured_lengthens_the_budget(sigma_255: float, budget: int) -> None:
     auto = planned(NOISY, sigma_255=sigma_255)
@@ -310,6 +318,10 @@ def test_less_noise_than_was_measured_lengthens_the_budget(sigma_255: float, bud
     assert auto.schedule.ramp == published("best", 64).schedule().ramp
     assert planned(NOISY, sigma_255=sigma_255, iterations=700).schedule.iterations == 700
     assert planned(NOISY, sigma_255=sigma_255, schedule="log10").schedule.iterations == 2000
+
+
+def test_a_lengthened_budget_is_at_most_that_of_the_settings() -> None:
+    assert lengthened(published("best", 64).file, 1e-5) == 1_000_000
 
 
 def test_the_timing_leaves_the_result_alone() -> None:

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from dipstage.errors import InputError
-from dipstage.schedules.noise import ALPHA_BARS, NoiseLevels, TotalNoiseLevels, noised
+from dipstage.schedules.noise import (
+    ALPHA_BARS,
+    TARGETS,
+    NoiseLevels,
+    TotalNoiseLevels,
+    added_sigma_255,
+    noised,
+)
 
 
 @pytest.mark.parametrize("beta", sorted(ALPHA_BARS))
@@ -63,6 +70,15 @@ def test_forward_process_keeps_mean_and_variance_on_the_ddpm_scale() -> None:
 def test_bad_levels_are_refused_with_their_value(beta: str, max_level: float, words: str) -> None:
     with pytest.raises(InputError, match=words):
         NoiseLevels(beta, max_level)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_added_noise_is_what_each_kind_of_target_adds(kind: str) -> None:
+    noise = torch.randn(1, 1, 400, 400, generator=torch.Generator().manual_seed(0))
+    target = TARGETS[kind](torch.full_like(noise, 0.75), 0.2, noise)
+    assert added_sigma_255(kind, 0.2) == pytest.approx(
+        255 * float(target.std()), rel=0.01, abs=0.01
+    )
 
 
 @pytest.mark.parametrize("rho", [1.0, 7.0])

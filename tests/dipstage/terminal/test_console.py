@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from dipstage.interrupts import terminable
-from dipstage.terminal.console import Commands
+from dipstage.terminal.console import Commands, make_console, wide_option
 
 
 @contextmanager
@@ -53,6 +53,28 @@ def test_a_command_that_is_interrupted_ends_with_130() -> None:
 
     done = CliRunner().invoke(main, ["work"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_name_is_printed_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, wide: bool, terminal: bool
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", str(int(terminal)))
+    monkeypatch.setenv("COLUMNS", "300")
+    path = f"/{'long' * 20}/{'name' * 30}/scan:o:.png"
+
+    @click.group(cls=Commands)
+    def main() -> None:
+        pass
+
+    @main.command()
+    @wide_option
+    def work() -> None:
+        make_console().print(f"written to {path}", markup=False)
+
+    done = CliRunner().invoke(main, ["work", *["--wide"] * wide])
+    assert done.output == f"written to {path}\n"
 
 
 @pytest.mark.parametrize(

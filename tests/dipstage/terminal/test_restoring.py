@@ -1,6 +1,8 @@
 """dipstage restore as a person types it: what it writes and says."""
 
 import functools
+import itertools
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -264,8 +266,11 @@ def test_one_thread_is_measured_where_all_take_long(
 
 
 def test_advice_depends_on_how_the_training_ended() -> None:
-    assert next(advice("denoise", True, True)).startswith("If it is blurred, lower --sigma;")
-    assert next(advice("denoise", True, False)).startswith("If it is blurred, raise --iterations;")
+    blurred = "If it is blurred, "
+    assert next(advice("denoise", "emv", True, True)).startswith(f"{blurred}lower --sigma;")
+    assert next(advice("denoise", "emv", True, False)).startswith(f"{blurred}raise --iterations;")
+    without_rule = next(advice("denoise", "none", True, False))
+    assert without_rule == f"{blurred}raise --iterations; if it is grainy, lower --iterations."
 
 
 @pytest.mark.long
@@ -304,3 +309,17 @@ def test_an_interrupt_keeps_the_best_so_far(folder: Path, monkeypatch: pytest.Mo
     assert result.exit_code == 130
     assert "interrupted after 1 iterations" in result.output
     assert names(folder) == {"photo-restored.png"}
+
+
+@pytest.mark.parametrize(("runs", "calls"), [("1", 20), ("3", 25)], ids=["at the end", "in run 2"])
+def test_an_interrupt_counts_although_a_run_is_complete(
+    monkeypatch: pytest.MonkeyPatch, runs: str, calls: int
+) -> None:
+    asked = itertools.count()
+    interrupted = nullcontext(lambda: next(asked) >= calls)
+    monkeypatch.setattr("dipstage.interrupts.deferred", lambda: interrupted)
+    result = typed("photo.png", "--runs", runs, "--threads", "1", "--json")
+    assert result.exit_code == 130
+    assert json.loads(result.stdout)["stop"] == "interrupted"
+    assert "If it is blurred" not in result.stderr
+    assert ("averaged runs; 2 interrupted, diverged or not" in result.stderr) == (runs == "3")

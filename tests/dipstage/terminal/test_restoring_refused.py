@@ -53,9 +53,10 @@ def test_the_window_of_outputs_counts_in_the_memory_that_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["photo.png", "--output", "~coffee.gif"], "--output ~coffee.gif must end in .png"),
         (["no.png"], "photograph 'no.png' does not exist: check the path"),
-        (["photo.png", "--sigma", "0"], "sigma must be above 0 and at most 1000, got 0"),
-        (["photo.png", "--sigma", "-5"], "sigma must be above 0 and at most 1000, got -5"),
+        (["photo.png", "--sigma", "0"], "sigma must be from 0.001 to 1000, got 0"),
+        (["photo.png", "--sigma", "-5"], "sigma must be from 0.001 to 1000, got -5"),
         (["photo.png", "--sigma", "12,5"], "got '12,5': write 12.5"),
         (["photo.png", "--sigma", "much"], "--sigma must be auto or a number in plain digits"),
         (["photo.png", "--task", "inpaint"], "task inpaint needs a mask"),

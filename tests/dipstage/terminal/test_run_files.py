@@ -1,6 +1,8 @@
 """The folder of `dipstage run`: what is written, replaced and left alone."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from small_commands import SMALL, curves, dipstage
 
 from dipstage.errors import InputError
+from dipstage.terminal.run_files import output_folder
 
 
 @pytest.mark.long
@@ -23,6 +26,22 @@ def test_results_are_never_overwritten_unless_a_folder_is_named(
         "camera-log10-max_level0.5-seed0-2",
         "camera-log10-max_level0.7-seed0",
     ]
+
+
+def test_runs_that_begin_at_the_same_time_get_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mkdir = Path.mkdir
+
+    def second(path: Path, *arguments: Any, **options: Any) -> None:
+        os.makedirs("out/camera-baseline-seed0", exist_ok=True)
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", second)
+    folder = output_folder(None, "camera", "baseline", 0, [], snapshots=False)
+    assert folder == Path("out/camera-baseline-seed0-2")
+    assert folder.is_dir()
 
 
 @pytest.mark.long
@@ -71,6 +90,7 @@ def test_files_of_others_in_the_folder_are_kept(
         (["skimage:camera", "--example", ""], "--example is empty: give a value"),
         (["skimage:camera", "--output", "/dev/null"], "--output /dev/null is no folder"),
         (["skimage:camera", "--output", "/dev/null/x"], "--output /dev/null/x is no folder"),
+        (["no.png", "--output", "~coffee"], "picture 'no.png' does not exist"),
         (["skimage:camera", "--output", __file__], "is no folder: name one"),
         (["skimage:camera", "--seed", str(2**63)], "--seed must be at most 9,223,372"),
         (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),

@@ -1,10 +1,12 @@
 """`dipstage run`: what it trains, draws and says, and how it ends."""
 
 import functools
+import itertools
 import json
 import os
 import signal
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +187,18 @@ def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
     assert result.exit_code == 130
     assert result.stderr == "interrupted\n"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_interrupt_after_the_last_iteration_exits_with_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = itertools.count()
+    interrupted = nullcontext(lambda: next(asked) >= 30)
+    monkeypatch.setattr("dipstage.interrupts.deferred", lambda: interrupted)
+    result = dipstage("run", "skimage:camera", *SMALL, "--output", str(tmp_path / "o"))
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert "stopped after 30 of 30 iterations (end of the budget)" in result.stdout
 
 
 @pytest.mark.long

@@ -29,6 +29,7 @@ from search.analysis.comparison import (
 )
 from search.cli import main
 from search.experiment.objectives import Score
+from search.terminal.comparison_tables import print_comparison
 
 SIGMA_255 = {"kind": "denoise", "sigma_255": 255.0}  # A reference at 0 dB, 30 iterations.
 
@@ -151,6 +152,22 @@ def test_searches_of_other_tasks_are_refused(
     one, other = search(runs_dir, "a"), search(runs_dir, f"other-{next(iter(changes))}", **changes)
     with pytest.raises(InputError, match=words):
         check_comparable([one, other])
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"sigma_255": 25.0}, "measured from the observation's 20.17 dB at 30 iterations"),
+        ({"kind": "inpaint", "missing": 0.4}, "measured from 0.00 dB at 30 iterations"),
+        ({"sigma_255": 0.0}, "measured from 0.00 dB at 30 iterations"),
+    ],
+)
+def test_the_reference_is_called_the_observation_s_only_where_it_is(
+    tmp_path: Path, task: dict[str, Any], words: str
+) -> None:
+    printed: list[str] = []
+    print_comparison([search(tmp_path, "a", task=task)], lambda *said, **_: printed.extend(said))
+    assert printed[-1].endswith(words)
 
 
 @pytest.mark.long

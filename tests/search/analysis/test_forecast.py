@@ -172,6 +172,19 @@ def test_nothing_is_foretold_before_a_replicate_has_ended_or_where_nothing_runs(
     assert forecast(idle, PLAN, START + timedelta(seconds=60)) == Forecast()
 
 
+@pytest.mark.parametrize("hours_s", [40.0, 100.0, 103.0, 140.0])
+def test_what_has_begun_when_the_hours_are_used_is_finished(hours_s: float) -> None:
+    simulation = Simulation(PLAN, raced=0.0)
+    begun = simulation.at(hours_s)
+    last = max(t.ended for t in simulation.trials[: len(begun)] if t.ended)
+    end_s, a_trial_s = (last - START).total_seconds(), 9.0
+    for now_s, within_s in ((hours_s / 2, a_trial_s), ((hours_s + end_s) / 2, 2.0)):
+        plan = replace(PLAN, begin_within_s=max(0.0, hours_s - now_s))
+        trials = [t for t in simulation.at(now_s) if t.number < len(begun)]
+        told = forecast(trials, plan, START + timedelta(seconds=now_s)).seconds_left
+        assert told == pytest.approx(end_s - now_s, abs=within_s)
+
+
 def test_a_million_trials_are_foretold_as_the_first_thousand_are() -> None:
     simulation = Simulation(PLAN, raced=0.0)
     now = START + timedelta(seconds=100)
@@ -179,6 +192,9 @@ def test_a_million_trials_are_foretold_as_the_first_thousand_are() -> None:
         plan = replace(PLAN, sampled=sampled)
         told = forecast(simulation.at(100), plan, now).seconds_left
         assert told == pytest.approx(sampled * 8.1 / 2, rel=0.1)
+        plan = replace(plan, begin_within_s=3600)
+        told = forecast(simulation.at(100), plan, now).seconds_left
+        assert told == pytest.approx(3600, abs=9)
 
 
 def test_jobs_begin_in_turn_as_soon_as_a_slot_is_free() -> None:
@@ -186,3 +202,7 @@ def test_jobs_begin_in_turn_as_soon_as_a_slot_is_free() -> None:
     assert makespan_s([3, 1, 1, 1], 2) == 3
     assert makespan_s([1, 1, 1, 3], 2) == 4
     assert makespan_s([2, 2], 9) == 2
+    assert makespan_s([3, 1, 1, 1], 2, begin_within_s=1) == 3
+    assert makespan_s([1, 1, 1, 3], 2, begun=3, begin_within_s=0) == 2
+    assert makespan_s([1, 1, 1, 3], 2, begin_within_s=1) == 1
+    assert makespan_s([1, 1, 1, 3], 2, begin_within_s=1.1) == 4

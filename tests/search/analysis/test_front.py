@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from fake_runs import CONTENT, KEYS, experiment, new_run, outcome, play
@@ -63,6 +64,9 @@ def test_an_infeasible_candidate_is_shown_as_such(limited: Run) -> None:
         console.print(trials_table(limited))
     assert capture.get().count("complete, infeasible: max_steps") == 2
     assert '"infeasible":"infeasible: max_steps"' in make(limited).text
+    lines = limited.plot_front().axes[0].lines
+    steps = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in lines}
+    assert (steps["candidate"], steps["candidate, infeasible"]) == ([20], [25])
 
 
 def test_the_sampler_learns_the_constraint_also_after_a_restart(limited: Run) -> None:

@@ -63,6 +63,13 @@ def test_init_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "schedules/fast-64.yaml exists" in refused.stderr
 
 
+def test_a_name_of_no_user_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "~coffee is neither a file nor an experiment" in init("~coffee").stderr
+    assert init("--output", "~coffee.yaml").exit_code == 0
+    assert Path("~coffee.yaml").is_file()
+
+
 def test_a_stream_gets_the_experiment_as_it_is(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert init("--output", "/dev/stdout").exit_code == 0
     assert capfdbinary.readouterr().out == packaged_experiments()["quickstart"].read_bytes()

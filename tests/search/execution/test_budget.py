@@ -1,10 +1,12 @@
 """Budgets: what ends a search before its last trial, and how it goes on."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fake_runs import KEYS, experiment, new_run, outcome, play
+from fake_runs import KEYS, experiment, finish, ledger_of, new_run, outcome, play
 
 from dipstage.errors import InputError
 from search import Run
@@ -48,6 +50,24 @@ def test_a_gain_dominates_plain_dip_and_is_dominated_by_nothing(
     scores: list[Score | None], without: int
 ) -> None:
     assert trials_without_gain(scores, PLAIN) == without
+
+
+@pytest.mark.parametrize(
+    ("scores", "without"),
+    [
+        ([Score(25.1 + i / 10, 21 + i) for i in range(9)], 0),
+        ([Score(26, 30), Score(26, 10), Score(25.5, 1), Score(25, 1), None], 4),
+    ],
+)
+def test_of_a_single_objective_only_a_rise_is_a_gain(
+    scores: list[Score | None], without: int
+) -> None:
+    assert trials_without_gain(scores, PLAIN, single=True) == without
+
+
+def test_a_score_that_is_not_finite_is_no_gain_and_hides_none() -> None:
+    scores = [Score(math.inf, 1), Score(26, 10), Score(27, -math.inf)]
+    assert trials_without_gain(scores, PLAIN) == 1
 
 
 def drive_until_idle(run: Run, clock: Clock, psnr: list[float], seconds: float) -> Ledger:
@@ -139,6 +159,47 @@ def test_no_gain_ends_a_search_and_a_later_driver_counts_the_same(tmp_path: Path
     assert last.ended == "3 trials in a row did not raise the hypervolume above plain DIP"
     assert len(run.records()) == 2 + 5
     assert Ledger(run.study, run.experiment, KEYS).ended == last.ended
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("objective", "plain", "sampled", "ends"),
+    [
+        ({"against": "none"}, (25.0, 20), [(25.1, 21), (25.2, 22), (25.3, 23)], False),
+        ({"against": "none"}, (25.0, 20), [(25.0, 9), (24.0, 5), (25.0, 1)], True),
+        # Plain DIP is infeasible, and compared with all the same.
+        ({"max_steps": 15}, (25.0, 20), [(24.1, 10), (24.2, 10), (24.3, 10)], True),
+        # A difference to an infinite score says nothing.
+        ({}, (math.inf, 20), [(25.0, 10)] * 3, False),
+        # Nothing is known that SSIM or seconds could be measured from.
+        ({"metric": "ssim"}, "diverged", [(25.0, 10)] * 3, False),
+        ({"against": "seconds"}, "diverged", [(20.0, 10)] * 3, False),
+    ],
+)
+def test_no_gain_is_counted_from_plain_dip_whatever_is_optimised(
+    tmp_path: Path, objective: dict[str, Any], plain: tuple[float, int] | str,
+    sampled: list[tuple[float, int]], ends: bool, later: bool,
+) -> None:  # fmt: skip
+    run = new_run(
+        tmp_path,
+        experiment(
+            objective=objective,
+            candidates=["baseline"],
+            search={"trials": 50, "until": {"no_gain": 3}},
+            racing={"enabled": False},
+        ),
+    )
+    ledger = ledger_of(run)
+    for score in (plain, *sampled):
+        work = ledger.next()
+        assert work is not None
+        if isinstance(score, str):
+            ledger.finish(work.number, score)
+        else:
+            finish(ledger, work, *score)
+    ledger = ledger_of(run) if later else ledger
+    assert (ledger.next() is None) == ends
+    assert (ledger.ended is not None) == ends
 
 
 @pytest.mark.ray

@@ -1,14 +1,22 @@
 """Objectives of installed packages, found as pip installs them: by a dist-info folder."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from fake_runs import experiment, outcome
+from fake_runs import KEYS, experiment, ledger_of, new_run, outcome
 
 from dipstage.errors import InputError
+from search.analysis.comparison import history
+from search.analysis.importance import importance_of
 from search.execution.custom import installed
 from search.execution.driver import launch
 from search.experiment.objectives import Objective
+from search.presentation.front import front_rows
+from search.report import page
+from search.terminal.sketch import sketch
 
 MODULE = """
 class Kept:
@@ -73,3 +81,46 @@ def test_a_search_without_its_objective_does_not_begin(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"objective.metric must be psnr, ssim .*got 'lpips'"):
         launch(experiment(objective={"metric": "lpips"}), runs_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("objective", "odd", "number"),
+    [
+        ({"metric": "kept"}, math.inf, 0),
+        ({"metric": "kept"}, -math.inf, 5),
+        ({"against": "fallen"}, math.inf, 1),
+        ({"metric": "kept", "against": "none"}, math.inf, 5),
+    ],
+)
+def test_a_trial_of_infinite_value_is_listed_and_not_drawn(
+    tmp_path: Path, objective: dict[str, str], odd: float, number: int
+) -> None:
+    """Be it plain DIP, another candidate or a sampled trial."""
+    tiny = experiment(objective=objective, search={"trials": 9}, racing={"enabled": False})
+    run = new_run(tmp_path, tiny)
+    ledger = ledger_of(run)
+    while (work := ledger.next()) is not None:
+        for key in KEYS:
+            at_all = odd if (work.number, key) == (number, KEYS[1]) else 9.0 + work.number
+            scores = replace(
+                outcome(25.0 + work.number, 10), objectives={"kept": at_all, "fallen": at_all}
+            )
+            ledger.record(work.number, key, scores)
+        ledger.finish(work.number, None)
+    records = run.records()
+    assert records[number].values is not None
+    assert {trial.state for trial in records} == {"complete"}
+    drawn = sketch(records, 60, 12).plain
+    assert "inf" not in drawn
+    assert sum(drawn.count(mark) for mark in "·◇●◆") >= 1
+    areas = [moment.hypervolume for moment in history(run)]
+    assert all(map(math.isfinite, areas))
+    assert areas[-1] > 0
+    relations = {row.trial.number: row.relation for row in front_rows(records, run.objective)}
+    assert relations.get(number, "an objective is infinite") == "an objective is infinite"
+    [axes] = run.plot_front().axes
+    places = [line.get_xydata() for line in axes.lines]
+    assert all(np.isfinite(np.asarray(place)).all() for place in places)
+    assert not importance_of(run).reason
+    assert f'"n":{number}' in page.make(run).text.replace(" ", "")

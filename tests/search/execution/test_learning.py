@@ -1,5 +1,6 @@
 """Learning from earlier searches: what is taken, what is refused, and that it is all copied."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -241,11 +242,14 @@ def test_runs_that_do_not_fit_are_refused_in_one_sentence(
         learn(new, load_candidates(new), tmp_path, None)
 
 
-def test_a_run_without_a_finished_plain_dip_is_refused(tmp_path: Path) -> None:
-    tiny = experiment(space=SPACE, search={"trials": 1}, candidates=["log10"])
-    play(new_run(tmp_path, tiny), score)
+@pytest.mark.parametrize(("candidate", "psnr"), [("log10", 25.0), ("baseline", math.inf)])
+def test_a_run_without_a_score_of_plain_dip_is_refused(
+    tmp_path: Path, candidate: str, psnr: float
+) -> None:
+    tiny = experiment(space=SPACE, search={"trials": 1}, candidates=[candidate])
+    play(new_run(tmp_path, tiny), lambda _: (psnr, 20))
     new = experiment(**NEW)
-    with pytest.raises(InputError, match="'tiny' has no complete plain DIP among its candidates"):
+    with pytest.raises(InputError, match="'tiny' has no complete plain DIP of finite scores among"):
         learn(new, load_candidates(new), tmp_path, None)
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,17 @@ def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="nobody listens there"):
         _check_listening(address)
     _check_listening("auto")
+
+
+def test_an_address_of_ipv6_is_asked_without_its_brackets() -> None:
+    from search.execution.cluster import _check_listening
+
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listener:
+        _check_listening(f"[::1]:{listener.getsockname()[1]}")
 
 
 @pytest.mark.slow

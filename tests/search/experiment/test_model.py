@@ -234,6 +234,28 @@ def test_candidates_and_pictures_are_checked_before_anything_starts(tmp_path: Pa
         load_pictures(experiment(images=[str(tmp_path / "a.png")]))
 
 
+@pytest.mark.parametrize(
+    ("objective", "needs_plain"),
+    [
+        ({}, False), ({"stop": "emv"}, False), ({"against": "none"}, False),
+        ({"metric": "ssim"}, True), ({"against": "seconds"}, True), ({"against": "energy"}, True),
+        ({"metric": "ssim", "against": "none"}, True),
+    ],
+)  # fmt: skip
+def test_no_gain_needs_plain_dip_where_nothing_else_can_be_compared_with(
+    objective: dict[str, Any], needs_plain: bool
+) -> None:
+    search = {"trials": 4, "until": {"no_gain": 3}}
+    with_plain = experiment(objective=objective, search=search)
+    assert load_candidates(with_plain)
+    without = experiment(objective=objective, search=search, candidates=["log10"])
+    if not needs_plain:
+        assert load_candidates(without)
+        return
+    with pytest.raises(InputError, match=r"search.until.no_gain needs plain DIP .* add baseline"):
+        load_candidates(without)
+
+
 def test_published_schedules_are_candidates_for_the_size_and_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

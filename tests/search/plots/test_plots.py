@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from curved_runs import LONG, curved
-from fake_runs import KEYS, experiment, new_run, outcome, play
+from fake_runs import CONTENT, KEYS, experiment, new_run, outcome, play
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
@@ -236,7 +236,7 @@ def test_staircases_are_those_of_the_report(tmp_path: Path) -> None:
         assert found == [*expected, (100, 9)]
 
 
-def test_levels_are_the_schedule_s_own(run: Run) -> None:
+def test_levels_are_the_schedule_s_own(run: Run, tmp_path: Path) -> None:
     trial = run.records()[2]
     assert trial.schedule is not None
     starts, bars = trial.schedule.starts, [stage.alpha_bar for stage in trial.schedule.stages]
@@ -244,6 +244,10 @@ def test_levels_are_the_schedule_s_own(run: Run) -> None:
     assert alpha == [*zip(starts, bars, strict=True), (30, 1.0)]
     [sigma] = lines(run.plot_schedule(2, level="sigma").axes[0]).values()
     assert [y for _, y in sigma[:-1]] == pytest.approx([127.5 * (1 - a) ** 0.5 for a in bars])
+    space = {**CONTENT["space"], "targets": ["contrast"]}
+    reduced = play(new_run(tmp_path, experiment(space=space)), lambda number: (25.0, 20))
+    [none] = lines(reduced.plot_schedule(2, level="sigma").axes[0]).values()
+    assert {y for _, y in none} == {0}
     with pytest.raises(InputError, match="level must be stage, alpha-bar, sigma, got 'beta'"):
         run.plot_schedule(level="beta")  # type: ignore[arg-type]
 

@@ -78,7 +78,9 @@ def test_a_fetch_removes_what_earlier_ones_have_printed(played: Run, tmp_path: P
         for name in ("fetch-tiny-1-a", "fetch-tiny-1-b", "fetch-tiny-1-now", "fetch-2", "tiny-1")
     }
     for name, path in logs.items():
-        path.write_text("a search\n" if name == "fetch-2" else f"{packing.MARK} begin …\n")
+        printed = "a search" if name == "fetch-2" else f"{packing.MARK} begin …"
+        ray = f"Running entrypoint for job {name}: exec python -m search.remote.archive a tiny"
+        path.write_text(f"{ray}\n{printed}\n")
         if name != "fetch-tiny-1-b":  # Which is still being read.
             os.utime(path, (0, 0))
     program = [sys.executable, "-m", "search.remote.archive", str(played.folder.parent), "tiny"]
@@ -214,10 +216,7 @@ def test_only_a_copy_on_which_nobody_went_on_is_replaced(played: Run, tmp_path: 
     here, arrived = tmp_path / "b", archive(played, tmp_path / "a.tar")
     with pytest.raises(InputError, match="was made here, not fetched"):
         check_overwrite(ORIGIN, played.folder.parent, replace=True)
-    folder = install(arrived, ORIGIN, here, replace=False)
-    (folder / "best.yaml").write_text("derived")
     install(arrived, ORIGIN, here, replace=False)
-    assert not (folder / "best.yaml").exists()
     later = Origin("tiny-00000002", "tiny", "dipsearch-runs")
     with pytest.raises(InputError, match="was fetched from job tiny-00000001: replace it"):
         install(arrived, later, here, replace=False)
@@ -227,6 +226,25 @@ def test_only_a_copy_on_which_nobody_went_on_is_replaced(played: Run, tmp_path: 
         install(arrived, later, here, replace=True)
     assert Run.open("tiny", here).trials_wanted == 99
     assert [path.name for path in here.iterdir()] == ["tiny"]
+
+
+def test_what_was_made_in_a_copy_outlives_its_refresh(played: Run, tmp_path: Path) -> None:
+    arrived = archive(played, tmp_path / "a.tar")
+    folder = install(arrived, ORIGIN, tmp_path / "b", replace=False)
+    made_here = ("report.html", "notes.txt", "front/baseline.yaml", "best.yaml")
+    gone_there = ("pictures/x.png", "verification/best.yaml", "study.db-journal")
+    for name in (*made_here, *gone_there, "experiment.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("old")
+    (folder / "latest").symlink_to("front")
+    for replace, kept in ((False, made_here), (True, made_here[:-1])):
+        install(arrived, ORIGIN, tmp_path / "b", replace=replace)
+        assert [name for name in made_here if (folder / name).is_file()] == list(kept)
+        assert (folder / "latest").readlink() == Path("front")
+    assert not [name for name in gone_there if (folder / name).exists()]
+    assert (folder / "experiment.yaml").read_bytes() == (
+        played.folder / "experiment.yaml"
+    ).read_bytes()
 
 
 def test_a_verification_made_here_is_not_lost(played: Run, tmp_path: Path) -> None:

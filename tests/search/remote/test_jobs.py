@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -10,19 +11,26 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import numpy as np
 import psutil
 import pytest
-from fake_runs import CONTENT
+from fake_runs import CONTENT, experiment
+from ray.job_submission import JobStatus
 from written_pictures import save_png
 
 from dipstage.documents.plain_yaml import yaml_text
+from dipstage.errors import InputError
 from search import Run
+from search.experiment.names import RUN_NAME
+from search.remote.archive import MARK
+from search.remote.jobs import Cluster
+from search.remote.upload import Submission
 
 pytestmark = pytest.mark.ray
 
@@ -307,6 +315,48 @@ def nothing_secret_was_sent(head: Head, jobs: list[dict[str, object]]) -> None:
     assert not any(path.match("tests/*") or path.suffix == ".pkl" for path in files)
     for path in files:
         assert SECRET.encode() not in path.read_bytes(), path
+
+
+class Jobs:
+    """Stands in for Ray's client; every job ends at once, with nothing to fetch."""
+
+    def __init__(self) -> None:
+        """Begin without jobs."""
+        self.metadata: dict[str, dict[str, str]] = {}
+
+    def submit_job(self, submission_id: str, metadata: dict[str, str], **_: object) -> None:
+        self.metadata[submission_id] = metadata
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        status = self.get_job_status(job)
+        return SimpleNamespace(metadata=self.metadata[job], status=status, message=None)
+
+    def get_job_status(self, job: str) -> JobStatus:
+        return JobStatus.SUCCEEDED
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield f"{MARK} refused nothing here\n"
+
+    def stop_job(self, job: str) -> None: ...
+
+    def delete_job(self, job: str) -> None: ...
+
+
+@pytest.mark.parametrize("length", [76, 77, 92, 100])
+def test_a_run_of_any_name_can_be_asked_for_by_the_id_of_its_job(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, cluster, name = Jobs(), Cluster("http://head:8265"), "n" * length
+    monkeypatch.setattr(Cluster, "_client", jobs)
+    submission = Submission(experiment(name=name))
+    with pytest.raises(InputError, match="cannot run python"):
+        cluster.ask(submission)
+    job = cluster.submit(submission)
+    assert cluster.state(job).origin.name == name
+    with pytest.raises(InputError, match="nothing here"):
+        cluster.fetch(job, tmp_path)
+    assert len(jobs.metadata) == 3
+    assert all(re.fullmatch(RUN_NAME, each) for each in jobs.metadata)
 
 
 def test_wrong_requests_get_one_sentence(head: Head, laptop: Laptop) -> None:

@@ -75,6 +75,17 @@ def test_curves_in_the_report_have_their_maxima_where_the_means_have_them(run: R
         assert switches <= set(x)
 
 
+def test_the_envelope_leaves_out_what_violates_a_constraint_as_in_the_figure(
+    tmp_path: Path,
+) -> None:
+    run = new_run(tmp_path, experiment(objective={"max_steps": 20}))
+    play_with_files(run, lambda number: (25.0 + number, 25 if number in (1, 5) else 15))
+    drawn = np.asarray(run.plot_attainment().axes[0].lines[0].get_ydata(), np.float64)
+    envelope = data_of(page.make(run).text)["envelope"]
+    assert isinstance(envelope, dict)
+    assert envelope["attained"][-1] == round(100 * float(drawn[-1]))
+
+
 def headline(run: Run, driver: bool = False) -> tuple[str, str, str]:
     """Headline, verdict and all sentences of the first screen."""
     advice = advise(run, run.records(), status_of(run), Verification.open(run), driver)
@@ -112,14 +123,24 @@ def test_verdicts_decide_the_headline(tmp_path: Path) -> None:
     assert first.startswith(("Trial ", "Use trial "))
 
 
-def test_too_few_replicates_to_show_anything_are_said_on_top(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_declared", "words"),
+    [
+        (True, "A single picture allows no interval, so no schedule can be better: verify anew on"),
+        (False, "1 replicates allow no p below 1 after Holm's correction, so no schedule can be"),
+    ],
+)
+def test_too_few_replicates_to_show_anything_are_said_on_top(
+    tmp_path: Path, is_declared: bool, words: str
+) -> None:
     verification = verified(
         searched(tmp_path), gains(trial_2=(0.5, -10)), seeds=[2], images=["skimage:coins"]
     )
-    assert (
-        "There are too few replicates to show that any schedule is better"
-        in headline(Run.of(verification.run))[2]
-    )
+    if not is_declared:
+        verification = replace(verification, plan=replace(verification.plan, declared=None))
+    run = Run.of(verification.run)
+    advice = advise(run, run.records(), status_of(run), verification, driver=False)
+    assert f"{words} " in " ".join(advice.sure)
 
 
 def test_an_empty_and_a_running_search_name_no_schedule_too_early(tmp_path: Path) -> None:

@@ -51,6 +51,22 @@ def test_a_running_search_shows_what_there_is(runs: Path, show: Any) -> None:
     expect(opened.page.locator("#count")).to_have_text("3 of 6 trials")
 
 
+def test_trials_that_violate_a_constraint_are_open_triangles(runs: Path, show: Any) -> None:
+    run = new_run(runs / "limited", experiment(objective={"max_steps": 20}))
+    play_with_files(run, lambda number: (25.0 + number, 25 if number in (1, 3) else 20 - number))
+    opened = show(run.report())
+    opened.drawn()
+    drawn = opened.page.evaluate(
+        """document.getElementById("front").data
+            .map((t) => [t.name, t.marker?.symbol, t.customdata])
+            .filter(([, symbol]) => symbol?.includes("triangle"))"""
+    )
+    assert drawn == [
+        ["sampled, infeasible", "triangle-down-open", [3]],
+        ["candidates, infeasible", "triangle-down-open", [1]],
+    ]
+
+
 def test_hovering_shows_parameters_and_clicking_shows_that_trial_below(
     finished: Path, show: Any
 ) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event
 
 from dipstage.errors import InputError
 from search import Run
+from search.store.database_address import parsed
 from search.store.storage import open_storage
 from search.store.study import load_study
 
@@ -64,6 +65,16 @@ def test_runs_live_where_they_were_asked_to_whatever_the_folder_is_called(
     assert (tmp_path / name / "tiny" / "study.db").stat().st_size > 0
     assert list(tmp_path.iterdir()) == [tmp_path / name]
     assert Run.open("tiny", tmp_path / name).trials_wanted == run.trials_wanted
+
+
+@pytest.mark.parametrize("password", ["a@geheim", "a@geh/eim"])
+def test_a_password_with_an_at_sign_is_refused_and_no_part_of_it_is_taken_for_a_server(
+    tmp_path: Path, password: str
+) -> None:
+    with pytest.raises(InputError, match=r"^--storage has a second @: write @ in a password as %4"):
+        open_storage(tmp_path, f"postgresql://u:{password}@127.0.0.1:1/d")
+    for rest in (f"u:{password.replace('@', '%40')}@127.0.0.1:1/d", "u@127.0.0.1/a@b"):
+        assert parsed(f"postgresql://{rest}").host == "127.0.0.1"
 
 
 def test_storages_that_cannot_be_opened_are_refused_without_their_password(

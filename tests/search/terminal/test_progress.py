@@ -15,6 +15,7 @@ from search import Run
 from search.cli import main
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet
+from search.store.attributes import write
 from search.terminal.progress import Lines, LiveView, drawn
 from search.terminal.sketch import sketch
 from search.terminal.watch import IDLE, wait_for, watch
@@ -118,7 +119,12 @@ def test_the_plot_has_the_front_where_it_is_and_leaves_out_what_is_far_below(
     assert sketch(run.records(), 40, 12, ascii_only=True).plain.isascii()
 
 
-def test_pace_and_time_left_are_shown_while_trials_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("left_s", "words"), [(None, "45 s left"), (6.0, "15 s left"), (0.0, "5 s left")]
+)
+def test_pace_and_time_left_are_shown_while_trials_run(
+    tmp_path: Path, left_s: float | None, words: str
+) -> None:
     run = new_run(tmp_path, experiment())
     ledger = Ledger(run.study, run.experiment, KEYS)
     for number in range(2):
@@ -128,8 +134,10 @@ def test_pace_and_time_left_are_shown_while_trials_run(tmp_path: Path) -> None:
             ledger.record(work.number, key, outcome(25.0, 10))
         if number == 0:
             ledger.finish(work.number, None)
+    if left_s is not None:
+        write(run.study, hours=0.1, driven_s=360 - left_s)
     # Trials of 10 s; half of one is done, and four have not begun.
-    assert screen(run, 80, 24)[3] == "360 trials an hour, 45 s left"
+    assert screen(run, 80, 24)[3] == f"360 trials an hour, {words}"
 
 
 def test_watch_prints_lines_until_nothing_is_left_to_do(

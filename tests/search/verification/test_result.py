@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from fake_runs import experiment, play
+from fake_runs import experiment, new_run, play
 from PIL import Image
 from played_verification import (
     CLAIMS,
@@ -64,6 +64,15 @@ def test_a_notebook_shows_the_verdicts(tmp_path: Path) -> None:
     assert "<td>better (" in rows[1]
     assert "<td>not shown (" in rows[0]
     assert "<td>not verified</td>" in rows[2]
+
+
+def test_a_notebook_tells_plain_dip_from_what_is_not_claimed(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment(candidates=["baseline", "log10"]))
+    play(run, lambda number: {0: (25.0, 8), 1: (26.0, 12), 2: (27.0, 20)}.get(number, (24.0, 25)))
+    verified(run, gains(trial_2=(0.5, -10)), claims={2: "psnr"})
+    rows = run._repr_html_().split("<tr>")[2:]
+    for row, words in zip(rows, ("plain DIP itself", "not claimed", "better ("), strict=True):
+        assert f"<td>{words}" in row
 
 
 def test_verdicts_follow_the_outcomes(tmp_path: Path) -> None:
@@ -235,12 +244,49 @@ def test_shrinkage_is_taken_within_the_search_s_budget(tmp_path: Path) -> None:
     assert row["psnr_gt_db_by_30"] == pytest.approx(plain + gain)
 
 
+def test_p_in_the_csv_is_that_of_the_claim_or_by_the_older_rule_of_each_difference(
+    tmp_path: Path,
+) -> None:
+    verification = verified(
+        searched(tmp_path), gains(trial_2=(0.5, -10)), claims={2: "time", 5: "psnr"}
+    )
+    rows = verification_rows(verification)
+    plain = verification.plain
+    assert plain is not None
+    psnr, time = (
+        {
+            r["schedule"]: r[key]
+            for r in rows
+            if (r["reference"], r["output"]) == (plain.name, "raw")
+        }
+        for key in ("max_psnr_gt_db_p_holm", "time_ratio_p_holm")
+    )
+    assert psnr["trial 2"] is time["trial 5"] is None
+    assert time["trial 2"] < 0.05 < psnr["trial 5"]
+    # Its name before the time was judged by its ratio.
+    assert all(row["steps_to_max_p_holm"] == row["time_ratio_p_holm"] for row in rows)
+    assert not {"max_psnr_gt_db_p", "steps_to_max_p"} & set(rows[0])
+    older = replace(verification, plan=replace(verification.plan, declared=None))
+    rows = verification_rows(older)
+    assert all(0 < row["steps_to_max_p"] <= row["steps_to_max_p_holm"] <= 1 for row in rows)
+    assert "time_ratio_p_holm" not in rows[0]
+
+
 def test_after_not_shown_the_pictures_that_are_needed_are_named(tmp_path: Path) -> None:
     verified(searched(tmp_path), gains(), claims={2: "time"})
     shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
     shown = " ".join(shown.split())
     assert "trial 2 is not shown to be better. 2 pictures would show the smallest" in shown
     assert "smallest effect of interest, a time ratio of 0.85, with 80 % power" in shown
+
+
+def test_a_single_picture_gets_no_number_of_pictures_for_its_unknown_spread(tmp_path: Path) -> None:
+    verified(searched(tmp_path), gains(), claims={2: "time"}, images=IMAGES[:1])
+    shown = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)]).output
+    shown = " ".join(shown.split())
+    assert "so no schedule can be better: verify anew on at least two (--restart --images)" in shown
+    assert "pictures would show" not in shown
+    assert "--seeds" not in shown
 
 
 @pytest.mark.parametrize(
