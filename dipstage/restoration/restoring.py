@@ -291,7 +291,7 @@ class Plan:
         assert selected is not None
         at, end = selected.iteration, first.iterations
         has_minimum = isinstance(rule, VarianceMinimum) and at < end - 1
-        if first.stop is Stop.MINIMUM:
+        if has_minimum and first.stop is Stop.MINIMUM:
             words = (
                 f"the outputs changed least at iteration {at} (lowest variance); {end - 1 - at} "
                 "more iterations brought no lower variance"
@@ -305,6 +305,7 @@ class Plan:
         else:
             ended = {
                 Stop.BUDGET: f"the budget of {end} iterations ended",
+                Stop.MINIMUM: f"the stopping rule ended the run after {end} iterations",
                 Stop.INTERRUPTED: f"interrupted after {end} iterations",
                 Stop.DIVERGED: f"the loss was no longer finite after {end} iterations",
             }[first.stop]

@@ -21,7 +21,8 @@ _OF_SELECTED = ("iteration", "iteration_smoothed", "psnr_gt_raw_db", "psnr_gt_sm
 class Stop(StrEnum):
     """The reason why a run ended.
 
-    `peak`: the oracle saw PSNR_GT fall. `minimum`: the variance of the outputs rose again.
+    `peak`: the oracle saw PSNR_GT fall. `minimum`: a rule without the ground truth ended it, such
+    as `VarianceMinimum` once the variance of the outputs rose again.
     """
 
     BUDGET = "budget"

@@ -293,7 +293,7 @@ class _Run:
         if self.ends:
             return Stop.INTERRUPTED
         if self.launched > self.schedule.ramp and self.stopping.stops(self.measured.last_stage()):
-            return Stop.PEAK if self.rule is None else Stop.MINIMUM
+            return Stop.PEAK if self.stopping.reads_ground_truth else Stop.MINIMUM
         return None
 
     def _aim(self) -> None:

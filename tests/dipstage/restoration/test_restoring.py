@@ -4,9 +4,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule, Stage
 from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from dipstage.schedules.settings import TrainerSettings
-from dipstage.schedules.stopping import FullBudget, VarianceMinimum
+from dipstage.schedules.stopping import FullBudget, LastStage, VarianceMinimum
 from dipstage.training.network import SkipNetwork
 from dipstage.training.outcome import Stop
 
@@ -121,6 +121,30 @@ def test_an_interrupted_run_gives_what_there_is_and_later_runs_do_not_begin() ->
         "interrupted after 12 iterations; of its outputs, the last is used (first of 1 averaged "
     )
     assert restored.why == words + "runs; 2 interrupted, diverged or not begun, left out)"
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """A rule of one's own, as CONTRIBUTING.md describes it."""
+
+    iterations: int
+    patience: ClassVar[int] = 5
+    windowed: ClassVar[bool] = False
+    reads_ground_truth: ClassVar[bool] = False
+
+    def stops(self, seen: LastStage) -> bool:
+        return len(seen.variance["emv"]) >= self.iterations
+
+
+def test_a_rule_that_selects_no_minimum_gives_the_last_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dipstage.restoration.restoring.stopping_rule", lambda *_: _After(20))
+    restored = restore(NOISY, **SMALL)
+    assert restored.stop is Stop.MINIMUM
+    assert restored.why == (
+        "the stopping rule ended the run after 20 iterations; of its outputs, the last is used"
+    )
 
 
 def test_an_interrupted_run_is_not_averaged_with_a_completed_one() -> None:
