@@ -192,6 +192,7 @@ def run(
     are written and marked as interrupted.
     """
     from dipstage.schedules.examples import NETWORK
+    from dipstage.schedules.stopping import OUTPUTS
 
     found = published_for(schedule_name, image, size, sigma)
     file = found.file if found else file_of(schedule_name)
@@ -205,12 +206,12 @@ def run(
         schedule = replace(schedule, recipe=replace(schedule.recipe, ema_restart=ema_restart))
     options = {"width": width, "scales": scales, "patience": patience}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    given["oracle_stop"] = oracle_stop in OUTPUTS or oracle_stop or False
     overridden = (*given, *NETWORK) if example is not None else given
     schedule = replace(schedule, recipe=schedule.recipe.without(overridden))
     settings = replace(
         schedule.recipe.applied_to(settings_asked(example, measured)),
         iterations=schedule.iterations,
-        oracle_stop=oracle_stop if oracle_stop in ("both", "decided") else oracle_stop is not None,
         **given,
     )
     if snapshots is not None and snapshots > schedule.iterations:

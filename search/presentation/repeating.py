@@ -177,7 +177,7 @@ def _options(run: RunRecord) -> list[str]:
     options = ["--size", str(experiment.size)] if experiment.size else []
     oracle, watched = experiment.trainer.oracle_stop, experiment.objective.output
     if oracle:
-        is_word = oracle == "both" or (oracle == "decided" and watched == "smoothed")
+        is_word = isinstance(oracle, str) and (oracle != "decided" or watched == "smoothed")
         options += ["--oracle-stop", str(oracle) if is_word else watched]
     asked = experiment.resources.cpus_per_trial
     cores = run.attributes.cores or (None if asked == "auto" else asked)

@@ -9,13 +9,16 @@ import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+import click
 import imagecodecs
 import numpy as np
 import pytest
 import torch
 from small_commands import SMALL, curves, dipstage
 
+from dipstage.documents.records import hints
 from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
@@ -28,8 +31,10 @@ from dipstage.schedules.schedule_file import (
     save_schedule,
 )
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.devices import choose_device
 from dipstage.terminal.run_files import FILES
+from dipstage.terminal.training import run
 from dipstage.training.trainer import fit, observe
 
 
@@ -109,6 +114,19 @@ def test_oracle_stop_and_patience_end_a_run_early(tmp_path: Path) -> None:
         "10",
     ).splitlines()
     assert len(rows) < 300
+
+
+def test_a_choice_of_oracle_that_the_settings_lack_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (offered,) = (option for option in run.params if option.name == "oracle_stop")
+    assert isinstance(offered.type, click.Choice)
+    settings = get_args(hints(TrainerSettings)["oracle_stop"])
+    assert {*offered.type.choices} == {*OUTPUTS, *settings} - {True, False}
+    monkeypatch.setattr(offered, "type", click.Choice(["late"]))
+    result = dipstage("run", "skimage:chelsea", "--oracle-stop", "late", *SMALL)
+    assert result.exit_code == 2
+    assert "oracle_stop must be true or false or both or decided, got 'late'" in result.output
 
 
 @pytest.mark.usefixtures("undrawn")

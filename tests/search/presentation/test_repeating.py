@@ -22,7 +22,7 @@ from dipstage.training.trainer import fit, observe
 from search import Run
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_pictures
-from search.presentation.repeating import first_picture, run_argument, shown_path
+from search.presentation.repeating import _options, first_picture, run_argument, shown_path
 from search.report import page
 from search.store.attributes import write
 from search.store.replicate import ReplicateKey
@@ -102,6 +102,24 @@ def test_a_report_repeats_every_replicate_bit_for_bit(
     exported = read_schedule_file(run.export("1", tmp_path / "exported.yaml"))
     text = read_schedule_file(Path(repeats["1"]["name"]))
     assert (text.schedule, text.measured) == (exported.schedule, exported.measured)
+
+
+@pytest.mark.parametrize(
+    ("asked", "watched", "word"),
+    [
+        (True, "raw", "raw"),
+        ("both", "raw", "both"),
+        ("decided", "raw", "raw"),
+        ("decided", "smoothed", "decided"),
+        ("late", "raw", "late"),
+    ],
+)
+def test_the_oracle_is_named_as_the_command_line_names_it(
+    tmp_path: Path, asked: Any, watched: str, word: str
+) -> None:
+    run = new_run(tmp_path, experiment(objective={"output": watched}))
+    object.__setattr__(run.experiment.trainer, "oracle_stop", asked)  # "late" is a rule to come.
+    assert _options(run)[-2:] == ["--oracle-stop", word]
 
 
 def test_paths_show_no_folder_that_is_nobody_s_business(
