@@ -35,6 +35,7 @@ def row(trial: Trial, objective: Objective) -> dict[str, Any]:
         objective.quality.key: quality,
         objective.cost.key: cost,
         "replicates": len(trial.replicates),
+        "raced_p": trial.raced.chance if trial.raced else None,
         "same_as": trial.same_as,
         "stages": len(trial.schedule.stages) if trial.schedule else None,
         "ramp": trial.schedule.ramp if trial.schedule else None,

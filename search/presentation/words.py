@@ -11,6 +11,7 @@ from dipstage.schedules.schedule_file import Measure
 from dipstage.terminal.numbers import RATIO, fixed
 
 if TYPE_CHECKING:
+    from search.store.attributes import Raced
     from search.verification.statistics import Difference
 
 
@@ -70,3 +71,8 @@ def p_value(p: float | None) -> str:
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def raced_words(raced: Raced) -> str:
+    """Return after how many replicates a trial was raced, and the probability of an error."""
+    return f"raced after {raced.replicates} (p {p_value(raced.chance)})"

@@ -15,7 +15,7 @@ from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
 from search.presentation.front import Cells, front_rows
 from search.presentation.verdicts import plain_of
-from search.presentation.words import capital, some
+from search.presentation.words import capital, raced_words, some
 from search.report.curves import Curves, gather
 from search.store.records import Trial
 from search.store.run import RunRecord
@@ -165,6 +165,8 @@ def _words(trial: Trial, objective: Objective) -> dict[str, str]:
         score = objective.at(has_scores, bool(trial.censored(objective.output)))
     found = {"psnr": cells.psnr_db, "steps": cells.steps, "wall_s": fixed(trial.wall_s, 0)}
     found["score"] = "~ " * (trial.estimate is not None) + score
+    if trial.raced:
+        found["raced"] = raced_words(trial.raced)
     if trial.replicates:
         beside = objective.beside
         found["beside"] = beside.text(trial.measure(objective.output, beside.key).mean)

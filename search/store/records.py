@@ -16,7 +16,7 @@ from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.schedule_file import Measure, OutputMeasures
 from dipstage.schedules.stopping import Output
 from search.experiment.objectives import Objective, Score
-from search.store.attributes import TrialAttributes, replicates
+from search.store.attributes import Raced, TrialAttributes, replicates
 from search.store.replicate import MAX_COST, MAX_DB, Replicate, versions_of
 
 State: TypeAlias = Literal["complete", "raced", "failed", "running"]
@@ -35,7 +35,7 @@ class Trial:
     Args:
         candidate: Name of the candidate; None for a sampled trial.
         values: Both objectives of a complete trial; otherwise None.
-        estimate: Objectives of a raced trial, as predicted when it was stopped; otherwise None.
+        raced: Why a raced trial was stopped; otherwise None.
         same_as: Number of the first trial of the same schedule; None if this is the first.
         taken: Number of the trial that trained each replicate which this trial took over, by key.
         violations: By how much the trial violates each constraint; not above 0 where it is met. Of
@@ -52,7 +52,7 @@ class Trial:
     params: dict[str, Any]
     replicates: dict[str, Replicate]
     values: tuple[float, float] | None
-    estimate: tuple[float, float] | None
+    raced: Raced | None
     failure: str | None
     started: datetime | None
     ended: datetime | None
@@ -65,11 +65,11 @@ class Trial:
     def of(cls, trial: FrozenTrial, objective: Objective | None = None) -> Trial:
         """Create a record from Optuna's trial; for `objective`, see the class."""
         attributes = TrialAttributes.of(trial)
-        state = _STATES.get(trial.state, "failed")
+        state, raced = _STATES.get(trial.state, "failed"), None
         if state == "complete" and attributes.raced is not None:
-            state = "raced"
+            state, raced = "raced", attributes.raced
         objective = objective or Objective()
-        values = _checked(trial, objective, is_raced=state == "raced")
+        values = _checked(trial, objective, raced)
         return cls(
             number=trial.number,
             state=state,
@@ -79,8 +79,8 @@ class Trial:
             warmup=attributes.warmup,
             params=dict(trial.params),
             replicates=replicates(trial),
-            values=values if state == "complete" else None,
-            estimate=values if state == "raced" else None,
+            values=None if raced else values,
+            raced=raced,
             failure=attributes.failure if trial.state is TrialState.FAIL else None,
             started=trial.datetime_start,
             ended=trial.datetime_complete,
@@ -97,6 +97,11 @@ class Trial:
         score = f", {predicted}{self.objective.at(values, cut)}" if values else ""
         name = f" ({self.candidate})" if self.candidate else ""
         return f"<Trial {self.number}{name}: {self.state}{score}>"
+
+    @property
+    def estimate(self) -> Score | None:
+        """Objectives of a raced trial, as predicted when it was stopped; otherwise None."""
+        return self.raced.estimate if self.raced else None
 
     @property
     def name(self) -> str:
@@ -183,9 +188,9 @@ class Trial:
 
 
 def _checked(
-    trial: FrozenTrial, objective: Objective, *, is_raced: bool
+    trial: FrozenTrial, objective: Objective, raced: Raced | None
 ) -> tuple[float, float] | None:
-    """Return the objectives of a trial that is complete; of others None.
+    """Return the objectives of a trial that is complete, predicted or not; of others None.
 
     Raises:
         TypeError: If the database holds something else than a number where one belongs.
@@ -202,15 +207,16 @@ def _checked(
             raise TypeError(f"{value!r:.80} of a trial is no number")
     if trial.state is not TrialState.COMPLETE:
         return None
-    quality, cost = values[:2]
+    own = values[0], values[1]
     # What racing predicts may be below 0.
-    least = -MAX_COST if is_raced or objective.against in objective.custom else 0.0
+    least = -MAX_COST if raced or objective.against in objective.custom else 0.0
     most = MAX_DB if objective.quality.unit == "dB" else MAX_COST
-    if most < abs(quality) < math.inf:
-        raise ValueError(f"{objective.quality.key} is {quality:g}")
-    if math.isfinite(cost) and not least <= cost <= MAX_COST:
-        raise ValueError(f"{objective.cost.key} is {cost:g}")
-    return quality, cost
+    for quality, cost in (own, raced.estimate) if raced else (own,):
+        if most < abs(quality) < math.inf:
+            raise ValueError(f"{objective.quality.key} is {quality:g}")
+        if math.isfinite(cost) and not least <= cost <= MAX_COST:
+            raise ValueError(f"{objective.cost.key} is {cost:g}")
+    return own
 
 
 def finite(trials: Iterable[Trial]) -> list[Trial]:

@@ -13,7 +13,7 @@ from search.analysis.censoring import cut_off
 from search.experiment.objectives import Objective
 from search.presentation.front import Cells, FrontRow, front_rows, observation_psnr_gt_db
 from search.presentation.verdicts import plain_of
-from search.presentation.words import mean_over, parameter, spread
+from search.presentation.words import mean_over, parameter, raced_words, spread
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -148,13 +148,13 @@ def trials_table(run: RunRecord) -> FittedTable:
 
 
 def state_words(trial: Trial, *, driven: bool) -> str:
-    """Return a trial's state, and the replicates after which it was raced.
+    """Return a trial's state, and why it was raced.
 
     Unless the run is `driven`, that is has a driver, no trial is running.
     """
     if trial.state == "running" and not driven:
         return "unfinished"
-    return f"raced after {len(trial.replicates)}" if trial.state == "raced" else trial.state
+    return raced_words(trial.raced) if trial.raced else trial.state
 
 
 def _words(trial: Trial) -> list[str]:

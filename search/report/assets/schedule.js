@@ -17,7 +17,7 @@ whenShown((trial) => {
     [data.quality_words, trial.words.psnr && `${trial.words.psnr} ${data.quality_unit}`.trim()],
     [data.steps_words, trial.words.steps],
     ["replicates", `${trial.replicates} of ${data.replicates}`],
-    ["state", trial.state + (trial.failure ? `: ${trial.failure}` : "") + (trial.infeasible ? `, ${trial.infeasible}` : "")],
+    ["state", (trial.words.raced ?? trial.state) + (trial.failure ? `: ${trial.failure}` : "") + (trial.infeasible ? `, ${trial.infeasible}` : "")],
     ["verdict", trial.verdict ?? "not verified"],
     ["learning rate", number(trial.learning_rate)],
     ["against others", trial.relation ?? ""],

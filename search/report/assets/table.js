@@ -3,7 +3,7 @@ const words = (trial) => trial.failure ?? shortParameters(trial).filter(([name])
 const score = (trial, text) => (["complete", "raced"].includes(trial.state) ? text : "");
 const columns = [
   { title: "schedule", value: (t) => (t.candidate ? t.name : t.n), text: (t) => t.name },
-  { title: "state", value: (t) => t.state, text: (t) => [t.state === "raced" ? `raced after ${t.replicates}` : t.state, t.infeasible].filter(Boolean).join(", ") },
+  { title: "state", value: (t) => t.state, text: (t) => [t.words.raced ?? t.state, t.infeasible].filter(Boolean).join(", ") },
   { title: data.quality_label, value: (t) => t.psnr, text: (t) => score(t, t.words.psnr), down: true },
   { title: data.steps_words, value: (t) => t.steps, text: (t) => score(t, t.words.steps) },
   { title: data.output === "raw" ? "smoothed (dB)" : "raw (dB)", value: (t) => t.other_psnr, text: (t) => t.words.other ?? "", down: true },

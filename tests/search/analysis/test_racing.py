@@ -24,6 +24,7 @@ from search.execution.ledger import Ledger
 from search.execution.work import Work
 from search.experiment.candidate import Candidate
 from search.experiment.objectives import Score
+from search.report import page
 from search.store.attributes import TrialAttributes, write
 from search.store.replicate import Replicate
 
@@ -262,10 +263,13 @@ def test_tables_plots_and_picks_tell_raced_trials_apart(tmp_path: Path) -> None:
     drive(run)
     runs_dir = str(tmp_path)
     shown = CliRunner().invoke(main, ["trials", "tiny", "--runs-dir", runs_dir]).output
-    assert "raced after 2" in shown
+    assert "raced after 2 (p < 0.001)" in shown
     assert "~ 25" in shown
+    assert "raced after 2 (p " in page.make(run).text
     rows = {row["trial"]: row for row in run.trials().to_dict("records")}
     assert (rows[9]["state"], rows[9]["replicates"]) == ("raced", 2)
+    assert 0 <= rows[9]["raced_p"] < 0.001
+    assert math.isnan(rows[8]["raced_p"])
     plot = tmp_path / "front.svg"
     done = CliRunner().invoke(main, ["pareto", "tiny", "--runs-dir", runs_dir, "--plot", str(plot)])
     assert done.exit_code == 0, done.output
