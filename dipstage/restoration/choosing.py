@@ -6,7 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,9 @@ from dipstage.tasks.problem import Problem
 from dipstage.tasks.super_resolve import FACTORS
 
 Task: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
-TASKS: tuple[Task, ...] = ("denoise", "inpaint", "super_resolve")
+TASKS: tuple[Task, ...] = get_args(Task)
 StopName: TypeAlias = Literal["emv", "wmv", "none"]
-STOPS: tuple[StopName, ...] = ("emv", "wmv", "none")
+STOPS: tuple[StopName, ...] = get_args(StopName)
 
 
 def check_task(task: Task, sigma_255: float | None, mask: object, factor: int | None) -> None:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import click
 import imagecodecs
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from typed_restorations import CLEAN, NOISY, TINY, integers, names, typed
 
 from dipstage.documents import whole_files
 from dipstage.restoration.arrays import as_pixels
+from dipstage.restoration.choosing import STOPS, TASKS
 from dipstage.restoration.restoring import Plan, Restored, planned, restore
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.cli import main
@@ -119,6 +121,13 @@ def test_every_option_has_an_effect(folder: Path, options: list[str]) -> None:
     )
     assert changed.exit_code == 0, changed.output
     assert plain() != Path("changed.png").read_bytes()
+
+
+@pytest.mark.parametrize(("option", "names"), [("task", TASKS), ("stop", STOPS)])
+def test_every_task_and_every_rule_is_offered(option: str, names: tuple[str, ...]) -> None:
+    (offered,) = (each for each in main.commands["restore"].params if each.name == option)
+    assert isinstance(offered.type, click.Choice)
+    assert tuple(offered.type.choices) == names
 
 
 def test_sizes_shrink_the_longer_side_and_the_mask_along(folder: Path) -> None:

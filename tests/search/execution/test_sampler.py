@@ -1,7 +1,7 @@
 """What samplers propose: the same after candidates, constraints and resumes as in Optuna alone."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import pytest
@@ -9,6 +9,7 @@ from fake_runs import CONTENT, experiment, finish, ledger_of, new_run, play
 from optuna.trial import TrialState
 
 from search.execution.sampler import SAMPLERS, SearchedTrials
+from search.experiment.model import Search
 from search.experiment.space import suggest
 
 
@@ -29,6 +30,10 @@ def suggestions(
         searched.tell(number, TrialState.COMPLETE, [x, y])
         drawn.append(trial.params)
     return drawn
+
+
+def test_an_experiment_can_choose_every_sampler() -> None:
+    assert {*SAMPLERS} == {*get_args(Search.model_fields["sampler"].annotation)}
 
 
 @pytest.mark.parametrize("kind", ["tpe", "nsga2", "qmc", "random"])

@@ -9,11 +9,12 @@ import pytest
 from fake_runs import experiment
 
 from dipstage.errors import InputError
+from dipstage.schedules.noise import ALPHA_BARS
 from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Family
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import FreeSplit, LogSplit, PowerSplit
-from search.experiment.searched import Space
+from search.experiment.searched import NoiseSpace, Space
 from search.experiment.space import Point, decode, suggest
 
 
@@ -134,6 +135,11 @@ def test_the_learning_rate_is_searched_only_on_request() -> None:
     rates = {point.recipe.learning_rate for _, point in sample(searched, 20)}
     assert len(rates) == 20
     assert all(rate is not None and 1e-3 <= rate <= 1e-2 for rate in rates)
+
+
+def test_every_noise_schedule_can_be_searched() -> None:
+    beta = NoiseSpace.model_json_schema()["properties"]["beta"]
+    assert {*ALPHA_BARS} == {*beta["anyOf"][0]["items"]["enum"]}
 
 
 def test_every_numeric_setting_of_the_trainer_can_be_searched() -> None:

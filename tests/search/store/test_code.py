@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import dipstage
+from dipstage.tasks.registry import OWN
 from search.store.code import content_of, covered, digest_of
 
 PACKAGE = Path(dipstage.__file__).parent
@@ -37,6 +38,7 @@ def test_it_covers_what_computes_numbers_and_nothing_else() -> None:
         "schedules.settings", "schedules.stopping", "training.arithmetic", "training.metrics",
         "training.network", "training.outcome", "training.trainer",
     } <= set(MODULES)  # fmt: skip
+    assert {kind.__module__.removeprefix("dipstage.") for kind in OWN.values()} <= set(MODULES)
     rest = {"terminal", "documents", "errors", "interrupts", "renamed", "arguments", "silence"}
     assert not rest & {name.split(".")[0] for name in MODULES}
 
