@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -85,11 +84,6 @@ def wait_until(holds: Callable[[], object]) -> None:
 def test_the_slurm_script_is_shell() -> None:
     subprocess.run(["bash", "-n", str(SLURM)], check=True)
     assert os.access(SLURM, os.X_OK)
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck_has_no_complaint() -> None:
-    subprocess.run(["shellcheck", str(SLURM)], check=True)
 
 
 def test_the_first_job_launches_over_all_nodes(tmp_path: Path) -> None:
