@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -55,6 +57,14 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
          "role": "candidate", "trial": None, "origin": None}
     ]  # fmt: skip
     assert study.user_attrs["accepted"] == [{"date": "2026-01-01", "changes": ["a 1 → 2"]}]
+
+
+@pytest.mark.parametrize("kind", [StudyAttributes, TrialAttributes])
+def test_every_attribute_is_documented(kind: type[StudyAttributes | TrialAttributes]) -> None:
+    page = Path(__file__).parents[3] / "docs" / "files.md"
+    rows = re.findall(r"^\|(.*?)\|", page.read_text(), re.MULTILINE)
+    documented = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert {each.name for each in fields(kind)} <= documented
 
 
 def test_a_study_that_lacks_attributes_and_has_others_is_read() -> None:
