@@ -128,9 +128,9 @@ class Resources(Group):
     `size` is above 128 or `null`, and fewer trials run at a time than there are cores, `auto`
     divides the cores among the trials. A run keeps its first value when it is resumed."""
     gpus_per_trial: Literal["auto"] | Annotated[Finite, Field(ge=0, le=10_000)] = "auto"
-    """Number of GPUs that a trial reserves: a fraction of one, or a whole number. `auto` runs a
-    short probe before the search and takes the fraction with the highest throughput; it is 0 if
-    there is no GPU."""
+    """Number of GPUs that a trial reserves: a fraction of one, or a whole number. `auto` is 0 on a
+    CPU, and one if `together` is above 1. Otherwise it is measured before the search: the number
+    of trials on a GPU is doubled, up to 8, as long as this raises their total speed by a tenth."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that a trial trains on. `auto` is the GPU that the trial reserves, or else the CPU."""
     together: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = "auto"
