@@ -26,7 +26,7 @@ from machine import machine, write
 from numpy.typing import NDArray
 
 from dipstage.schedules.stopping import OUTPUTS
-from search.presentation.verdicts import plain_of
+from search.store.records import plain_of
 from search.store.run import RunRecord
 from search.verification.power import measured_spread
 from search.verification.rules import PSNR_MARGIN_DB, SIGNIFICANCE, TIME_MARGIN, Endpoint, claim_p

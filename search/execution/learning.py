@@ -18,7 +18,7 @@ from search.experiment.model import Experiment
 from search.experiment.space import FORMER
 from search.store.attributes import Learned
 from search.store.paths import find_run, path_exists
-from search.store.records import finite
+from search.store.records import finite, plain_of
 from search.store.run import RunRecord
 
 
@@ -125,7 +125,7 @@ _NAMES = {former: name for name, former in FORMER.items()}
 def _points(experiment: Experiment, run: RunRecord) -> list[list[Any]]:
     """Return the sampled trials that lie in the space, as `Learned.points`."""
     records = run.records()
-    plain = next((t for t in finite(records) if t.candidate and t.is_plain), None)
+    plain = plain_of(finite(records))
     if plain is None:
         raise InputError(
             f"run {run.name!r} has no complete plain DIP of finite scores among its candidates"

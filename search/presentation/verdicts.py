@@ -12,7 +12,7 @@ from search.analysis.front import front_of, pick_of
 from search.experiment.objectives import Objective
 from search.presentation.front import Cells, names_on
 from search.presentation.words import interval, ratio_interval
-from search.store.records import Trial
+from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 from search.verification.verdicts import Comparison, Entry, compare_as_searched
 
@@ -72,14 +72,6 @@ class VerdictRow:
             return None
         low, high = self.comparison.psnr_db.low, self.comparison.psnr_db.high
         return None if low is None or high is None else (low, high)
-
-
-def plain_of(records: list[Trial]) -> Trial | None:
-    """Return the search's own plain DIP: a complete candidate of one stage."""
-    for trial in records:
-        if trial.candidate and trial.values and trial.is_plain:
-            return trial
-    return None
 
 
 def verified_rows(verification: Verification, output: Output | None = None) -> list[VerdictRow]:

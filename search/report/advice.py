@@ -12,9 +12,9 @@ from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
 from search.presentation.repeating import Repeat, Repeater, file_name, first_picture, run_argument
-from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, plain_of, standings
+from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, standings
 from search.presentation.words import capital
-from search.store.records import Trial
+from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 from search.verification.export import choose
 from search.verification.result import Verification

@@ -14,10 +14,9 @@ from search.analysis.importance import importance_of
 from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
 from search.presentation.front import Cells, front_rows
-from search.presentation.verdicts import plain_of
 from search.presentation.words import capital, raced_words, some
 from search.report.curves import Curves, gather
-from search.store.records import Trial
+from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from search.analysis.status import status_of
 from search.experiment.objectives import Objective
 from search.presentation.provenance import facts, provenance
 from search.presentation.repeating import repeats
-from search.presentation.verdicts import VerdictRow, plain_of, rows_against_presets
+from search.presentation.verdicts import VerdictRow, rows_against_presets
 from search.presentation.words import settings, some
 from search.report.advice import advise
 from search.report.data import gather_data
 from search.report.fitting import embed, keep_details, size, without_details
 from search.report.pictures import Gallery, sources
 from search.report.pictures import gather as gather_pictures
-from search.store.records import Trial
+from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:

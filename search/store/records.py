@@ -231,3 +231,11 @@ def distinct(trials: Iterable[Trial]) -> list[Trial]:
         if trial.values is not None:
             first.setdefault(trial.first_alike, trial)
     return list(first.values())
+
+
+def plain_of(records: Iterable[Trial]) -> Trial | None:
+    """Return the search's own plain DIP: a complete candidate of one stage."""
+    for trial in records:
+        if trial.candidate and trial.values and trial.is_plain:
+            return trial
+    return None

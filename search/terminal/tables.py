@@ -12,9 +12,8 @@ from dipstage.terminal.numbers import DB, RATIO, SSIM, db, fixed, steps
 from search.analysis.censoring import cut_off
 from search.experiment.objectives import Objective
 from search.presentation.front import Cells, FrontRow, front_rows, observation_psnr_gt_db
-from search.presentation.verdicts import plain_of
 from search.presentation.words import mean_over, parameter, raced_words, spread
-from search.store.records import Trial
+from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from dipstage.terminal.numbers import RATIO, db, fixed
 from search.analysis.status import duration
-from search.store.records import Trial
+from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 from search.verification.confirmation import TOP, best_schedules
 from search.verification.declared import Declared, Plan
@@ -75,7 +75,7 @@ def _measured(run: RunRecord, declared: Declared) -> dict[Endpoint, Spread]:
     Where nothing was sampled, they are those of the claimed candidates.
     """
     records = run.records()
-    plain = next((t for t in records if t.is_plain and t.values is not None), None)
+    plain = plain_of(records)
     if plain is None or len(run.attributes.pictures) < FEW:
         return {}
     claimed = {claim.trial for claim in declared.claims}

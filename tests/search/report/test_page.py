@@ -19,11 +19,12 @@ from search.analysis.status import status_of
 from search.cli import main
 from search.commands.reporting import make_report
 from search.execution.ledger import Ledger
-from search.presentation.verdicts import plain_of, rows_against_presets, standings
+from search.presentation.verdicts import rows_against_presets, standings
 from search.report import fitting, page, pictures
 from search.report.advice import advise
 from search.store.lease import leased
 from search.store.paths import curve_path, picture_path
+from search.store.records import plain_of
 from search.store.replicate import Replicate, Selection
 from search.store.run import RunRecord
 from search.terminal.tables import state_words
