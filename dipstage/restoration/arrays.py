@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dipstage.errors import InputError
-from dipstage.restoration.choosing import Task
+from dipstage.restoration.choosing import TaskName
 from dipstage.schedules.settings import SSIM_WINDOW
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.inpaint import Inpainting
@@ -18,7 +18,7 @@ from dipstage.tasks.super_resolve import SuperResolution
 
 
 def problem_of(
-    pixels: NDArray[np.float32], task: Task, mask: NDArray[Any] | None, factor: int | None,
+    pixels: NDArray[np.float32], task: TaskName, mask: NDArray[Any] | None, factor: int | None,
     multiple: int,
 ) -> Problem:  # fmt: skip
     """Return the padded problem of a task.

@@ -30,13 +30,13 @@ from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.super_resolve import FACTORS
 
-Task: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
-TASKS: tuple[Task, ...] = get_args(Task)
+TaskName: TypeAlias = Literal["denoise", "inpaint", "super_resolve"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
 StopName: TypeAlias = Literal["emv", "wmv", "none"]
 STOPS: tuple[StopName, ...] = get_args(StopName)
 
 
-def check_task(task: Task, sigma_255: float | None, mask: object, factor: int | None) -> None:
+def check_task(task: TaskName, sigma_255: float | None, mask: object, factor: int | None) -> None:
     """Raise InputError for what a task lacks or does not take."""
     if sigma_255 is not None:
         check_number("sigma", sigma_255)
@@ -150,7 +150,7 @@ class Chosen:
 
 
 def chosen_schedule(
-    asked: str | Path | Schedule, task: Task, sides: tuple[int, int], sigma_255: float | None,
+    asked: str | Path | Schedule, task: TaskName, sides: tuple[int, int], sigma_255: float | None,
     iterations: int | None,
 ) -> Chosen:  # fmt: skip
     """Return the schedule that is asked for; this is the one place that decides what `auto` is.

@@ -22,7 +22,7 @@ from dipstage.restoration.choosing import (
     STOPS,
     TASKS,
     StopName,
-    Task,
+    TaskName,
     check_task,
     chosen_schedule,
     estimated_sigma_255,
@@ -42,7 +42,7 @@ from dipstage.training.outcome import Outcome, Stop
 from dipstage.training.several_runs import estimated_s, runs_at_once, train_all
 from dipstage.training.trainer import Job
 
-_EXAMPLE_OF: dict[Task, str] = {
+_EXAMPLE_OF: dict[TaskName, str] = {
     "denoise": "denoising",
     "inpaint": "inpainting-kate",
     "super_resolve": "super-resolution",
@@ -87,7 +87,7 @@ class Restored:
 def restore(
     array: NDArray[Any],
     *,
-    task: Task = "denoise",
+    task: TaskName = "denoise",
     sigma_255: float | Literal["auto"] | None = None,
     mask: NDArray[Any] | None = None,
     factor: int | None = None,
@@ -319,7 +319,7 @@ class Plan:
 def planned(
     pixels: NDArray[np.float32],
     *,
-    task: Task = "denoise",
+    task: TaskName = "denoise",
     sigma_255: float | None = None,
     mask: NDArray[Any] | None = None,
     factor: int | None = None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dipstage.pictures.photographs import Photograph
-    from dipstage.restoration.choosing import StopName, Task
+    from dipstage.restoration.choosing import StopName, TaskName
     from dipstage.restoration.restoring import Plan
 
 LONG_S = 300
@@ -96,7 +96,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def advice(task: Task, stop: StopName, compared: bool, has_stopped: bool) -> Iterator[str]:
+def advice(task: TaskName, stop: StopName, compared: bool, has_stopped: bool) -> Iterator[str]:
     """Say what to do if the result is not as it should be.
 
     Args:

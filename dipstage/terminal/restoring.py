@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dipstage.pictures.photographs import Photograph
-    from dipstage.restoration.choosing import StopName, Task
+    from dipstage.restoration.choosing import StopName, TaskName
     from dipstage.restoration.restoring import Plan, Restored
     from dipstage.tasks.inpaint import Mask
 
@@ -159,7 +159,7 @@ _FILE = click.Path(path_type=Path)
 @json_option
 def restore(
     photo: str,
-    task: Task,
+    task: TaskName,
     sigma: float | None,
     mask: str | None,
     factor: int | None,

@@ -7,14 +7,13 @@ import io
 import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dipstage.schedules.stopping import Output, check_output
+from dipstage.schedules.stopping import Curve, Output, check_output
 
-Curve: TypeAlias = NDArray[np.float32]
 _OF_SELECTED = ("iteration", "iteration_smoothed", "psnr_gt_raw_db", "psnr_gt_smoothed_db")
 
 

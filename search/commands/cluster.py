@@ -19,7 +19,8 @@ from search.commands.shared import (
     refuse_given_twice,
     runs_dir_option,
 )
-from search.remote import ADDRESS_VARIABLE
+from search.remote import CLUSTER_VARIABLE
+from search.store import STORAGE_VARIABLE
 from search.store.paths import refuse_unwritable, run_folder, runs_dir_flag
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ _TAIL = 10
 
 cluster_option = click.option(
     "--address",
-    envvar=ADDRESS_VARIABLE,
+    envvar=CLUSTER_VARIABLE,
     required=True,
     metavar="URL",
     help="The cluster's dashboard, such as http://HEAD:8265 [default: the environment variable "
-    f"{ADDRESS_VARIABLE}]. If the cluster asks for a token, set RAY_AUTH_MODE=token and "
+    f"{CLUSTER_VARIABLE}]. If the cluster asks for a token, set RAY_AUTH_MODE=token and "
     "RAY_AUTH_TOKEN.",
 )
 
@@ -93,9 +94,9 @@ def submit(
     notices += check_head(cluster.ask(submission), submission)
     for notice in notices:
         click.echo(f"notice: {notice}", err=True)
-    if os.environ.get("DIPSEARCH_STORAGE"):
+    if os.environ.get(STORAGE_VARIABLE):
         click.echo(
-            "notice: DIPSEARCH_STORAGE is not forwarded: set it where Ray is started on the "
+            f"notice: {STORAGE_VARIABLE} is not forwarded: set it where Ray is started on the "
             "cluster's head, or the study will be stored in SQLite there",
             err=True,
         )
@@ -193,7 +194,7 @@ def fetch(job: str, replace: bool, address: str, runs_dir: Path) -> None:
         raise WorkError(f"the run of {job} could not be fetched: {error}") from None
     click.echo(f"written: {folder}")
     if not (folder / "study.db").exists():
-        click.echo("its study is in a database: set DIPSEARCH_STORAGE to its address here too")
+        click.echo(f"its study is in a database: set {STORAGE_VARIABLE} to its address here too")
     click.echo(f"next:\n  dipsearch pareto {folder.name}{runs_dir_flag(runs_dir)}")
 
 
@@ -207,7 +208,7 @@ def job_address(name: str, address: str | None, runs_dir: Path) -> str | None:
         return address
     if not re.fullmatch(r"[\w.-]+-[0-9a-f]{8}", name) or run_folder(name, runs_dir).exists():
         return None
-    return os.environ.get(ADDRESS_VARIABLE) or None
+    return os.environ.get(CLUSTER_VARIABLE) or None
 
 
 def show_job(job: str, address: str, *, as_json: bool) -> None:
@@ -264,5 +265,5 @@ def _resume_line(state: State, address: str) -> str:
 def _address_flag(address: str) -> str:
     """Return ` --address …` for a suggested command, unless the environment has that address."""
     return (
-        "" if os.environ.get(ADDRESS_VARIABLE) == address else f" --address {shlex.quote(address)}"
+        "" if os.environ.get(CLUSTER_VARIABLE) == address else f" --address {shlex.quote(address)}"
     )

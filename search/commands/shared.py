@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from dipstage.errors import InputError
 from dipstage.terminal.number_types import Finite, Whole
+from search.store import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,11 +51,11 @@ runs_dir_option = click.option(
 storage_option = click.option(
     "--storage",
     callback=_storage,
-    envvar="DIPSEARCH_STORAGE",
+    envvar=STORAGE_VARIABLE,
     metavar="URL",
     help="Database of the study, such as postgresql://USER@HOST/NAME [default: SQLite in the run's "
     "folder]. If the address contains a password, set it in the environment "
-    "variable DIPSEARCH_STORAGE instead.",
+    f"variable {STORAGE_VARIABLE} instead.",
 )
 
 address_option = click.option(

@@ -27,7 +27,7 @@ from search.execution.ray_internals import (  # isort: skip
 import ray
 
 from dipstage.errors import InputError, WorkError
-from search.store.database_address import ADDRESS_VARIABLE
+from search.store import STORAGE_VARIABLE
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def _folder(note: Callable[[str], None]) -> Iterator[str | None]:
 
 
 _SECRETS = (
-    ADDRESS_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    STORAGE_VARIABLE, "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY",
 )  # fmt: skip
 """Variables that Ray's processes, which other users can look at, do not inherit."""

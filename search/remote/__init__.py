@@ -1,4 +1,4 @@
 """Searches on a remote Ray cluster: submit them as jobs, follow them and fetch their runs."""
 
-ADDRESS_VARIABLE = "DIPSEARCH_ADDRESS"
+CLUSTER_VARIABLE = "DIPSEARCH_ADDRESS"
 """Environment variable that names the cluster unless --address does."""

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from dipstage.errors import InputError
 from search.experiment.names import RUN_NAME
-from search.remote import ADDRESS_VARIABLE, fetching, upload
+from search.remote import CLUSTER_VARIABLE, fetching, upload
 from search.remote.fetching import Origin
 from search.remote.head import Head, question
 from search.remote.upload import Submission, quoted_for_head
@@ -56,8 +56,8 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         """Check that `address` is one of the web without a password, and contact nobody."""
-        is_from_environment = os.environ.get(ADDRESS_VARIABLE) == address
-        by = ADDRESS_VARIABLE if is_from_environment else "--address"
+        is_from_environment = os.environ.get(CLUSTER_VARIABLE) == address
+        by = CLUSTER_VARIABLE if is_from_environment else "--address"
         self._address, self._named = address, f"{by} {address}"
         if "@" in address:
             raise InputError(

@@ -9,14 +9,13 @@ from sqlalchemy.exc import ArgumentError
 
 from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.errors import InputError
-
-ADDRESS_VARIABLE = "DIPSEARCH_STORAGE"
+from search.store import STORAGE_VARIABLE
 
 
 def storage_address(given: str | None = None) -> str | None:
     """Return the given address, or else the one in the environment; None means SQLite."""
     if given is None:
-        return os.environ.get(ADDRESS_VARIABLE) or None
+        return os.environ.get(STORAGE_VARIABLE) or None
     if not isinstance(given, str) or not given or forbidden_in(given) is not None:
         raise unknown(str(given))
     return given
@@ -32,13 +31,13 @@ def refuse_password(address: str) -> None:
     if url.password is not None or any("password" in key.lower() for key in url.query):
         raise InputError(
             "--storage holds a password, which process lists show: give the address in the "
-            f"environment as {ADDRESS_VARIABLE}, or the password in ~/.pgpass"
+            f"environment as {STORAGE_VARIABLE}, or the password in ~/.pgpass"
         )
 
 
 def named(address: str) -> str:
     """Return what named a database: the environment or the option."""
-    return ADDRESS_VARIABLE if os.environ.get(ADDRESS_VARIABLE) == address else "--storage"
+    return STORAGE_VARIABLE if os.environ.get(STORAGE_VARIABLE) == address else "--storage"
 
 
 def unknown(address: str) -> InputError:

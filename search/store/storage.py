@@ -37,8 +37,8 @@ from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from dipstage.errors import InputError, WorkError
+from search.store import STORAGE_VARIABLE
 from search.store.database_address import (
-    ADDRESS_VARIABLE,
     named,
     parsed,
     sqlite_file,
@@ -130,13 +130,13 @@ def _open_sqlite(folder: Path, create: bool) -> PatientStorage:
     if is_remote(folder):
         raise InputError(
             f"{folder} is on object storage, where SQLite does not work: name a database with "
-            f"{ADDRESS_VARIABLE} or --storage"
+            f"{STORAGE_VARIABLE} or --storage"
         )
     path = folder / "study.db"
     if not create and not path.exists():
         raise InputError(
             f"run folder {folder} has no study.db: if its study is in a database, name it with "
-            f"--storage or {ADDRESS_VARIABLE}"
+            f"--storage or {STORAGE_VARIABLE}"
         )
     if not create and path.is_file() and not path.stat().st_size:
         raise InputError(f"{path} is empty: copy the run's folder again from where it was made")
