@@ -21,12 +21,12 @@ class Problem(Protocol):
 
     @property
     def observation(self) -> Tensor:
-        """The measurement: (1, C, h, w) float32 in [0, 1]."""
+        """The measurement: (1, C, h, w) float32, in [0, 1] unless the task does not clip it."""
         ...
 
     @property
     def picture(self) -> Tensor:
-        """The observation as a picture, without restoration: (1, C, H, W) float32 in [0, 1]."""
+        """The observation as a picture, without restoration: (1, C, H, W) float32 in its range."""
         ...
 
     def to(self, where: device) -> Problem:

@@ -18,7 +18,7 @@ TIMES = 20
 LEAST_S = 60.0
 """Never sooner than this: a busy machine or network delays heartbeats."""
 START_S = 1800.0
-"""The same before a replicate's second block: networks are compiled and GPUs prepared there."""
+"""The same before a replicate's second block: networks are made and GPUs prepared there."""
 _GAP_S = 5.0
 """Maximum time counted between two looks: a machine or a driver may have slept."""
 

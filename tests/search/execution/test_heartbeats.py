@@ -78,7 +78,7 @@ def test_a_worker_hangs_after_twenty_times_its_slowest_block(block_s: float) -> 
     assert workers.hung["a"] > limit_s
 
 
-def test_compilation_is_waited_for_and_does_not_count_as_a_block() -> None:
+def test_a_slow_first_block_is_waited_for_and_does_not_count() -> None:
     workers = Workers()
     workers.start("a")
     workers.work("a", 1, START_S - 10)
@@ -88,7 +88,7 @@ def test_compilation_is_waited_for_and_does_not_count_as_a_block() -> None:
     assert workers.hung
 
 
-def test_a_worker_that_never_begins_hangs_after_the_time_for_compilation() -> None:
+def test_a_worker_that_never_begins_hangs_after_the_time_of_a_first_block() -> None:
     workers = Workers()
     workers.beats["a"] = ""
     workers.wait(START_S - LOOK_S)
