@@ -24,6 +24,7 @@ from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.tasks.denoise import observe
 from dipstage.training import trainer
 from dipstage.training.measurements import BLOCK
 from dipstage.training.network import SkipNetwork
@@ -55,7 +56,7 @@ def measure(size: int, width: int, scales: int, threads: int, blocks: int) -> di
     truth, streams = picture.tensor(), Streams(picture.digest, 0)
     schedule = parse_preset("baseline").schedule(BLOCK * (blocks + 1))
     clocks = {name: Clock() for name in VARIANTS}
-    observed = trainer.observe(truth, 25, streams)
+    observed = observe(truth, 25, streams)
     jobs = [
         trainer.Job(observed, truth, schedule, settings, streams, each=clock)
         for clock in clocks.values()

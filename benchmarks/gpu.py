@@ -46,11 +46,12 @@ from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS, VarianceMinimum
+from dipstage.tasks.denoise import observe
 from dipstage.tasks.inpaint import Inpaint
 from dipstage.tasks.super_resolve import SuperResolve
 from dipstage.training.memory import is_out_of_memory
 from dipstage.training.outcome import Outcome
-from dipstage.training.trainer import Job, fit_together, observe
+from dipstage.training.trainer import Job, fit_together
 
 EXPECTED_S = {
     "checks": 75, "out_of_memory": 15, "speed": 55, "price": 20, "together": 60, "equivalence": 45,

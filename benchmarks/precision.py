@@ -34,8 +34,9 @@ from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS
+from dipstage.tasks.denoise import observe
 from dipstage.training import arithmetic
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 PICTURES = sorted(Path("data/bsd").glob("*.png"))
 SCHEDULES = ("baseline", "log10")

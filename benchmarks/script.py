@@ -27,7 +27,7 @@ from dipstage.randomness import Stream, Streams
 from dipstage.schedules.noise import noised
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
-from dipstage.training.trainer import observe
+from dipstage.tasks.denoise import observe
 from search.experiment.searched import Space
 from search.experiment.space import decode, suggest
 

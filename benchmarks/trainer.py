@@ -24,8 +24,9 @@ from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.tasks.denoise import observe
 from dipstage.training.outcome import Outcome
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 CPU_SCALES = [(64, 32, 4, 1, 100), (128, 64, 5, 1, 30), (256, 128, 5, 2, 8)]
 """Side, width, scales, threads, and iterations of a block."""

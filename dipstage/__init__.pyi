@@ -26,10 +26,10 @@ from .schedules.stopping import OracleBoth as OracleBoth
 from .schedules.stopping import OracleDecided as OracleDecided
 from .schedules.stopping import OraclePeak as OraclePeak
 from .schedules.stopping import VarianceMinimum as VarianceMinimum
+from .tasks.denoise import observe as observe
 from .training.outcome import Outcome as Outcome
 from .training.outcome import Stop as Stop
 from .training.stage_targets import targets as targets
 from .training.trainer import Job as Job
 from .training.trainer import fit as fit
 from .training.trainer import fit_together as fit_together
-from .training.trainer import observe as observe

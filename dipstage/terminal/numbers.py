@@ -22,9 +22,9 @@ def db(value: float, sign: str = "") -> str:
     return fixed(value, DB, sign)
 
 
-def steps(value: float, sign: str = "") -> str:
+def steps(value: float) -> str:
     """Return a number of iterations."""
-    return fixed(value, STEPS, sign)
+    return fixed(value, STEPS)
 
 
 def at(psnr_db: float, iterations: float, *, censored: bool = False) -> str:

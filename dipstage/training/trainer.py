@@ -24,7 +24,6 @@ from dipstage.schedules.stopping import (
     check_rule,
 )
 from dipstage.tasks.denoise import Denoising
-from dipstage.tasks.denoise import observe as observe
 from dipstage.tasks.problem import Problem, check_problem
 from dipstage.training.adam import Adam
 from dipstage.training.arithmetic import Weights, choose

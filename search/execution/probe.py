@@ -89,7 +89,8 @@ def _member(
 def _job(picture: Picture, settings: TrainerSettings, iterations: int) -> Job:
     from dipstage.randomness import Streams
     from dipstage.schedules.schedule import Schedule
-    from dipstage.training.trainer import Job, observe
+    from dipstage.tasks.denoise import observe
+    from dipstage.training.trainer import Job
 
     truth, streams = picture.tensor(), Streams(picture.digest, 0)
     observation = observe(truth, 25, streams)

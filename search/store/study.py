@@ -33,7 +33,7 @@ def create_study(
     experiment: Experiment,
     digests: dict[str, str],
     candidates: list[Candidate],
-    name: str | None = None,
+    name: str,
     learned: Sequence[Learned] = (),
 ) -> None:
     """Create the study and store in it everything that a resume needs.
@@ -43,7 +43,7 @@ def create_study(
         experiment: Experiment to run.
         digests: SHA-256 of each picture by its label.
         candidates: Candidates of the experiment.
-        name: Name of the study; by default the experiment's name.
+        name: Name of the study.
         learned: Trials of other runs that its sampler learns from.
 
     Raises:
@@ -51,11 +51,11 @@ def create_study(
     """
     try:
         study = optuna.create_study(
-            storage=storage, study_name=name or experiment.name, directions=["maximize", "minimize"]
+            storage=storage, study_name=name, directions=["maximize", "minimize"]
         )
     except optuna.exceptions.DuplicatedStudyError:
         raise InputError(
-            f"the storage has a study {experiment.name!r} already: choose another --name"
+            f"the storage has a study {name!r} already: choose another --name"
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -23,7 +23,7 @@ def sketch(
     trials: Sequence[Trial],
     width: int,
     height: int,
-    objective: Objective | None = None,
+    objective: Objective,
     *,
     ascii_only: bool = False,
 ) -> Text:
@@ -32,7 +32,6 @@ def sketch(
     width, height: size of the plot with its labels. Trials far below the front are left out, so
     that the front itself can be seen.
     """
-    objective = objective or Objective()
     complete = finite(trials)
     members = front_of(complete)
     if not members:

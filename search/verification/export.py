@@ -21,7 +21,7 @@ from dipstage.schedules.schedule_file import (
     save_schedule,
 )
 from dipstage.tasks.registry import plain_task, without_folders
-from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick
+from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick, pick_of
 from search.store.paths import brief, is_remote, replaced, run_words, verification_path
 
 if TYPE_CHECKING:
@@ -62,8 +62,6 @@ def choose(run: RunRecord, which: str | int, records: list[Trial] | None = None)
     if rule in RULES:
         held = _best_held(verification)
         if held:
-            from search.analysis.front import pick_of
-
             trials = {trial.number: trial for trial in records}
             number = list(held)[pick_of([trial.score for trial in held.values()], rule)]
             verdict = verification.verdict(number)

@@ -12,8 +12,9 @@ from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.tasks.denoise import observe
 from dipstage.training.outcome import Outcome
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 SETTINGS = TrainerSettings(width=8, scales=2, input_depth=8, precision="fp32")
 STAGED = parse_preset("log10").schedule(30)

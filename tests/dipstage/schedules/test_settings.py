@@ -13,8 +13,9 @@ from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import FullBudget, OracleBoth, OracleDecided, OraclePeak
+from dipstage.tasks.denoise import observe
 from dipstage.training.outcome import Stop
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 
 @pytest.mark.long

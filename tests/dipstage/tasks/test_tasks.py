@@ -16,12 +16,12 @@ from dipstage.schedules.noise import NoiseLevels
 from dipstage.schedules.schedule import Family
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import PowerSplit
-from dipstage.tasks.denoise import Denoise
+from dipstage.tasks.denoise import Denoise, observe
 from dipstage.tasks.inpaint import Inpaint, Inpainting
 from dipstage.tasks.problem import Task
 from dipstage.tasks.super_resolve import SuperResolve, downsampled
 from dipstage.training.outcome import Outcome
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 PICTURE = load_picture("skimage:chelsea", size=64, multiple=4)
 TRUTH, STREAMS = PICTURE.tensor(), Streams(PICTURE.digest, 0)

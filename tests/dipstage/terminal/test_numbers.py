@@ -14,7 +14,7 @@ from dipstage.terminal.numbers import at, db, fixed, steps
         (db(0.5, "+"), "+0.50"),
         (steps(112.5), "112"),
         (steps(113.5), "114"),
-        (steps(-0.4, "+"), "+0"),
+        (steps(-0.4), "0"),
         (fixed(0.8194, 3), "0.819"),
         (at(25.314, 120.0), "25.31 dB at 120"),
         (at(25.314, 120.0, censored=True), "25.31 dB at ≥ 120"),

@@ -32,10 +32,11 @@ from dipstage.schedules.schedule_file import (
 )
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS
+from dipstage.tasks.denoise import observe
 from dipstage.terminal.devices import choose_device
 from dipstage.terminal.run_files import FILES
 from dipstage.terminal.training import run
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 
 @pytest.mark.long

@@ -11,11 +11,12 @@ from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.tasks.denoise import observe
 from dipstage.training import arithmetic
 from dipstage.training.arithmetic import Arithmetic, Weights, choose
 from dipstage.training.network import SkipNetwork
 from dipstage.training.outcome import Outcome
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 SETTINGS = TrainerSettings(width=8, scales=2, input_depth=4, precision="fp32")
 CPU = torch.device("cpu")

@@ -8,9 +8,10 @@ from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.schedule import Schedule, Stage
 from dipstage.schedules.stopping import FullBudget
+from dipstage.tasks.denoise import observe
 from dipstage.training.metrics import psnr_db
 from dipstage.training.network import SkipNetwork
-from dipstage.training.trainer import Job, _Run, observe
+from dipstage.training.trainer import Job, _Run
 
 
 class SpoiledNetwork(SkipNetwork):

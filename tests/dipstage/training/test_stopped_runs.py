@@ -20,8 +20,9 @@ from dipstage.schedules.stopping import (
     StoppingRule,
     VarianceMinimum,
 )
+from dipstage.tasks.denoise import observe
 from dipstage.training.outcome import Outcome, Stop, Trace
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 
 
 @pytest.mark.long

@@ -15,11 +15,12 @@ from dipstage.schedules.noise import noised
 from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule, Stage
 from dipstage.schedules.stopping import OraclePeak, VarianceMinimum
+from dipstage.tasks.denoise import observe
 from dipstage.training.measurements import Progress
 from dipstage.training.metrics import mse, psnr_db
 from dipstage.training.network import SkipNetwork
 from dipstage.training.outcome import Stop
-from dipstage.training.trainer import Job, fit, fit_together, observe
+from dipstage.training.trainer import Job, fit, fit_together
 
 
 @pytest.mark.long

@@ -111,7 +111,7 @@ def test_a_trial_of_infinite_value_is_listed_and_not_drawn(
     records = run.records()
     assert records[number].values is not None
     assert {trial.state for trial in records} == {"complete"}
-    drawn = sketch(records, 60, 12).plain
+    drawn = sketch(records, 60, 12, run.objective).plain
     assert "inf" not in drawn
     assert sum(drawn.count(mark) for mark in "·◇●◆") >= 1
     areas = [moment.hypervolume for moment in history(run)]

@@ -18,7 +18,8 @@ from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.stopping import OUTPUTS, FullBudget
-from dipstage.training.trainer import fit, observe
+from dipstage.tasks.denoise import observe
+from dipstage.training.trainer import fit
 from search import Run, launch, resume
 from search.execution.view import Quiet
 from search.store.lease import leased

@@ -15,10 +15,11 @@ from fake_runs import CONTENT, experiment, new_run
 
 from dipstage.randomness import Streams
 from dipstage.schedules.schedule_file import read_schedule_file
+from dipstage.tasks.denoise import observe
 from dipstage.terminal.cli import main
 from dipstage.terminal.numbers import at
 from dipstage.training.outcome import Outcome
-from dipstage.training.trainer import fit, observe
+from dipstage.training.trainer import fit
 from search import Run
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_pictures

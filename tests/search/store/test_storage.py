@@ -14,7 +14,7 @@ from dipstage.errors import InputError
 from search import Run
 from search.store.database_address import parsed
 from search.store.storage import open_storage
-from search.store.study import load_study
+from search.store.study import create_study, load_study
 
 
 @pytest.fixture
@@ -93,3 +93,10 @@ def test_storages_that_cannot_be_opened_are_refused_without_their_password(
             load_study(open_storage(tmp_path, None), "tiny")
     with pytest.raises(InputError, match="no study 'other'"):
         load_study(open_storage(run.folder, None), "other")
+
+
+def test_a_second_study_of_a_name_is_refused_by_that_name(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path, None, create=True)
+    create_study(storage, experiment(), {}, [], "tiny/verification")
+    with pytest.raises(InputError, match="has a study 'tiny/verification' already"):
+        create_study(storage, experiment(), {}, [], "tiny/verification")

@@ -104,7 +104,7 @@ def test_the_plot_has_the_front_where_it_is_and_leaves_out_what_is_far_below(
         5: (26, 25),
     }
     run = play(new_run(tmp_path, experiment()), lambda number: scores[number])
-    lines = sketch(run.records(), 40, 12).plain.splitlines()
+    lines = sketch(run.records(), 40, 12, run.objective).plain.splitlines()
     assert len(lines) == 12
     assert {len(line) for line in lines[:-1]} == {40}
     plot = [line[8:] for line in lines[:10]]
@@ -116,7 +116,7 @@ def test_the_plot_has_the_front_where_it_is_and_leaves_out_what_is_far_below(
     assert lines[0].startswith(" 27.00 │")
     assert lines[9].startswith(" 24.00 │")
     assert "1 below" in lines[11]
-    assert sketch(run.records(), 40, 12, ascii_only=True).plain.isascii()
+    assert sketch(run.records(), 40, 12, run.objective, ascii_only=True).plain.isascii()
 
 
 @pytest.mark.parametrize(
