@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from internals import private_attributes, private_imports, tree
+from needs import COMMANDS
+
+from search.cli import main
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "dipstage").rglob("*.py"), *(ROOT / "search").rglob("*.py")])
@@ -175,6 +178,17 @@ def test_analysis_imports_neither_torch_nor_ray_nor_pandas() -> None:
     assert not heavy & loaded(f"import {modules}")
 
 
+def test_commands_that_start_ray_need_its_marker() -> None:
+    starting = {
+        name
+        for name, command in main.commands.items()
+        if any(
+            option.name == "address" and option.metavar == "ADDRESS" for option in command.params
+        )
+    }
+    assert starting == {name for name, marker in COMMANDS.items() if marker == "ray"}
+
+
 @pytest.mark.parametrize("package", ["dipstage", "search"])
 def test_folders_of_tests_mirror_packages(package: str) -> None:
     folders = {
@@ -198,6 +212,7 @@ def test_no_file_names_a_registry_or_a_machine_s_path() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()
+    assert tracked, "the test reads what git tracks"
     forbidden = ("index-" + "url", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/")
     for name in tracked:
         path = ROOT / name

@@ -68,10 +68,11 @@ from search.execution.resources import ray, resources_of, trials_per_gpu
 from dipstage.errors import InputError
 from search.experiment.objectives import Objective
 from search.execution.trainable import Setting
+from dipstage.tasks.denoise import Denoise
 from test_probe import PICTURE, SETTINGS
 
 def setting(device):
-    return Setting({"camera": PICTURE}, (0,), 25, SETTINGS, Objective(), 1, device)
+    return Setting({"camera": PICTURE}, (0,), Denoise(), SETTINGS, Objective(), 1, device)
 
 if __name__ == "__main__":
     # A GPU that Ray counts and PyTorch does not know.

@@ -380,10 +380,8 @@ def test_wrong_requests_get_one_sentence(head: Head, laptop: Laptop) -> None:
     ]
     before = submitted(listed(head))
     for arguments, address, environment, words in cases:
-        begun = time.monotonic()
         done = laptop.dipsearch(*arguments, address=address, **environment)
         assert (done.returncode, done.stdout) == (2, ""), (arguments, done.stderr)
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert time.monotonic() - begun < 30
     assert submitted(listed(head)) == before
