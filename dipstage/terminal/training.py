@@ -236,6 +236,7 @@ def run(
         console, image, size, task, seed, schedule, settings, stopping, threads, device, snapshots,
         output, schedule_name, found,
     )  # fmt: skip
+    _print_outcome(console, outcome, schedule.iterations, folder)
     if as_json:
         echo_json(_facts(outcome, folder))
     if interrupted:
@@ -273,7 +274,7 @@ def _train(
 
     from dipstage.interrupts import deferred
     from dipstage.randomness import Streams
-    from dipstage.terminal.display import ProgressBar, outcome_table
+    from dipstage.terminal.display import ProgressBar
     from dipstage.training.memory import is_out_of_memory
     from dipstage.training.trainer import fit
 
@@ -315,17 +316,22 @@ def _train(
     write_run(
         folder, picture.pixels, problem.picture, outcome, schedule, title, snapshots is not None
     )
+    return outcome, folder, interrupted()
+
+
+def _print_outcome(console: Console, outcome: Outcome, budget: int, folder: Path) -> None:
+    from dipstage.terminal.display import outcome_table
+
     if outcome.iterations:
         console.print(outcome_table(outcome))
     resets = f", {outcome.resets} resets to earlier weights" if outcome.resets else ""
     console.print(
-        f"stopped after {outcome.iterations} of {schedule.iterations} iterations "
+        f"stopped after {outcome.iterations} of {budget} iterations "
         f"({_REASONS[outcome.stop]}){resets}; {outcome.wall_s:.1f} s, "
         f"{outcome.iterations_per_s:.1f} iterations/s on {outcome.device}, {outcome.precision}",
         markup=False,
     )
     console.print(f"written to {folder}/", markup=False)
-    return outcome, folder, interrupted()
 
 
 def _facts(outcome: Outcome, folder: Path) -> dict[str, Any]:

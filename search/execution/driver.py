@@ -26,7 +26,7 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, Experiment, Resources
 from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
-from search.store.changes import adopt_changes, record_changes, without_effect
+from search.store.changes import Change, adopt_changes, record_changes, without_effect
 from search.store.database_address import storage_address
 from search.store.lease import Lease, leased
 from search.store.paths import (
@@ -248,25 +248,10 @@ def drive(
         setting = _setting(run, experiment)
         refuse_missing_loggers(experiment, run.folder)
 
-        def begin() -> RunRecord:
-            """Write down what was asked for, once nothing can refuse it any more."""
-            record_changes(run, experiment, changes)
-            changed = run.reread()
-            write(changed.study, trials=trials)
-            if hours is not None:
-                write(changed.study, hours=hours)
-            if asked and changed.attributes.ended is not None:
-                ended = sum(t.ended is not None and t.candidate is None for t in records)
-                write(changed.study, ended=None, gain_from=ended)
-            if not changed.attributes.made:
-                write(changed.study, made=True)
-            return changed
-
-        records = run.records()
-        done = sum(trial.state != "running" for trial in records)
+        done = sum(trial.state != "running" for trial in run.records())
         is_over = run.attributes.ended is not None and not asked
         if is_over or done >= trials + run.candidates_wanted:
-            run = begin()
+            run = _begun(run, experiment, changes, trials, hours, reopens=asked)
         else:
             from search.execution.cluster import ray_cluster
             from search.execution.resources import resources_of
@@ -275,10 +260,28 @@ def drive(
             with terminable(), ray_cluster(address, note=view.note), terminable():
                 can_grow, cores = address is not None, run.attributes.cores
                 resources_of(experiment, can_grow=can_grow, cores=cores)
-                run = begin()
+                run = _begun(run, experiment, changes, trials, hours, reopens=asked)
                 _work(run, lease, setting, view, can_grow=can_grow)
         view.end(run)
         return run
+
+
+def _begun(
+    run: RunRecord, experiment: Experiment, changes: list[Change], trials: int,
+    hours: float | None, *, reopens: bool,
+) -> RunRecord:  # fmt: skip
+    """Write down what was asked for, once nothing can refuse it any more."""
+    record_changes(run, experiment, changes)
+    changed = run.reread()
+    write(changed.study, trials=trials)
+    if hours is not None:
+        write(changed.study, hours=hours)
+    if reopens and changed.attributes.ended is not None:
+        ended = sum(t.ended is not None and t.candidate is None for t in changed.records())
+        write(changed.study, ended=None, gain_from=ended)
+    if not changed.attributes.made:
+        write(changed.study, made=True)
+    return changed
 
 
 def conclude(run: RunRecord) -> None:
