@@ -7,7 +7,6 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from optuna.study import Study
@@ -18,7 +17,7 @@ from search.analysis.racing import race
 from search.execution.budget import Budget, ended_scores
 from search.execution.endings import RecentEndings
 from search.execution.sampler import SAMPLERS, SearchedTrials, learned_trials
-from search.execution.work import OpenTrial, Row, Work, predicted, trained_by
+from search.execution.work import OpenTrial, Row, Work, mean_row, predicted, trained_by
 from search.experiment.objectives import Score
 from search.store.attributes import (
     StudyAttributes,
@@ -194,13 +193,13 @@ class Ledger:
         trials = self._study.get_trials(deepcopy=False)
         found = {
             key: (trial.trained_by(key), replicate)
-            for trial in (Trial.of(trials[other]) for other in earlier)
+            for trial in (Trial.of(trials[other], self._objective) for other in earlier)
             for key, replicate in trial.replicates.items()
             if key in self._keys and key not in work.done
         }
         # First whose they are: a driver may die before they are all written.
         sources = {key: source for key, (source, _) in found.items()}
-        known = Trial.of(trials[number]).taken
+        known = TrialAttributes.of(trials[number]).taken or {}
         marks = TrialAttributes(same_as=earlier[0], taken={**known, **sources})
         self._set(number, marks.to_plain())
         for key, (_, replicate) in found.items():
@@ -348,8 +347,7 @@ class Ledger:
             return False
         first = number if taken.same_as is None else taken.same_as
         self._race_against(first, taken.rows)
-        columns = zip(*(taken.rows[key] for key in self._keys), strict=True)
-        self._tell(number, tuple(fmean(column) for column in columns))
+        self._tell(number, mean_row(taken.rows[key] for key in self._keys))
         return True
 
     def _tell(self, number: int, row: Row) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from search.execution.custom import CustomObjective, installed
 from search.execution.heartbeats import Pulse
 from search.execution.work import Work
 from search.experiment.objectives import Objective
-from search.store.replicate import Replicate, ReplicateKey
+from search.store.replicate import MAX_INSTALLED, Replicate, ReplicateKey
 from search.store.versions import versions
 
 MAX_REASON = 500
@@ -127,9 +128,12 @@ def summarise(outcome: Outcome, objective: Objective, budget: int, gpus: float) 
 
 def _value(name: str, objective: CustomObjective, replicate: Replicate) -> float:
     try:
-        return float(objective(replicate))
+        value = float(objective(replicate))
     except Exception as error:  # A worker that dies of it would be started again.
         raise ValueError(f"objective {name}: {type(error).__name__}: {error}") from error
+    if MAX_INSTALLED < abs(value) < math.inf:
+        raise ValueError(f"objective {name} is {value:g}: keep it within ±{MAX_INSTALLED:g}")
+    return value
 
 
 def pack_curves(outcome: Outcome) -> bytes:

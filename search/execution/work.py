@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, fields, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
 from optuna.trial import FrozenTrial
@@ -69,6 +71,18 @@ def trained_by(schedule: Schedule, warmup: int | None, trainer: TrainerSettings)
     trainer = trainer if warmup is None else replace(trainer, warmup=warmup)
     rest = schedule.recipe.without(each.name for each in fields(trainer))
     return schedule.stages, rest, schedule.recipe.applied_to(trainer)
+
+
+def mean_row(rows: Iterable[Row]) -> Row:
+    """Return the means; NaN for one beyond what a float holds, or of both infinities."""
+
+    def mean(values: tuple[float, ...]) -> float:
+        try:
+            return fmean(values)
+        except (OverflowError, ValueError):
+            return math.nan
+
+    return tuple(mean(values) for values in zip(*rows, strict=True))
 
 
 def predicted(raced: Raced) -> Row:

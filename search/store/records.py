@@ -62,13 +62,12 @@ class Trial:
     objective: Objective = field(default_factory=Objective)
 
     @classmethod
-    def of(cls, trial: FrozenTrial, objective: Objective | None = None) -> Trial:
+    def of(cls, trial: FrozenTrial, objective: Objective) -> Trial:
         """Create a record from Optuna's trial; for `objective`, see the class."""
         attributes = TrialAttributes.of(trial)
         state, raced = _STATES.get(trial.state, "failed"), None
         if state == "complete" and attributes.raced is not None:
             state, raced = "raced", attributes.raced
-        objective = objective or Objective()
         values = _checked(trial, objective, raced)
         return cls(
             number=trial.number,
@@ -194,7 +193,8 @@ def _checked(
 
     Raises:
         TypeError: If the database holds something else than a number where one belongs.
-        ValueError: If an objective is finite and beyond what can be measured.
+        ValueError: If an objective is finite and beyond what can be measured. Installed objectives
+            may have any value.
     """
     sampled = [
         value
@@ -207,14 +207,15 @@ def _checked(
             raise TypeError(f"{value!r:.80} of a trial is no number")
     if trial.state is not TrialState.COMPLETE:
         return None
-    own = values[0], values[1]
-    # What racing predicts may be below 0.
-    least = -MAX_COST if raced or objective.against in objective.custom else 0.0
+    own, installed = (values[0], values[1]), objective.custom
     most = MAX_DB if objective.quality.unit == "dB" else MAX_COST
+    # What racing predicts may be below 0.
+    least = -MAX_COST if raced else 0.0
     for quality, cost in (own, raced.estimate) if raced else (own,):
-        if most < abs(quality) < math.inf:
+        if objective.metric not in installed and most < abs(quality) < math.inf:
             raise ValueError(f"{objective.quality.key} is {quality:g}")
-        if math.isfinite(cost) and not least <= cost <= MAX_COST:
+        is_right = objective.against in installed or least <= cost <= MAX_COST
+        if not is_right and math.isfinite(cost):
             raise ValueError(f"{objective.cost.key} is {cost:g}")
     return own
 

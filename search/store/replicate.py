@@ -181,6 +181,8 @@ _REPLICATE = frozenset(field.name for field in fields(Replicate))
 
 MAX_DB, MAX_COST = 1000.0, 1e15
 """Limits of a finite PSNR in dB, either way, and of steps and seconds."""
+MAX_INSTALLED = 1e100
+"""Limit of a finite installed objective, either way: squares of larger ones would overflow."""
 
 
 def _checked(kind: type, content: Mapping[str, Any]) -> Mapping[str, Any]:

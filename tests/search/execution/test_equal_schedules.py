@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,32 @@ def test_equal_schedules_are_trained_once_and_have_the_same_scores(tmp_path: Pat
     ended = run.study.get_trials()
     assert [trial.user_attrs["wall_s"] for trial in ended] == [10.0, 0, 0, 0, 0]
     assert [trial.state for trial in ended] == [TrialState.COMPLETE] * 5
+
+
+@pytest.mark.parametrize(
+    ("objective", "values", "told"),
+    [
+        ({"against": "mine"}, [-3.0], (25.0, -3.0)),
+        ({"against": "mine"}, [1e18], (25.0, 1e18)),
+        ({"metric": "mine"}, [-1500.0], (-1500.0, 10.0)),
+        ({"metric": "mine"}, [-1e18], (-1e18, 10.0)),
+        ({"metric": "mine"}, [1e308], None),
+        ({"metric": "mine"}, [math.inf, -math.inf], None),
+    ],
+)
+def test_installed_objectives_of_any_size_are_shared_and_read_back(
+    tmp_path: Path, objective: dict[str, str], values: list[float], told: tuple[float, float] | None
+) -> None:
+    run = new_plain_run(tmp_path, objective=objective)
+    ledger = ledger_of(run)
+    first = handed(ledger)
+    for key, value in zip(KEYS, values * len(KEYS), strict=False):
+        own = replace(outcome(25.0, 10), objectives={"mine": value})
+        ledger.record(first.number, key, own)
+    ledger.finish(first.number, None)
+    assert ledger.next() is None
+    assert ledger_of(run).finished
+    assert [trial.values for trial in run.records()] == [told] * 5
 
 
 def test_trials_wait_for_one_of_their_schedule_that_is_under_way(tmp_path: Path) -> None:
