@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Loggers and snapshots of Tune are switched off: the study holds all there is, and a snapshot would
@@ -179,6 +180,21 @@ def end_worker(trial: Any) -> None:
     import ray
 
     ray.kill(trial.temporary_state.ray_actor)
+
+
+LOW_ON_MEMORY = "running low on memory"
+"""Ray says this of a worker that it ends before the machine runs out of memory."""
+
+
+def why_it_died(error_file: str | None) -> str:
+    """Return the line of Tune's error file that says why a worker died; empty if there is none."""
+    if error_file is None:
+        return ""
+    text = Path(error_file).read_text(errors="replace")
+    lines = [line for each in text.splitlines() if (line := each.strip())]
+    # Advice follows it.
+    said = next((line for line in lines if LOW_ON_MEMORY in line), None)
+    return (said or (lines or [""])[-1])[:200]
 
 
 def job_client(address: str, connect_s: float, answer_s: float, transfer_s: float) -> Any:

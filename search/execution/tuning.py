@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before Ray, whose environment it sets.
 from search.execution.ray_internals import (  # isort: skip
+    LOW_ON_MEMORY,
     end_worker,
     end_workers,
     forget_heartbeat,
     heartbeat,
     uncounted_callbacks,
+    why_it_died,
 )
 
 from ray import tune
@@ -154,7 +155,7 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
     def worker_died(self, trial_id: str, reason: str) -> None:
         """Return the trial to the ledger, which decides whether it is tried again."""
         number = self._numbers.pop(trial_id)
-        if "OutOfMemoryError" in reason:  # Ray ended it before the machine ran out.
+        if LOW_ON_MEMORY in reason:
             self._ledger.out_of_memory(number, reason)
         else:
             self._ledger.died(number, reason)
@@ -277,15 +278,7 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
         """Report a dead worker: a training that fails is an ordinary result."""
         self.on_trial_complete(iteration, trials, trial)
         hung = self._hung.pop(trial.trial_id, None)
-        self._searcher.worker_died(trial.trial_id, hung or _last_line(trial.error_file))
-
-
-def _last_line(path: str | None) -> str:
-    """Return the last line of the file in which Tune stores an error."""
-    if path is None:
-        return ""
-    lines = [line.strip() for line in Path(path).read_text(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "")[:200]
+        self._searcher.worker_died(trial.trial_id, hung or why_it_died(trial.error_file))
 
 
 def _shares(run: RunRecord, setting: Setting, view: View, *, can_grow: bool) -> Shares:

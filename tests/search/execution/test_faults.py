@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -24,6 +25,7 @@ from dipstage.errors import WorkError
 from search import Run, launch, resume
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet
+from search.store.lease import leased
 from search.store.run import RunRecord
 from search.store.storage import open_storage
 
@@ -272,6 +274,26 @@ def test_a_trial_that_is_out_of_memory_is_tried_again_alone_and_last(tmp_path: P
     failed = run.records()[first.number]
     assert failed.state == "failed"
     assert failed.failure == "OutOfMemoryError on k: CUDA out of memory, alone on its device"
+
+
+@pytest.mark.ray
+def test_a_worker_that_ray_ended_for_memory_is_tried_again_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.execution import tuning
+
+    monkeypatch.setattr(tuning, "forget_heartbeat", lambda trial_id: None)
+    said = "1 worker(s) were killed due to the node running low on memory. Memory on the node …"
+    (tmp_path / "error.txt").write_text(f"Failure # 1\n{said}\nRefer to the documentation …\n")
+    run = new_run(tmp_path, experiment())
+    with leased(run.storage, "tiny", "run 'tiny'") as lease:
+        ledger = Ledger(run.study, run.experiment, ["k"])
+        searcher = tuning.StudySearcher(run, ledger, lease)
+        searcher.suggest("a")
+        dead = SimpleNamespace(trial_id="a", error_file=str(tmp_path / "error.txt"))
+        tuning.Watch(run, searcher, Quiet(), lease, []).on_trial_error(1, [], dead)
+    assert run.study.get_trials()[0].user_attrs["alone"] == said
+    assert "deaths" not in run.study.get_trials()[0].user_attrs
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-import search.execution.ray_internals  # noqa: F401  # isort: skip - before Ray: its environment
+from search.execution.ray_internals import LOW_ON_MEMORY, why_it_died  # isort: skip - before Ray
 
 import pytest
 import ray
@@ -67,6 +67,21 @@ def test_ray_still_has_the_private_attributes() -> None:
             f"Ray {ray.__version__} moved {name}, without which it starts processes that no search "
             "uses: search/execution/ray_internals.py replaces it"
         )
+
+
+def test_ray_still_says_that_it_ended_a_worker_for_memory(tmp_path: Path) -> None:
+    said = f"killed due to the node {LOW_ON_MEMORY}. "
+    assert said.encode() in Path(services.RAYLET_EXECUTABLE).read_bytes(), (
+        f"Ray {ray.__version__} says in other words that it ended a worker for memory: "
+        "search/execution/ray_internals.py looks for them"
+    )
+    path = tmp_path / "error.txt"
+    path.write_text(f"Failure # 1 (occurred at …)\n1 worker(s) were {said}Memory …\n…\nadvice\n\n")
+    assert why_it_died(str(path)) == f"1 worker(s) were {said}Memory …"
+    path.write_text("Failure # 1 (occurred at …)\nThe actor died.\n\n")
+    assert why_it_died(str(path)) == "The actor died."
+    path.write_text("")
+    assert why_it_died(str(path)) == why_it_died(None) == ""
 
 
 def test_ray_still_has_the_setting_that_starts_no_workers_in_advance() -> None:
