@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,32 +15,35 @@ EAGER_CALLS = 2
 
 
 class Replayed:
-    """A function without arguments that a GPU replays as a CUDA graph after its first calls.
+    """A method without arguments that a GPU replays as a CUDA graph after its first calls.
 
-    The function reads and writes the same tensors each time, reads nothing back from the device and
+    The method reads and writes the same tensors each time, reads nothing back from the device and
     draws only from the given generators. It must be called in the stream that it is captured in. On
     a CPU, and without `capture`, it is simply called.
 
     Args:
-        function: What is called.
+        method: What is called, of the object that holds this one: it is held weakly, so that the
+            memory of a run is free as soon as it ends.
         generators: Random generators of the device that it draws from.
         capture: Whether to replay it.
     """
 
     def __init__(
-        self, function: Callable[[], None], generators: Sequence[torch.Generator], *, capture: bool
+        self, method: Callable[[], None], generators: Sequence[torch.Generator], *, capture: bool
     ) -> None:
-        self._function, self._generators = function, generators
+        self._method, self._generators = weakref.WeakMethod(method), generators
         self._eager = EAGER_CALLS if capture else math.inf
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Do what the function does."""
+        """Do what the method does."""
+        method = self._method()
+        assert method is not None
         if self._graph is not None:
             self._graph.replay()
         elif self._eager:
             self._eager -= 1
-            self._function()
+            method()
         else:
             self._graph = torch.cuda.CUDAGraph()
             for generator in self._generators:
@@ -51,7 +55,7 @@ class Replayed:
             with uncollected():
                 self._graph.capture_begin()
                 try:
-                    self._function()
+                    method()
                 finally:
                     self._graph.capture_end()
             self._graph.replay()

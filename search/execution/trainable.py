@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 import platform
@@ -179,29 +180,35 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         self._schedule, self._warmup = work.schedule, work.warmup
         self._left = [key for key in self._setting.replicates if key not in work.done]
         self._trained: dict[str, Outcome] = {}
-        self._together = self._setting.together
+        self._together = 1 if work.alone else self._setting.together
         self._pulse = Pulse(partial(send_heartbeat, config.get("id", "")))
 
     def _outcome(self, key: str) -> Outcome:
         """The outcome of the next replicate, which may have been trained together with others."""
-        if key not in self._trained:
-            keys = [key, *self._left[: self._together - 1]]
-            self._gpus = self._setting.gpus / len(keys)
+        others = self._left[: self._together - 1]
+        if key not in self._trained and others:
             try:
-                outcomes = self._train(keys)
+                self._train([key, *others])
+                return self._trained.pop(key)
             except Exception:
-                if len(keys) == 1:
-                    raise
                 # The failure may be that of another replicate, or there is memory for fewer: the
                 # rest of the trial goes on one by one.
-                self._together, keys, self._gpus = 1, keys[:1], self._setting.gpus
-                outcomes = self._train(keys)
-            self._trained = dict(zip(keys, outcomes, strict=True))
+                self._together = 1
+            self._free_memory()
+        if key not in self._trained:
+            self._train([key])
         return self._trained.pop(key)
 
-    def _train(self, keys: list[str]) -> list[Outcome]:
-        block = self._pulse.block
-        return train_replicates(self._setting, keys, self._schedule, self._warmup, block)
+    def _train(self, keys: list[str]) -> None:
+        self._gpus, block = self._setting.gpus / len(keys), self._pulse.block
+        outcomes = train_replicates(self._setting, keys, self._schedule, self._warmup, block)
+        self._trained = dict(zip(keys, outcomes, strict=True))
+
+    def _free_memory(self) -> None:
+        """Free what a failed training took. Within `except` its error would still hold that."""
+        gc.collect()
+        if self._setting.device == "cuda":
+            torch.cuda.empty_cache()
 
     def step(self) -> dict[str, Any]:
         """Report the next replicate."""
@@ -227,14 +234,16 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
             ran_out = is_out_of_memory(error)
             words = str(error) or ("memory ran out" if ran_out else "it has no message")
             reason = " ".join(f"{type(error).__name__} on {key}: {words}".split())[:MAX_REASON]
-            if ran_out:
-                if self._setting.device == "cuda":
-                    torch.cuda.empty_cache()
-                return {"done": True, "failure": reason, "out_of_memory": True}
-            if self._setting.device == "cuda" and not isinstance(error, ValueError):
+            if self._setting.device == "cuda" and not (ran_out or isinstance(error, ValueError)):
                 # A GPU that failed once may fail for ever in this process: let the worker die.
                 raise
-            return {"done": True, "failure": reason}
+            failed = {"done": True, "failure": reason, "out_of_memory": ran_out}
+        else:
+            return self._report(key, outcome, summary)
+        self._free_memory()
+        return failed
+
+    def _report(self, key: str, outcome: Outcome, summary: Replicate) -> dict[str, Any]:
         return {
             "done": not self._left,
             "replicate": [key],

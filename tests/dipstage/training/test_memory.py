@@ -1,12 +1,22 @@
 """How much memory a training may use."""
 
 import sys
+import weakref
+from contextlib import suppress
 from subprocess import run as run_process
+from typing import Any
 
 import pytest
+import torch
 
+from dipstage.garbage import uncollected
+from dipstage.randomness import Streams
+from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
+from dipstage.training.measurements import Progress
 from dipstage.training.memory import estimated_bytes, free_bytes
+from dipstage.training.network import SkipNetwork
+from dipstage.training.trainer import fit
 
 
 @pytest.mark.long
@@ -32,6 +42,29 @@ def test_the_estimate_grows_with_the_channels_of_the_input() -> None:
     assert 399e6 < found[1] < 520e6
     deep = TrainerSettings(width=32, scales=4, input_depth=1024)
     assert estimated_bytes(deep, 128, 128, 3) - found[1] == 2 * (found[1] - 100_000_000)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_has_ended_leaves_no_network_to_be_collected(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    networks = []
+
+    class Network(SkipNetwork):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            networks.append(weakref.ref(self))
+
+    def progress(now: Progress) -> None:
+        if fails:
+            raise MemoryError
+
+    monkeypatch.setattr("dipstage.training.trainer.SkipNetwork", Network)
+    settings = TrainerSettings(width=4, scales=1, input_depth=4)
+    picture = torch.rand(1, 1, 16, 16)
+    with uncollected(), suppress(MemoryError):
+        fit(picture, None, Schedule.plain(10), settings, Streams("0" * 64, 0), progress=progress)
+    assert [network() for network in networks] == [None]
 
 
 def test_memory_that_pytorch_keeps_for_reuse_on_a_gpu_is_free(

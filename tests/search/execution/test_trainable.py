@@ -1,6 +1,7 @@
 """What a worker sends of a replicate."""
 
 import io
+import weakref
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -60,6 +61,41 @@ def test_the_picture_is_the_objective_s_output_of_the_first_seed(output: Output,
     expected = np.rint(255 * np.clip(best, 0, 1)).transpose(1, 2, 0).squeeze()
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
     assert keep_picture(setting, f"{name}-seed1", outcome) == []
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("room", [0, 3])
+def test_after_running_out_of_memory_the_rest_is_trained_in_what_that_took(
+    monkeypatch: pytest.MonkeyPatch, alone: bool, room: int
+) -> None:
+    living: weakref.WeakSet[Any] = weakref.WeakSet()
+    found = []
+
+    class Memory:
+        """What a training takes: only a collection frees it."""
+
+        def __init__(self) -> None:
+            self.itself = self
+            living.add(self)
+
+    def train(setting: Setting, keys: list[str], *rest: Any) -> list[Outcome]:
+        found.append(len(living))
+        taken = [Memory() for _ in keys]
+        if len(taken) > room:
+            raise MemoryError
+        return train_replicates(setting, keys, *rest)
+
+    monkeypatch.setattr("search.execution.trainable.train_replicates", train)
+    trial = ScheduleTrial.__new__(ScheduleTrial)
+    setting = _setting("chelsea", seeds=(7, 1, 2, 3), together=4)
+    trial.setup({"work": Work(0, Schedule.plain(12), alone=alone)}, setting)
+    result = trial.step()
+    assert found == ([0] if alone else [0, 0])
+    if room:
+        assert result["replicate"] == ["chelsea-seed7"]
+    else:
+        assert result["out_of_memory"]
+        assert not living
 
 
 @pytest.mark.parametrize("fails", [None, "chelsea-seed1"])
