@@ -372,9 +372,9 @@ def _setting(run: RunRecord, experiment: Experiment) -> Setting:
 
 
 def refuse_changed_files(run: RunRecord, experiment: Experiment) -> None:
-    """Raise InputError if a file that the task reads has changed since the run began."""
+    """Raise InputError if a file that the task reads is not the one of when the run began."""
     for key, digest in file_digests(experiment.task).items():
-        before = run.attributes.files.get(key, digest)
+        before = run.attributes.files.get(key, "none")
         if before != digest:
             raise InputError(
                 f"task.{key} {task_files(experiment.task)[key]!r} is not what it was when run "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
+from dipstage.pictures.images import split_options
 from dipstage.tasks.registry import task_files, task_of, with_files
 from search.store.attributes import Accepted, write
 from search.store.versions import NUMBERS_DEPEND_ON, code_digest, versions
@@ -65,9 +66,7 @@ def adopt_changes(
     if resources is not None:
         now = now.model_copy(update={"resources": resources})
     # Validated again: an older version recorded fewer keys.
-    before = validate(recorded, str(path)).model_dump(mode="json")
-    by_content = ["images", *(f"task.{key}" for key in task_files(now.task))]
-    changes = _experiment_changes(before, now.model_dump(mode="json"), by_content)
+    changes = _experiment_changes(validate(recorded, str(path)), now)
     changes += _code_changes(run)
     refused = [change for change in changes if not change.acceptable]
     if refused and all(change.key in ASKED_FOR for change in refused):
@@ -88,9 +87,7 @@ def adopt_changes(
 
 def without_effect(given: Experiment, now: Experiment) -> list[str]:
     """Return the keys in which an experiment that was given again differs to no effect."""
-    by_content = ["images", *(f"task.{key}" for key in task_files(now.task))]
-    runs, files = now.model_dump(mode="json"), given.model_dump(mode="json")
-    keys = [change.key for change in _experiment_changes(runs, files, by_content)]
+    keys = [change.key for change in _experiment_changes(now, given)]
     return [key for key in keys if key not in ("name", "search.learn_from")]
 
 
@@ -100,13 +97,18 @@ def _listed(changes: list[Change]) -> str:
     return "; ".join(words) + more
 
 
-def _experiment_changes(
-    before: dict[str, Any], now: dict[str, Any], by_content: list[str]
-) -> list[Change]:
-    old, new = _flat(before), _flat(now)
+def _experiment_changes(before: Experiment, now: Experiment) -> list[Change]:
+    old, new = (_flat(each.model_dump(mode="json")) for each in (before, now))
+    then, files = task_files(before.task), task_files(now.task)
+    # Their content is compared elsewhere; `#page=2` says which part of it is read.
+    by_content = {
+        f"task.{key}"
+        for key in then.keys() & files
+        if split_options(then[key])[1] == split_options(files[key])[1]
+    }
     changes = []
     for key in dict.fromkeys([*old, *new]):
-        if key in by_content:
+        if key == "images" or key in by_content:
             continue
         was, is_now = old.get(key), new.get(key)
         if key == "candidates":
@@ -170,4 +172,4 @@ def _names(candidates: Any) -> list[str]:
 
 def _word(value: Any) -> str:
     text = "none" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 60 else f"{text[:28]}...{text[-29:]}"  # Paths differ at their ends.

@@ -21,11 +21,12 @@ from dipstage.tasks.super_resolve import SuperResolve
 from search import Run
 from search.analysis.comparison import reference_point
 from search.execution.driver import refuse_changed_files
+from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures, loaded_task
 from search.experiment.reading import load_experiment
 from search.presentation.provenance import provenance
 from search.remote.upload import pack_search
-from search.store.changes import adopt_changes, record_changes
+from search.store.changes import adopt_changes, record_changes, without_effect
 from search.verification.export import Choice, export
 
 HALF = {"kind": "inpaint", "missing": 0.5}
@@ -133,6 +134,45 @@ def test_another_task_or_another_mask_cannot_be_resumed(file: Path, tmp_path: Pa
     path.write_text(experiment(task=HALF).yaml())
     with pytest.raises(InputError, match=r"task\.missing none → 0\.5"):
         adopt_changes(reopened(run), None, accept=True)
+
+
+def masked(folder: Path, mask: str) -> Experiment:
+    """An experiment with a mask of scikit-image, or with a page of a file that has two."""
+    if mask.startswith("skimage:"):
+        return experiment(task={"kind": "inpaint", "mask": mask})
+    pages = [Image.fromarray(np.eye(16, dtype=np.uint8)[:, ::way] * 255) for way in (1, -1)]
+    pages[0].save(folder / "m.tif", save_all=True, append_images=pages[1:])
+    return experiment(task={"kind": "inpaint", "mask": f"{folder}/{mask}"})
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("m.tif#page=1", "m.tif#page=2"),
+        ("m.tif#page=1", "skimage:horse"),
+        ("skimage:horse", "m.tif#page=1"),
+    ],
+)
+def test_another_page_and_a_mask_of_scikit_image_are_other_masks(
+    tmp_path: Path, before: str, now: str
+) -> None:
+    run, edited = new_run(tmp_path / "runs", masked(tmp_path, before)), masked(tmp_path, now)
+    (run.folder / "experiment.yaml").write_text(edited.yaml())
+    with pytest.raises(InputError, match=rf"task\.mask .*{before} → .*{now}: restore it"):
+        adopt_changes(reopened(run), None, accept=True)
+
+
+def test_a_mask_of_scikit_image_is_not_taken_from_what_is_given(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "runs", masked(tmp_path, "m.tif#page=1"))
+    now, changes = adopt_changes(run, given := masked(tmp_path, "skimage:horse"), accept=False)
+    assert (now, changes) == (run.experiment, [])
+    assert without_effect(given, now) == ["task.mask"]
+
+
+def test_a_file_of_which_a_run_recorded_nothing_is_refused(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "runs", masked(tmp_path, "skimage:horse"))
+    with pytest.raises(InputError, match=r"began \(SHA-256 none… → "):
+        refuse_changed_files(run, masked(tmp_path, "m.tif#page=1"))
 
 
 def test_a_mask_may_lie_elsewhere_as_its_content_is_compared(file: Path, tmp_path: Path) -> None:
