@@ -23,7 +23,7 @@ from search.execution.learning import learn
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
-from search.experiment.model import MAX_HOURS, Experiment, Resources
+from search.experiment.model import MAX_HOURS, MAX_TRIALS, Experiment, Resources
 from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
 from search.store.changes import Change, adopt_changes, record_changes, without_effect
@@ -243,7 +243,7 @@ def drive(
         trials = run.trials_wanted if trials is None else trials
         check_whole("--trials", trials)
         trials = int(trials)  # NumPy's are no JSON.
-        _refuse_fewer(run, trials)
+        _refuse_trials(run, trials)
         _refuse_no_hours(hours)
         setting = _setting(run, experiment)
         refuse_missing_loggers(experiment, run.folder)
@@ -256,6 +256,7 @@ def drive(
             from search.execution.cluster import ray_cluster
             from search.execution.resources import resources_of
 
+            installed(experiment.objective)
             # Twice, because Ray installs its own signal handler when it starts.
             with terminable(), ray_cluster(address, note=view.note), terminable():
                 can_grow, cores = address is not None, run.attributes.cores
@@ -326,12 +327,14 @@ def _refuse_no_hours(hours: float | None) -> None:
         raise InputError(f"--hours must be above 0 and at most {MAX_HOURS:,}, got {shown}")
 
 
-def _refuse_fewer(run: RunRecord, trials: int) -> None:
+def _refuse_trials(run: RunRecord, trials: int) -> None:
     if trials < run.trials_wanted:
         raise InputError(
             f"--trials must be at least the {run.trials_wanted} that run {run.name!r} was asked "
             f"for, got {trials}"
         )
+    if trials > max(MAX_TRIALS, run.trials_wanted):
+        raise InputError(f"--trials must be at most {MAX_TRIALS:,}, got {trials:,}")
     if trials > run.trials_wanted and run.experiment.space is None:
         raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
 

@@ -9,6 +9,7 @@ import pytest
 from fake_runs import KEYS, experiment, ledger_of, new_run, outcome
 
 from dipstage.errors import InputError
+from search import Run, resume
 from search.analysis.comparison import history
 from search.analysis.importance import importance_of
 from search.execution.custom import installed
@@ -81,6 +82,15 @@ def test_a_search_without_its_objective_does_not_begin(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"objective.metric must be psnr, ssim .*got 'lpips'"):
         launch(experiment(objective={"metric": "lpips"}), runs_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_a_search_without_its_objective_does_not_go_on(tmp_path: Path) -> None:
+    new_run(tmp_path, experiment(objective={"metric": "lpips"}))
+    with pytest.raises(InputError, match=r"objective.metric must be psnr, ssim .*got 'lpips'"):
+        resume("tiny", trials=9, runs_dir=tmp_path)
+    run = Run.open("tiny", tmp_path)
+    assert (run.trials_wanted, run.records()) == (4, [])
 
 
 @pytest.mark.long

@@ -25,6 +25,8 @@ def test_resume_goes_on_to_more_trials_and_not_to_fewer(tmp_path: Path) -> None:
     assert len(resume("tiny", runs_dir=tmp_path).records()) == 7
     with pytest.raises(InputError, match="at least the 5 that run 'tiny' was asked for, got 3"):
         resume("tiny", trials=3, runs_dir=tmp_path)
+    with pytest.raises(InputError, match="--trials must be at most 1,000,000, got 1,000,001"):
+        resume("tiny", trials=1_000_001, runs_dir=tmp_path)
 
 
 @pytest.mark.parametrize("refused_by", ["cluster.ray_cluster", "resources.resources_of"])
