@@ -317,7 +317,8 @@ def launch(
     folder.
 
     Args:
-        experiment: the experiment, or the file or name that `load_experiment` takes.
+        experiment: the experiment, whose paths are relative to the current folder, or the file or
+            name that `load_experiment` takes.
         runs_dir: the folder that holds all runs, or an address on object storage; by default the
             one in the environment, as DIPSEARCH_RUNS_DIR, or else `runs`.
         storage: the address of a database for the study; SQLite in the run's folder by default.

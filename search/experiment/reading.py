@@ -69,8 +69,15 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
 
 
 def as_experiment(given: Experiment | Path | str) -> Experiment:
-    """Return an experiment that is given as such, by its file or by its name."""
-    return given if isinstance(given, Experiment) else load_experiment(given)
+    """Return an experiment that is given as such, by its file or by its name.
+
+    Its paths are absolute. Those of an experiment as such are relative to the current folder.
+    """
+    if not isinstance(given, Experiment):
+        return load_experiment(given)
+    content = given.model_dump(mode="json", exclude_unset=True)
+    _resolve(content, Path())
+    return Experiment(**content)
 
 
 def _check_packaged(experiment: Experiment, name: str, folder: Path) -> None:

@@ -10,7 +10,8 @@ from fake_runs import CONTENT, experiment, new_run
 from dipstage.documents.plain_yaml import parse_yaml, yaml_text
 from dipstage.errors import InputError
 from search.cli import main
-from search.experiment.reading import load_experiment, validate, with_resources
+from search.experiment.model import Experiment
+from search.experiment.reading import as_experiment, load_experiment, validate, with_resources
 from search.store.lease import leased
 
 
@@ -62,6 +63,27 @@ def test_other_versions_of_yaml_are_refused(before: str, version: str) -> None:
 def test_the_sentence_shows_the_quotes(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         validate({**CONTENT, **change}, "test")
+
+
+def test_paths_of_an_experiment_in_python_are_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {
+        **CONTENT,
+        "images": ["skimage:chelsea", "a.png", "./more/*.png#page=1"],
+        "task": {"kind": "inpaint", "mask": "m.png"},
+        "candidates": ["log10", "./mine.yaml", "other.yaml"],
+        "search": {"trials": 4, "learn_from": ["earlier", "runs/other"]},
+        "logging": {"mlflow": "logs"},
+    }
+    (tmp_path / "e.yaml").write_text(yaml_text(content))
+    monkeypatch.chdir(tmp_path)
+    found = as_experiment(Experiment(**content))
+    assert found == as_experiment("e.yaml")
+    assert found.candidates == ["log10", f"{tmp_path}/mine.yaml", f"{tmp_path}/other.yaml"]
+    assert found.model_fields_set == content.keys()
+    monkeypatch.chdir("/")
+    assert as_experiment(found) == found
 
 
 @pytest.mark.parametrize("word", ["on", "yes", "off", "no"])
