@@ -261,6 +261,7 @@ def drive(
             with terminable(), ray_cluster(address, note=view.note), terminable():
                 can_grow, cores = address is not None, run.attributes.cores
                 resources_of(experiment, can_grow=can_grow, cores=cores)
+                lease.check()
                 run = _begun(run, experiment, changes, trials, hours, reopens=asked)
                 _work(run, lease, setting, view, can_grow=can_grow)
         view.end(run)
@@ -316,6 +317,7 @@ def _work(run: RunRecord, lease: Lease, setting: Setting, view: View, *, can_gro
             lease.check()
             write(run.study, driven_s=ledger.budget.driven_s)
             raise
+    lease.check()
     if ledger.ended is not None:
         write(run.study, ended=ledger.ended)
     write(run.study, driven_s=ledger.budget.driven_s)

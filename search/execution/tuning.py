@@ -154,6 +154,7 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
     @_halting()
     def worker_died(self, trial_id: str, reason: str) -> None:
         """Return the trial to the ledger, which decides whether it is tried again."""
+        self._lease.check()
         number = self._numbers.pop(trial_id)
         if LOW_ON_MEMORY in reason:
             self._ledger.out_of_memory(number, reason)
@@ -174,6 +175,7 @@ class StudySearcher(Unpickled, Searcher):  # type: ignore[misc]
                 path = picture_path(self._run.folder, number, key)
                 path.parent.mkdir(exist_ok=True)
                 write_whole(path, result["pictures"].pop())
+        self._lease.check()  # Object storage may have been waited for.
         self._ledger.record(number, key, replicate)
 
     def save(self, checkpoint_path: str) -> None:

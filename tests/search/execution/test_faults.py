@@ -296,6 +296,35 @@ def test_a_worker_that_ray_ended_for_memory_is_tried_again_alone(
     assert "deaths" not in run.study.get_trials()[0].user_attrs
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("told", "checks"),
+    [("on_trial_complete", 1), ("worker_died", 1), ("is_raced", 2), ("on_trial_result", 2)],
+)
+def test_a_driver_that_has_lost_its_lease_writes_nothing_about_a_trial(
+    tmp_path: Path, told: str, checks: int
+) -> None:
+    """Also if it lost it while it wrote the curves of a replicate."""
+    from search.execution import tuning
+
+    run = new_run(tmp_path, experiment())
+    held = iter(range(checks))
+
+    def check() -> None:
+        if next(held, None) is None:
+            raise WorkError("run 'tiny' was taken over")
+
+    lease: Any = SimpleNamespace(check=check)
+    searcher = tuning.StudySearcher(run, Ledger(run.study, run.experiment, ["k"]), lease)
+    searcher.suggest("a")
+    before = run.study.get_trials()
+    replicate = {"replicate": ["k"], "outcome": [outcome(25.0, 10)], "curves": [b"x"]}
+    what = {"on_trial_complete": None, "worker_died": "killed"}.get(told, replicate)
+    with pytest.raises(tuning.Halt, match="taken over"):
+        getattr(searcher, told)("a", what)
+    assert run.study.get_trials() == before
+
+
 @pytest.mark.long
 def test_too_many_failures_end_the_search_with_their_reasons(tmp_path: Path) -> None:
     run = new_run(tmp_path, experiment(search={"trials": 40, "max_failed_share": 0.3}))
