@@ -80,15 +80,15 @@ class Ledger:
         self._waiting: defaultdict[int, list[Work]] = defaultdict(list)
         # Rows by replicate of complete trials, for others to race against: one of each schedule.
         self._complete: dict[int, dict[str, Row]] = {}
-        self._endings = RecentEndings()
-        self._adopt()
-        trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
-        known = [TrialAttributes.of(trial) for trial in trials]
-        for trial, each in zip(trials, known, strict=True):
+        for trial in trials:
+            each = TrialAttributes.of(trial)
             if trial.state is TrialState.COMPLETE and each.raced is None:
                 first = trial.number if each.same_as is None else each.same_as
                 self._race_against(first, self._rows_of(trial))
-        named = {each.candidate for each in known}
+        self._endings = RecentEndings()
+        self._adopt()
+        trials = [t for t in study.get_trials(deepcopy=False) if not is_interrupted(t)]
+        named = {TrialAttributes.of(trial).candidate for trial in trials}
         self._candidates = deque(c for c in attributes.candidates if c.name not in named)
         sampled = sum(not is_candidate(trial) for trial in trials)
         self._to_sample = max(0, attributes.trials - sampled)

@@ -198,6 +198,20 @@ def test_the_twin_of_a_raced_trial_takes_its_replicates_and_is_raced_too(tmp_pat
     assert not ledger._queue
 
 
+def test_a_trial_that_a_dead_driver_left_is_raced_by_the_next(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment(candidates=["baseline"], search={"trials": 12}))
+    ledger = ledger_of(run)
+    left = handed(ledger)
+    while left.number < 8:
+        train(ledger, left)
+        ledger.finish(left.number, None)
+        left = handed(ledger)
+    for key in KEYS[:2]:
+        ledger.record(left.number, key, outcome(15.0, 25))
+    assert ledger_of(run).next() is not None
+    assert run.records()[left.number].state == "raced"
+
+
 class Cut(BaseException):
     """A driver dies here."""
 
