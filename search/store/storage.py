@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import inspect
 from sqlalchemy.exc import (
@@ -167,9 +168,9 @@ class PatientStorage(HookedStorage):
     """Optuna's storage with calls that wait for an unreachable server.
 
     A call is repeated if its answer was lost, so every call can be repeated safely. Attributes are
-    set to the same value again. A trial that has the wanted state is not ended again. A new trial
-    carries a token, by which a repeated call finds it. What only Optuna's `ask` and `tell` call
-    does not wait: the ledger uses `add_trial` and `end_trial`.
+    set to the same value again. A trial that has the wanted state is not ended again. A repeated
+    call finds a new study by its name, and a new trial by a token that it carries. What only
+    Optuna's `ask` and `tell` call does not wait: the ledger uses `add_trial` and `end_trial`.
     """
 
     patience_s = 0.0
@@ -253,6 +254,27 @@ class PatientStorage(HookedStorage):
 
         return self.wait_out(ask)
 
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """Create a study, or find the one that an earlier attempt has created.
+
+        The lease of its name keeps others out.
+        """
+        called = False
+
+        def create() -> int:
+            nonlocal called
+            is_first, called = not called, True
+            try:
+                return HookedStorage.create_new_study(self, directions, study_name)
+            except DuplicatedStudyError:
+                if is_first or study_name is None:
+                    raise
+                return self.get_study_id_from_name(study_name)
+
+        return self.wait_out(create)
+
     def add_trial(self, study_id: int, content: FrozenTrial) -> FrozenTrial:
         """Write a new trial in one transaction.
 
@@ -334,7 +356,7 @@ class PatientStorage(HookedStorage):
 
 
 for _name in (
-    "create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr",
+    "delete_study", "set_study_user_attr", "set_study_system_attr",
     "get_study_id_from_name", "get_study_name_from_id", "get_study_directions",
     "get_study_user_attrs", "get_study_system_attrs", "get_all_studies",
     "get_trial_id_from_study_id_trial_number", "set_trial_user_attr", "set_trial_system_attr",

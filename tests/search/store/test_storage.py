@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from fake_runs import experiment, new_run
+from optuna.exceptions import DuplicatedStudyError
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from dipstage.errors import InputError
 from search import Run
@@ -55,6 +58,27 @@ def test_a_database_without_studies_leaves_no_connection_open(
     with pytest.raises(InputError, match="holds no studies: is it the right one"):
         open_storage(tmp_path, None)
     assert not open_connections
+
+
+def test_a_study_whose_creation_was_not_answered_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, lost = open_storage(tmp_path, None, create=True), list[OperationalError]()
+
+    def lose_answer(session: Session) -> None:
+        if not lost:
+            lost.append(OperationalError("COMMIT", {}, Exception("the server is away")))
+            raise lost[0]
+
+    monkeypatch.setattr(
+        storage, "_is_away", lambda error: not isinstance(error, DuplicatedStudyError)
+    )
+    event.listen(storage.scoped_session, "after_commit", lose_answer)
+    create_study(storage, experiment(), {}, [], "tiny")
+    assert lost
+    assert load_study(storage, "tiny").user_attrs["made"] is False
+    with pytest.raises(InputError, match="has a study 'tiny' already"):
+        create_study(storage, experiment(), {}, [], "tiny")
 
 
 @pytest.mark.parametrize("name", ["a?b", "a%20b", "a b", "a#b"])
