@@ -15,8 +15,7 @@ from dipstage.arguments import check_whole
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.interrupts import terminable
-from dipstage.pictures.images import Picture
-from dipstage.tasks.registry import file_digests, notices_of, task_files
+from dipstage.tasks.registry import notices_of
 from search.analysis.censoring import cuts_off
 from search.execution.custom import installed
 from search.execution.learning import learn
@@ -26,7 +25,14 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, MAX_TRIALS, Experiment, Resources
 from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
 from search.store.attributes import Learned, write
-from search.store.changes import Change, adopt_changes, record_changes, without_effect
+from search.store.changes import (
+    Change,
+    adopt_changes,
+    record_changes,
+    refuse_changed_files,
+    unchanged_pictures,
+    without_effect,
+)
 from search.store.database_address import storage_address
 from search.store.lease import Lease, leased
 from search.store.paths import (
@@ -364,7 +370,6 @@ def _setting(run: RunRecord, experiment: Experiment) -> Setting:
     from search.execution.trainable import Setting
 
     refuse_changed_files(run, experiment)
-
     return Setting(
         pictures=unchanged_pictures(run, experiment),
         seeds=tuple(experiment.seeds),
@@ -374,44 +379,3 @@ def _setting(run: RunRecord, experiment: Experiment) -> Setting:
         cpus=1,  # This and the device are chosen once the cluster is known.
         device="cpu",
     )
-
-
-def refuse_changed_files(run: RunRecord, experiment: Experiment) -> None:
-    """Raise InputError if a file that the task reads is not the one of when the run began."""
-    for key, digest in file_digests(experiment.task).items():
-        before = run.attributes.files.get(key, "none")
-        if before != digest:
-            raise InputError(
-                f"task.{key} {task_files(experiment.task)[key]!r} is not what it was when run "
-                f"{run.name!r} began (SHA-256 {before[:12]}… → {digest[:12]}…): restore it, or "
-                "launch a new run"
-            )
-
-
-def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Picture]:
-    """Return the pictures of a run; InputError if one has changed since the run began."""
-    pictures = load_pictures(experiment)
-    digests = run.attributes.pictures
-    if [picture.digest for picture in pictures.values()] == list(digests.values()):
-        # Renamed files, and labels by the rules of an older version.
-        return dict(zip(digests, pictures.values(), strict=True))
-    if list(pictures) != list(digests):
-        raise InputError(
-            f"run {run.name!r} began with the pictures {', '.join(digests)}, not "
-            f"{', '.join(pictures)}: restore them, or launch a new run"
-        )
-    for label, picture in pictures.items():
-        if digests[label] != picture.digest:
-            read = picture.source.readings if picture.source else ""
-            raise InputError(
-                f"picture {picture.name!r} is not what it was when run {run.name!r} began "
-                f"(SHA-256 {digests[label][:12]}… → {picture.digest[:12]}…): restore it, or "
-                "launch a new run"
-                + (
-                    f"; if the file is the same, an older version ignored something of {read}, "
-                    "and scores of both readings cannot be mixed"
-                    if read
-                    else ""
-                )
-            )
-    return pictures

@@ -11,11 +11,12 @@ from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.pictures.images import split_options
-from dipstage.tasks.registry import task_files, task_of, with_files
+from dipstage.tasks.registry import file_digests, task_files, task_of, with_files
 from search.store.attributes import Accepted, write
 from search.store.versions import NUMBERS_DEPEND_ON, code_digest, versions
 
 if TYPE_CHECKING:
+    from dipstage.pictures.images import Picture
     from search.experiment.model import Experiment, Resources
     from search.store.run import RunRecord
 
@@ -89,6 +90,49 @@ def without_effect(given: Experiment, now: Experiment) -> list[str]:
     """Return the keys in which an experiment that was given again differs to no effect."""
     keys = [change.key for change in _experiment_changes(now, given)]
     return [key for key in keys if key not in ("name", "search.learn_from")]
+
+
+def refuse_changed_files(run: RunRecord, experiment: Experiment) -> None:
+    """Raise InputError if a file that the task reads is not the one of when the run began."""
+    for key, digest in file_digests(experiment.task).items():
+        before = run.attributes.files.get(key, "none")
+        if before != digest:
+            raise InputError(
+                f"task.{key} {task_files(experiment.task)[key]!r} is not what it was when run "
+                f"{run.name!r} began (SHA-256 {before[:12]}… → {digest[:12]}…): restore it, or "
+                "launch a new run"
+            )
+
+
+def unchanged_pictures(run: RunRecord, experiment: Experiment) -> dict[str, Picture]:
+    """Return the pictures of a run; InputError if one has changed since the run began."""
+    from search.experiment.prepare import load_pictures
+
+    pictures = load_pictures(experiment)
+    digests = run.attributes.pictures
+    if [picture.digest for picture in pictures.values()] == list(digests.values()):
+        # Renamed files, and labels by the rules of an older version.
+        return dict(zip(digests, pictures.values(), strict=True))
+    if list(pictures) != list(digests):
+        raise InputError(
+            f"run {run.name!r} began with the pictures {', '.join(digests)}, not "
+            f"{', '.join(pictures)}: restore them, or launch a new run"
+        )
+    for label, picture in pictures.items():
+        if digests[label] != picture.digest:
+            read = picture.source.readings if picture.source else ""
+            raise InputError(
+                f"picture {picture.name!r} is not what it was when run {run.name!r} began "
+                f"(SHA-256 {digests[label][:12]}… → {picture.digest[:12]}…): restore it, or "
+                "launch a new run"
+                + (
+                    f"; if the file is the same, an older version ignored something of {read}, "
+                    "and scores of both readings cannot be mixed"
+                    if read
+                    else ""
+                )
+            )
+    return pictures
 
 
 def _listed(changes: list[Change]) -> str:

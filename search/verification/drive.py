@@ -100,7 +100,7 @@ def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view:
             )
         own: dict[str, Picture] = {}
         if request.restart or part(run, TUNING) is None:
-            from search.execution.driver import unchanged_pictures
+            from search.store.changes import unchanged_pictures
 
             own = unchanged_pictures(run, run.experiment)
         with _driving(run, (HELD_OUT, TUNING), hardware, view) as drive:

@@ -20,13 +20,12 @@ from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.super_resolve import SuperResolve
 from search import Run
 from search.analysis.comparison import reference_point
-from search.execution.driver import refuse_changed_files
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures, loaded_task
 from search.experiment.reading import load_experiment
 from search.presentation.provenance import provenance
 from search.remote.upload import pack_search
-from search.store.changes import adopt_changes, record_changes, without_effect
+from search.store.changes import adopt_changes, record_changes, refuse_changed_files, without_effect
 from search.verification.export import Choice, export
 
 HALF = {"kind": "inpaint", "missing": 0.5}

@@ -12,7 +12,7 @@ from written_pictures import save_png
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import load_picture
-from search.execution.driver import unchanged_pictures
+from search.store.changes import unchanged_pictures
 
 
 def begun(pictures: dict[str, str]) -> Any:
