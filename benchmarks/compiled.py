@@ -69,6 +69,7 @@ def measure(size: int, width: int, scales: int, threads: int, blocks: int) -> di
             made.body.forward = torch.compile(made.body.forward)  # type: ignore[method-assign]
         return made
 
+    torch.compiler.reset()  # Otherwise it would compile for any size from the second scale on.
     with patch.object(trainer, "SkipNetwork", network):
         outcomes = trainer.fit_together(jobs)
     # Turns alternate, so that the compiled network's first iteration follows a turn of the other.

@@ -97,6 +97,18 @@ def scales(content: Content) -> list[str]:
     return table(["width", "side", "width × side", "fp32 / bf16"], rows)
 
 
+def compiled(content: Content) -> list[str]:
+    """A compiled network against one that is not."""
+    rows = []
+    for row in content["rows"]:
+        speeds = row["iterations_per_s"]
+        ratio = [a / b for a, b in zip(speeds["compiled"], speeds["plain"], strict=True)]
+        first = f"{row['first_iteration_s']:.0f}"
+        rows.append([row["scale"], str(row["threads"]), row["precision"], spread(ratio), first])
+    columns = ["scale", "cores", "precision", "compiled / not compiled", "first iteration (s)"]
+    return table(columns, rows)
+
+
 def packing(content: Content) -> list[str]:
     """Trainings side by side against one."""
     rows: list[list[str]] = []
@@ -280,9 +292,10 @@ def goals(_: Content) -> list[str]:
                               ("front_lost", "front lost by racing", "2 %")):  # fmt: skip
         mean = 100 * statistics.fmean(replay[key] for replay in replays)
         rows.append([words, f"{mean:.1f} %", least])
-    for content in map(read, ("precision-64", "precision-128")):
+    for content in map(read, ("precision-64", "precision-128", "precision-64-bf16")):
+        scale = content["scale"] + " throughout" * (content["asked"] == "bf16")
         for row in content["rows"]:
-            words = f"{NAMES[row['key']]}, {row['output']}, {content['scale']}"
+            words = f"{NAMES[row['key']]}, {row['output']}, {scale}"
             between = f"{row['low']:+.3f} to {row['high']:+.3f} {row['unit']}"
             rows.append([f"bf16 minus fp32 on a CPU: {words}", between, INSIDE[row["unit"]]])
     return table(["", "reached", "goal"], rows)
@@ -297,6 +310,7 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "precision": ("precision-64", precision),
     "precision-large": ("precision-128", precision),
     "precision-throughout": ("precision-64-bf16", precision),
+    "compiled": ("compiled", compiled),
     "packing": ("packing-cpu", packing),
     "gpu-checks": ("gpu", gpu_checks),
     "gpu-speed": ("gpu", gpu_speed),
