@@ -27,7 +27,10 @@ if (($# < 2)); then
 fi
 run=$1 experiment=$2
 shift 2
-launched_with=("$@")
+launched_with=()
+for option; do
+    if [[ $option != --accept-changes ]]; then launched_with+=("$option"); fi
+done
 runs_dir=${RUNS_DIR:-runs}
 nodes=$SLURM_JOB_NUM_NODES
 

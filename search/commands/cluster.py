@@ -82,10 +82,10 @@ def submit(
     totals = {"search.trials": trials, "search.hours": hours}
     refuse_given_twice(overrides, {"name": name, **totals})
     given = [] if name is None else [f"name={json.dumps(name)}"]
-    if resume:  # What the run learns from was copied into its study when it began.
+    if resume:  # Both are the run's own: what it learns from was copied when it began.
         overrides = tuple(each for each in overrides if not each.startswith("search.learn_from="))
         _say_what_has_no_effect(overrides)
-        given.append("search.learn_from=[]")
+        given += ["search.learn_from=[]", "search.until=null"]
     else:
         given += [f"{key}={total}" for key, total in totals.items() if total is not None]
     loaded = load_experiment(experiment, (*overrides, *given))

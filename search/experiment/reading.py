@@ -76,6 +76,8 @@ def as_experiment(given: Experiment | Path | str) -> Experiment:
     if not isinstance(given, Experiment):
         return load_experiment(given)
     content = given.model_dump(mode="json", exclude_unset=True)
+    if Experiment(**content) != given:  # A list was changed in place.
+        content = given.model_dump(mode="json")
     _resolve(content, Path())
     return Experiment(**content)
 

@@ -26,7 +26,7 @@ MAX_BYTES = 8 * 2**30
 ORIGIN_FILE = "fetched.yaml"
 """File in a fetched run with the job that it came from and the state in which it arrived."""
 
-_NEVER_KEPT = ("study.db", "verification.yaml")
+_NEVER_KEPT = ("study.db", "verification.")
 """Beginnings of names of what belongs to one state of a run; also of a study's journal."""
 
 
@@ -175,7 +175,7 @@ def _keep_made_here(folder: Path, aside: Path, *, replace: bool) -> None:
     """Copy to `aside` what was made in a fetched run and has not arrived, such as its report.
 
     Among the files at its top, which the cluster may have made as well, that is everything but the
-    study and the plan of a verification; with `replace`, only what no run has.
+    study and what a verification consists of; with `replace`, only what no run has.
     """
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()

@@ -148,7 +148,7 @@ def _experiment_changes(before: Experiment, now: Experiment) -> list[Change]:
     by_content = {
         f"task.{key}"
         for key in then.keys() & files
-        if split_options(then[key])[1] == split_options(files[key])[1]
+        if _options_of(then[key]) == _options_of(files[key])
     }
     changes = []
     for key in dict.fromkeys([*old, *new]):
@@ -207,6 +207,13 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
         for name, part in content.items()
         for key, value in _flat(part, f"{prefix}{name}.").items()
     }
+
+
+def _options_of(picture: str) -> dict[str, int]:
+    try:
+        return split_options(picture)[1]
+    except InputError:  # A name such as mask#v=2.png, of a file that has moved.
+        return {}
 
 
 def _names(candidates: Any) -> list[str]:

@@ -94,6 +94,13 @@ def test_all_commands_are_shell(path: Path) -> None:
             subprocess.run(["bash", "-n", "-c", command], check=True)
 
 
+def start_head(path: Path, home: Path) -> subprocess.CompletedProcess[bytes]:
+    stand_in(home / "venv/bin/ray", 'env -0 > "$HOME/environment"')
+    (head, _) = starts(prepared(path))
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    return subprocess.run(["bash", "-c", head], check=False, env=environment)
+
+
 @LAUNCHED
 def test_settings_reach_the_head_as_they_stand(path: Path, tmp_path: Path) -> None:
     settings = {
@@ -101,16 +108,20 @@ def test_settings_reach_the_head_as_they_stand(path: Path, tmp_path: Path) -> No
         "PGPASSWORD": ' a "b\\',
         "https_proxy": "http://proxy:3128",
     }
-    lines = ["# the driver's", "", "no setting", *(f"{k}={v}" for k, v in settings.items())]
+    lines = ["# the driver's", "", "EMPTY=", *(f"{k}={v}\r" for k, v in settings.items())]
     (tmp_path / "dipsearch.env").write_text("\n".join(lines))
-    stand_in(tmp_path / "venv/bin/ray", 'env -0 > "$HOME/environment"')
-    (head, _) = starts(prepared(path))
-    subprocess.run(
-        ["bash", "-c", head], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True
-    )
+    assert start_head(path, tmp_path).returncode == 0
     pairs = (tmp_path / "environment").read_text().rstrip("\0").split("\0")
     environment = dict(pair.split("=", 1) for pair in pairs)
     assert settings == {name: environment.get(name) for name in settings}
+
+
+@LAUNCHED
+@pytest.mark.parametrize("line", ["export A=b", " A=b", 'A="b"', "A='b'", "A B=c", "A"])
+def test_a_setting_that_would_be_lost_stops_the_head(path: Path, line: str, tmp_path: Path) -> None:
+    (tmp_path / "dipsearch.env").write_text(f"{line}\nDIPSEARCH_STORAGE=sqlite:///a.db\n")
+    assert start_head(path, tmp_path).returncode == 1
+    assert not (tmp_path / "environment").exists()
 
 
 @LAUNCHED

@@ -86,6 +86,12 @@ def test_paths_of_an_experiment_in_python_are_relative_to_the_current_folder(
     assert as_experiment(found) == found
 
 
+def test_a_list_that_was_changed_in_place_counts() -> None:
+    given = Experiment(**{key: CONTENT[key] for key in ("name", "images", "space", "trainer")})
+    given.seeds.append(7)
+    assert as_experiment(given).seeds == [0, 7]
+
+
 @pytest.mark.parametrize("word", ["on", "yes", "off", "no"])
 def test_a_switch_is_no_folder_of_mlflow(tmp_path: Path, word: str) -> None:
     path = tmp_path / "e.yaml"

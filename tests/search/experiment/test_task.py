@@ -174,15 +174,21 @@ def test_a_file_of_which_a_run_recorded_nothing_is_refused(tmp_path: Path) -> No
         refuse_changed_files(run, masked(tmp_path, "m.tif#page=1"))
 
 
-def test_a_mask_may_lie_elsewhere_as_its_content_is_compared(file: Path, tmp_path: Path) -> None:
-    run = new_run(tmp_path / "runs", load_experiment(file))
+@pytest.mark.parametrize("name", ["m.png", "m#v=2.png"])
+def test_a_mask_may_lie_elsewhere_as_its_content_is_compared(
+    file: Path, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "masks/m.png").rename(tmp_path / "masks" / name)
+    run = new_run(
+        tmp_path / "runs", load_experiment(file, (f"task.mask='{tmp_path}/masks/{name}'",))
+    )
     (tmp_path / "masks").rename(tmp_path / "moved")
-    given = load_experiment(file, (f"task.mask={tmp_path}/moved/m.png",))
+    given = load_experiment(file, (f"task.mask='{tmp_path}/moved/{name}'",))
     now, changes = adopt_changes(run, given, accept=False)
     assert changes == []
     refuse_changed_files(run, now)
     record_changes(run, now, changes)
-    assert reopened(run).experiment.task == Inpaint(mask=str(tmp_path / "moved/m.png"))
+    assert reopened(run).experiment.task == Inpaint(mask=str(tmp_path / "moved" / name))
 
 
 def test_a_mask_travels_to_a_cluster(

@@ -232,7 +232,9 @@ def test_what_was_made_in_a_copy_outlives_its_refresh(played: Run, tmp_path: Pat
     arrived = archive(played, tmp_path / "a.tar")
     folder = install(arrived, ORIGIN, tmp_path / "b", replace=False)
     made_here = ("report.html", "notes.txt", "front/baseline.yaml", "best.yaml")
-    gone_there = ("pictures/x.png", "verification/best.yaml", "study.db-journal")
+    gone_there = (
+        "pictures/x.png", "verification/best.yaml", "verification.csv", "study.db-journal",
+    )  # fmt: skip
     for name in (*made_here, *gone_there, "experiment.yaml"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("old")

@@ -377,7 +377,13 @@ def test_wrong_requests_get_one_sentence(head: Head, laptop: Laptop) -> None:
             "--set search.hours has no effect with --resume: give --hours",
         ),
         (["submit", "e.yaml", "--name", "a/b"], nobody, {}, "name: must be letters"),
+        # Its rule is not looked at, as the run has its own.
+        (["submit", "ssim.yaml", "--resume"], nobody, {}, "no Ray dashboard answers there"),
+        (["submit", "ssim.yaml"], nobody, {}, "no_gain needs plain DIP"),
     ]
+    ssim = {"objective": {"metric": "ssim"}, "candidates": ["log10"]}
+    ssim["search"] = {"trials": 4, "until": {"no_gain": 9}}
+    (laptop.folder / "ssim.yaml").write_text(yaml_text({**CONTENT, **ssim}))
     before = submitted(listed(head))
     for arguments, address, environment, words in cases:
         done = laptop.dipsearch(*arguments, address=address, **environment)
