@@ -166,6 +166,7 @@ _SECRETS = (
     "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY",
 )  # fmt: skip
 """Variables that Ray's processes, which other users can look at, do not inherit."""
+MAX_PORT = 65535
 
 
 def _check_listening(address: str) -> None:
@@ -173,8 +174,10 @@ def _check_listening(address: str) -> None:
     host, colon, port = address.rpartition("/")[2].rpartition(":")
     if not colon or not (port.isascii() and port.isdecimal()):
         return  # Not host:port, for example `auto`; Ray resolves it.
+    if len(port) > 5 or int(port) > MAX_PORT:  # Of larger ones, sockets take the last 16 bits.
+        raise InputError(f"--address {address}: a port is at most {MAX_PORT}")
     try:
         # IPv6 is written as [::1]:6379.
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(f"--address {address}: nobody listens there: {error}") from None

@@ -254,7 +254,11 @@ def test_a_trial_of_which_a_score_is_not_finite_does_not_end_racing(
     assert work is not None
     for each in KEYS[:2]:
         ledger.record(work.number, each, scored(0.2, 25))
-    assert (ledger_of(run) if later else ledger).race(work.number)
+    if later:
+        ledger_of(run)  # It races what it adopts.
+        assert run.records()[work.number].state == "raced"
+    else:
+        assert ledger.race(work.number)
 
 
 @pytest.mark.long

@@ -172,13 +172,23 @@ def test_trials_that_need_more_than_there_is_are_refused(tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
     from search.execution.cluster import _check_listening
 
     with pytest.raises(InputError, match="nobody listens there"):
         _check_listening(address)
     _check_listening("auto")
+
+
+def test_a_port_that_is_none_is_refused_even_if_its_last_bits_are_one() -> None:
+    from search.execution.cluster import _check_listening
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1] + 2**16
+        for wrong in (port, "9" * 5000):
+            with pytest.raises(InputError, match="a port is at most 65535"):
+                _check_listening(f"127.0.0.1:{wrong}")
 
 
 def test_an_address_of_ipv6_is_asked_without_its_brackets() -> None:
