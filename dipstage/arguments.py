@@ -28,10 +28,10 @@ def check_number(name: str, value: Any) -> None:
 
 
 def built_in(value: Any) -> Any:
-    """Return a number, such as one of NumPy, as Python's own, which YAML and JSON hold."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return value
-    return int(value) if isinstance(value, Integral) else float(value)
+    """Return a number, text or truth value of NumPy as Python's own, which YAML and JSON hold."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def point_for_comma(given: Any) -> str:

@@ -90,6 +90,12 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, float) and value.is_integer() and abs(value) < WHOLE
 
 
+def as_count(value: Any) -> Any:
+    """Return a number without a fraction as an int, and anything else as it is."""
+    value = built_in(value)
+    return int(value) if is_whole(value) else value
+
+
 def choices(kind: Any) -> list[str]:
     """Return the values of a Literal as they stand in files."""
     return [word if isinstance(word, str) else str(word).lower() for word in get_args(kind)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from dipstage.arguments import built_in, check_number, check_whole
+from dipstage.documents.records import as_count
 from dipstage.errors import InputError
 from dipstage.schedules.settings import EmaRestart, TrainerSettings
 
@@ -87,7 +88,8 @@ class Recipe:
             if self.ema is not None:
                 raise InputError("ema and ema_gamma are two kinds of average: give one of them")
         if start is not None:
-            check_whole("average_from", start, least=0)
+            object.__setattr__(self, "average_from", as_count(start))
+            check_whole("average_from", self.average_from, least=0)
 
     def applied_to(self, settings: TrainerSettings) -> TrainerSettings:
         """Return settings with the values that the recipe gives in place of their own."""

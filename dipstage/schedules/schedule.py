@@ -23,7 +23,7 @@ from dipstage.arguments import (
     check_whole,
     is_object_with,
 )
-from dipstage.documents.records import is_whole
+from dipstage.documents.records import as_count
 from dipstage.errors import InputError
 from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels
 from dipstage.schedules.recipe import TRAINERS, Recipe
@@ -148,7 +148,7 @@ class Schedule:
                 f"alpha_bars and iterations must be equally many, got {len(levels)} and "
                 f"{len(counts)}"
             )
-        pairs = zip(levels, counts, strict=True)
+        pairs = zip(levels, map(as_count, counts), strict=True)
         return cls(tuple(Stage(level, count) for level, count in pairs if count != 0), recipe)
 
     @classmethod
@@ -168,8 +168,7 @@ class Schedule:
             any_order: See the class.
         """
         # Some readers make all numbers floats.
-        exact = ((level, int(n) if is_whole(n) else n) for level, n in pairs)
-        return cls(tuple(Stage(level, n) for level, n in exact), recipe, any_order)  # type: ignore[arg-type]
+        return cls(tuple(Stage(level, as_count(n)) for level, n in pairs), recipe, any_order)
 
     @property
     def is_plain(self) -> bool:

@@ -71,8 +71,10 @@ def check_rule(name: str, rule: StoppingRule | None) -> None:
     """Raise InputError unless it is a stopping rule, or None for one that was not given."""
     members = ("patience", "windowed", "reads_ground_truth", "stops")
     if rule is not None and not is_object_with(rule, *members):
+        lacking = next((member for member in members if not hasattr(rule, member)), None)
+        hint = f", which lacks {lacking}" if lacking else ""
         raise InputError(
-            f"{name} must be a stopping rule such as VarianceMinimum(), got {rule!r:.80}"
+            f"{name} must be a stopping rule such as VarianceMinimum(), got {rule!r:.80}{hint}"
         )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dipstage.randomness import Streams
 
 
-MIN_PEAK, MAX_PEAK = 1e-6, 1e12
+MIN_PEAK, MAX_PEAK = 1e-6, 1e18
 """Photons of a white pixel: fewer leave the picture black, more overflow in `torch.poisson`."""
 
 
@@ -50,7 +50,7 @@ class Denoise:
     """A picture with Gaussian noise, or with Poisson noise if `peak` is given.
 
     Raises:
-        InputError: `sigma_255` is not from 0 to 1000, `peak` is not from 1e-6 to 1e12, `clip` is
+        InputError: `sigma_255` is not from 0 to 1000, `peak` is not from 1e-6 to 1e18, `clip` is
             neither true nor false, or both kinds of noise are given.
     """
 
@@ -63,7 +63,7 @@ class Denoise:
     )
     peak: float | None = described(
         None,
-        "1e-6 to 1e12",
+        "1e-6 to 1e18",
         help="Mean number of photons of a white pixel. If it is given, the noise is Poisson noise "
         "instead of Gaussian noise; the fewer photons, the more noise.",
     )
@@ -81,7 +81,7 @@ class Denoise:
             raise InputError("sigma_255 is Gaussian noise and peak Poisson noise: give one of them")
         check_number("peak", self.peak)
         if not MIN_PEAK <= self.peak <= MAX_PEAK:
-            raise InputError(f"peak must be from 1e-6 to 1e12, got {self.peak}")
+            raise InputError(f"peak must be from 1e-6 to 1e18, got {self.peak}")
 
     @property
     def noise_255(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "stopping must be a stopping rule such as .*, got <class .*OraclePeak'>",
     ),
     "fit a rule's name": (lambda: trained(stopping="emv"), "such as VarianceMinimum.., got 'emv'"),
+    "fit half a rule": (
+        lambda: trained(stopping=SimpleNamespace(patience=5, windowed=False, stops=len)),
+        "must be a stopping rule .*, which lacks reads_ground_truth",
+    ),
     "fit progress": (
         lambda: trained(progress=True),
         "progress must be a function, got a bool",

@@ -115,8 +115,9 @@ def test_numbers_of_numpy_are_saved_as_those_of_python(tmp_path: Path) -> None:
     """Such as a noise that `estimate_sigma` has estimated."""
     levels = TotalNoiseLevels(np.float64(25), np.float32(300), np.int64(28))  # type: ignore[arg-type]
     family = Family(np.int64(4), PowerSplit(np.float64(2)), np.int32(97), levels)  # type: ignore[arg-type]
-    numbers = {"learning_rate": np.float64(0.1), "ema_gamma": np.float32(2), "average_from": 3}
-    recipe = Recipe(**{**numbers, "width": np.int64(32)})  # type: ignore[arg-type]
+    numbers = {"learning_rate": np.float64(0.1), "ema_gamma": np.float32(2), "average_from": 3.0}
+    words = {"target": np.str_("contrast"), "ema_restart": np.str_("stage")}
+    recipe = Recipe(**{**numbers, **words, "width": np.int64(32)})  # type: ignore[arg-type]
     schedule = family.schedule(np.int64(600), recipe).rescaled(700, np.float64(1.1))  # type: ignore[arg-type]
     content = ScheduleFile(schedule, family)
     save_schedule(tmp_path / "s.yaml", content)
@@ -125,6 +126,8 @@ def test_numbers_of_numpy_are_saved_as_those_of_python(tmp_path: Path) -> None:
     assert read_schedule_file(tmp_path / "s.yaml") == content
     assert Schedule.from_pairs(json.loads(json.dumps(schedule.pairs)), recipe) == schedule
     assert Recipe.from_plain(json.loads(json.dumps(recipe.to_plain()))) == recipe
+    counts = np.array([40, 200], np.float32)
+    assert Schedule.of([0.5, 1.0], counts) == Schedule.of([0.5, 1.0], [40, 200])
 
 
 def test_a_file_of_the_first_format_has_the_learning_rate_that_it_was_measured_with(
