@@ -56,6 +56,10 @@ def test_what_click_refuses_is_one_sentence_too(program: click.Group, level: str
         )
     result = CliRunner().invoke(program, ["nonsense"], prog_name="prog")
     assert result.output == "prog: no such command 'nonsense'; see prog --help\n"
+    several = CliRunner().invoke(dipstage, ["run", "--schedul", "fast"], prog_name="prog").output
+    assert re.fullmatch(
+        r"prog run: no such option '--schedul' \(did you mean one of: [^()]*\?\); .*\n", several
+    )
     assert "Usage" in CliRunner().invoke(program, []).output
 
 

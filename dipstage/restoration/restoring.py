@@ -259,7 +259,8 @@ class Plan:
         kind = self.rule.kind if isinstance(self.rule, VarianceMinimum) else "emv"
         why = self._why(first)
         if runs > 1:
-            why += f" (first of {len(averaged)} averaged runs"
+            n = len(averaged)
+            why += f" (first of {n} averaged runs" if n > 1 else " (the one run that was used"
             left_out = runs - len(averaged)
             words = "interrupted, diverged or not begun, left out"
             why += f"; {left_out} {words})" if left_out else ")"

@@ -132,7 +132,7 @@ def _end_usage(error: click.UsageError, context: click.Context) -> NoReturn:
     if error.ctx is None and context.invoked_subcommand:  # click's parser names no command.
         path += f" {context.invoked_subcommand}"
     words = " ".join(error.format_message().split()).rstrip(".")
-    words = re.sub(r"\. Did (you mean .*\?)$", r" (did \1)", words)
+    words = re.sub(r"\. \(?Did (you mean .*\?)\)?$", r" (did \1)", words)
     click.echo(f"{path}: {words[:1].lower()}{words[1:]}; see {path} --help", err=True)
     context.exit(2)
 

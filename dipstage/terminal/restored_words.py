@@ -23,7 +23,9 @@ _LITTLE_NOISE_255 = 10.0
 """Noise below which a notice is shown: with so little noise, detail is easily taken for noise."""
 
 
-def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None) -> Iterator[str]:
+def chosen(
+    plan: Plan, given: Photograph, photo: Photograph, sigma: float | None, compared: bool
+) -> Iterator[str]:
     """Say what is restored, and what was chosen for it.
 
     Args:
@@ -31,6 +33,7 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
         given: The photograph as it was read.
         photo: The same, perhaps smaller.
         sigma: The noise that was asked for; None where it was estimated.
+        compared: Whether it is compared with classical methods.
     """
     sides = _sides(photo.pixels)
     if photo.pixels.shape != given.pixels.shape:
@@ -52,8 +55,8 @@ def chosen(plan: Plan, given: Photograph, photo: Photograph, sigma: float | None
         yield f"noise: sigma {plan.sigma_255:.1f} on the scale from 0 to 255, {how}"
         if plan.sigma_255 < _LITTLE_NOISE_255:
             yield (
-                "notice: there is little noise, and the network may remove more detail than noise: "
-                "compare with classical methods (--compare)"
+                "notice: there is little noise, and the network may remove more detail than noise"
+                + ": compare with classical methods (--compare)" * (not compared)
             )
     settings = plan.settings
     yield (

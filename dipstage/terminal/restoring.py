@@ -218,7 +218,7 @@ def restore(
         network={key: value for key, value in network.items() if value is not None},
     )
     device = choose_device(device)
-    for line in chosen(plan, given, small, sigma):
+    for line in chosen(plan, given, small, sigma, compare):
         console.print(line, markup=False)
     restored, interrupted = _train(console, plan, small, files, runs, seed, threads, device, yes)
     finished = small.with_sides(restored.picture)
@@ -276,10 +276,11 @@ def _check_sides(
         )
     wanted = height * (factor or 1), width * (factor or 1), channels
     if truth is not None and truth.pixels.shape != wanted:
-        found = truth.pixels.shape
+        found, colours = truth.pixels.shape, {1: "in grey", 3: "in colour"}
         raise InputError(
-            f"--truth is {found[1]} × {found[0]} with {found[2]} channels, and the restored "
-            f"photograph would be {wanted[1]} × {wanted[0]} with {wanted[2]}"
+            f"--truth is {found[1]} × {found[0]} {colours[found[2]]}: it must be {wanted[1]} × "
+            f"{wanted[0]} {colours[wanted[2]]}, as the photograph is"
+            + (f", {factor} times larger" if factor else "")
         )
 
 

@@ -242,7 +242,7 @@ def drive(
         keys = without_effect(given, experiment) if given is not None else []
         if keys := [key for key in keys if totals.get(key) is None]:
             view.note(
-                "notice: only the pictures and the files of the task are taken from the "
+                "only the pictures and the files of the task are taken from the "
                 f"experiment that was given, which also differs in {', '.join(keys)}"
             )
         asked = trials is not None or hours is not None

@@ -224,13 +224,18 @@ class _Driver:
         """
         from search.execution import driver
 
+        resources, given = self.resources if self.hardware.resources else None, None
+        if moved is not None:
+            paths = {"images": moved.images, "task": moved.task}
+            used = resources or made.experiment.resources
+            given = made.experiment.model_copy(update={**paths, "resources": used})
         return driver.drive(
             made,
             address=self.hardware.address,
             view=self.view,
-            given=moved,
+            given=given,
             accept_changes=self.hardware.accept_changes,
-            resources=self.resources if self.hardware.resources else None,
+            resources=resources,
         )
 
     def refuse_other_device(self, run: RunRecord, names: Sequence[str]) -> None:

@@ -117,10 +117,8 @@ def test_an_interrupted_run_gives_what_there_is_and_later_runs_do_not_begin() ->
     assert restored.stop is Stop.INTERRUPTED
     assert restored.iterations == 12
     # No minimum counts before the picture is fitted, or half of 30 iterations are over.
-    words = (
-        "interrupted after 12 iterations; of its outputs, the last is used (first of 1 averaged "
-    )
-    assert restored.why == words + "runs; 2 interrupted, diverged or not begun, left out)"
+    words = "interrupted after 12 iterations; of its outputs, the last is used (the one run that "
+    assert restored.why == words + "was used; 2 interrupted, diverged or not begun, left out)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ def test_a_run_that_diverges_late_is_not_averaged_with_a_completed_one(
     assert np.array_equal(both.picture, one.picture)
     assert both.iterations == 30 + 28
     assert both.why.endswith(
-        "(first of 1 averaged runs; 1 interrupted, diverged or not begun, left out)"
+        "(the one run that was used; 1 interrupted, diverged or not begun, left out)"
     )
 
 

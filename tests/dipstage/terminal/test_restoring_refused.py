@@ -92,7 +92,7 @@ def test_the_window_of_outputs_counts_in_the_memory_that_is_refused(
         (["photo.png", "--size", "0"], "size must be from 1 to the longer side"),
         (["photo.png", "--schedule", "log11"], "unknown schedule 'log11'"),
         (["photo.png", "--device", "tpu"], "--device 'tpu' cannot be used"),
-        (["photo.png", "--truth", "small.png"], "--truth is 9 × 7 with 1 channels"),
+        (["photo.png", "--truth", "small.png"], "--truth is 9 × 7 in grey: it must be "),
         (
             ["photo.png", "--compare", "--task", "super_resolve", "--factor", "2"],
             "--compare is only for --task denoise",

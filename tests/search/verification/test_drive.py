@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,10 +19,11 @@ from search.cli import main
 from search.execution.driver import create
 from search.execution.view import Quiet
 from search.experiment.prepare import load_candidates
+from search.store.changes import adopt_changes, without_effect
 from search.store.paths import verification_path
 from search.store.records import Trial
 from search.verification.declared import Request
-from search.verification.drive import verify
+from search.verification.drive import Hardware, _Driver, verify
 from search.verification.export import choose
 from search.verification.result import Verification
 from search.verification.rows import verification_rows
@@ -323,3 +325,20 @@ def test_a_verification_keeps_its_studies_in_a_shared_storage(tmp_path: Path) ->
 def test_the_verdict_s_words_are_plain_text(verified: Run) -> None:
     """What the CSV and the file hold is no enum's repr."""
     assert json.dumps(verification_rows(results(verified))[0]["verdict"]).startswith('"')
+
+
+def test_a_comparison_is_given_where_pictures_are_and_nothing_else_of_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a notice would list what the two searches differ in."""
+    made = new_run(tmp_path, experiment(name="held-out", seeds=[5]))
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr("search.execution.driver.drive", lambda _, **given: seen.update(given))
+    for chosen in ((), ("concurrent=1",)):
+        resources = made.experiment.resources.model_copy(update={"concurrent": 1})
+        images = ["skimage:coffee", "skimage:rocket"]
+        search = experiment(images=images, search={"trials": 9})
+        _Driver(Hardware(chosen), resources, "cpu", Quiet())(made, search)
+        assert seen["given"].images == images
+        now, _ = adopt_changes(made, seen["given"], accept=True, resources=seen["resources"])
+        assert without_effect(seen["given"], now) == []
