@@ -156,6 +156,8 @@ def _nothing_left(run: RunRecord, trials: int | None, hours: float | None) -> st
     """Return a sentence if a run has ended and these options do not extend it."""
     from search.analysis.status import status_of
 
+    if trials is not None and trials < run.trials_wanted:
+        return None  # It is refused.
     status, is_extended = status_of(run), (trials or 0) > run.trials_wanted
     if run.attributes.ended is not None:
         is_extended = trials is not None or hours is not None

@@ -216,7 +216,7 @@ def test_a_wrong_override_is_told_from_the_file(options: list[str], words: Any) 
 def test_a_run_that_has_ended_says_that_nothing_is_left(played: Run) -> None:
     words = "nothing is left to train: all 6 trials of tiny have ended; --trials 8 continues it"
     assert _nothing_left(played, None, None) == _nothing_left(played, 4, None) == words
-    assert _nothing_left(played, 5, None) is None
+    assert _nothing_left(played, 5, None) is _nothing_left(played, 3, None) is None
     write(played.study, ended="--finish was asked for", hours=0.5)
     ended = _nothing_left(Run.open(str(played.folder)), None, None)
     assert ended is not None
