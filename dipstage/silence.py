@@ -1,7 +1,8 @@
-"""Silence for libraries that complain on standard error as well as by an exception."""
+"""Silence for libraries that complain in other ways as well as by an exception."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -29,3 +30,20 @@ def without_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextmanager
+def without_logs(*names: str) -> Iterator[None]:
+    """Drop what these loggers say meanwhile, in all threads."""
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(nothing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,14 +23,11 @@ from dipstage.pictures.tiff_tags import (
     profile_of,
     with_deep_palette,
 )
-from dipstage.silence import without_stderr
+from dipstage.silence import without_logs, without_stderr
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from tifffile import TiffFile, TiffPage
-
-for _library in ("tifffile", "imagecodecs"):  # Their errors are raised as well.
-    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -101,7 +97,9 @@ def read_raw(name: str, data: bytes, page: int | None) -> Raw:
         width, height = struct.unpack(">II", data[16:24])
         if not width or not height:
             raise InputError(f"picture {name!r} is {width} × {height}: it has no pixels")
-    raw = (_read_tiff if data[:4] in _TIFF_MAGIC else _read_other)(name, data, page)
+    read = _read_tiff if data[:4] in _TIFF_MAGIC else _read_other
+    with without_logs("tifffile", "imagecodecs"):  # Their errors are raised as well.
+        raw = read(name, data, page)
     shape = raw.pixels.shape
     if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (4,):
         raise InputError(f"picture {name!r} is damaged: its pixels have the shape {shape}")

@@ -24,8 +24,8 @@ from dipstage.schedules.published import (
 )
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.schedule_file import ScheduleFile, read_schedule_file
-from dipstage.schedules.settings import MAX_ITERATIONS, TrainerSettings
-from dipstage.schedules.stopping import FullBudget, StoppingRule, VarianceMinimum
+from dipstage.schedules.settings import TrainerSettings
+from dipstage.schedules.stopping import MAX_ITERATIONS, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.problem import Problem
 from dipstage.tasks.super_resolve import FACTORS

@@ -18,7 +18,7 @@ from dipstage.errors import InputError
 from dipstage.renamed import former_names, warn_former_name
 from dipstage.schedules.noise import NoiseLevels
 from dipstage.schedules.schedule import Schedule, from_staircase, refuse_short_budget
-from dipstage.schedules.settings import MAX_ITERATIONS
+from dipstage.schedules.stopping import MAX_ITERATIONS
 
 
 class Preset(Protocol):

@@ -27,8 +27,8 @@ from dipstage.documents.records import as_count
 from dipstage.errors import InputError
 from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels
 from dipstage.schedules.recipe import TRAINERS, Recipe
-from dipstage.schedules.settings import MAX_ITERATIONS
 from dipstage.schedules.splits import AnySplit, share_out
+from dipstage.schedules.stopping import MAX_ITERATIONS
 
 MAX_STAGES = 1000
 """The number of steps of DDPM."""

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_origin
 from dipstage.arguments import built_in, check_flag, check_number, check_whole
 from dipstage.documents.records import choices, hints, is_choice
 from dipstage.errors import InputError
-from dipstage.schedules.stopping import MAX_ITERATIONS as MAX_ITERATIONS
 from dipstage.schedules.stopping import (
+    MAX_ITERATIONS,
     FullBudget,
     OracleBoth,
     OracleDecided,

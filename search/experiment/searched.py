@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 from dipstage.schedules.noise import MAX_RHO, MAX_SIGMA_255, MIN_RHO
 from dipstage.schedules.recipe import Draw, TargetKind
 from dipstage.schedules.schedule import MAX_STAGES
-from dipstage.schedules.settings import MAX_CHANNELS, MAX_ITERATIONS
+from dipstage.schedules.settings import MAX_CHANNELS
+from dipstage.schedules.stopping import MAX_ITERATIONS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

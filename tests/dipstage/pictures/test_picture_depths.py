@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import Callable
@@ -95,6 +96,8 @@ def test_an_interlaced_png_of_sixteen_bits_is_read_without_warnings(
     parts = b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), rows, chunk(b"IEND", b"")
     assert read_raw("a.png", b"".join(parts), None).pixels.shape == (2, 2, 3)
     assert not caplog.records
+    logging.getLogger("imagecodecs").warning("of another use")
+    assert [record.message for record in caplog.records] == ["of another use"]
 
 
 def test_depth_that_is_lost_is_noted(read: Read) -> None:
