@@ -7,6 +7,7 @@
 # --accept-changes count as for `dipsearch resume`, and other options are left out. Slurm resumes too
 # when it starts the job again: by itself after a preemption or a dead node, and on this script's
 # request shortly before the time limit. RUNS_DIR (default: runs) must be accessible from all nodes.
+# --name, --runs-dir and --address are refused: with them, a later job would not find the run.
 # Submit from a shell that finds `dipsearch` and `ray`; see docs/cluster.md.
 #SBATCH --job-name=dipsearch
 #SBATCH --nodes=2
@@ -34,6 +35,11 @@ done
 runs_dir=${RUNS_DIR:-runs}
 nodes=$SLURM_JOB_NUM_NODES
 
+refuse() {
+    echo "$1" >&2
+    exit 2
+}
+
 storage=() accepted=() extended_by=() left_out=()
 while (($#)); do
     case $1 in
@@ -42,6 +48,9 @@ while (($#)); do
         --accept-changes) accepted=("$1") ;;
         --trials | --hours) extended_by+=("${@:1:2}") && shift ;;
         --trials=* | --hours=*) extended_by+=("$1") ;;
+        --name | --name=*) refuse "leave out --name: the first argument is the name of the run" ;;
+        --runs-dir | --runs-dir=*) refuse "leave out --runs-dir: set RUNS_DIR instead" ;;
+        --address | --address=*) refuse "leave out --address: this script starts its own cluster" ;;
         *) left_out+=("$1") ;;
     esac
     shift || true

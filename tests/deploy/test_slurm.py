@@ -138,6 +138,25 @@ def test_an_option_without_its_value_is_for_the_program_to_refuse(tmp_path: Path
     assert job.calls("dipsearch launch")[0].endswith("--address 10.0.0.1:6379 --trials")
 
 
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("--name", "the first argument is the name of the run"),
+        ("--runs-dir", "set RUNS_DIR instead"),
+        ("--address", "this script starts its own cluster"),
+    ],
+)
+def test_options_with_which_a_later_job_would_not_find_the_run_are_refused(
+    tmp_path: Path, option: str, instead: str, joined: bool
+) -> None:
+    job = SlurmJob(tmp_path, ONCE_STARTED, status_code=2)
+    words = (f"{option}=other",) if joined else (option, "other")
+    refusal = (2, f"leave out {option}: {instead}\n")
+    assert job.run("mine", "report.yaml", "--trials", "9", *words) == refusal
+    assert not job.calls("srun")
+
+
 def test_each_job_has_a_token_of_its_own_that_no_command_line_shows(tmp_path: Path) -> None:
     tokens = set()
     for name in ("a", "b"):
