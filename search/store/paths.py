@@ -138,9 +138,12 @@ def brief(error: BaseException) -> str:
 def replaced(folder: Path) -> Iterator[Path]:
     """Yield a new folder beside `folder`, whose place it takes at the end; after an error, it goes.
 
+    A symbolic link stays, and the folder to which it leads is replaced.
+
     Raises:
         OSError: A folder cannot be made or renamed.
     """
+    folder = Path(os.path.realpath(folder))
     aside, former = (folder.with_name(f".{folder.name}.{uuid.uuid4().hex}") for _ in range(2))
     try:
         aside.mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -185,10 +184,9 @@ def export_front(run: RunRecord, folder: Path | None = None) -> list[Path]:
         return _export_all(run, numbers, records, folder)
     for path in folder.iterdir() if folder.exists() else ():
         refuse_to_replace(path, "a schedule file", b"provenance:")
-    target = Path(os.path.realpath(folder))  # A symbolic link stays.
-    aside = target
+    aside = folder
     try:
-        with replaced(target) as aside:
+        with replaced(folder) as aside:
             written = _export_all(run, numbers, records, aside)
     except (InputError, WorkError) as error:
         raise type(error)(str(error).replace(str(aside), str(folder))) from None

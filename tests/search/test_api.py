@@ -240,6 +240,9 @@ def test_the_whole_front_is_exported_or_nothing(
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {path.name for path in paths}
     monkeypatch.chdir(tmp_path)
     assert played.export_front("mine")[0] == Path("mine/trial-3.yaml"), "named as it was asked for"
+    Path("link").symlink_to("mine")
+    assert played.export_front("link")[0] == Path("link/trial-3.yaml")
+    assert Path("link").is_symlink()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="mine contains something other than a front"):
         played.export_front(tmp_path / "mine")

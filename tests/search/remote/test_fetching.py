@@ -249,6 +249,23 @@ def test_what_was_made_in_a_copy_outlives_its_refresh(played: Run, tmp_path: Pat
     ).read_bytes()
 
 
+def test_a_refresh_through_a_link_replaces_the_folder_that_it_leads_to(
+    played: Run, tmp_path: Path
+) -> None:
+    arrived, here, disk = archive(played, tmp_path / "a.tar"), tmp_path / "b", tmp_path / "disk"
+    folder = install(arrived, ORIGIN, here, replace=False)
+    disk.mkdir()
+    folder.rename(disk / "moved")
+    folder.symlink_to(disk / "moved")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "experiment.yaml").write_text("old")
+    assert install(arrived, ORIGIN, here, replace=False) == folder
+    assert folder.readlink() == disk / "moved"
+    assert [path.name for path in (*here.iterdir(), *disk.iterdir())] == ["tiny", "moved"]
+    assert (disk / "moved" / "notes.txt").read_text() == "mine"
+    assert (disk / "moved" / "experiment.yaml").read_text() != "old"
+
+
 def test_a_verification_made_here_is_not_lost(played: Run, tmp_path: Path) -> None:
     arrived = archive(played, tmp_path / "a.tar")
     folder = install(arrived, ORIGIN, tmp_path / "b", replace=False)
