@@ -1,8 +1,9 @@
 """Lease on a run, kept in the study's database: it lets only one process drive the run at a time.
 
 The driver renews its lease until it ends. A process on the same machine can check whether the
-holder still exists, so the lease of a dead driver is free at once. For a process on another machine
-it expires after `STALE_S` without a renewal. Ages are measured by the database's clock alone.
+holder still exists, so the lease of a dead driver is free at once. For a process on another
+machine, and for one that this machine hides, it expires after `STALE_S` without a renewal. Ages are
+measured by the database's clock alone.
 """
 
 from __future__ import annotations
@@ -212,8 +213,9 @@ def _holder(row: sa.Row[Any]) -> Holder:
 
 
 def _is_dead(row: sa.Row[Any]) -> bool:
+    is_silent = _holder(row).silent_s > STALE_S
     if row.machine != _machine():
-        return _holder(row).silent_s > STALE_S
+        return is_silent
     if row.process == os.getpid():
         return row.token not in _held
     try:
@@ -223,7 +225,22 @@ def _is_dead(row: sa.Row[Any]) -> bool:
         # The process id may have been reused since.
         return bool(abs(process.create_time() - row.process_began) > 5)
     except psutil.NoSuchProcess:
-        return True
+        return is_silent or not _may_exist(row.process)
+    except psutil.AccessDenied:
+        return is_silent
+
+
+def _may_exist(process: int) -> bool:
+    """Return whether a process that psutil does not find may exist.
+
+    /proc can be mounted so that it hides the processes of other users (`hidepid`).
+    """
+    try:
+        with suppress(PermissionError):  # It exists, and is another user's.
+            os.kill(process, 0)  # Nothing is sent: 0 asks only whether it could be.
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from fake_runs import experiment, new_run
 from sqlalchemy import text
@@ -111,6 +112,39 @@ def test_a_driver_elsewhere_is_given_up_after_silence(
     assert holder(run.storage, "tiny") is None
     with leased(run.storage, "tiny", "run 'tiny'"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("hidden", "signalled", "is_held"),
+    [
+        (psutil.NoSuchProcess(1), PermissionError, True),
+        (psutil.NoSuchProcess(1), ProcessLookupError, False),
+        (psutil.AccessDenied(1), PermissionError, True),
+    ],
+)
+def test_a_driver_that_the_system_hides_is_given_up_only_after_silence(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    hidden: psutil.Error,
+    signalled: type[OSError],
+    is_held: bool,
+) -> None:
+    def look(process: int) -> psutil.Process:
+        raise hidden
+
+    def kill(process: int, number: int) -> None:
+        raise signalled
+
+    monkeypatch.setattr(leases, "BEAT_S", 600.0)
+    with leased(run.storage, "tiny", "run 'tiny'"):
+        with run.storage.engine.begin() as connection:
+            connection.execute(text("UPDATE dipsearch_leases SET process = 1"))
+        monkeypatch.setattr(psutil, "Process", look)
+        monkeypatch.setattr(os, "kill", kill)
+        assert (run.driver() is not None) is is_held
+        with run.storage.engine.begin() as connection:
+            connection.execute(text("UPDATE dipsearch_leases SET renewed = '2020-01-01 00:00:00'"))
+        assert run.driver() is None
 
 
 def test_a_driver_renews_its_lease_while_it_lives(
