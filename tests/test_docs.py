@@ -14,6 +14,8 @@ import pytest
 
 import dipstage
 import search
+from dipstage.schedules.examples import EXAMPLES
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.cli import main as dipstage_main
 from search.cli import main as dipsearch_main
 
@@ -104,6 +106,14 @@ def test_the_tables_list_every_command() -> None:
     for main, (name, _) in commands():
         text = (DOCS / "commands" / f"{main}.md").read_text()
         assert re.search(rf"^\| `{name}\b", text, re.MULTILINE), name
+
+
+def test_the_table_of_examples_has_their_iterations() -> None:
+    text = (DOCS / "tasks.md").read_text()
+    for name, settings in EXAMPLES.items():
+        row = rf"^\| `{name}`[^|]*\|[^|]*\| {settings.iterations} \|"
+        assert re.search(row, text, re.MULTILINE), name
+    assert f"`denoising` (default, but with {TrainerSettings().iterations} iterations)" in text
 
 
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+)\)")
