@@ -134,7 +134,8 @@ class NoiseSpace(Group):
 
 class Space(Group):
     """The search space: the parameters of the family that generates schedules, and settings of the
-    trainer that are searched together with them. Candidates keep the experiment's settings.
+    trainer that are searched together with them. Presets keep the experiment's settings, and so do
+    schedule files for what their recipe leaves open.
     """
 
     stages: Annotated[IntRange, AfterValidator(Within(least=1, most=MAX_STAGES))]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import KEYS, experiment, finish, ledger_of, new_run, outcome, play
+from fake_runs import CONTENT, KEYS, experiment, finish, ledger_of, new_run, outcome, play
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from search import Run
 from search.execution.ledger import MAX_DEATHS
 from search.execution.work import Work
@@ -45,6 +46,21 @@ def test_candidates_come_first_and_on_top_of_the_sampled_trials(run: Run) -> Non
     assert space is not None
     for trial in run.records()[2:]:
         assert trial.schedule == decode(trial.params, space, 25.0).family.schedule(30, rate)
+
+
+def test_only_what_a_schedule_file_leaves_open_is_taken_from_the_experiment(
+    tmp_path: Path,
+) -> None:
+    preset, path = parse_preset("log10").schedule(30), tmp_path / "own.yaml"
+    save_schedule(path, ScheduleFile(replace(preset, recipe=Recipe(learning_rate=0.003))))
+    trainer = {**CONTENT["trainer"], "learning_rate": 0.02, "input_noise_std": 0.1}
+    run = new_run(tmp_path, experiment(candidates=["log10", str(path)], trainer=trainer))
+    ledger = ledger_of(run)
+    taken = [ledger.next(), ledger.next()]
+    recipes = [work.schedule.recipe for work in taken if work is not None]
+    settings = [recipe.applied_to(run.experiment.trainer) for recipe in recipes]
+    assert [each.learning_rate for each in settings] == [0.02, 0.003]
+    assert [each.input_noise_std for each in settings] == [0.1, 0.1]
 
 
 def test_objectives_are_means_over_replicates_of_the_chosen_output(tmp_path: Path) -> None:
