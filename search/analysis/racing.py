@@ -92,7 +92,7 @@ def _dominated(points: NDArray[np.float64], members: NDArray[np.float64]) -> NDA
 
 
 def _errors(corrections: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw from a bivariate t with the corrections' covariance, with a fixed seed: (draws, 2)."""
+    """Draw errors of the prediction, a bivariate t, with a fixed seed: (draws, 2)."""
     trials = len(corrections)
     covariance = np.cov(corrections.T) * (1 + 1 / trials)
     values, vectors = np.linalg.eigh(covariance)
