@@ -11,7 +11,8 @@ The trial's final score is predicted as its mean plus a correction that follows 
 distribution with the complete trials' mean and covariance (the usual predictive distribution with
 T - 1 degrees of freedom for T complete trials). The trial is stopped if the probability that no
 member of the front dominates that score is below (1 - confidence) / looks. Here
-looks = R - min_replicates is the number of times that the test is made (Bonferroni's correction).
+looks = R - min_replicates is the number of times that the test is made (Bonferroni's correction),
+not counting those that a resume repeats.
 """
 
 from __future__ import annotations
