@@ -90,7 +90,7 @@ def submit(
         given += [f"{key}={total}" for key, total in totals.items() if total is not None]
     loaded = load_experiment(experiment, (*overrides, *given))
     submission = Submission(loaded, runs_dir or RUNS_DIR, resume, trials, hours, accept_changes)
-    notices = check(loaded)
+    notices = check(loaded, resume=resume)
     notices += check_head(cluster.ask(submission), submission)
     for notice in notices:
         click.echo(f"notice: {notice}", err=True)

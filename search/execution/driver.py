@@ -23,7 +23,13 @@ from search.execution.ledger import Ledger
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, MAX_TRIALS, Experiment, Resources
-from search.experiment.prepare import expanded, load_candidates, load_pictures, loaded_task
+from search.experiment.prepare import (
+    expanded,
+    load_candidates,
+    load_pictures,
+    loaded_task,
+    refuse_early_end,
+)
 from search.store.attributes import Learned, write
 from search.store.changes import (
     Change,
@@ -62,6 +68,7 @@ def launch(
 ) -> RunRecord:
     """Start a search and wait for its end; see `search.launch`."""
     refuse_no_address(address)
+    refuse_early_end(experiment)
     view, runs_dir = view or Quiet(), runs_path(runs_dir)
     folder = run_folder(experiment.name, runs_dir)
     refuse_unwritable(runs_dir)

@@ -101,7 +101,9 @@ class Objective:
         "psnr",
         "`psnr`, `ssim` or the name of an installed objective",
         help="The first objective, which is maximised: maximum PSNR_GT or SSIM_GT, or a function "
-        "of the entry-point group `dipsearch.objectives` (see [objectives](method.md#objectives)).",
+        "of the entry-point group `dipsearch.objectives` (see [objectives](method.md#objectives)). "
+        "With `ssim`, `trainer.oracle_stop` must be `false`, because it ends trainings by their "
+        "PSNR_GT, perhaps before the maximum of SSIM_GT.",
     )
     against: str = described(
         "steps",

@@ -108,6 +108,18 @@ def _check_task(experiment: Experiment, pictures: Iterable[Picture]) -> None:
             raise InputError(f"task on {picture.name}: {error}") from None
 
 
+def refuse_early_end(experiment: Experiment) -> None:
+    """Raise InputError if trainings may end before the maximum that is optimised.
+
+    Runs of earlier versions may have such an experiment. They stay readable and go on.
+    """
+    if experiment.objective.metric == "ssim" and experiment.trainer.oracle_stop is not False:
+        raise InputError(
+            "objective.metric is ssim, and trainer.oracle_stop ends trainings by their PSNR_GT, "
+            "perhaps before the maximum of SSIM_GT: set trainer.oracle_stop to false"
+        )
+
+
 def load_candidates(experiment: Experiment) -> list[Candidate]:
     """Load the candidates, with their schedules rescaled to the experiment's budget and noise.
 

@@ -17,7 +17,7 @@ from dipstage.schedules.published import is_published
 from dipstage.tasks.registry import task_files, with_files
 from search.execution.learning import learn
 from search.experiment.model import Experiment
-from search.experiment.prepare import load_candidates, load_pictures
+from search.experiment.prepare import load_candidates, load_pictures, refuse_early_end
 from search.remote.archive import read_study
 from search.store.paths import find_run, path_exists, runs_path
 
@@ -70,12 +70,14 @@ def quoted_for_head(runs_dir: str) -> str:
     return f'"$HOME"/{shlex.quote(runs_dir.removeprefix("~/"))}'
 
 
-def check(experiment: Experiment) -> list[str]:
+def check(experiment: Experiment, *, resume: bool = False) -> list[str]:
     """Load everything that the driver will load, so that errors appear before anything is sent.
 
     Returns notices about changes that were made to the pictures when they were loaded, and about
-    what is looked up or stays on the cluster's head.
+    what is looked up or stays on the cluster's head. resume: the run is there already.
     """
+    if not resume:
+        refuse_early_end(experiment)
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
     notices = [notice for picture in pictures.values() for notice in picture.notices]

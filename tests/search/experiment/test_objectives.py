@@ -1,13 +1,18 @@
 """Names, units and constraints of objectives, and what cannot be combined."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import CONTENT, experiment, outcome
+from fake_runs import CONTENT, experiment, new_run, outcome
 
 from dipstage.errors import InputError
+from search import launch
 from search.experiment.objectives import Objective
-from search.experiment.reading import validate
+from search.experiment.prepare import refuse_early_end
+from search.experiment.reading import load_experiment, validate
+from search.remote.upload import check
+from search.store.changes import adopt_changes
 from search.store.replicate import Replicate, Selection
 
 
@@ -54,6 +59,32 @@ def test_a_stopping_rule_and_the_oracle_s_are_not_combined() -> None:
     trainer = {**CONTENT["trainer"], "oracle_stop": True}
     with pytest.raises(InputError, match=r"objective.stop is emv, which ends a run itself"):
         validate({**CONTENT, "trainer": trainer, "objective": {"stop": "emv"}}, "test")
+
+
+@pytest.mark.parametrize("oracle_stop", [True, "both", "decided"])
+def test_a_new_search_for_ssim_is_not_ended_by_psnr(tmp_path: Path, oracle_stop: Any) -> None:
+    """Runs that began with both are read, and go on."""
+    trainer = {**CONTENT["trainer"], "oracle_stop": oracle_stop}
+    both = experiment(objective={"metric": "ssim"}, trainer=trainer)
+    words = r"objective\.metric is ssim, .*: set trainer\.oracle_stop to false"
+    with pytest.raises(InputError, match=words):
+        launch(both, runs_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match=words):
+        check(both)
+    check(both, resume=True)
+    old = new_run(tmp_path, both)
+    assert adopt_changes(old, None, accept=False) == (both, [])
+
+
+def test_the_first_search_says_how_to_search_for_ssim() -> None:
+    page = Path(__file__).parents[3] / "docs" / "first-search.md"
+    [row] = [line for line in page.read_text("utf-8").splitlines() if "SSIM instead" in line]
+    given = ("objective.metric=ssim", "trainer.oracle_stop=false")
+    assert all(f"`{word}`" in row for word in ("objective: {metric: ssim}", "oracle_stop: false"))
+    refuse_early_end(load_experiment("quickstart", given))
+    with pytest.raises(InputError, match=r"set trainer\.oracle_stop to false"):
+        refuse_early_end(load_experiment("quickstart", given[:1]))
 
 
 def test_a_replicate_is_measured_by_the_objective() -> None:
