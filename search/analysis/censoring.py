@@ -30,12 +30,13 @@ def cut_off(run: RunRecord, trials: Iterable[Trial]) -> str | None:
     output = run.objective.output
     if len(trained) < 2 or len(replicates) < FEWEST:
         return None
-    if not all(each.stop is Stop.BUDGET and each.scores(output).censored for each in replicates):
+    ended_by_budget = all(each.stop is Stop.BUDGET for each in replicates)
+    if not ended_by_budget or not all(r.scores(output).objective_censored for r in replicates):
         return None
     settings = run.experiment.trainer
     return (
         f"all {len(replicates)} maxima are censored: fewer than trainer.patience "
-        f"({settings.patience}) iterations follow each, so PSNR_GT and steps are lower bounds; "
+        f"({settings.patience}) iterations follow each, so they and their steps are lower bounds; "
         f"{REMEDY} ({settings.iterations})"
     )
 

@@ -25,6 +25,7 @@ from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import OUTPUTS
 from dipstage.tasks.problem import Task
+from dipstage.training.measurements import BLOCK
 from dipstage.training.memory import is_out_of_memory
 from dipstage.training.outcome import Outcome, Stop, steps_within, trailing_mean
 from dipstage.training.trainer import Job, fit_together
@@ -101,10 +102,13 @@ def train_replicates(
     return fit_together(jobs, device=setting.device)
 
 
-def summarise(outcome: Outcome, objective: Objective, budget: int, gpus: float) -> Replicate:
+def summarise(
+    outcome: Outcome, objective: Objective, budget: int, gpus: float, *, patience: int
+) -> Replicate:
     """Return the record of a replicate that the study keeps.
 
-    budget: iterations of the schedule. gpus: share of a GPU that the training had.
+    budget: iterations of the schedule. gpus: share of a GPU that the training had. patience: see
+    `TrainerSettings`.
     """
     summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
     if objective.stop == "oracle":
@@ -122,6 +126,10 @@ def summarise(outcome: Outcome, objective: Objective, budget: int, gpus: float) 
         if target is not None:
             reached = first_at(curve, target)
             summary[output]["steps_to_target"] = budget if reached is None else reached
+        if objective.metric == "ssim":
+            followed = outcome.iterations - 1 - summary[output]["steps_to_max_ssim_gt"]
+            # SSIM is measured once a block, so fewer than a block may follow its last value.
+            summary[output]["ssim_censored"] = followed < max(patience, BLOCK)
     replicate = Replicate.from_plain(summary)
     own = {name: _value(name, each, replicate) for name, each in installed(objective).items()}
     return replace(replicate, objectives=own) if own else replicate
@@ -228,7 +236,11 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                     "failure": f"diverged on {key} after {outcome.iterations} iterations",
                 }
             summary = summarise(
-                outcome, self._setting.objective, self._schedule.iterations, self._gpus
+                outcome,
+                self._setting.objective,
+                self._schedule.iterations,
+                self._gpus,
+                patience=self._setting.trainer.patience,
             )
         except Exception as error:
             ran_out = is_out_of_memory(error)

@@ -79,7 +79,8 @@ def _draw(
     for trial, name, line in zip(trials, names, lines, strict=True):
         mean, half = mean_curve(run, trial, output, spread)
         best = trial.measure(output, _SCORE).mean
-        steps, censored = trial.measure(output, "steps_to_max").mean, bool(trial.censored(output))
+        steps = trial.measure(output, "steps_to_max").mean
+        censored = any(each.scores(output).censored for each in trial.replicates.values())
         label = f"{name}: {at(best, steps, censored=censored)}" if maxima else name
         axes.plot(mean, label=label, **line)
         if half.any():

@@ -39,10 +39,18 @@ class ReplicateScores(Scores):
         steps_to_tolerance: Steps to a tolerance below the maximum; None without a tolerance.
         steps_to_target: Steps to the objective's target, or the budget if it was not reached; None
             without a target.
+        ssim_censored: What `censored` is for PSNR_GT, for the maximum of SSIM_GT; None unless that
+            is the objective, and in studies of versions that did not record it.
     """
 
     steps_to_tolerance: int | None = None
     steps_to_target: int | None = None
+    ssim_censored: bool | None = None
+
+    @property
+    def objective_censored(self) -> bool:
+        """True if the maximum that is the objective may lie beyond the end of training."""
+        return bool(self.censored if self.ssim_censored is None else self.ssim_censored)
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> ReplicateScores:
@@ -126,7 +134,7 @@ class Replicate:
         """Return whether training ended before the maximum, or the stopping rule, was certain."""
         if self.selected is not None:
             return self.stop is Stop.BUDGET
-        return bool(self.scores(output).censored)
+        return self.scores(output).objective_censored
 
     def measure(self, output: Output, key: str) -> float:
         """Return a score of one output, a cost or an installed objective, by its key."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from fake_runs import KEYS, experiment, new_run, outcome
 
 from dipstage.schedules.settings import TrainerSettings
@@ -15,15 +16,23 @@ from search.report.advice import advise
 from search.terminal.tables import print_findings
 
 
-def played(tmp_path: Path, censored: list[bool], stop: Stop = Stop.BUDGET) -> Run:
-    """A run with one finished replicate for each value; the first four are plain DIP."""
-    run = new_run(tmp_path, experiment())
+def played(
+    tmp_path: Path, censored: list[bool], stop: Stop = Stop.BUDGET, by_ssim: bool | None = None
+) -> Run:
+    """A run with one finished replicate for each value; the first four are plain DIP.
+
+    by_ssim: whether the maxima of SSIM are censored; None if PSNR is optimised.
+    """
+    metric = "psnr" if by_ssim is None else "ssim"
+    run = new_run(tmp_path, experiment(objective={"metric": metric}))
     ledger = Ledger(run.study, run.experiment, KEYS)
     for begin in range(0, len(censored), len(KEYS)):
         work = ledger.next()
         assert work is not None
         for key, cut in zip(KEYS, censored[begin:], strict=False):
-            ledger.record(work.number, key, replace(outcome(25, 29, cut), stop=stop))
+            made = outcome(25, 29, cut)
+            scores = replace(made.raw, ssim_censored=by_ssim)
+            ledger.record(work.number, key, replace(made, stop=stop, raw=scores))
             if key == KEYS[-1]:
                 ledger.finish(work.number, None)
     return run
@@ -50,6 +59,13 @@ def test_a_stopping_rule_that_ends_trainings_is_not_cured_by_a_longer_budget(
 ) -> None:
     run = played(tmp_path, [True] * 4, Stop.PEAK)
     assert cut_off(run, run.records()) is None
+
+
+@pytest.mark.parametrize("by_ssim", [False, True])
+def test_where_ssim_is_optimised_its_maxima_are_looked_at(tmp_path: Path, by_ssim: bool) -> None:
+    run = played(tmp_path, [not by_ssim] * 8, by_ssim=by_ssim)
+    assert (cut_off(run, run.records()) is not None) == by_ssim
+    assert [trial.censored("raw") for trial in run.records()] == [4 * by_ssim] * 2
 
 
 def test_the_summary_and_the_report_begin_with_it(tmp_path: Path) -> None:

@@ -8,17 +8,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from fake_runs import trial
 from PIL import Image
 
 from dipstage.pictures.images import load_picture
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
-from dipstage.schedules.stopping import Output
+from dipstage.schedules.stopping import OUTPUTS, Output
 from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.problem import Task
 from dipstage.tasks.super_resolve import SuperResolve
-from dipstage.training.outcome import Outcome
+from dipstage.training.outcome import Outcome, Trace, score
 from search.execution.trainable import (
     ScheduleTrial,
     Setting,
@@ -145,7 +146,7 @@ def test_a_replicate_of_any_task_holds_the_observation_s_own_psnr(
         picture = load_picture("skimage:chelsea", size=32, multiple=2)
         setting = replace(setting, pictures={"chelsea": picture})
     [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
-    replicate = summarise(outcome, setting.objective, 12, 0.0)
+    replicate = summarise(outcome, setting.objective, 12, 0.0, patience=5)
     own = replicate.observation_psnr_gt_db
     assert Replicate.from_plain(replicate.to_plain()) == replicate
     if low is None or high is None:
@@ -161,7 +162,7 @@ def test_a_stopping_rule_selects_what_counts(stop: Literal["emv", "wmv"]) -> Non
     objective = Objective(stop=stop)
     setting = _setting("chelsea", objective=objective)
     [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
-    replicate = summarise(outcome, objective, 12, 0.0)
+    replicate = summarise(outcome, objective, 12, 0.0, patience=5)
     assert outcome.selected is not None
     assert replicate.selected is not None
     assert replicate.selected.psnr_gt_raw_db == outcome.selected.psnr_gt_raw_db
@@ -176,12 +177,44 @@ def test_a_stopping_rule_selects_what_counts(stop: Literal["emv", "wmv"]) -> Non
 def test_a_target_that_is_not_reached_counts_with_the_budget() -> None:
     setting = _setting("chelsea")
     [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
-    assert summarise(outcome, Objective(), 12, 0.0).selected is None
+    assert summarise(outcome, Objective(), 12, 0.0, patience=5).selected is None
     curve = outcome.trace.psnr_gt_raw_db
-    found = summarise(outcome, Objective(target_psnr_gt_db=float(curve[4])), 12, 0.5)
+    found = summarise(outcome, Objective(target_psnr_gt_db=float(curve[4])), 12, 0.5, patience=5)
     assert found.raw.steps_to_target == int(np.argmax(curve >= curve[4]))
     assert found.gpus == 0.5
-    assert summarise(outcome, Objective(target_psnr_gt_db=99), 12, 0).raw.steps_to_target == 12
+    far = summarise(outcome, Objective(target_psnr_gt_db=99), 12, 0, patience=5)
+    assert far.raw.steps_to_target == 12
+
+
+@pytest.mark.parametrize(
+    ("psnr_at", "ssim_at", "patience", "cut"),
+    [
+        (10, 59, 20, True), (10, 50, 20, True), (59, 10, 20, False), (10, 39, 20, False),
+        # SSIM is measured every ten iterations: this is its last value.
+        (10, 50, 1, True), (10, 49, 1, False),
+    ],
+)  # fmt: skip
+def test_where_ssim_is_optimised_its_own_maximum_counts_as_censored(
+    psnr_at: int, ssim_at: int, patience: int, cut: bool
+) -> None:
+    setting = _setting("chelsea")
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    psnr, ssim = np.zeros((2, 60), np.float32)
+    psnr[psnr_at] = ssim[ssim_at] = 1
+    curves = dict.fromkeys(outcome.trace.arrays(), psnr)
+    curves |= {name: ssim for name in curves if name.startswith("ssim")}
+    trace = Trace(**{**curves, "stage": np.zeros(60, np.int32)})
+    raw, smoothed = (score(trace, output, patience) for output in OUTPUTS)
+    made = replace(outcome, iterations=60, trace=trace, raw=raw, smoothed=smoothed)
+
+    objective = Objective(metric="ssim")
+    record = summarise(made, objective, 60, 0.0, patience=patience)
+    assert Replicate.from_plain(record.to_plain()) == record
+    few = replace(trial(0, 25.0, 10), replicates={"a-seed0": record}, objective=objective)
+    assert [few.censored(output) for output in OUTPUTS] == [cut, cut]
+    by_psnr = summarise(made, Objective(), 60, 0.0, patience=patience)
+    assert by_psnr.raw.ssim_censored is None
+    assert by_psnr.censored("raw") == record.raw.censored == (59 - psnr_at < patience)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,6 +27,7 @@ from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
 from search.plots.style import STYLES, Plot, Style, drawing
 from search.store.paths import curve_path
+from search.store.replicate import Replicate
 
 pytestmark = pytest.mark.long
 
@@ -179,6 +181,19 @@ def test_curves_are_means_over_replicates_as_far_as_all_go(run: Run) -> None:
     schedule = run.records()[1].schedule
     assert schedule is not None
     assert [x for x, _ in points(switches)] == [s for s in schedule.starts[1:] if s < 27]
+
+
+def test_a_maximum_of_psnr_is_not_marked_for_that_of_ssim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(psnr_db: float, steps: float) -> Replicate:
+        made = outcome(psnr_db, steps)
+        return replace(made, raw=replace(made.raw, ssim_censored=True))
+
+    monkeypatch.setattr("fake_runs.outcome", cut)
+    run = curved(tmp_path, objective={"metric": "ssim"})
+    assert run.records()[1].censored("raw") == len(KEYS)
+    assert "log10: 26.00 dB at 15" in lines(run.plot_curves(1).axes[0])
 
 
 def test_by_default_curves_are_of_the_knee_and_the_candidates(run: Run) -> None:

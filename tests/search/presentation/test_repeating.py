@@ -46,7 +46,9 @@ def trained(run: Run) -> dict[tuple[int, str], Outcome]:
                 observe(truth, tiny.task.noise_255, streams), truth, work.schedule, settings,
                 streams, stopping=settings.stopping(tiny.objective.output),
             )  # fmt: skip
-            ledger.record(work.number, key, summarise(made, tiny.objective, 12, 0.0))
+            patience = tiny.trainer.patience
+            summary = summarise(made, tiny.objective, 12, 0.0, patience=patience)
+            ledger.record(work.number, key, summary)
             outcomes[work.number, key] = made
         ledger.finish(work.number, None)
     return outcomes
