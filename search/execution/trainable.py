@@ -103,18 +103,26 @@ def train_replicates(
 
 
 def summarise(
-    outcome: Outcome, objective: Objective, budget: int, gpus: float, *, patience: int
+    outcome: Outcome,
+    objective: Objective,
+    budget: int,
+    gpus: float,
+    *,
+    patience: int,
+    together: int = 1,
 ) -> Replicate:
     """Return the record of a replicate that the study keeps.
 
-    budget: iterations of the schedule. gpus: share of a GPU that the training had. patience: see
-    `TrainerSettings`.
+    budget: iterations of the schedule. gpus: GPUs that the worker had. patience: see
+    `TrainerSettings`. together: how many replicates the worker trained side by side; each is
+    recorded with its share of the time and of the GPUs.
     """
     summary = {**outcome.summary(), "host": platform.node(), "versions": versions()}
     if objective.stop == "oracle":
         del summary["selected"]
+    summary["wall_s"] /= together
     if gpus:
-        summary["gpus"] = gpus
+        summary["gpus"] = gpus / together
     target = objective.target_psnr_gt_db
     for output in OUTPUTS:
         curve = outcome.trace.psnr_gt_db(output)
@@ -208,7 +216,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         return self._trained.pop(key)
 
     def _train(self, keys: list[str]) -> None:
-        self._gpus, block = self._setting.gpus / len(keys), self._pulse.block
+        self._beside, block = len(keys), self._pulse.block
         outcomes = train_replicates(self._setting, keys, self._schedule, self._warmup, block)
         self._trained = dict(zip(keys, outcomes, strict=True))
 
@@ -239,8 +247,9 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                 outcome,
                 self._setting.objective,
                 self._schedule.iterations,
-                self._gpus,
+                self._setting.gpus,
                 patience=self._setting.trainer.patience,
+                together=self._beside,
             )
         except Exception as error:
             ran_out = is_out_of_memory(error)

@@ -73,6 +73,9 @@ class Replicate:
     """A finished replicate as the study holds it, in the order of its keys on disk.
 
     Args:
+        wall_s: Training time in seconds; of replicates that were trained side by side, each has an
+            equal share of it.
+        iterations_per_s: Speed of the training itself, also while others were trained beside it.
         precision: Precision of training; None in studies of versions that did not record it.
         compiled: Whether the model was compiled; None where networks are never compiled.
         observation_psnr_gt_db: PSNR of the observation itself, up-sampled where it is smaller than

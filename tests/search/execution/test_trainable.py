@@ -127,6 +127,26 @@ def test_replicates_trained_together_are_reported_one_by_one(
         assert groups == [["chelsea-seed7", "chelsea-seed1"], ["chelsea-seed7"], ["chelsea-seed1"]]
 
 
+def test_replicates_trained_side_by_side_share_their_time_and_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def train(*arguments: Any) -> list[Outcome]:
+        return [replace(each, wall_s=6.0) for each in train_replicates(*arguments)]
+
+    monkeypatch.setattr("search.execution.trainable.train_replicates", train)
+    trial = ScheduleTrial.__new__(ScheduleTrial)
+    setting = _setting("chelsea", seeds=(7, 1, 2), together=2, gpus=0.5)
+    trial.setup({"work": Work(0, Schedule.plain(12))}, setting)
+    found = [trial.step()["outcome"][0] for _ in range(3)]
+    assert [each.wall_s for each in found] == [3, 3, 6], "two share six seconds, one has its own"
+    assert [each.gpus for each in found] == [0.25, 0.25, 0.5]
+    assert {each.iterations_per_s for each in found} == {2}
+    steps = found[0].raw.steps_to_max
+    seconds, gpu_seconds = (Objective(against=kind) for kind in ("seconds", "gpu_seconds"))
+    assert found[0].score(seconds).steps_to_max == steps / 2
+    assert found[0].score(gpu_seconds).steps_to_max == steps / 2 * 0.25
+
+
 @pytest.mark.parametrize(
     ("task", "low", "high"),
     [
