@@ -46,7 +46,7 @@ class Setting:
     """Data that all trials of a search share; it is sent to each worker once.
 
     together: Replicates that a worker trains side by side.
-    gpus: Share of a GPU that a trial reserves.
+    gpus: Share of a GPU that a trial reserves, unless it runs alone.
     """
 
     pictures: Mapping[str, Picture]
@@ -197,6 +197,8 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         self._left = [key for key in self._setting.replicates if key not in work.done]
         self._trained: dict[str, Outcome] = {}
         self._together = 1 if work.alone else self._setting.together
+        # As `Shares.whole` reserves them.
+        self._gpus = float(math.ceil(self._setting.gpus)) if work.alone else self._setting.gpus
         self._pulse = Pulse(partial(send_heartbeat, config.get("id", "")))
 
     def _outcome(self, key: str) -> Outcome:
@@ -247,7 +249,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
                 outcome,
                 self._setting.objective,
                 self._schedule.iterations,
-                self._setting.gpus,
+                self._gpus,
                 patience=self._setting.trainer.patience,
                 together=self._beside,
             )

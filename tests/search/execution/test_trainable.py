@@ -148,6 +148,20 @@ def test_replicates_trained_side_by_side_share_their_time_and_gpu(
 
 
 @pytest.mark.parametrize(
+    ("gpus", "alone", "had"),
+    [(0.25, False, 0.25), (0.25, True, 1), (2.0, True, 2), (0.0, True, None)],
+)
+def test_a_trial_that_runs_alone_has_whole_gpus(
+    gpus: float, alone: bool, had: float | None
+) -> None:
+    trial = ScheduleTrial.__new__(ScheduleTrial)
+    setting, plain = _setting("chelsea", gpus=gpus), Schedule.plain(12)
+    trial.setup({"work": Work(0, plain, alone=not alone)}, setting)
+    trial.reset_config({"work": Work(1, plain, alone=alone)})
+    assert trial.step()["outcome"][0].gpus == had
+
+
+@pytest.mark.parametrize(
     ("task", "low", "high"),
     [
         (Denoise(peak=10.0), 10, 20),
