@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 
 import click
 import pytest
+from packaging.requirements import Requirement
 
 from dipstage.documents.plain_yaml import parse_yaml, plain_number
 from dipstage.errors import InputError
@@ -107,3 +111,13 @@ def test_numbers_of_seeds_are_read_likewise(text: str) -> None:
     else:
         with pytest.raises(InputError, match="--seeds"):
             _seeds(text)
+
+
+def test_no_click_is_installed_whose_types_are_not_generic() -> None:
+    """Before 8.4, `ParamType[int]` is an error, which every command would end with."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    [required] = [
+        each for each in map(Requirement, project["dependencies"]) if each.name == "click"
+    ]
+    assert "8.3.3" not in required.specifier
+    assert version("click") in required.specifier
