@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from search.analysis.status import status_of
-from search.store.paths import path_exists
+from search.store.paths import path_exists, verification_path
 from search.terminal.progress import Lines, LiveView
-from search.verification.parts import HELD_OUT, TUNING, Parts
+from search.verification.parts import HELD_OUT, TUNING, Parts, verifier
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from search.store.lease import Holder
     from search.store.run import RunRecord
 
 EVERY_S = 1.0
@@ -58,17 +59,19 @@ def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord],
     parts = Parts(run)
     if not console.is_terminal:
         lines, idle = Lines(console), 0
-        while (current := unfinished(run, parts)) is not None:
+        while (left := unfinished(run, parts)) is not None:
+            current, driver = left
             lines.update(current)
-            idle = idle + 1 if current.driver() is None else 0
+            idle = idle + 1 if driver is None else 0
             if idle == IDLE:
                 console.print(how_to_resume(current), markup=False)
             time.sleep(EVERY_S)
         return
     with LiveView(console, f"{run.name} …") as view:
         shown = None
-        while (current := unfinished(run, parts)) is not None:
-            shown, driver = current, current.driver()
+        while (left := unfinished(run, parts)) is not None:
+            current, driver = left
+            shown = current
             view.below = how_to_resume(current) if driver is None else f"driver: {driver}"
             view.update(current)
             time.sleep(EVERY_S)
@@ -77,14 +80,27 @@ def watch(run: RunRecord, console: Console, how_to_resume: Callable[[RunRecord],
             view.end(shown)
 
 
-def unfinished(run: RunRecord, parts: Parts) -> RunRecord | None:
+def unfinished(run: RunRecord, parts: Parts) -> tuple[RunRecord, Holder | None] | None:
     """Return the search, or the part of its verification, that has trials to come; None if none.
 
-    A verification that was begun and interrupted has trials to come.
+    A verification that was begun and interrupted has trials to come. While a process drives one
+    whose next part has not begun, that is the part before it, or the search.
+
+    Returns:
+        The search or the part, and the process that drives it.
     """
-    for each in (run, parts.open(TUNING), parts.open(HELD_OUT)):
-        if each is not None:
-            status = status_of(each)
-            if status.done < status.wanted:
-                return each
-    return None
+    if _has_trials_to_come(run):
+        return run, run.driver()
+    begun = [each for name in (TUNING, HELD_OUT) if (each := parts.open(name)) is not None]
+    for each in begun:
+        if _has_trials_to_come(each):
+            return each, each.driver() or verifier(run)
+    if len(begun) == 2 or not path_exists(verification_path(run.folder)):
+        return None
+    driver = verifier(run)
+    return None if driver is None else ([run, *begun][-1], driver)
+
+
+def _has_trials_to_come(run: RunRecord) -> bool:
+    status = status_of(run)
+    return status.done < status.wanted

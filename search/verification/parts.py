@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.store.lease import Holder, holder, verifying
 from search.store.paths import path_exists
 from search.store.run import RunRecord
 from search.store.study import load_study
@@ -24,6 +25,11 @@ def part(run: RunRecord, name: str) -> RunRecord | None:
         study = load_study(run.storage, study_name(run, name))
         return RunRecord(folder, study, run.storage, run.address)
     return RunRecord.inside(folder, study_name(run, name))
+
+
+def verifier(run: RunRecord) -> Holder | None:
+    """Return the process that confirms or verifies a run, also between its parts; None if none."""
+    return holder(run.storage, verifying(run.study.study_name))
 
 
 def has_ended(made: RunRecord) -> bool:

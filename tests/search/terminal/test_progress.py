@@ -2,11 +2,13 @@
 
 import functools
 import io
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fake_runs import KEYS, experiment, new_run, outcome, play
+from played_verification import gains, interrupt, searched, verified
 from processes import finish
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,9 +18,11 @@ from search.cli import main
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet
 from search.store.attributes import write
+from search.store.lease import leased, verifying
 from search.terminal.progress import Lines, LiveView, drawn
 from search.terminal.sketch import sketch
-from search.terminal.watch import IDLE, wait_for, watch
+from search.terminal.watch import IDLE, unfinished, wait_for, watch
+from search.verification.parts import HELD_OUT, TUNING, Parts
 
 
 def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -> None:
@@ -224,6 +228,38 @@ def test_watch_in_a_terminal_says_how_to_resume_what_nobody_drives(
     console = Console(file=text, force_terminal=True, width=80, height=24)
     watch(Run.open("tiny", tmp_path), console, lambda current: f"go on with: resume {current.name}")
     assert "go on with: resume tiny" in text.getvalue()
+
+
+@pytest.mark.long
+def test_watch_goes_on_between_the_parts_of_a_verification_that_is_driven(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    verified(run, gains())
+    parts = Parts(run)
+    assert unfinished(run, parts) is None
+    for name, shown in ((HELD_OUT, "tiny/learning-rate"), (TUNING, "tiny")):
+        shutil.rmtree(run.folder / name)
+        assert unfinished(run, parts) is None, "nobody drives it"
+        with leased(run.storage, verifying("tiny"), "the verification"):
+            left = unfinished(run, parts)
+        assert left is not None
+        current, driver = left
+        assert current.name == shown
+        assert driver is not None
+
+
+@pytest.mark.long
+def test_watch_takes_who_drives_a_verification_for_the_driver_of_its_parts(tmp_path: Path) -> None:
+    """A part has a lease of its own only once its trainings begin."""
+    run = searched(tmp_path)
+    verified(run, gains())
+    interrupt(run, HELD_OUT)
+    left = unfinished(run, Parts(run))
+    assert left is not None
+    assert left[1] is None
+    with leased(run.storage, verifying("tiny"), "the verification"):
+        left = unfinished(run, Parts(run))
+    assert left is not None
+    assert left[1] is not None
 
 
 @pytest.mark.long
