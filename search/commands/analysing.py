@@ -67,6 +67,7 @@ def status(
     from search.analysis.status import pace, sentence, status_of
     from search.presentation.unwritten import unwritten
     from search.store.run import RunRecord
+    from search.verification.parts import verifier
 
     def opened() -> RunRecord:
         return RunRecord.open(name, runs_dir, storage)
@@ -80,13 +81,14 @@ def status(
     else:
         run = opened()
     name = run.name
-    now, driver = status_of(run), run.driver()
+    now, driver, verifying = status_of(run), run.driver(), verifier(run)
     parts = {part.name: status_of(part) for part in _verification_parts(run)}
     if as_json:
         verification = {part: asdict(status) for part, status in parts.items()}
+        held = driver or verifying
         content = {
             "run": name,
-            "driver": driver and {**asdict(driver), "since": driver.since.isoformat()},
+            "driver": held and {**asdict(held), "since": held.since.isoformat()},
             **asdict(now),
             "accepted_changes": [asdict(each) for each in run.attributes.accepted],
             "verification": verification,
@@ -106,7 +108,9 @@ def status(
         click.echo(f"changed {accepted.date}: {'; '.join(accepted.changes)}")
     for part, status in parts.items():
         click.echo(f"{part}: {sentence(status)}")
-    if verification_path(run.folder).exists() and not (
+    if verifying is not None:
+        click.echo(f"driver: {verifying}")
+    elif verification_path(run.folder).exists() and not (
         len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
     ):
         words = run_words(run.folder)

@@ -109,7 +109,7 @@ def _row(
 def _state(run: RunRecord, status: Status) -> State:
     if run.driver() is not None:
         return "searching"
-    from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, part
+    from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING, part, verifier
 
     doing: dict[str, State] = {
         CONFIRMATION: "confirming", TUNING: "verifying", HELD_OUT: "verifying"
@@ -117,6 +117,8 @@ def _state(run: RunRecord, status: Status) -> State:
     for name, state in doing.items():
         if (made := part(run, name)) is not None and made.driver() is not None:
             return state
+    if verifier(run) is not None:  # No part has begun, or it is between two.
+        return "verifying"
     return "finished" if status.done >= status.wanted else "unfinished"
 
 

@@ -23,7 +23,7 @@ from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.execution.view import Quiet
 from search.experiment.prepare import load_candidates
-from search.store.lease import leased
+from search.store.lease import leased, verifying
 from search.store.paths import run_folder
 from search.store.storage import open_storage
 from search.verification.drive import confirm
@@ -155,6 +155,8 @@ def test_list_says_what_a_driver_does_and_what_a_verification_found(tmp_path: Pa
     with leased(held_out.storage, held_out.study.study_name, "run"):
         assert listed(tmp_path)["tiny"]["state"] == "verifying"
     shutil.rmtree(held_out.folder)
+    with leased(run.storage, verifying("tiny"), "the verification"):
+        assert listed(tmp_path)["tiny"]["state"] == "verifying", "although no part is driven"
     assert listed(tmp_path)["tiny"]["verdict"] == "unfinished"
 
 

@@ -1,6 +1,8 @@
 """What is said of a verification whose outcomes are known; nothing is trained."""
 
+import json
 import math
+import os
 import sqlite3
 import subprocess
 import sys
@@ -35,6 +37,7 @@ from search.execution.view import Quiet
 from search.experiment.candidate import Candidate
 from search.experiment.model import Resources
 from search.experiment.prepare import load_candidates
+from search.store.lease import leased, verifying
 from search.store.paths import verification_path
 from search.verification.declared import Request, load_plan
 from search.verification.drive import HERE, Hardware, _discard, _Driver, verify
@@ -494,6 +497,18 @@ def test_status_says_how_to_go_on_with_a_verification(tmp_path: Path) -> None:
     write_whole(verification_path(run.folder), "images: []\n")
     shown = CliRunner().invoke(main, ["status", "tiny", "--runs-dir", str(tmp_path)]).output
     assert f"not finished; continue with: dipsearch verify tiny --runs-dir {tmp_path}" in shown
+
+
+def test_status_names_the_driver_of_a_verification_between_its_parts(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    write_whole(verification_path(run.folder), "images: []\n")
+    status = ["status", "tiny", "--runs-dir", str(tmp_path)]
+    with leased(run.storage, verifying("tiny"), "the verification"):
+        shown = CliRunner().invoke(main, status).output
+        content = json.loads(CliRunner().invoke(main, [*status, "--json"]).stdout)
+    assert f"\ndriver: {os.uname().nodename}, process {os.getpid()}, since " in shown
+    assert "continue with" not in shown
+    assert content["driver"]["process"] == os.getpid()
 
 
 def test_an_exported_claim_has_its_endpoint_and_time_ratio(tmp_path: Path) -> None:
