@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -15,7 +15,7 @@ from search.commands.reporting import make_report
 from search.commands.searching import exit_interrupted, run_with_view
 from search.commands.shared import accept_changes_option, address_option, resources_option, with_run
 from search.presentation.rows import write_rows
-from search.store.paths import run_words
+from search.store.paths import path_exists, run_words
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord
@@ -159,8 +159,7 @@ def verify(
     except KeyboardInterrupt:
         now = _written_at(verification_path(run.folder))
         if now is None or (request.restart and now == planned):
-            click.echo("interrupted before the verification began; nothing has changed", err=True)
-            raise SystemExit(130) from None
+            _exit_unbegun("verification")
         exit_interrupted("verify", run.folder, run.address)
     verification = Verification.open(run)
     assert verification is not None
@@ -217,6 +216,7 @@ def confirm(
     from search.verification.confirmation import Confirmation
     from search.verification.drive import Hardware
     from search.verification.drive import confirm as confirm_run
+    from search.verification.parts import CONFIRMATION
     from search.verification.rows import confirmation_rows
 
     _refuse_while_searching(run)
@@ -226,6 +226,8 @@ def confirm(
             lambda view: confirm_run(run, images, _seeds(seeds), top, hardware=hardware, view=view)
         )
     except KeyboardInterrupt:
+        if not path_exists(run.folder / CONFIRMATION / "experiment.yaml"):
+            _exit_unbegun("confirmation")
         exit_interrupted("confirm", run.folder, run.address)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
@@ -269,6 +271,11 @@ def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | No
     if not values:
         raise InputError(f"{option} must not be empty")
     return tuple(kind(value) for value in values)
+
+
+def _exit_unbegun(what: str) -> NoReturn:
+    click.echo(f"interrupted before the {what} began; nothing has changed", err=True)
+    raise SystemExit(130)
 
 
 def _refuse_while_searching(run: RunRecord) -> None:

@@ -222,3 +222,24 @@ def test_an_endpoint_that_the_confirmation_leaves_open_is_not_exported(tmp_path:
     assert choose(run, "best").trial.number == 5
     with pytest.raises(InputError, match="confirmation of 'tiny' claims no schedule to be faster"):
         choose(run, "fast")
+
+
+@pytest.mark.long
+def test_an_interrupt_before_the_confirmation_suggests_no_command_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = searched(tmp_path)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("search.verification.drive.confirm", interrupted)
+    confirm = ["confirm", "tiny", "--runs-dir", str(tmp_path)]
+    result = CliRunner().invoke(main, confirm)
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted before the confirmation began; nothing has changed\n"
+    confirm_played(run)
+    interrupt(run, CONFIRMATION)
+    result = CliRunner().invoke(main, confirm)
+    assert result.exit_code == 130
+    assert f"continue with: dipsearch confirm tiny --runs-dir {tmp_path}\n" in result.stderr
