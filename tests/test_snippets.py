@@ -11,11 +11,13 @@ from types import ModuleType
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from dipstage.documents.plain_yaml import parse_yaml, yaml_text
 from dipstage.schedules.schedule_file import read_schedule_file
 from dipstage.terminal.cli import main as dipstage_main
 from search.cli import main as dipsearch_main
+from search.experiment.packaged import packaged_experiments
 from search.experiment.reading import load_experiment, validate
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +117,41 @@ def test_commands_in_the_text_exist_with_their_options(page: Path) -> None:
         for word in words:
             if word.startswith("--"):
                 assert word.partition("=")[0] in known, typed_text
+
+
+LAUNCHED = re.compile(
+    r"(?:dipsearch (?:launch|submit)|deploy/slurm\.sh RUN) (experiments/[\w-]+\.yaml|[\w-]+)"
+    r"(?=[ `\n])([^`\n]*)"
+)
+
+
+def launched() -> list[tuple[str, str]]:
+    """Packaged experiments that the pages launch or submit, by their names or files, and how."""
+    packaged = packaged_experiments()
+    known = {*packaged, *(f"experiments/{name}.yaml" for name in packaged)}
+    texts = [page.read_text().replace("\\\n", " ") for page in PAGES]
+    found = [match for text in texts for match in LAUNCHED.findall(text)]
+    return [(experiment, options) for experiment, options in found if experiment in known]
+
+
+@pytest.mark.parametrize(("experiment", "options"), launched())
+def test_packaged_experiments_take_the_options_that_they_are_launched_with(
+    experiment: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search itself is left out."""
+    begun: list[Path] = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(
+        "search.commands.searching._run_search", lambda start, folder, *_: begun.append(folder)
+    )
+    words = shlex.split(options, comments=True)
+    result = CliRunner().invoke(dipsearch_main, ["launch", experiment, *words])
+    assert result.exit_code == 0, result.output
+    assert len(begun) == 1
+
+
+def test_launches_of_packaged_experiments_are_found_at_all() -> None:
+    assert len(launched()) >= 5
 
 
 BASE = load_experiment(ROOT / "experiments" / "quickstart.yaml").model_dump(mode="json")
