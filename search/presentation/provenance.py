@@ -19,6 +19,7 @@ from search.store.run import RunRecord
 from search.verification.export import file_names
 
 if TYPE_CHECKING:
+    from search.experiment.model import Experiment
     from search.verification.result import Verification
 
 Facts = list[tuple[str, str]]
@@ -111,20 +112,9 @@ def provenance(
     run: RunRecord, records: list[Trial], verification: Verification | None
 ) -> Provenance:
     """Return all facts, digests and commands."""
-    from search.experiment.model import Logging
-
     attributes = run.attributes
     experiment = run.experiment
     plain: dict[str, Any] = experiment.model_dump(mode="json")
-    shared = experiment.model_copy(
-        update={
-            "images": file_names(experiment.images),
-            "task": without_folders(experiment.task),
-            "candidates": [Path(c).name if "/" in c else c for c in experiment.candidates],
-            # Addresses and projects of loggers are private too.
-            "logging": Logging(tensorboard=experiment.logging.tensorboard),
-        }
-    )
     digests = [
         ("experiment", hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
     ]
@@ -153,7 +143,29 @@ def provenance(
     ]
     for accepted in attributes.accepted:
         found.append((f"changed {accepted.date}", "; ".join(map(_change, accepted.changes))))
-    return Provenance(found, digests, _commands(run, verification), shared.yaml())
+    return Provenance(found, digests, _commands(run, verification), _shared(experiment).yaml())
+
+
+def _shared(experiment: Experiment) -> Experiment:
+    """Return an experiment without folders of this machine and without addresses of loggers."""
+    from search.experiment.model import Logging
+
+    runs = _without_folders(experiment.search.learn_from)
+    return experiment.model_copy(
+        update={
+            "images": file_names(experiment.images),
+            "task": without_folders(experiment.task),
+            "candidates": _without_folders(experiment.candidates),
+            "search": experiment.search.model_copy(update={"learn_from": runs}),
+            # Addresses and projects of loggers are private too.
+            "logging": Logging(tensorboard=experiment.logging.tensorboard),
+        }
+    )
+
+
+def _without_folders(entries: list[str]) -> list[str]:
+    """Return the last part of each path, and names of presets and runs as they are."""
+    return [Path(entry).name if "/" in entry else entry for entry in entries]
 
 
 def _change(words: str) -> str:

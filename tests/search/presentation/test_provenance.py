@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from fake_runs import outcome, trial
+from fake_runs import experiment, new_run, outcome, trial
 
-from search.presentation.provenance import busy_s
+from search.presentation.provenance import busy_s, provenance
 from search.store.records import Trial
 
 MORNING = datetime(2026, 1, 1, 8)
@@ -29,3 +30,11 @@ def test_time_by_the_clock_leaves_out_what_lay_between_drivers() -> None:
     next_day = [*side_by_side, at(3, 18, 24 * 60, 6), at(4, 24 * 60, 24 * 60 + 5, 5)]
     assert busy_s(next_day) == (20 + 6 + 5) * 60
     assert busy_s([trial(0, 25.0, 10)]) == 0
+
+
+def test_an_experiment_that_is_passed_on_names_runs_without_their_folders(tmp_path: Path) -> None:
+    earlier = [str(tmp_path / "lab" / "first"), "s3://bucket/private/second", "third"]
+    run = new_run(tmp_path, experiment(search={"trials": 2, "learn_from": earlier}))
+    shared = provenance(run, run.records(), None).experiment
+    assert "learn_from: [first, second, third]" in shared
+    assert str(tmp_path) not in shared
