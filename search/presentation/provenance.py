@@ -182,6 +182,9 @@ def _commands(run: RunRecord, verification: Verification | None) -> list[str]:
     again = ["dipsearch launch experiment.yaml", "--name", name]
     if run.trials_wanted != run.experiment.search.trials:
         again += ["--trials", str(run.trials_wanted)]
+    hours = run.attributes.hours
+    if hours is not None and hours != run.experiment.search.hours:
+        again += ["--hours", f"{hours:g}"]
     lines = [f"{again[0]} {shlex.join(again[1:])}"]
     if verification is not None:
         plan = verification.plan
@@ -196,6 +199,8 @@ def _commands(run: RunRecord, verification: Verification | None) -> list[str]:
         if plan.declared is not None:
             words += ["--claims", str(plan.declared.family), "--alpha", str(plan.declared.alpha)]
             words += ["--references", str(len(plan.declared.references))]
+            words += ["--smallest-db", str(plan.declared.smallest_db)]
+            words += ["--smallest-ratio", str(plan.declared.smallest_ratio)]
             words += ["--controls"] * plan.declared.controls
         lines.append(shlex.join(words + ["--allow-seen"] * bool(plan.seen)))
     lines.append(f"dipsearch report {name}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from fake_runs import experiment, new_run, outcome, trial
+from played_verification import planned, searched
 
-from search.presentation.provenance import busy_s, provenance
+from search.presentation.provenance import _commands, busy_s, provenance
+from search.store.attributes import write
 from search.store.records import Trial
 
 MORNING = datetime(2026, 1, 1, 8)
@@ -38,3 +42,19 @@ def test_an_experiment_that_is_passed_on_names_runs_without_their_folders(tmp_pa
     shared = provenance(run, run.records(), None).experiment
     assert "learn_from: [first, second, third]" in shared
     assert str(tmp_path) not in shared
+
+
+def test_commands_have_the_hours_that_a_resume_asked_for(tmp_path: Path) -> None:
+    run = new_run(tmp_path, experiment(search={"trials": 2, "hours": 1.5}))
+    assert "--hours" not in _commands(run, None)[0]
+    write(run.study, hours=10.0)
+    assert _commands(run.reread(), None)[0].endswith("--name tiny-again --hours 10")
+
+
+def test_commands_have_the_effects_that_a_verification_declared(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    plan = planned(run, {3: "time"})
+    assert plan.declared is not None
+    declared = replace(plan.declared, smallest_db=0.5, smallest_ratio=0.9)
+    verification: Any = SimpleNamespace(plan=replace(plan, declared=declared))
+    assert "--smallest-db 0.5 --smallest-ratio 0.9" in _commands(run, verification)[1]
