@@ -36,6 +36,8 @@ SIGNATURE = "written by dipstage: "
 signed by what they lack."""
 _SIGNED = re.compile(SIGNATURE.encode() + rb"\w+|<meta name=\"lacks\"")
 _HEAD = 16_384
+_ALIKE = 6
+"""Number of first columns that a table and an earlier one with fewer columns share."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _OPEN_FILE = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
@@ -165,8 +167,8 @@ def write_asked(path: Path, content: bytes | str, *, own: bool = False) -> None:
 
     Args:
         path: The file. It is replaced only if it is empty or an earlier output like `content`: of
-            the same format, and signed alike, a table of mostly the same columns, or a schedule
-            that has a provenance if `content` has one.
+            the same format, and signed alike, a table of mostly the same columns or of some of
+            them, or a schedule that has a provenance if `content` has one.
         content: What to write.
         own: Whether the file is always an earlier output, as in a run's folder.
 
@@ -270,12 +272,19 @@ def _is_earlier(kind: str, old: bytes | mmap, new: bytes) -> bool:
         keys = [key for key in (b"recipe", b"provenance") if _has_key(new, key)]
         return all(_has_key(old, key) for key in keys[-1:])
     if kind in ("a CSV table", "a gzip archive"):
-        columns, others = (_header(data[:_HEAD]) for data in (old, new))
-        common = len({*columns} & {*others})
-        # Tables of a front and of its trials share most columns, but not the first.
-        return columns[0] == others[0] and 2 * common > len({*columns} | {*others})
+        return _is_earlier_table(*(_header(data[:_HEAD]) for data in (old, new)))
     signatures = [found and found[0] for found in map(_SIGNED.search, (old, new))]
     return signatures[0] is not None and signatures[0] == signatures[1]
+
+
+def _is_earlier_table(old: list[bytes], new: list[bytes]) -> bool:
+    """Return whether a table has mostly the columns of a new one, or fewer that begin alike."""
+    common = len({*old} & {*new})
+    # Tables of a front and of its trials share most columns, but not the first.
+    has_mostly_the_same = old[0] == new[0] and 2 * common > len({*old} | {*new})
+    # A table of trials has few columns until one of them has scores.
+    has_grown = old[:_ALIKE] == new[:_ALIKE] and {*old} <= {*new}
+    return has_mostly_the_same or has_grown
 
 
 def _has_key(document: bytes | mmap, key: bytes) -> bool:

@@ -20,5 +20,5 @@ def write_rows(rows: Sequence[dict[str, Any]], path: Path, *, own: bool = False)
     writer.writeheader()
     writer.writerows(rows)
     data = text.getvalue().encode()
-    packed = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
+    packed = gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data
     write_asked(path, packed, own=own)
