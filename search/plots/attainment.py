@@ -9,7 +9,7 @@ from dipstage.terminal.numbers import over_replicates
 from search.analysis.best_so_far import best_so_far, envelope, psnr_gt_curves, rank_by_budget
 from search.analysis.front import nothing_yet
 from search.plots.chosen import MAX_LINES
-from search.plots.style import SMALL, Plot, Style, drawing, legend_below, line_styles
+from search.plots.style import SMALL, Plot, Style, drawing, legend_below, legend_label, line_styles
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -42,7 +42,9 @@ def plot_attainment(
         around = envelope(list(curves.values()), whole)
         axes.plot(around, color="0.8", linewidth=5, label="envelope", solid_capstyle="butt")
         for trial, line in zip(shown, line_styles(run, shown), strict=True):
-            axes.plot(best_so_far(curves[trial.number], whole), label=trial.name, **line)
+            axes.plot(
+                best_so_far(curves[trial.number], whole), label=legend_label(trial.name), **line
+            )
         if budget < whole:
             axes.axvline(budget - 1, color="black", linewidth=0.8)
             axes.annotate(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dipstage.errors import InputError
 from search.analysis.front import RULES, as_rule, front_of, knee_of, named, pick
+from search.plots.style import legend_label
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -62,6 +63,6 @@ def _named(run: RunRecord, trials: list[Trial], name: str | int) -> Trial:
 
 
 def legend_labels(run: RunRecord, trials: Sequence[Trial]) -> list[str]:
-    """Return the names of the trials; the knee is marked if there is a front."""
+    """Return the labels of the trials: their names; the knee is marked if there is a front."""
     knee = knee_of(front_of(run.records()))
-    return [trial.name + " (knee)" * (trial == knee) for trial in trials]
+    return [legend_label(trial.name) + " (knee)" * (trial == knee) for trial in trials]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from search.analysis.comparison import history, labels_of
-from search.plots.style import FOUND
+from search.plots.style import FOUND, legend_label, show_names
 from search.store.run import RunRecord
 
 
@@ -24,11 +24,11 @@ def plot_comparison(runs: Sequence[RunRecord]) -> Figure:
         for axes, places in ((left, [m.trials for m in moments]), (right, hours)):
             axes.step(
                 places, areas, where="post", color=colour, linestyle=dashes,
-                label=labels[run.folder],
+                label=legend_label(labels[run.folder]),
             )  # fmt: skip
             axes.grid(alpha=0.25)
     left.set_xlabel("trials")
     right.set_xlabel("hours of training, all workers together")
     left.set_ylabel("hypervolume (dB · iterations)")
-    left.legend(frameon=False, fontsize=8)
+    show_names(left.legend(frameon=False, fontsize=8))
     return figure

@@ -18,6 +18,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from dipstage.errors import InputError
 from dipstage.terminal.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
@@ -48,6 +49,8 @@ CANDIDATES: tuple[Line, ...] = (
 )
 """Colour and dashes of the first, second, … candidate, the same in all figures of a run."""
 
+_KEEP = "\N{ZERO WIDTH SPACE}"
+"""Mark before names that begin with `_`, which matplotlib would leave out of a legend."""
 _WIDTH = {"screen": 7.0, "paper": 3.4}
 """Width in inches; 3.4 is one column of a two-column paper."""
 _TITLE = 84
@@ -168,13 +171,24 @@ def line_styles(run: RunRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]
     return lines
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int, *, math: bool = False) -> None:
-    """Draw a legend below the axes, where it covers nothing.
+def legend_label(name: str) -> str:
+    """Return a name as the label of a line, so that the legend has it whatever it begins with."""
+    return _KEEP + name if name.startswith("_") else name
+
+
+def show_names(legend: Legend, *, math: bool = False) -> None:
+    """Show the labels of a legend as the names that they are, without what `legend_label` adds.
 
     math: whether dollar signs enclose mathematics; in file names they do not.
     """
+    for text in legend.get_texts():
+        text.set_text(text.get_text().removeprefix(_KEEP))
+        text.set_parse_math(math)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int, *, math: bool = False) -> None:
+    """Draw a legend below the axes, where it covers nothing; `math` as in `show_names`."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-        for text in legend.get_texts():
-            text.set_parse_math(math)
+        show_names(legend, math=math)

@@ -22,6 +22,7 @@ from dipstage.schedules.schedule_file import ScheduleFile, save_schedule
 from dipstage.terminal.plots import save_figure
 from search import Run
 from search.execution.ledger import Ledger
+from search.plots.comparison import plot_comparison
 from search.plots.labels import label_points
 from search.plots.schedules import stage_indices
 from search.plots.spread import spread_of
@@ -314,8 +315,8 @@ def test_candidates_keep_their_line_in_all_figures(run: Run) -> None:
     )
 
 
-def test_dollars_in_a_candidate_s_name_are_no_mathematics(tmp_path: Path) -> None:
-    name = "a$\\x$"
+@pytest.mark.parametrize("name", ["a$\\x$", "_mine"])
+def test_a_candidate_s_name_is_shown_as_it_is(tmp_path: Path, name: str) -> None:
     file = tmp_path / f"{name}.yaml"
     save_schedule(file, ScheduleFile(parse_preset("uniform").schedule(30)))
     run = curved(tmp_path, candidates=["baseline", "log10", str(file)])
@@ -324,7 +325,19 @@ def test_dollars_in_a_candidate_s_name_are_no_mathematics(tmp_path: Path) -> Non
         figure = FIGURES[key](run)
         figure.draw_without_rendering()
         texts = [*legend(figure), *(text.get_text() for text in figure.axes[0].texts)]
-        assert any(name in text for text in texts), key
+        assert any(text.startswith(name) for text in texts), key
+
+
+def test_a_comparison_names_runs_whose_paths_begin_with_an_underscore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [
+        play(new_run(Path(name), experiment()), lambda number: (25.0 + number, 9))
+        for name in ("_old", "new")
+    ]
+    axes = plot_comparison(runs).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["_old/tiny", "new/tiny"]
 
 
 def test_names_give_way_to_points_and_to_one_another() -> None:
