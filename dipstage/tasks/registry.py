@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -123,6 +124,17 @@ def parse_task(text: str) -> Task:
         return task_of(content)
     except InputError as error:
         raise InputError(f"task {text!r}: {error}") from None
+
+
+def task_text(task: Task) -> str:
+    """Return a task in one line; this is the inverse of `parse_task`.
+
+    A text with a comma is not read back: the comma would end it.
+    """
+    plain = plain_task(task)
+    kind = plain.pop("kind")
+    values = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
+    return f"{kind}:{','.join(values)}" if values else str(kind)
 
 
 def loaded(task: Task, size: int | None, multiple: int) -> Task:

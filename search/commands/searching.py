@@ -262,15 +262,15 @@ def _show_results(run: RunRecord, as_json: bool) -> None:
 
 
 def _first_picture(run: RunRecord) -> str:
-    """Return the argument that names the run's first picture, and its size as an option."""
+    """Return the argument that names the run's first picture, and its size and task as options."""
     from dipstage.pictures.images import expand
+    from search.presentation.repeating import observing_options
 
     try:
         picture = expand(run.experiment.images)[0]
     except InputError:  # A pattern that matches nothing any more.
         picture = "PICTURE"
-    size = run.experiment.size
-    return shlex.quote(picture) + (f" --size {size}" if size else "")
+    return shlex.join([picture, *observing_options(run, whole_paths=True)])
 
 
 def _more(run: RunRecord) -> str:

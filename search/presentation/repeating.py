@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dipstage.errors import InputError
 from dipstage.schedules.schedule_file import compact_text
 from dipstage.schedules.stopping import OUTPUTS
+from dipstage.tasks.registry import task_files, task_text, with_files
 from dipstage.terminal.numbers import at
 from search.store.paths import is_remote
 from search.store.records import Trial
@@ -32,7 +33,7 @@ class Repeat:
     Args:
         name: Name of the schedule file.
         text: Content of the schedule file.
-        lines: Command for each finished replicate, by its key.
+        lines: Command for each finished replicate, by its key; none if no command repeats it.
         scores: What each of them must give, by its key.
     """
 
@@ -54,17 +55,19 @@ class Repeater:
         """Read what all trials share. The schedule files hold the results of the verification."""
         self._run, self._verification = run, verification
         self._pictures, self._options = picture_arguments(run), _options(run)
+        self._can_repeat = not unrepeatable(run)
 
     def of(self, trial: Trial) -> Repeat | None:
         """Return what repeats a trial; None if it has finished no replicate.
 
-        The lines name all that a schedule file leaves open: picture, size, seed, the oracle, and
-        threads and device, on which sums depend.
+        The lines name all that a schedule file leaves open: picture, size, files of the task, seed,
+        the oracle, and threads and device, on which sums depend.
         """
         if trial.schedule is None or not trial.replicates:
             return None
         name, lines = file_name(self._run, trial), {}
-        for key, replicate in trial.replicates.items():
+        repeated = trial.replicates if self._can_repeat else {}
+        for key, replicate in repeated.items():
             parsed = ReplicateKey.parse(key)
             # Records name a device by its hardware.
             device = "cpu" if replicate.device == "cpu" else "cuda"
@@ -72,7 +75,7 @@ class Repeater:
             picture = self._pictures.get(parsed.picture, "PICTURE")
             lines[key] = f"dipstage run {picture} {shlex.join(['--schedule', name, *options])}"
         content = schedule_file(self._run, trial, self._verification)
-        scores = {key: _scores(replicate) for key, replicate in trial.replicates.items()}
+        scores = {key: _scores(replicate) for key, replicate in repeated.items()}
         return Repeat(name, compact_text(content), lines, scores)
 
 
@@ -82,6 +85,17 @@ def _scores(replicate: Replicate) -> str:
     return ", ".join(
         f"{output} {at(each.max_psnr_gt_db, each.steps_to_max, censored=bool(each.censored))}"
         for output, each in found
+    )
+
+
+def unrepeatable(run: RunRecord) -> str:
+    """Say why no command repeats the trials of a run; empty if there are commands."""
+    rule = run.objective.stop
+    if rule == "oracle":
+        return ""
+    return (
+        f"The trials of this search were stopped by {rule.upper()}, a rule that dipstage run does "
+        "not have, so no command repeats them. dipsearch export writes their schedule files."
     )
 
 
@@ -110,10 +124,9 @@ def file_name(run: RunRecord, trial: Trial) -> str:
 
 
 def first_picture(run: RunRecord) -> str:
-    """Return the argument that names the run's first picture, and its size as an option."""
-    size = run.experiment.size
+    """Return the argument that names the run's first picture, and its size and task as options."""
     names = list(picture_arguments(run).values())
-    return f"{names[0] if names else 'PICTURE'}" + (f" --size {size}" if size else "")
+    return " ".join([names[0] if names else "PICTURE", *map(shlex.quote, observing_options(run))])
 
 
 def picture_arguments(run: RunRecord) -> dict[str, str]:
@@ -138,6 +151,28 @@ def _picture(name: str) -> str:
     if name.startswith("skimage:"):
         return shlex.quote(name)
     return shown_path(Path(name)) or shlex.quote(Path(name).name)
+
+
+def _shown_name(name: str) -> str:
+    """Return the name of a file of a task without the quotes of a shell."""
+    return shlex.split(_picture(name))[0]
+
+
+def observing_options(run: RunRecord, *, whole_paths: bool = False) -> list[str]:
+    """Return the options by which a picture is observed as in a run: size, and a task with files.
+
+    Args:
+        run: The run.
+        whole_paths: Whether the task's files are named as in the experiment, as on the terminal.
+            Otherwise they are named as pictures are.
+    """
+    task, size = run.experiment.task, run.experiment.size
+    options = ["--size", str(size)] if size else []
+    # A schedule file says on which task it was measured, but not in which folders the files are.
+    if files := task_files(task):
+        shown = files if whole_paths else {key: _shown_name(files[key]) for key in files}
+        options += ["--task", task_text(with_files(task, shown))]
+    return options
 
 
 def run_argument(run: RunRecord) -> str:
@@ -174,7 +209,7 @@ def shown_path(path: Path) -> str | None:
 def _options(run: RunRecord) -> list[str]:
     """Return the options that all replicates of a run share."""
     experiment = run.experiment
-    options = ["--size", str(experiment.size)] if experiment.size else []
+    options = observing_options(run)
     oracle, watched = experiment.trainer.oracle_stop, experiment.objective.output
     if oracle:
         is_word = isinstance(oracle, str) and (oracle != "decided" or watched == "smoothed")

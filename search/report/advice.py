@@ -11,7 +11,14 @@ from search.analysis.censoring import REMEDY, cut_off
 from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
 from search.presentation.front import names_on
-from search.presentation.repeating import Repeat, Repeater, file_name, first_picture, run_argument
+from search.presentation.repeating import (
+    Repeat,
+    Repeater,
+    file_name,
+    first_picture,
+    run_argument,
+    unrepeatable,
+)
 from search.presentation.verdicts import NOT_VERIFIED, VerdictRow, standings
 from search.presentation.words import capital
 from search.store.records import Trial, plain_of
@@ -87,7 +94,9 @@ def advise(
         saved, what = Repeater(verification.held_out).of(plain), "trains plain DIP as it was tuned"
     else:
         saved = Repeater(run, verification).of(trial)
-        what = f"trains with {trial.name}; Repeat, below its curves, lists what repeats its scores"
+        what = f"trains with {trial.name}"
+        if not unrepeatable(run):
+            what += "; Repeat, below its curves, lists what repeats its scores"
         commands.append(_export(run, trial))
     if saved is not None:
         line = f"dipstage run {first_picture(run)} --schedule {shlex.quote(saved.name)}"

@@ -15,7 +15,7 @@ from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
 from search.experiment.objectives import Objective
 from search.presentation.provenance import facts, provenance
-from search.presentation.repeating import repeats
+from search.presentation.repeating import repeats, unrepeatable
 from search.presentation.verdicts import VerdictRow, rows_against_presets
 from search.presentation.words import settings, some
 from search.report.advice import advise
@@ -98,7 +98,11 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     # Half of the space for curves, half of the rest for what repeats trials, then pictures.
     short = keep_details(content["trials"], order, _room({**content, "trials": rows}) // 2)
     room = min(MAX_REPEATS, _room(content) // 2)
-    content["repeats"] = _repeats(run, records, order, verification, room)
+    content["unrepeatable"] = unrepeatable(run)
+    if content["unrepeatable"]:
+        content["repeats"] = {}
+    else:
+        content["repeats"] = _repeats(run, records, order, verification, room)
     found = sources(run, records, plain_of(records), verification)
     gallery = gather_pictures(found, order, run.objective.output, _room(content), images)
     bare = not gallery.has_outputs and any(trial.replicates for trial in records)

@@ -48,9 +48,9 @@ whenShown((trial) => {
   const found = data.repeats[trial.n];
   place.hidden = !found;
   missing.hidden = Boolean(found);
-  missing.textContent = trial.replicates
+  missing.textContent = data.unrepeatable || (trial.replicates
     ? `The schedule file of ${trial.name} did not fit into this report: dipsearch export --pick ${trial.n} writes it.`
-    : `${trial.name} has finished no replicate that could be repeated.`;
+    : `${trial.name} has finished no replicate that could be repeated.`);
   if (!found) return;
   $("repeat-file").textContent = `Save ${found.name}`;
   $("repeat-file").download = found.name;

@@ -27,6 +27,7 @@ from dipstage.tasks.registry import (
     plain_task,
     task_files,
     task_of,
+    task_text,
     used_elsewhere,
     without_folders,
 )
@@ -47,6 +48,7 @@ TASKS: dict[str, Task] = {
 @pytest.mark.parametrize("text", TASKS)
 def test_plain_data_and_text_give_the_same_task(text: str) -> None:
     assert parse_task(text) == TASKS[text]
+    assert parse_task(task_text(TASKS[text])) == TASKS[text]
     assert task_of(plain_task(TASKS[text])) == TASKS[text]
     assert None not in plain_task(TASKS[text]).values()
 

@@ -9,21 +9,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from fake_runs import CONTENT, experiment, new_run
+from fake_runs import CONTENT, experiment, new_run, trial
+from PIL import Image
 
 from dipstage.randomness import Streams
 from dipstage.schedules.schedule_file import read_schedule_file
-from dipstage.tasks.denoise import observe
 from dipstage.terminal.cli import main
 from dipstage.terminal.numbers import at
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import fit
 from search import Run
+from search.commands.searching import _first_picture
 from search.execution.ledger import Ledger
-from search.experiment.prepare import load_pictures
-from search.presentation.repeating import _options, first_picture, run_argument, shown_path
+from search.experiment.prepare import load_pictures, loaded_task
+from search.presentation.repeating import (
+    Repeater,
+    _options,
+    first_picture,
+    run_argument,
+    shown_path,
+    unrepeatable,
+)
 from search.report import page
 from search.store.attributes import write
 from search.store.replicate import ReplicateKey
@@ -34,6 +43,7 @@ def trained(run: Run) -> dict[tuple[int, str], Outcome]:
     from search.execution.trainable import summarise
 
     pictures, tiny = load_pictures(run.experiment), run.experiment
+    task = loaded_task(tiny)
     keys = [str(ReplicateKey(label, seed)) for label in pictures for seed in tiny.seeds]
     ledger, outcomes = Ledger(run.study, tiny, keys), {}
     while (work := ledger.next()) is not None:
@@ -43,8 +53,8 @@ def trained(run: Run) -> dict[tuple[int, str], Outcome]:
             truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
             settings = replace(tiny.trainer, warmup=work.warmup or tiny.trainer.warmup)
             made = fit(
-                observe(truth, tiny.task.noise_255, streams), truth, work.schedule, settings,
-                streams, stopping=settings.stopping(tiny.objective.output),
+                task.observe(truth, streams), truth, work.schedule, settings, streams,
+                stopping=settings.stopping(tiny.objective.output),
             )  # fmt: skip
             patience = tiny.trainer.patience
             summary = summarise(made, tiny.objective, 12, 0.0, patience=patience)
@@ -105,6 +115,54 @@ def test_a_report_repeats_every_replicate_bit_for_bit(
     exported = read_schedule_file(run.export("1", tmp_path / "exported.yaml"))
     text = read_schedule_file(Path(repeats["1"]["name"]))
     assert (text.schedule, text.measured) == (exported.schedule, exported.measured)
+
+
+@pytest.mark.ray
+def test_the_lines_of_a_task_with_a_mask_name_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = tmp_path / "my masks" / "m.png"
+    mask.parent.mkdir()
+    known = np.full((16, 16), 255, np.uint8)
+    known[:5] = 0
+    Image.fromarray(known).save(mask)
+    tiny = experiment(
+        images=["skimage:camera"], seeds=[3], search={"trials": 0}, candidates=["log10"],
+        task={"kind": "inpaint", "mask": str(mask), "sigma_255": 5.0},
+    )  # fmt: skip
+    run = new_run(tmp_path, tiny)
+    write(run.study, cores=1)
+    [((_, key), made)] = trained(run).items()
+    monkeypatch.chdir(tmp_path)
+    found = Repeater(run).of(run.records()[0])
+    assert found is not None
+    option = """--task 'inpaint:mask="my masks/m.png",sigma_255=5.0'"""
+    assert option in found.lines[key]
+    Path(found.name).write_text(found.text)
+    arguments = shlex.split(found.lines[key])[1:]
+    done = CliRunner().invoke(main, [*arguments, "--output", "again"])
+    assert done.exit_code == 0, done.output
+    assert (Path("again") / "curves.csv").read_text() == made.trace.csv()
+    assert first_picture(run) == f"skimage:camera --size 16 {option}"
+    monkeypatch.chdir(mask.parent)
+    assert f'mask="{mask}",sigma_255=5.0' in _first_picture(run)
+
+
+def test_no_line_repeats_what_was_stopped_by_a_rule_that_dipstage_run_does_not_have(
+    tmp_path: Path,
+) -> None:
+    played = trial(0, 25.0, 10, candidate="baseline")
+    run = new_run(tmp_path, experiment())
+    made = Repeater(run).of(played)
+    assert made is not None
+    assert made.lines.keys() == made.scores.keys() == played.replicates.keys()
+    assert unrepeatable(run) == ""
+    run = new_run(tmp_path / "emv", experiment(objective={"stop": "emv"}))
+    made = Repeater(run).of(played)
+    assert made is not None
+    assert made.lines == made.scores == {}
+    assert "stopped by EMV" in unrepeatable(run)
+    assert f'"unrepeatable":"{unrepeatable(run)}"' in page.make(run).text
 
 
 @pytest.mark.parametrize(
