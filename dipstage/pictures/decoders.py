@@ -182,7 +182,7 @@ def _chosen_page(name: str, tiff: TiffFile, wanted: int | None) -> tuple[int, in
             "convert it to RGB with 8 or 16 bits"
         )
     if len(every) > _MAX_PAGES:
-        raise InputError(f"picture {name!r} has more than {_MAX_PAGES} pages: save one as a file")
+        raise _too_many(name, "pages")
     if len(every) == 1 and (tiff.is_shaped or tiff.is_imagej):
         # A stack of one page, whose other pictures follow the first without a header.
         count = tiff.series[0].size // max(tiff.pages[0].size, 1)
@@ -247,7 +247,7 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
                 raise _too_large(name)
             if image.format == "PNG":
                 check_rows(data)
-            frames = _frames(image) if tiff_index is None else [tiff_index]
+            frames = _frames(name, image) if tiff_index is None else [tiff_index]
             number = _chosen(name, len(frames), wanted, "frames")
             image.seek(frames[number - 1])
             if image.width * image.height > _MAX_PIXELS:
@@ -270,12 +270,14 @@ def _read_other(name: str, data: bytes, wanted: int | None, tiff_index: int | No
         raise _damaged(name, error) from None
 
 
-def _frames(image: Any) -> list[int]:
+def _frames(name: str, image: Any) -> list[int]:
     """Return the indices of the frames.
 
     A JPEG file may also hold previews and gain maps, whose size differs from the picture's.
     """
-    count = min(getattr(image, "n_frames", 1), _MAX_PAGES)
+    count = getattr(image, "n_frames", 1)
+    if count > _MAX_PAGES:
+        raise _too_many(name, "frames")
     if image.format != "MPO":
         return [*range(count)]
     size, frames = image.size, [0]
@@ -369,6 +371,10 @@ def _damaged_exif(name: str) -> str:
 
 def _unknown_sample(name: str) -> str:
     return f"{name}: a sample without a stated meaning dropped"
+
+
+def _too_many(name: str, what: str) -> InputError:
+    return InputError(f"picture {name!r} has more than {_MAX_PAGES} {what}: save one as a file")
 
 
 def _too_large(name: str) -> InputError:

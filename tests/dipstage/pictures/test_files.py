@@ -50,6 +50,15 @@ def test_several_pages_or_frames_are_refused_until_one_is_chosen(read: Read, for
         read(STACKS[format], "#page=4")
 
 
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_an_animation_of_more_than_1000_frames_is_refused(read: Read, format: str) -> None:
+    dark, light = Image.new("L", (2, 2)), Image.new("L", (2, 2), 255)
+    data = pillow(dark, format, save_all=True, append_images=[light, dark] * 500)
+    for options in ("", "#page=1", "#page=1001"):
+        with pytest.raises(InputError, match="more than 1000 frames: save one as a file"):
+            read(data, options)
+
+
 def test_colour_in_three_grey_pages_is_refused(read: Read) -> None:
     with pytest.raises(InputError, match="has 3 pages"):
         read(tiff(COLOUR.transpose(2, 0, 1), photometric="minisblack"))
