@@ -25,6 +25,7 @@ from cells import table
 from published import RECORD, Published
 from publishing import publish
 
+from dipstage.documents.plain_yaml import read_yaml
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from dipstage.terminal.palette import BLACK, BLUE, FAINT
@@ -107,11 +108,17 @@ def page(folder: Path) -> str:
     found = load(folder)
     parts = [INTRODUCTION, *_overview(found)]
     for each in found:
-        parts += _section(each)
+        parts += _section(each, schedule_files(folder / each.record.run))
     earlier = folder / "earlier.md"
     if earlier.exists():
         parts.append(earlier.read_text().rstrip("\n"))
     return "\n".join(parts) + "\n"
+
+
+def schedule_files(published: Path) -> list[str]:
+    """Return the schedule files among the candidates of a published experiment."""
+    candidates = read_yaml(published / "experiment.yaml").get("candidates", [])
+    return [name for name in candidates if name.endswith((".yaml", ".yml"))]
 
 
 def _overview(found: Sequence[Published]) -> Iterator[str]:
@@ -157,7 +164,8 @@ def _ratio(each: Comparison) -> str:
     return "" if each.log_ratio is None else ratio_interval(each.log_ratio)
 
 
-def _section(published: Published) -> Iterator[str]:
+def _section(published: Published, files: Sequence[str]) -> Iterator[str]:
+    """Yield what is shown of a verification; `files`: schedule files that its experiment names."""
     record = published.record
     yield f"## {_task(published)}: `{record.run}`\n"
     for claim in claims_of([published]):
@@ -171,7 +179,13 @@ def _section(published: Published) -> Iterator[str]:
     yield from (f"- {line}" for line in _limits(published))
     yield "\n### How it was measured\n"
     yield from table(["", ""], [[label, words] for label, words in record.facts.items()])
-    yield "\nCommands that repeat it, with the pictures' names without their folders:\n"
+    needs = (
+        f".\nBeside the experiment file, they need {' and '.join(files)} of `experiments/schedules`"
+    )
+    yield (
+        "\nCommands that repeat it, with the pictures' names without their folders"
+        f"{needs * bool(files)}:\n"
+    )
     yield "\n".join(["```sh", *record.commands, "```"])
     yield (
         f"\n`python benchmarks/repeat.py {record.run} --pictures FOLDER` trains each claim on "

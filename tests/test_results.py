@@ -29,6 +29,19 @@ def test_the_page_is_made_of_what_is_published(results: ModuleType) -> None:
     assert results.main(["--check"]) == 0, "run python benchmarks/results.py"
 
 
+def test_schedule_files_that_a_published_experiment_needs_are_there_and_named(
+    results: ModuleType,
+) -> None:
+    experiments, page = ROOT / "experiments", (ROOT / "docs/results.md").read_text()
+    found = {path.parent: results.schedule_files(path.parent)
+             for path in experiments.glob("results/*/experiment.yaml")}  # fmt: skip
+    assert any(found.values())
+    for folder, names in found.items():
+        for name in names:
+            assert any((each / name).exists() for each in (folder, experiments / "schedules"))
+        assert not names or f"they need {' and '.join(names)} of `experiments/schedules`" in page
+
+
 def test_without_a_published_verification_the_page_says_so(results: ModuleType, root: Path) -> None:
     (root / "experiments/results/earlier.md").write_text("## Measured before\n")
     assert results.main([], root) == 0
