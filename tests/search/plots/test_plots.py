@@ -336,8 +336,9 @@ def test_a_comparison_names_runs_whose_paths_begin_with_an_underscore(
         play(new_run(Path(name), experiment()), lambda number: (25.0 + number, 9))
         for name in ("_old", "new")
     ]
-    axes = plot_comparison(runs).axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["_old/tiny", "new/tiny"]
+    drawn = plot_comparison(runs).axes[0].get_legend()
+    assert drawn is not None
+    assert [text.get_text() for text in drawn.get_texts()] == ["_old/tiny", "new/tiny"]
 
 
 def test_names_give_way_to_points_and_to_one_another() -> None:
