@@ -84,7 +84,7 @@ class Plan:
         seeds: Seeds.
         trials: Trials of the search that are verified.
         baseline_iterations: Budget of all held-out trainings.
-        learning_rates: Learning rates that plain DIP is tuned over.
+        learning_rates: Learning rates that plain DIP is tuned over, beside others between them.
         seen: What of it the search had seen already, in words; nothing by default.
         declared: What is claimed; None in plans of version 0.1, which judged every schedule.
         top: Number of members of the front, in plans of version 0.1.

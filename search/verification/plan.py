@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import Picture
+from dipstage.schedules.recipe import Recipe
 from search.analysis.front import front_of, is_number, pick, pick_of
 from search.experiment.prepare import load_pictures
 from search.store.paths import run_words
@@ -133,23 +134,33 @@ def _declared(
         raise InputError(
             f"--smallest-db must be above 0 and --smallest-ratio in (0, 1), got {gain} and {ratio}"
         )
-    records = run.records()
-    wanted = trials_wanted(sum(not trial.is_plain for trial in records), len(rates))
-    if request.references is not None and request.references < wanted:
-        raise InputError(
-            f"--references must be at least {wanted}, a quarter of the search's schedules and one "
-            f"for each learning rate, got {request.references}"
-        )
-    wanted = wanted if request.references is None else request.references
-    recipes = plain_recipes(run.experiment, output, rates, wanted)
-    if len(recipes) < wanted and request.references is not None:
-        raise InputError(
-            f"--references must be at most {len(recipes)}, the combinations that there are with "
-            f"{len(rates)} learning rates, got {wanted}"
-        )
-    front = [trial.number for trial in front_of(records)]
+    recipes = _recipes(run, request, rates)
+    front = [trial.number for trial in front_of(run.records())]
     return Declared(claims, output, family, alpha, gain, ratio, recipes, request.controls, front,
                     earlier, used_pictures(run) if former else None)  # fmt: skip
+
+
+def _recipes(run: RunRecord, request: Request, rates: tuple[float, ...]) -> list[Recipe]:
+    """Return the recipes that plain DIP is tuned over.
+
+    Raises:
+        InputError: Fewer are asked for than must be tried, or there are not as many.
+    """
+    least = trials_wanted(sum(not trial.is_plain for trial in run.records()), len(rates))
+    wanted = least if request.references is None else request.references
+    if wanted < least:
+        raise InputError(
+            f"--references must be at least {least}, a quarter of the search's schedules and one "
+            f"for each learning rate, got {wanted}"
+        )
+    recipes = plain_recipes(run.experiment, run.objective.output, rates, wanted)
+    if len(recipes) < wanted:
+        otherwise = ", or lower --references" if wanted > least else ""
+        raise InputError(
+            f"--learning-rates {list(rates)} give plain DIP only {len(recipes)} recipes that "
+            f"differ enough, and it is to be tuned over {wanted}: name more rates{otherwise}"
+        )
+    return recipes
 
 
 def _was_scored(run: RunRecord, plan: Plan) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ INPUT_NOISE = (0.5, 1.0, 2.0)
 EMAS = (0.98, 0.99, 0.995)
 AVERAGE_FROM = (0.1, 0.25, 0.5)
 """Tried starts of the moving average, as shares of the budget, beside no later start."""
+NEAREST = 1.05
+"""Values between two others are tried only if the ratio of these two is above this."""
 NEAR_DB = 0.1
 """The fastest reference is chosen among those that are this near the highest PSNR_GT."""
 TUNED = ("learning_rate", "input_noise_std", "ema", "average_from")
@@ -35,31 +37,61 @@ def plain_recipes(
 
     They are combinations of learning rates, input noise and, for the smoothed output, weights and
     starts of the moving average. The trainer's own settings at each learning rate come first; the
-    others are drawn without replacement, with the search's seed.
+    others are drawn without replacement, with the search's seed. If these are fewer than wanted,
+    combinations with values between the learning rates and between the levels of noise follow.
 
     Args:
         experiment: The search. Its seed, settings and budget are used.
         output: The output that is judged.
         rates: Learning rates, at least one.
-        wanted: Number of recipes; at least one for each rate are returned.
+        wanted: Number of recipes; at least one for each rate are returned, and fewer than wanted
+            only if there are no more that differ enough.
     """
-    trainer, budget = experiment.trainer, experiment.trainer.iterations
+    trainer = experiment.trainer
+    generator = np.random.default_rng(experiment.search.seed)
+    found = dict.fromkeys(Recipe(learning_rate=rate).completed(trainer) for rate in rates)
+    levels = _levels(experiment, output, rates)
+    while True:
+        others = [
+            recipe
+            for values in product(*levels.values())
+            if (recipe := Recipe(**dict(zip(levels, values, strict=True))).completed(trainer))
+            not in found
+        ]
+        found |= dict.fromkeys(others[i] for i in generator.permutation(len(others)))
+        finer = _with_means(levels)
+        if len(found) >= wanted or finer == levels:
+            return list(found)[: max(wanted, len(rates))]
+        levels = finer
+
+
+def _levels(experiment: Experiment, output: Output, rates: Sequence[float]) -> dict[str, list[Any]]:
+    """Return the values of each setting that are combined first."""
+    trainer = experiment.trainer
     levels: dict[str, list[Any]] = {
         "learning_rate": list(rates),
         "input_noise_std": sorted({share * trainer.input_noise_std for share in INPUT_NOISE}),
     }
     if output == "smoothed":
+        starts = {round(share * trainer.iterations) for share in AVERAGE_FROM}
         levels["ema"] = sorted({*EMAS, trainer.ema})
-        levels["average_from"] = [None, *(round(share * budget) for share in AVERAGE_FROM)]
-    usual = [Recipe(learning_rate=rate).completed(trainer) for rate in rates]
-    others = [
-        recipe
-        for values in product(*levels.values())
-        if (recipe := Recipe(**dict(zip(levels, values, strict=True))).completed(trainer))
-        not in usual
-    ]
-    order = np.random.default_rng(experiment.search.seed).permutation(len(others))
-    return usual + [others[i] for i in order[: max(0, wanted - len(usual))]]
+        levels["average_from"] = [None, *sorted(starts - {0})]
+    return levels
+
+
+def _with_means(levels: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the values with geometric means between learning rates and levels of input noise."""
+    return {
+        **levels,
+        **{name: _between(levels[name]) for name in ("learning_rate", "input_noise_std")},
+    }
+
+
+def _between(values: list[float]) -> list[float]:
+    """Return values with the geometric mean of neighbours between them, unless they are near."""
+    ordered = sorted(values)
+    means = (math.sqrt(a) * math.sqrt(b) for a, b in pairwise(ordered) if b > NEAREST * a)
+    return sorted({*ordered, *(float(f"{mean:.3g}") for mean in means)})
 
 
 def recipe_words(recipe: Recipe) -> str:

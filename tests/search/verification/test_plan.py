@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from search.plots.chosen import choose as drawn
 from search.verification.declared import Claim, Request
 from search.verification.export import choose
 from search.verification.plan import new_plan
+from search.verification.references import INPUT_NOISE, LEARNING_RATES, recipe_words
 from search.verification.unseen import refuse_seen
 
 
@@ -129,9 +131,49 @@ def test_a_candidate_of_an_earlier_run_is_picked_by_a_number_that_no_trial_has(
         run.pick(64)
 
 
-def test_more_references_than_there_are_combinations_are_refused(compared: Run) -> None:
-    with pytest.raises(InputError, match=r"--references must be at most 15, .* 5 learning rates"):
-        new_plan(compared, Request(images=("skimage:coins",), fast="a", references=16))
+def test_more_references_than_can_differ_are_refused(compared: Run) -> None:
+    request = Request(images=("skimage:coins",), fast="a", learning_rates=(0.01,), references=34)
+    with pytest.raises(
+        InputError, match=r"rates \[0.01\] give plain DIP only 33 .* 34: .*, or lower --references"
+    ):
+        new_plan(compared, request)
+    plan = new_plan(compared, replace(request, references=33))
+    assert plan.declared is not None
+    assert len(set(map(recipe_words, plan.declared.references))) == 33
+
+
+def test_a_raw_search_of_many_schedules_tunes_plain_dip_over_a_quarter_of_them(
+    tmp_path: Path,
+) -> None:
+    """Five rates and three levels of input noise are 15 combinations."""
+    run = play(new_run(tmp_path, experiment(search={"trials": 80})), lambda number: (25.0, 10))
+    plans = [
+        new_plan(run, Request(images=("skimage:coins",), fast="2", references=references))
+        for references in (None, 21, 30)
+    ]
+    usual, asked, more = (plan.declared.references for plan in plans if plan.declared)
+    assert (len(usual), len(more)) == (21, 30)
+    assert usual == asked == more[:21]
+    assert len(set(map(recipe_words, more))) == 30
+    trainer = run.experiment.trainer
+    first = {(recipe.learning_rate, recipe.input_noise_std) for recipe in usual[:15]}
+    shares = [share * trainer.input_noise_std for share in INPUT_NOISE]
+    assert first == set(product(LEARNING_RATES, shares))
+    for name, tried in (("learning_rate", LEARNING_RATES), ("input_noise_std", shares)):
+        assert all(min(tried) <= getattr(recipe, name) <= max(tried) for recipe in more)
+    with pytest.raises(InputError, match="--references must be at least 21, a quarter of"):
+        new_plan(run, Request(images=("skimage:coins",), fast="2", references=20))
+
+
+def test_one_learning_rate_without_input_noise_is_too_little_to_tune(tmp_path: Path) -> None:
+    trainer = {**CONTENT["trainer"], "input_noise_std": 0.0}
+    run = play(new_run(tmp_path, experiment(trainer=trainer)), lambda number: (25.0, 10))
+    request = Request(images=("skimage:coins",), fast="2", learning_rates=(0.01,))
+    with pytest.raises(InputError, match=r"\[0.01\] give .* only 1 .* over 2: name more rates$"):
+        new_plan(run, request)
+    plan = new_plan(run, replace(request, learning_rates=(0.01, 0.02)))
+    assert plan.declared is not None
+    assert [recipe.learning_rate for recipe in plan.declared.references] == [0.01, 0.02]
 
 
 def test_an_exported_candidate_says_how_it_was_rescaled(compared: Run, tmp_path: Path) -> None:
