@@ -6,7 +6,7 @@ Everything is copied into the new study, so that it goes on alike if the earlier
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def learn(
         InputError: If a run does not exist, searched for something else or in another space, or if
             plain DIP is missing in one of the runs.
     """
-    found: dict[str, Learned] = {}
+    found: list[Learned] = []
     for entry in experiment.search.learn_from:
         if not any(candidate.schedule.is_plain for candidate in candidates):
             raise InputError(
@@ -57,11 +57,20 @@ def learn(
             raise InputError(f"search.learn_from: {error}") from None
         # What that run learned from is not used again, but its pictures and seeds were seen.
         for each in run.attributes.learned:
-            found.setdefault(each.run, Learned(each.run, each.images, each.pictures, each.seeds))
-        pictures = sorted(run.attributes.pictures.values())
+            if _seen(each) not in map(_seen, found):
+                found.append(replace(each, points=()))
         own = run.experiment
-        found[entry] = Learned(run.name, own.images, pictures, own.seeds, points)
-    return list(found.values())
+        pictures = sorted(run.attributes.pictures.values())
+        learned = Learned(run.name, own.images, pictures, own.seeds, points)
+        same = (i for i, e in enumerate(found) if not e.points and _seen(e) == _seen(learned))
+        place = next(same, len(found))
+        found[place : place + 1] = [learned]
+    return found
+
+
+def _seen(learned: Learned) -> tuple[str, list[str], list[int]]:
+    """Return what tells runs apart whose pictures and seeds were seen: their names may be equal."""
+    return learned.run, list(learned.pictures), list(learned.seeds)
 
 
 def _refuse_other(experiment: Experiment, run: RunRecord) -> None:

@@ -160,6 +160,40 @@ def test_what_an_earlier_run_had_learned_from_counts_as_seen_but_is_not_learned_
     assert len(learned["new"].points) == 6
 
 
+@pytest.mark.parametrize("order", [("new", "tiny"), ("tiny", "new")])
+def test_two_runs_of_one_name_both_count_as_seen(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """A run learned from `tiny`, which was then removed and launched on another picture."""
+
+    def launch(**changes: Any) -> Run:
+        tiny = experiment(
+            space=SPACE, racing={"enabled": False}, candidates=["baseline"], **changes
+        )
+        return play(new_run(tmp_path, tiny), score)
+
+    search = {"trials": 2, "seed": 1}
+    former = launch(images=["skimage:camera"], seeds=[7], search=search)
+    gone = set(former.attributes.pictures.values())
+    play_all(made(tmp_path, experiment(**NEW, candidates=["baseline"])))
+    shutil.rmtree(former.folder)
+    today = launch(images=["skimage:coffee"], seeds=[8], search={**search, "trials": 3})
+    third = {**NEW, "name": "third", "search": {"trials": 3, "learn_from": list(order)}}
+    run = made(tmp_path, experiment(**third, candidates=["baseline"]))
+    assert seen_pictures(run) >= gone | set(today.attributes.pictures.values())
+    assert seeds_of(run, 1) == [9]
+    assert refuse_seen(run, [7], {}, allowed=True) == ["seeds 7"]
+    learned = [(each.run, len(each.points)) for each in run.attributes.learned]
+    assert sorted(learned) == [("new", 6), ("tiny", 0), ("tiny", 3)]
+
+
+def test_a_run_that_is_named_and_was_learned_from_is_listed_once(
+    earlier: Run, tmp_path: Path
+) -> None:
+    play_all(made(tmp_path, experiment(**NEW)))
+    third = {**NEW, "name": "third", "search": {"trials": 3, "learn_from": ["new", "tiny"]}}
+    learned = made(tmp_path, experiment(**third)).attributes.learned
+    assert [(each.run, len(each.points)) for each in learned] == [("tiny", 8), ("new", 6)]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_sampler_learns_which_earlier_trials_violated_a_constraint(
