@@ -234,7 +234,8 @@ def confirm(
     picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}
     if as_json:
         chosen = {which: found and found.schedule for which, found in picked.items()}
-        echo_json({**chosen, "comparisons": confirmation_rows(confirmation)})
+        rows, failed = confirmation_rows(confirmation), confirmation.failures
+        echo_json({**chosen, "failed": failed, "comparisons": rows})
     else:
         print_confirmation(confirmation, make_console().print)
     words = run_words(run.folder)

@@ -9,6 +9,7 @@ from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import db
 from search.store.records import Trial
 from search.verification.outlook import effect_words, of_interest
+from search.verification.parts import failed_after
 from search.verification.power import pictures_needed
 from search.verification.result import Verification
 from search.verification.schedules import lacking
@@ -23,8 +24,8 @@ def remarks(verification: Verification) -> Iterator[str]:
         if trial.failure:
             how = "against" if verification.role(trial) == "plain" else "for"
             yield (
-                f"{trial.name} failed after {len(trial.replicates)} of {replicates} replicates, so "
-                f"nothing can be shown {how} it: {trial.failure}"
+                f"{failed_after(trial, replicates)}, so nothing can be shown {how} it: "
+                f"{trial.failure}"
             )
     for output in OUTPUTS:
         cut = [

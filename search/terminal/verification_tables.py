@@ -35,7 +35,7 @@ def print_verification(verification: Verification, print_: Callable[..., None]) 
 
 
 def print_confirmation(confirmation: Confirmation, print_: Callable[..., None]) -> None:
-    """Print each schedule against plain DIP, how many hold up, and what is verified."""
+    """Print each schedule against plain DIP, how many hold up, failures, and what is verified."""
     columns: list[Column[Comparison]] = [
         Column("schedule", lambda each: each.schedule, left=True),
         Column("dB above\n[95 % interval]", lambda each: interval(each.psnr_db, DB)),
@@ -43,15 +43,20 @@ def print_confirmation(confirmation: Confirmation, print_: Callable[..., None]) 
         Column("time ratio\n[95 % interval]", lambda each: ratio_interval(each.time)),
         Column("sooner\nin", lambda each: f"{1 - each.time.above:.0%}"),
     ]
-    title = f"{confirmation.made.name}: against plain DIP"
-    print_(FittedTable.of(columns, confirmation.comparisons, title))
-    print_(confirmation.success, markup=False)
+    if confirmation.comparisons:
+        title = f"{confirmation.made.name}: against plain DIP"
+        print_(FittedTable.of(columns, confirmation.comparisons, title))
+        print_(confirmation.success, markup=False)
+    for line in confirmation.failures:
+        print_(line, markup=False)
+    none = "none is both as high and as fast as plain DIP"
+    if confirmation.obstacle:
+        none = f"none, because {confirmation.obstacle}"
     for words, picked in (
         ("faster", confirmation.pick("time")),
         ("higher", confirmation.pick("psnr")),
     ):
-        name = picked.schedule if picked else "none is both as high and as fast as plain DIP"
-        print_(f"to be verified as {words}: {name}", markup=False)
+        print_(f"to be verified as {words}: {picked.schedule if picked else none}", markup=False)
 
 
 def conclusion(verification: Verification) -> Iterator[str]:

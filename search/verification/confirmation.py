@@ -13,7 +13,7 @@ from search.analysis.pareto import front
 from search.experiment.candidate import Candidate
 from search.store.records import Trial, distinct
 from search.store.run import RunRecord
-from search.verification.parts import CONFIRMATION, has_ended, part
+from search.verification.parts import CONFIRMATION, failed_after, has_ended, part
 from search.verification.rules import Endpoint
 from search.verification.verdicts import Comparison, Entry, compare, entry_of
 
@@ -59,7 +59,8 @@ class Confirmation:
 
     Args:
         made: The comparison.
-        comparisons: Each schedule against plain DIP with the search's settings.
+        comparisons: Each schedule against plain DIP with the search's settings; none that lacks
+            replicates, because it or plain DIP failed.
         source: Trial of the search that each schedule is.
     """
 
@@ -75,7 +76,9 @@ class Confirmation:
             return None
         entries: dict[str, Entry] = {t.name: entry_of(made, t) for t in made.records()}
         plain = entries.pop(PLAIN)
-        compared = compare(entries.values(), plain, run.objective, with_times=True)
+        compared = compare(
+            entries.values(), plain, run.objective, _replicates(made), with_times=True
+        )
         output = run.objective.output
         source = {c.name: c.trial for c in made.attributes.candidates if c.trial is not None}
         return cls(made, [c for c in compared if c.output == output and not c.missing], source)
@@ -95,6 +98,30 @@ class Confirmation:
         return max(able, key=lambda c: c.psnr_db.mean, default=None)
 
     @property
+    def picked(self) -> dict[Endpoint, int]:
+        """Number of the trial to verify for each endpoint that has one."""
+        endpoints: tuple[Endpoint, ...] = ("time", "psnr")
+        picks = {endpoint: self.pick(endpoint) for endpoint in endpoints}
+        return {endpoint: self.source[c.schedule] for endpoint, c in picks.items() if c}
+
+    @property
+    def failures(self) -> list[str]:
+        """Sentences that name what is not compared because it failed."""
+        return [
+            f"{failed_after(trial, _replicates(self.made))}, so it is not compared: {trial.failure}"
+            for trial in self.made.records()
+            if trial.failure
+        ]
+
+    @property
+    def obstacle(self) -> str:
+        """Failure that leaves nothing to compare, in words; "" if there is none."""
+        plain = next(trial for trial in self.made.records() if trial.name == PLAIN)
+        if plain.failure:
+            return failed_after(plain, _replicates(self.made))
+        return "" if self.comparisons else "every schedule failed"
+
+    @property
     def success(self) -> str:
         """Number of schedules that kept their advantage over plain DIP, in words."""
         n = len(self.comparisons)
@@ -112,11 +139,6 @@ def mean_log_ratio(comparison: Comparison) -> float:
     return math.nan if comparison.log_ratio is None else comparison.log_ratio.mean
 
 
-def confirmed(run: RunRecord) -> dict[Endpoint, int] | None:
-    """Return the number of the trial to verify for each endpoint; None without a confirmation."""
-    found = Confirmation.open(run)
-    if found is None:
-        return None
-    endpoints: tuple[Endpoint, ...] = ("time", "psnr")
-    picks = {endpoint: found.pick(endpoint) for endpoint in endpoints}
-    return {endpoint: found.source[c.schedule] for endpoint, c in picks.items() if c}
+def _replicates(made: RunRecord) -> int:
+    """Return how many replicates each schedule of a comparison has if none fails."""
+    return len(made.attributes.pictures) * len(made.experiment.seeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search.store.lease import Holder, holder, verifying
 from search.store.paths import path_exists
+from search.store.records import Trial
 from search.store.run import RunRecord
 from search.store.study import load_study
 
@@ -46,6 +47,14 @@ def has_scores(made: RunRecord) -> bool:
 def is_finished(run: RunRecord) -> bool:
     """Return whether the tuning and the held-out comparison have ended."""
     return all((made := part(run, name)) and has_ended(made) for name in (TUNING, HELD_OUT))
+
+
+def failed_after(trial: Trial, replicates: int) -> str:
+    """Return how far a trial came that failed, in words.
+
+    replicates: How many it was to have.
+    """
+    return f"{trial.name} failed after {len(trial.replicates)} of {replicates} replicates"
 
 
 class Parts:

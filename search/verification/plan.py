@@ -15,7 +15,7 @@ from search.experiment.prepare import load_pictures
 from search.store.paths import run_words
 from search.store.records import Trial
 from search.store.run import RunRecord
-from search.verification.confirmation import confirmed
+from search.verification.confirmation import Confirmation
 from search.verification.declared import Claim, Declared, Plan, Request, load_plan
 from search.verification.parts import (
     CONFIRMATION,
@@ -196,7 +196,7 @@ _OPTIONS: dict[Endpoint, str] = {"time": "--fast", "psnr": "--best"}
 
 def _picked(run: RunRecord) -> Mapping[Endpoint, str | int]:
     """Return what is claimed by default: as confirmed, else the front's knee and end."""
-    found = confirmed(run)
+    found = Confirmation.open(run)
     if found is None and part(run, CONFIRMATION) is not None:
         raise InputError(
             f"the confirmation of {run.name!r} has not ended: continue it with dipsearch confirm "
@@ -204,12 +204,13 @@ def _picked(run: RunRecord) -> Mapping[Endpoint, str | int]:
         )
     if found is None:
         return {"time": "knee", "psnr": "psnr"}
-    if not found:
-        raise InputError(
-            f"the confirmation of {run.name!r} found no schedule that is faster than plain DIP or "
-            "has a higher PSNR_GT: name what is to be verified with --fast or --best"
-        )
-    return found
+    if not found.picked:
+        words = f"the confirmation of {run.name!r} found no schedule that is faster than plain DIP "
+        words += "or has a higher PSNR_GT"
+        if found.obstacle:
+            words = f"in the confirmation of {run.name!r}, {found.obstacle}"
+        raise InputError(f"{words}: name what is to be verified with --fast or --best")
+    return found.picked
 
 
 def claimed_trial(run: RunRecord, endpoint: Endpoint) -> Trial:

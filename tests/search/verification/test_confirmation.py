@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,6 @@ from search.execution.view import Quiet
 from search.verification.confirmation import (
     Confirmation,
     best_schedules,
-    confirmed,
     confirmed_candidates,
 )
 from search.verification.declared import Request
@@ -51,8 +51,8 @@ def test_the_front_goes_first_and_is_filled_up_by_the_next(tmp_path: Path) -> No
 @pytest.mark.long
 def test_a_confirmation_without_a_pick_asks_for_names(tmp_path: Path) -> None:
     run = searched(tmp_path)
-    confirm_played(run, trial_5=(-0.5, 8), trial_2=(-0.1, 7), trial_3=(-0.6, 5))
-    assert confirmed(run) == {}
+    found = confirm_played(run, trial_5=(-0.5, 8), trial_2=(-0.1, 7), trial_3=(-0.6, 5))
+    assert found.picked == {}
     with pytest.raises(InputError, match=r"found no schedule that is faster .* --fast or --best"):
         new_plan(run, Request(images=("skimage:text",)))
     plan = new_plan(run, Request(images=("skimage:text",), fast="2"))
@@ -65,9 +65,9 @@ def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
     tmp_path: Path,
 ) -> None:
     run = searched(tmp_path)
-    assert confirmed(run) is None
+    assert Confirmation.open(run) is None
     found = confirm_played(run, trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
-    assert confirmed(run) == {"time": 2, "psnr": 3}
+    assert found.picked == {"time": 2, "psnr": 3}
     assert found.success.startswith("of 3 schedules, 2 have a higher mean max PSNR_GT than plain")
     plan = new_plan(run, Request(images=("skimage:text",)))
     assert plan.declared is not None
@@ -118,6 +118,59 @@ def test_a_schedule_that_is_only_lower_or_slower_is_not_picked(tmp_path: Path) -
     )
     assert found.pick("time") is None
     assert [c.schedule for c in [found.pick("psnr")] if c] == ["trial 5"]
+
+
+def confirm_with_failures(run: Run, failing: tuple[str, ...], finished: int = 2) -> Confirmation:
+    """A confirmation in which schedules diverge after some of their twelve replicates."""
+    score = gains(trial_5=(-0.5, -15), trial_2=(0.1, -12), trial_3=(0.6, -5))
+    begun: Counter[str] = Counter()
+
+    def failing_score(name: str, key: str) -> tuple[float, int] | str:
+        begun[name] += 1
+        return "diverged" if name in failing and begun[name] > finished else score(name, key)
+
+    experiment = comparison(run, CONFIRMATION, images=list(IMAGES), seeds=[2, 3])
+    compared(run, CONFIRMATION, experiment, confirmed_candidates(run, 8), failing_score)
+    confirmation = Confirmation.open(run)
+    assert confirmation is not None
+    return confirmation
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("finished", [0, 2])
+def test_nothing_is_compared_with_a_plain_dip_that_failed(tmp_path: Path, finished: int) -> None:
+    run = searched(tmp_path)
+    assert confirm_with_failures(run, ("plain DIP",), finished).comparisons == []
+    done = CliRunner().invoke(main, ["confirm", "tiny", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.output.split())
+    words = f"plain DIP failed after {finished} of 12 replicates"
+    assert f"{words}, so it is not compared: diverged" in shown
+    assert f"to be verified as faster: none, because {words}" in shown
+    assert "of 0 schedules" not in shown
+    with pytest.raises(InputError, match=f"'tiny', {words}: name .* with --fast or --best"):
+        new_plan(run, Request(images=("skimage:text",)))
+
+
+@pytest.mark.long
+def test_a_schedule_that_failed_is_named_and_not_picked(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    found = confirm_with_failures(run, ("trial 2",))
+    assert [each.schedule for each in found.comparisons] == ["trial 5", "trial 3"]
+    assert found.picked == {"time": 3, "psnr": 3}
+    done = CliRunner().invoke(main, ["confirm", "tiny", "--runs-dir", str(tmp_path)])
+    shown = " ".join(done.output.split())
+    assert "of 2 schedules" in shown
+    assert "trial 2 failed after 2 of 12 replicates, so it is not compared: diverged" in shown
+
+
+@pytest.mark.long
+def test_a_confirmation_of_which_every_schedule_failed_says_so(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    found = confirm_with_failures(run, ("trial 2", "trial 3", "trial 5"))
+    assert found.obstacle == "every schedule failed"
+    with pytest.raises(InputError, match="'tiny', every schedule failed: name what is"):
+        new_plan(run, Request(images=("skimage:text",)))
 
 
 @pytest.mark.long
