@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +35,30 @@ def likeness(a: Pixels, b: Pixels) -> float:
     Returns:
         A number in [-1, 1]. If a picture has no contrast, 1 if neither has any, and 0 otherwise.
     """
-    height, width = (min(_SIDE, *sides) for sides in zip(a.shape[1:], b.shape[1:], strict=True))
-    one, two = _contrast(a, height, width), _contrast(b, height, width)
+    height, width = _sides(a, b)
+    return _correlation(_contrast(a, height, width), _contrast(b, height, width))
+
+
+def likenesses(pictures: Sequence[Pixels]) -> Iterator[tuple[int, int, float]]:
+    """Yield the indices of every two pictures, and their `likeness`. Each is resized once."""
+
+    @cache
+    def contrast(index: int, height: int, width: int) -> NDArray[np.float64]:
+        return _contrast(pictures[index], height, width)
+
+    for i, j in combinations(range(len(pictures)), 2):
+        height, width = _sides(pictures[i], pictures[j])
+        yield i, j, _correlation(contrast(i, height, width), contrast(j, height, width))
+
+
+def _sides(a: Pixels, b: Pixels) -> tuple[int, int]:
+    """Return the height and width at which two pictures are compared."""
+    (a_height, a_width), (b_height, b_width) = a.shape[1:], b.shape[1:]
+    return min(_SIDE, a_height, b_height), min(_SIDE, a_width, b_width)
+
+
+def _correlation(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
+    """Return the correlation of two arrays of mean 0."""
     norms = float(np.linalg.norm(one)), float(np.linalg.norm(two))
     if min(norms) < 1e-9:
         return float(max(norms) < 1e-9)

@@ -83,7 +83,8 @@ def refuse_seen(
     allowed: Whether that is allowed; None if it cannot be.
 
     Raises:
-        InputError: Something was seen, and that is not allowed.
+        InputError: Something was seen, and that is not allowed, or one of the pictures is a copy
+            of another.
     """
     known = seen_pictures(run)
     names = [picture.name for picture in pictures.values() if picture.digest in known]
@@ -96,19 +97,22 @@ def refuse_seen(
         raise InputError(
             f"the search or an earlier step has seen {'; '.join(words)}: choose others{otherwise}"
         )
+    _refuse_copies(pictures)
     return words or None
 
 
 def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str]) -> list[str]:
-    """Return the pictures that are copies of the search's own, such as a JPEG of a PNG.
+    """Return the pictures that are copies of used ones, such as a JPEG of a PNG.
 
-    The pictures of runs that it learned from are compared, too: at another size they have other
-    digests. Pictures that may be copies get a notice.
+    These are the pictures of the search, of its confirmation and verification, and of runs that it
+    learned from, which have other digests at another size. Pictures that may be copies get a
+    notice.
     """
     from dipstage.pictures.likeness import SAME, SIMILAR, likeness
 
     own: list[Picture] = []
-    for images in (run.experiment.images, *(each.images for each in run.attributes.learned)):
+    used = [run.experiment.images, *(made.experiment.images for made in _scored_parts(run))]
+    for images in (*used, *(each.images for each in run.attributes.learned)):
         # Where pictures have moved, nothing can be compared with them.
         with suppress(InputError):
             others = run.experiment.model_copy(update={"images": list(images)})
@@ -124,9 +128,27 @@ def _stored_again(run: RunRecord, pictures: dict[str, Picture], known: set[str])
         if value >= SAME:
             copies.append(f"{picture.name} (a copy of {twin.name})")
         elif value >= SIMILAR:
-            notice = f"{picture.name} is like {twin.name} of the search: is it another picture?"
-            pictures[label] = replace(picture, notices=(*picture.notices, notice))
+            words = f"{picture.name} is like {twin.name} of the search or an earlier step"
+            pictures[label] = _noticed(picture, f"{words}: is it another picture?")
     return copies
+
+
+def _refuse_copies(pictures: dict[str, Picture]) -> None:
+    """Raise InputError if one picture is a copy of another; those that may be get a notice."""
+    from dipstage.pictures.likeness import SAME, SIMILAR, likenesses
+
+    labels = list(pictures)
+    for i, j, value in likenesses([picture.pixels for picture in pictures.values()]):
+        one, other = pictures[labels[i]].name, pictures[labels[j]].name
+        if value >= SAME:
+            raise InputError(f"images: {other} is a copy of {one}: leave one of them out")
+        if value >= SIMILAR:
+            notice = f"{other} is like {one}: is it another picture?"
+            pictures[labels[j]] = _noticed(pictures[labels[j]], notice)
+
+
+def _noticed(picture: Picture, notice: str) -> Picture:
+    return replace(picture, notices=(*picture.notices, notice))
 
 
 def used_pictures(run: RunRecord) -> list[str]:
@@ -137,7 +159,12 @@ def used_pictures(run: RunRecord) -> list[str]:
     plan = load_plan(run)
     found = set((plan.declared.used or []) if plan and plan.declared else [])
     found |= set((plan.spent or []) if plan else [])
-    for name in (CONFIRMATION, HELD_OUT):
-        if (made := part(run, name)) is not None and has_scores(made):
-            found |= set(made.attributes.pictures.values())
+    for made in _scored_parts(run):
+        found |= set(made.attributes.pictures.values())
     return sorted(found)
+
+
+def _scored_parts(run: RunRecord) -> list[RunRecord]:
+    """Return the confirmation and the verification, as far as they have scores."""
+    parts = (part(run, name) for name in (CONFIRMATION, HELD_OUT))
+    return [made for made in parts if made is not None and has_scores(made)]

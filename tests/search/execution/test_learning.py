@@ -160,6 +160,7 @@ def test_what_an_earlier_run_had_learned_from_counts_as_seen_but_is_not_learned_
     assert len(learned["new"].points) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", [("new", "tiny"), ("tiny", "new")])
 def test_two_runs_of_one_name_both_count_as_seen(tmp_path: Path, order: tuple[str, ...]) -> None:
     """A run learned from `tiny`, which was then removed and launched on another picture."""

@@ -3,13 +3,15 @@
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import skimage
+import skimage.data
 from click.testing import CliRunner
+from PIL import Image
 from played_verification import compared, forbid_training, gains, interrupt, searched, verified
 from verified_runs import copy
 
@@ -74,6 +76,27 @@ def test_the_fastest_of_equal_psnr_and_the_highest_of_equal_time_are_verified(
     assert [(c.trial, c.endpoint) for c in plan.declared.claims] == [(2, "time"), (3, "psnr")]
     with pytest.raises(InputError, match="an earlier step has seen pictures skimage:coins"):
         begin(run, Request(images=("skimage:coins",)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_confirmation", [True, False])
+def test_a_copy_of_a_picture_of_an_earlier_step_counts_as_seen(
+    tmp_path: Path, is_confirmation: bool
+) -> None:
+    run = searched(tmp_path)
+    path = tmp_path / "copy.jpg"
+    Image.fromarray(skimage.data.coins()).save(path)
+    request = Request(images=(str(path), "skimage:text"), fast="2", restart=not is_confirmation)
+    _, pictures = begin(run, replace(request, restart=False))
+    assert len(pictures) == 2
+    if is_confirmation:
+        confirm_played(run, trial_5=(-0.5, -15))
+    else:
+        verified(run, gains())
+    with pytest.raises(
+        InputError, match=r"has seen pictures .*copy\.jpg \(a copy of skimage:coins"
+    ):
+        begin(run, request)
 
 
 @pytest.mark.long

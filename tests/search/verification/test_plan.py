@@ -12,7 +12,7 @@ from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
 
 from dipstage.errors import InputError
-from dipstage.pictures.images import Picture, load_picture
+from dipstage.pictures.images import Picture, Pixels, load_picture
 from dipstage.pictures.likeness import SAME, SIMILAR, likeness
 from dipstage.schedules.schedule_file import read_schedule_file
 from search import Run
@@ -47,16 +47,35 @@ def test_a_copy_of_a_searched_picture_counts_as_seen(tmp_path: Path, suffix: str
     assert refuse_seen(run, [9], loaded("skimage:coffee"), allowed=False) is None
 
 
+def test_pictures_that_are_copies_of_each_other_are_refused(tmp_path: Path) -> None:
+    run = play(new_run(tmp_path, experiment()), lambda number: (25.0, 10))
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "copy.jpg")
+    names = ("skimage:coffee", "skimage:rocket", str(tmp_path / "copy.jpg"))
+    pictures = {name: load_picture(name, size=16, multiple=2) for name in names}
+    with pytest.raises(InputError, match=r"copy\.jpg is a copy of skimage:coffee: leave one of"):
+        refuse_seen(run, [9], pictures, allowed=True)
+    coffee, rocket, _ = pictures.values()
+    pixels = blend_of(coffee, rocket)
+    alike = {"coffee": coffee, "mine": replace(rocket, name="mine.png", pixels=pixels)}
+    assert refuse_seen(run, [9], alike, allowed=False) is None
+    assert alike["coffee"].notices == coffee.notices
+    assert "mine.png is like skimage:coffee: is it" in alike["mine"].notices[-1]
+
+
+def blend_of(one: Picture, other: Picture) -> Pixels:
+    """A blend of two pictures, with the share at which its likeness to the first is in between."""
+    blends = (share * one.pixels + (1 - share) * other.pixels for share in np.linspace(0, 1, 101))
+    pixels = next(each for each in blends if likeness(each, one.pixels) > SIMILAR + 0.02)
+    assert likeness(pixels, one.pixels) < SAME
+    return pixels
+
+
 def test_a_picture_that_is_like_a_searched_one_gets_a_notice(tmp_path: Path) -> None:
-    """A blend of two pictures, with the share at which the likeness lies between both limits."""
     run = play(new_run(tmp_path, experiment()), lambda number: (25.0, 10))
     one, other = (
         load_picture(f"skimage:{name}", size=16, multiple=2) for name in ("chelsea", "coffee")
     )
-    blends = (share * one.pixels + (1 - share) * other.pixels for share in np.linspace(0, 1, 101))
-    pixels = next(each for each in blends if likeness(each, one.pixels) > SIMILAR + 0.02)
-    assert likeness(pixels, one.pixels) < SAME
-    pictures = {"p": replace(other, name="mine.png", pixels=pixels)}
+    pictures = {"p": replace(other, name="mine.png", pixels=blend_of(one, other))}
     assert refuse_seen(run, [9], pictures, allowed=False) is None
     assert "mine.png is like skimage:chelsea of the search" in pictures["p"].notices[-1]
 
@@ -142,6 +161,7 @@ def test_more_references_than_can_differ_are_refused(compared: Run) -> None:
     assert len(set(map(recipe_words, plan.declared.references))) == 33
 
 
+@pytest.mark.long
 def test_a_raw_search_of_many_schedules_tunes_plain_dip_over_a_quarter_of_them(
     tmp_path: Path,
 ) -> None:
