@@ -143,9 +143,12 @@ class Verification:
                 groups.append(self._compare(entries, reference))
             if reference != plains[0]:
                 groups.append(self._compare([self._entries[reference]], plains[0]))
-        for candidate in self._of("candidate"):
-            if plains and candidate.name not in plains:
-                groups.append(self._compare(self._of("found"), candidate.name))
+        for candidate in self._of("candidate") if plains else []:
+            entries = [
+                each for each in self._of("found")
+                if candidate.name not in self.references(each.name)
+            ]  # fmt: skip
+            groups.append(self._compare(entries, candidate.name))
         if self.plan.declared is not None:
             for found in self._of("found"):
                 groups.append(self._compare(self._controls(found.name), found.name))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from fake_runs import experiment, new_run, play
+from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
 from played_verification import (
     CLAIMS,
@@ -37,6 +37,7 @@ from search.execution.view import Quiet
 from search.experiment.candidate import Candidate
 from search.experiment.model import Resources
 from search.experiment.prepare import load_candidates
+from search.presentation.verdicts import rows_against_others
 from search.store.lease import leased, verifying
 from search.store.paths import verification_path
 from search.verification.declared import Request, load_plan
@@ -127,6 +128,33 @@ def test_references_are_tuned_plain_dip_the_usual_rate_and_the_schedule_s_own(
     rates = [t.learning_rate for t in verification.held_out.records() if t.is_plain]
     assert rates == [0.01, 0.1, 0.1]
     assert verification.references("trial 2") == {t.name for t in verification.plains}
+
+
+def test_a_claim_is_compared_with_a_candidate_that_is_plain_dip_and_not_gated_by_it(
+    tmp_path: Path,
+) -> None:
+    """With learning rates of their own, schedules have other plain DIPs than the candidate."""
+    run = searched(
+        tmp_path,
+        candidates=["baseline", "log10"],
+        space={**CONTENT["space"], "learning_rate": {"low": 0.003, "high": 0.02}},
+        trainer={**CONTENT["trainer"], "learning_rate": 0.005},
+    )
+    score = gains(trial_2=(0.5, -10), baseline=(0.6, -12))
+    verification = verified(run, score, claims={2: "time"})
+    assert [trial.name for trial in verification.of_role("candidate")] == ["baseline", "log10"]
+    assert "baseline" not in verification.references("trial 2")
+    assert verification.verdict(2) == Verdict(Word.NOT_WORSE, Word.BETTER)
+    names = [(row.name, row.reference) for row in rows_against_others(verification)]
+    assert {("trial 2", "baseline"), ("trial 2", "log10")} <= set(names)
+    assert len(set(names)) == len(names)
+    pairs = [(r["schedule"], r["reference"], r["output"]) for r in verification_rows(verification)]
+    assert ("trial 2", "baseline", "raw") in pairs
+    assert len(set(pairs)) == len(pairs)
+    # By the older rule, each plain DIP is a reference, and so compared once already.
+    older = replace(verification, plan=replace(verification.plan, declared=None))
+    pairs = [(r["schedule"], r["reference"], r["output"]) for r in verification_rows(older)]
+    assert len(set(pairs)) == len(pairs)
 
 
 def test_a_plain_dip_that_is_there_already_is_not_trained_twice(tmp_path: Path) -> None:
