@@ -289,7 +289,7 @@ class Verification:
     def budgets(self) -> list[int]:
         """Iterations at which PSNR_GT is read: shares of the search's budget."""
         whole = self.run.experiment.trainer.iterations
-        return [round(share * whole) for share in BUDGET_SHARES]
+        return sorted({max(1, round(share * whole)) for share in BUDGET_SHARES})
 
     def at_budgets(self, trial: Trial, output: Output) -> list[float]:
         """PSNR_GT that a held-out schedule attained by each budget, mean over the replicates that

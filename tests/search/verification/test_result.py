@@ -8,6 +8,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import skimage.data
@@ -155,6 +157,19 @@ def test_a_claim_is_compared_with_a_candidate_that_is_plain_dip_and_not_gated_by
     older = replace(verification, plan=replace(verification.plan, declared=None))
     pairs = [(r["schedule"], r["reference"], r["output"]) for r in verification_rows(older)]
     assert len(set(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("whole", "budgets"), [(1, [1]), (2, [1, 2]), (4, [1, 2, 4]), (600, [150, 300, 600])]
+)
+def test_the_budgets_at_which_psnr_gt_is_read_are_at_least_one_iteration(
+    whole: int, budgets: list[int]
+) -> None:
+    trainer = {**CONTENT["trainer"], "iterations": whole}
+    alone = experiment(trainer=trainer, space=None, search={"trials": 0}, candidates=["baseline"])
+    run: Any = SimpleNamespace(experiment=alone)
+    parts: Any = None
+    assert Verification(run, plan=parts, tuned=parts, held_out=parts).budgets == budgets
 
 
 def test_a_plain_dip_that_is_there_already_is_not_trained_twice(tmp_path: Path) -> None:
