@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn, mkldnn
 
 from dipstage.errors import InputError
 from dipstage.schedules.settings import TrainerSettings
@@ -38,6 +43,20 @@ class Arithmetic:
             return "bf16" if self.bf16_scales else "fp32"
         return f"bf16 in {self.bf16_scales} of {self.scales} scales"
 
+    @contextmanager
+    def convolving(self, device: torch.device) -> Iterator[None]:
+        """Convolve in this arithmetic, whatever the program has set, and restore what it has set.
+
+        On a GPU the kernels are those that give the same bytes each time.
+        """
+        if device.type == "cuda":
+            with _reproducible(tf32=self.tf32):
+                yield
+        else:
+            # PyTorch 2.13 convolves in the precision of products of matrices.
+            with _precise(mkldnn, "conv", "ieee"), _precise(mkldnn, "matmul", "ieee"):
+                yield
+
 
 def choose(settings: TrainerSettings, device: torch.device, height: int, width: int) -> Arithmetic:
     """Choose the arithmetic of a run for a picture of so many pixels.
@@ -68,6 +87,43 @@ def _multiplies_bf16() -> bool:
     # Older releases of PyTorch do not report this; runs then compute in fp32.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextmanager
+def _reproducible(*, tf32: bool) -> Iterator[None]:
+    """Let cuDNN give the same bytes each time, in fp32 or TF32."""
+    if not hasattr(cudnn, "conv"):  # Before PyTorch 2.9.
+        with cudnn.flags(
+            enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=tf32
+        ):
+            yield
+        return
+    # `cudnn.flags` reads `allow_tf32`, which is an error where `fp32_precision` was set otherwise.
+    benchmark, deterministic = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        with _precise(cudnn, "conv", "tf32" if tf32 else "ieee"):
+            yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
+
+
+@contextmanager
+def _precise(backend: ModuleType, name: str, precision: str) -> Iterator[None]:
+    """Set `fp32_precision` of an operation of a backend; before PyTorch 2.9 there is none."""
+    operation: Any = getattr(backend, name, None)
+    before = getattr(operation, "fp32_precision", precision)
+    if before == precision or (before == "none" and precision == "ieee"):
+        yield
+        return
+    operation.fp32_precision = precision
+    try:
+        yield
+    finally:
+        # It follows the setting of all operations again, if it did before.
+        operation.fp32_precision = "none"
+        if operation.fp32_precision != before:
+            operation.fp32_precision = before
 
 
 class Weights:

@@ -201,19 +201,11 @@ class _Run:
 
     @contextmanager
     def _here(self) -> Iterator[None]:
-        """Work in the run's stream, with kernels that give the same bytes each time."""
+        """Work in the run's stream."""
         if self.stream is None:
             yield
             return
-        with (
-            torch.cuda.stream(self.stream),
-            torch.backends.cudnn.flags(
-                enabled=torch.backends.cudnn.enabled,
-                benchmark=False,
-                deterministic=True,
-                allow_tf32=self.arithmetic.tf32,
-            ),
-        ):
+        with torch.cuda.stream(self.stream):
             yield
 
     def _prepare(self, problem: Problem, streams: Streams) -> None:
@@ -272,10 +264,11 @@ class _Run:
         with self._here():
             while self.launched < end and not self.ends:
                 self._aim()
-                self.iterate()
-                if self.launched % BLOCK == 0:
-                    self.measure_ssim()
-                    self.measured.write_ssim(self.launched, self.ssim_now)
+                with self.arithmetic.convolving(self.device):
+                    self.iterate()
+                    if self.launched % BLOCK == 0:
+                        self.measure_ssim()
+                        self.measured.write_ssim(self.launched, self.ssim_now)
                 self.launched += 1
                 self.ends = each is not None and each(self.launched, self.pictures)
 
@@ -356,7 +349,7 @@ class _Run:
 
     def outcome(self, stop: Stop, started: float) -> Outcome:
         """Return the outcome of a run that has ended; `started` is on `time.perf_counter`."""
-        with self._here():
+        with self._here(), self.arithmetic.convolving(self.device):
             is_scored = self.measured.length > 0 and self.truth is not None
             at_best = self._ssim(self.best_pictures).cpu().numpy() if is_scored else None
             trace, best = self.measured.trace(at_best), self.best_pictures.cpu().numpy()

@@ -1,6 +1,8 @@
 """How a run computes: formats of numbers, and that a seed decides all."""
 
+import sys
 from dataclasses import replace
+from subprocess import run as run_process
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from dipstage.training.trainer import fit
 
 SETTINGS = TrainerSettings(width=8, scales=2, input_depth=4, precision="fp32")
 CPU = torch.device("cpu")
+switchable = pytest.mark.skipif(
+    not hasattr(torch.backends.cudnn, "conv"), reason="fp32_precision came with PyTorch 2.9"
+)
 
 
 def _chosen(settings: TrainerSettings) -> Arithmetic:
@@ -174,3 +179,54 @@ def test_tf32_needs_a_gpu() -> None:
         train(precision="tf32")
     arithmetic = choose(replace(SETTINGS, precision="tf32"), torch.device("cuda"), 64, 64)
     assert (arithmetic.precision, arithmetic.tf32, arithmetic.bf16_scales) == ("tf32", True, 0)
+
+
+@pytest.mark.long
+@switchable
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "fp32_precision = 'ieee'",
+        "fp32_precision = 'tf32'",
+        "cudnn.fp32_precision = 'ieee'",
+        "cudnn.conv.fp32_precision = 'ieee'",
+        "cudnn.allow_tf32 = False",
+    ],
+)
+def test_what_a_program_has_set_for_gpus_is_neither_used_nor_lost(setting: str) -> None:
+    """In a process of its own, because the settings that PyTorch starts with cannot be restored."""
+    program = f"""
+import torch
+from torch.backends import cudnn
+from dipstage.training.arithmetic import Arithmetic
+
+def settings():
+    precision = torch._C._get_fp32_precision_getter("cuda", "conv")
+    return precision, cudnn.benchmark, cudnn.deterministic
+
+cudnn.benchmark = True
+torch.backends.{setting}
+before = settings()
+for tf32 in (False, True):
+    with Arithmetic(0, 1, tf32=tf32).convolving(torch.device("cuda")):
+        precision, *kernels = settings()
+        assert (precision == "tf32") is tf32, precision
+        assert kernels == [False, True]
+    assert settings() == before
+if before[0] == torch.backends.fp32_precision:
+    torch.backends.fp32_precision = "ieee"
+    assert settings()[0] == "ieee"
+"""
+    run_process([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+@switchable
+def test_what_a_program_has_set_for_cpus_is_neither_used_nor_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With bf16, convolutions would round on a CPU that multiplies it."""
+    own = train(2)
+    monkeypatch.setattr(torch.backends, "fp32_precision", "bf16")
+    other = train(2)
+    assert torch._C._get_fp32_precision_getter("mkldnn", "matmul") == "bf16"
+    assert other.trace.csv() == own.trace.csv()
