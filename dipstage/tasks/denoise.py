@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from dipstage.arguments import check_flag, check_number, check_pixels
+from dipstage.arguments import check_flag, check_number
 from dipstage.documents.records import described
 from dipstage.errors import InputError
-from dipstage.tasks.problem import on
+from dipstage.tasks.problem import check_observed, on
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -93,6 +93,7 @@ class Denoise:
 
     def observe(self, truth: Tensor, streams: Streams) -> Denoising:
         """See `Task.observe`."""
+        check_observed(truth, streams)
         if self.peak is None:
             noisy = with_gaussian_noise(truth, self.noise_255, streams)
         else:
@@ -117,9 +118,10 @@ def observe(ground_truth: Tensor, sigma_255: float, streams: Streams) -> Tensor:
         (1, C, H, W) float32 in [0, 1].
 
     Raises:
-        InputError: `sigma_255` is negative or above 1000, or the ground truth lies outside [0, 1].
+        InputError: `sigma_255` is negative or above 1000, the ground truth lies outside [0, 1], or
+            an argument is of another type or shape.
     """
-    check_pixels("ground_truth", ground_truth)
+    check_observed(ground_truth, streams)
     check_sigma(sigma_255)
     return with_gaussian_noise(ground_truth, sigma_255, streams).clamp(0, 1)
 

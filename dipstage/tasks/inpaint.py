@@ -12,7 +12,7 @@ from dipstage.arguments import check_number, check_text
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
-from dipstage.tasks.problem import on
+from dipstage.tasks.problem import check_observed, on
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -145,6 +145,7 @@ class Inpaint:
 
         from dipstage.randomness import Stream
 
+        check_observed(truth, streams)
         if self.missing is None:
             return self.loaded(None, 1).observe(truth, streams)
         generator = streams.generator(Stream.MASK)
@@ -183,6 +184,7 @@ class MaskedInpaint:
         """See `Task.observe`."""
         import torch
 
+        check_observed(truth, streams)
         mask = torch.from_numpy(self.known)[None, None]
         if mask.shape[2:] != truth.shape[2:]:
             return Inpainting(truth, mask)  # Raises the error that names both sizes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from dipstage.arguments import check_kind, check_pixels
 from dipstage.errors import InputError
 from dipstage.schedules.settings import SSIM_WINDOW, TrainerSettings
 
@@ -101,6 +102,21 @@ class ReadsFiles(Protocol):
             InputError: A file cannot be read or does not suit the pictures.
         """
         ...
+
+
+def check_observed(truth: Tensor, streams: Streams) -> None:
+    """Raise InputError unless a task can measure a picture.
+
+    Args:
+        truth: (1, C, H, W) float32 in [0, 1].
+        streams: Random streams of the replicate.
+    """
+    from dipstage.randomness import Streams
+
+    check_pixels("ground_truth", truth)
+    if truth.ndim != 4:
+        raise InputError(f"ground_truth must have the shape (1, C, H, W), got {tuple(truth.shape)}")
+    check_kind("streams", streams, Streams, "write Streams(picture.digest, seed)")
 
 
 def check_problem(problem: Problem, truth: Tensor | None, settings: TrainerSettings) -> None:

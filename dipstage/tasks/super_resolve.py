@@ -12,7 +12,7 @@ from dipstage.arguments import check_whole
 from dipstage.documents.records import described
 from dipstage.errors import InputError
 from dipstage.tasks.denoise import check_sigma, with_gaussian_noise
-from dipstage.tasks.problem import on
+from dipstage.tasks.problem import check_observed, on
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,7 @@ class SuperResolve:
 
     def observe(self, truth: Tensor, streams: Streams) -> SuperResolution:
         """See `Task.observe`."""
+        check_observed(truth, streams)
         height, width = truth.shape[-2:]
         if height % self.factor or width % self.factor:
             raise InputError(

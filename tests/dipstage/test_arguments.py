@@ -26,7 +26,8 @@ from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import FreeSplit, PowerSplit
 from dipstage.schedules.stopping import FullBudget, OraclePeak
 from dipstage.tasks.denoise import Denoise, Denoising, observe
-from dipstage.tasks.inpaint import Inpaint
+from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
+from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import parse_task
 from dipstage.tasks.super_resolve import SuperResolve, _kernel
 from dipstage.training.stage_targets import targets
@@ -44,6 +45,21 @@ def trained(observation: Any = TRUTH, truth: Any = TRUTH, **changed: Any) -> Any
     given = {"schedule": Schedule.plain(2), "settings": SETTINGS, "streams": STREAMS, **changed}
     return fit(observation, truth, **given)
 
+
+TASKS = (
+    Denoise(),
+    Denoise(peak=30),
+    Inpaint(),
+    MaskedInpaint((np.linspace(0, 1, 16) > PIXELS).astype(np.float32)),
+    SuperResolve(2),
+)
+NOT_OBSERVED: dict[str, tuple[Any, Any, str]] = {
+    "0 to 255": (255 * TRUTH, STREAMS, "ground_truth must lie in .0, 1., got values from 127.5"),
+    "bytes": (TRUTH.byte(), STREAMS, "ground_truth must be floats in .0, 1."),
+    "an array": (PIXELS, STREAMS, "ground_truth must be a Tensor, got a ndarray"),
+    "one dimension less": (TRUTH[0], STREAMS, r"must have the shape \(1, C, H, W\), got \(1, 16, "),
+    "a seed": (TRUTH, 0, "streams must be a Streams, got a int: write Streams"),
+}
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "observe -1": (lambda: observe(TRUTH, -1, STREAMS), "sigma_255 must be from 0 to 1000"),
@@ -209,6 +225,16 @@ def test_a_wrong_argument_is_refused_in_one_sentence(name: str) -> None:
     call, words = REFUSED[name]
     with pytest.raises(InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", NOT_OBSERVED)
+def test_a_task_refuses_what_it_cannot_observe(name: str, task: Task) -> None:
+    truth, streams, words = NOT_OBSERVED[name]
+    with pytest.raises(InputError, match=words):
+        task.observe(truth, streams)
+    with pytest.raises(InputError, match=words):
+        observe(truth, 25, streams)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
