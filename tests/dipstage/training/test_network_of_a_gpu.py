@@ -44,6 +44,24 @@ def test_the_gradient_of_reflection_is_that_of_pytorch(
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@pytest.mark.parametrize("pad", [1, 2])
+def test_reflection_calls_nothing_that_pytorch_refuses_as_not_deterministic(
+    pad: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under `torch.use_deterministic_algorithms(True)`, a GPU refuses PyTorch's own gradient."""
+    expected, expected_gradient = gradient_of(lambda x: padding.reflect(x, pad), (2, 3, 9, 7))
+
+    def refused(*_: object) -> Tensor:
+        raise RuntimeError("does not have a deterministic implementation")
+
+    monkeypatch.setattr(padding, "is_on_gpu", lambda x: True)
+    monkeypatch.setattr(torch.ops.aten, "reflection_pad2d_backward", refused)
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    y, gradient = gradient_of(lambda x: padding.reflect(x, pad), (2, 3, 9, 7))
+    assert torch.equal(y, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 def test_the_gradient_of_super_resolution_is_that_of_pytorch(
     factor: int, monkeypatch: pytest.MonkeyPatch
