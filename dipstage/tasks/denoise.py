@@ -102,7 +102,8 @@ class Denoise:
             from dipstage.randomness import Stream
 
             generator = streams.generator(Stream.OBSERVATION)
-            noisy = torch.poisson(self.peak * truth, generator=generator) / self.peak
+            counts = torch.poisson(self.peak * truth.cpu(), generator=generator)
+            noisy = (counts / self.peak).to(truth.device)
         return Denoising(noisy.clamp(0, 1) if self.clip else noisy)
 
 
@@ -140,4 +141,5 @@ def with_gaussian_noise(measurement: Tensor, sigma_255: float, streams: Streams)
     from dipstage.randomness import Stream
 
     generator = streams.generator(Stream.OBSERVATION)
-    return measurement + sigma_255 / 255 * torch.randn(measurement.shape, generator=generator)
+    noise = torch.randn(measurement.shape, generator=generator, device="cpu")
+    return measurement + sigma_255 / 255 * noise.to(measurement.device)

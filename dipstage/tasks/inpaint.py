@@ -150,7 +150,7 @@ class Inpaint:
             return self.loaded(None, 1).observe(truth, streams)
         generator = streams.generator(Stream.MASK)
         height, width = truth.shape[-2:]
-        drawn = torch.rand((1, 1, height, width), generator=generator)
+        drawn = torch.rand((1, 1, height, width), generator=generator, device="cpu")
         known = (drawn >= self.missing).float()
         if (share := float(known.mean())) in (0.0, 1.0):
             raise InputError(
@@ -284,4 +284,5 @@ def shrunk(white: NDArray[np.float32], sides: tuple[int, ...]) -> NDArray[np.flo
 
 def _masked(truth: Tensor, mask: Tensor, sigma_255: float, streams: Streams) -> Inpainting:
     noisy = with_gaussian_noise(truth, sigma_255, streams).clamp(0, 1)
-    return Inpainting(noisy * mask, mask)
+    known = mask.to(truth.device)
+    return Inpainting(noisy * known, known)

@@ -76,4 +76,4 @@ def iteration_table(
         in_last = seen if iteration >= ramp else 0
         lag = 0 if rule is None else rule.lag(settings.ema, gamma, averaged)
         rows.append([rate, past, 1 - past, weight, seen, in_last, lag])
-    return torch.tensor(rows, dtype=torch.float32)
+    return torch.tensor(rows, dtype=torch.float32, device="cpu")

@@ -23,7 +23,7 @@ def mse(pictures: Tensor, reference: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _gaussian(channels: int, device: torch.device) -> Tensor:
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64, device="cpu") - SSIM_WINDOW // 2
     weights = torch.exp(-0.5 * (offsets / 1.5).square())
     kernel = (weights / weights.sum()).float().to(device)
     return kernel.expand(channels, 1, 1, SSIM_WINDOW)

@@ -19,8 +19,8 @@ class _BatchNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.ones(channels, device="cpu"))
+        self.bias = nn.Parameter(torch.zeros(channels, device="cpu"))
 
     def forward(self, x: Tensor) -> Tensor:
         # torch.nn.functional.batch_norm refuses single pixels, which a picture of side
@@ -172,15 +172,15 @@ def fixed_input(settings: TrainerSettings, shape: torch.Size, generator: torch.G
         generator: Source of the noise.
     """
     if settings.input == "noise":
-        return 0.1 * torch.rand(shape, generator=generator)
-    y, x = (torch.linspace(0, 1, side) for side in shape[2:])
+        return 0.1 * torch.rand(shape, generator=generator, device="cpu")
+    y, x = (torch.linspace(0, 1, side, device="cpu") for side in shape[2:])
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     """Make a convolution without drawing its weights, so that no global generator is touched."""
     conv: nn.Conv2d = skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, inputs, outputs, kernel, stride=stride
+        nn.Conv2d, inputs, outputs, kernel, stride=stride, device="cpu"
     )
     return conv
 

@@ -70,4 +70,4 @@ class Targets:
             return torch.randn(shape, generator=self._fresh, device=device)
         # The draw belongs to the level's rank, so that a control trains on its schedule's targets.
         generator = self._streams.generator(Stream.STAGE_NOISE, self._ranks[alpha_bar])
-        return torch.randn(shape, generator=generator).to(device)
+        return torch.randn(shape, generator=generator, device="cpu").to(device)

@@ -179,7 +179,7 @@ class _Run:
         check_problem(problem, truth, settings)
         self.observation_psnr_gt_db = float("nan")
         if truth is not None:
-            self.observation_psnr_gt_db = float(psnr_db(mse(picture, truth)))
+            self.observation_psnr_gt_db = float(psnr_db(mse(picture, truth.to(picture.device))))
         self.job, self.schedule, self.settings, self.device = job, job.schedule, settings, device
         self.stopping = job.stopping or settings.stopping("raw")
         if truth is None and self.stopping.reads_ground_truth:

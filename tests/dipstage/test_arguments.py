@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from dipstage.restoration.restoring import restore
 from dipstage.schedules.noise import NoiseLevels, TotalNoiseLevels
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.published import published
-from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.recipe import Draw, Recipe
 from dipstage.schedules.schedule import Family, Schedule, Stage
 from dipstage.schedules.schedule_file import ScheduleFile, load_schedule, save_schedule
 from dipstage.schedules.settings import TrainerSettings
@@ -30,6 +30,8 @@ from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.problem import Task
 from dipstage.tasks.registry import parse_task
 from dipstage.tasks.super_resolve import SuperResolve, _kernel
+from dipstage.training import metrics
+from dipstage.training.network import fixed_input
 from dipstage.training.stage_targets import targets
 from dipstage.training.trainer import fit
 
@@ -298,3 +300,38 @@ def test_auto_is_no_given_noise() -> None:
     auto, none = (restore(noisy, sigma_255=s, **kept) for s in ("auto", None))  # type: ignore[arg-type]
     assert auto.sigma_255 == none.sigma_255
     assert np.array_equal(auto.picture, none.picture)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_another_default_device_changes_no_observation(task: Task) -> None:
+    own = task.observe(TRUTH, STREAMS).observation
+    _kernel.cache_clear()
+    with torch.device("meta"):
+        other = task.observe(TRUTH, STREAMS).observation
+    assert torch.equal(other, own)
+
+
+@pytest.mark.parametrize("draw", ["fixed", "fresh"])
+def test_nor_does_it_change_a_target(draw: Draw) -> None:
+    schedule = Schedule((Stage(0.5, 1), Stage(1, 1)), Recipe(draw=draw))
+    own = next(targets(TRUTH, schedule, STREAMS))
+    with torch.device("meta"):
+        other = next(targets(TRUTH, schedule, STREAMS))
+    assert torch.equal(other, own)
+
+
+@pytest.mark.parametrize("kind", ["noise", "meshgrid"])
+def test_nor_does_it_change_an_input(kind: Literal["noise", "meshgrid"]) -> None:
+    settings, shape = TrainerSettings(input_depth=2, input=kind), torch.Size((1, 2, 16, 16))
+    own = fixed_input(settings, shape, torch.Generator().manual_seed(0))
+    with torch.device("meta"):
+        other = fixed_input(settings, shape, torch.Generator(device="cpu").manual_seed(0))
+    assert torch.equal(other, own)
+
+
+def test_nor_does_it_change_a_training() -> None:
+    own = trained().trace.csv()
+    metrics._gaussian.cache_clear()
+    with torch.device("meta"):
+        other = trained().trace.csv()
+    assert other == own

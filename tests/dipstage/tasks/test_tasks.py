@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import load_picture
@@ -16,10 +18,13 @@ from dipstage.schedules.noise import NoiseLevels
 from dipstage.schedules.schedule import Family
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.splits import PowerSplit
-from dipstage.tasks.denoise import Denoise, observe
+from dipstage.tasks import inpaint
+from dipstage.tasks.denoise import Denoise, observe, with_gaussian_noise
 from dipstage.tasks.inpaint import Inpaint, Inpainting
 from dipstage.tasks.problem import Task
 from dipstage.tasks.super_resolve import SuperResolve, downsampled
+from dipstage.training import trainer
+from dipstage.training.metrics import mse
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import fit
 
@@ -174,3 +179,48 @@ def test_missing_pixels_have_no_part_in_the_loss() -> None:
 def test_what_cannot_be_measured_is_refused(make: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()  # type: ignore[operator]
+
+
+class Elsewhere(Tensor):
+    """Pixels that stand for those of a GPU, which `cpu` and `to` copy to the CPU."""
+
+    def cpu(self, *args: Any, **options: Any) -> Tensor:
+        return self.as_subclass(Tensor)
+
+    def to(self, *args: Any, **options: Any) -> Tensor:
+        return self.as_subclass(Tensor)
+
+
+def test_noise_and_masks_are_where_the_truth_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, mask = TRUTH.to("meta"), torch.ones((1, 1, *TRUTH.shape[2:]))
+    assert with_gaussian_noise(truth, 25, STREAMS).is_meta
+    monkeypatch.setattr(inpaint, "Inpainting", lambda *tensors: tensors)
+    found: Any = inpaint._masked(truth, mask, 25, STREAMS)
+    assert all(tensor.is_meta for tensor in found)
+
+
+def test_poisson_noise_is_drawn_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, draw = Denoise(peak=20.0).observe(TRUTH, STREAMS).observation, torch.poisson
+
+    def poisson(rates: Tensor, generator: torch.Generator) -> Tensor:
+        assert type(rates) is Tensor
+        return draw(rates, generator=generator)
+
+    monkeypatch.setattr(torch, "poisson", poisson)
+    other = Denoise(peak=20.0).observe(TRUTH.as_subclass(Elsewhere), STREAMS).observation
+    assert torch.equal(other, own)
+
+
+def test_an_observation_is_scored_against_a_truth_on_another_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+
+    def same_device(pictures: Tensor, reference: Tensor) -> Tensor:
+        assert type(reference) is Tensor
+        return mse(pictures, reference)
+
+    monkeypatch.setattr(trainer, "mse", same_device)
+    settings = TrainerSettings(width=4, scales=1, skip_channels=1, input_depth=2)
+    truth = TRUTH.as_subclass(Elsewhere)
+    outcome = fit(observe(TRUTH, 25, STREAMS), truth, Family(1).schedule(2), settings, STREAMS)
+    assert math.isfinite(outcome.observation_psnr_gt_db)
