@@ -286,13 +286,26 @@ class Plan:
             picture = np.where(np.isnan(self.known), picture, self.known)
         return picture
 
+    def found_minimum(self, outcome: Outcome) -> bool:
+        """Return whether the rule was certain, at the end of a run, where its outputs change least.
+
+        It may be so with the last iterations of the budget, too late to end the run.
+        """
+        rule, ramp = self.rule, self.schedule.ramp
+        if not isinstance(rule, VarianceMinimum):
+            return False
+        curves = outcome.trace.arrays()
+        variance, psnr_db = curves[f"variance_{rule.kind}"][ramp:], curves["psnr_raw_db"][ramp:]
+        return rule.found(rule.counted(variance, psnr_db)) is not None
+
     def _why(self, first: Outcome) -> str:
         """Say why the first run ended."""
         selected, rule = first.selected, self.rule
         assert selected is not None
         at, end = selected.iteration, first.iterations
         has_minimum = isinstance(rule, VarianceMinimum) and at < end - 1
-        if has_minimum and first.stop is Stop.MINIMUM:
+        has_ended = first.stop in (Stop.MINIMUM, Stop.BUDGET)
+        if has_minimum and has_ended and self.found_minimum(first):
             words = (
                 f"the outputs changed least at iteration {at} (lowest variance); {end - 1 - at} "
                 "more iterations brought no lower variance"

@@ -104,7 +104,7 @@ def advice(task: TaskName, stop: StopName, compared: bool, has_stopped: bool) ->
 
     Args:
         stop: The rule that was asked for; `none` does not read sigma.
-        has_stopped: Whether the training ended by its rule, not with its budget.
+        has_stopped: Whether the rule was certain of its answer before the budget ended.
     """
     reads_sigma = task == "denoise" and stop != "none"
     if reads_sigma and not has_stopped:

@@ -245,7 +245,8 @@ def restore(
     if compare or clean is not None:
         console.print(comparison_table(compared))
     if not interrupted:
-        for line in advice(task, stop, compare, restored.stop != "budget"):
+        has_stopped = restored.stop != "budget" or plan.found_minimum(restored.outcomes[0])
+        for line in advice(task, stop, compare, has_stopped):
             console.print(line, markup=False)
     if as_json:
         echo_json(

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -198,6 +199,29 @@ def test_the_reason_says_when_the_rule_found_nothing() -> None:
     assert "more iterations may give a better one" in words
     none = restore(NOISY, **SMALL, stop="none")
     assert none.why == "the budget of 30 iterations ended; of its outputs, the last is used"
+
+
+@pytest.mark.parametrize(
+    ("waited", "words"),
+    [
+        (5, "the outputs changed least at iteration 170 "),
+        (-1, "the budget of 320 iterations ended"),
+    ],
+)
+def test_a_minimum_that_is_certain_with_the_budget_s_last_iterations_is_no_guess(
+    waited: int, words: str
+) -> None:
+    plan = planned(NOISY, **{**SMALL, "iterations": 400})
+    assert isinstance(plan.rule, VarianceMinimum)
+    end = 170 + 1 + plan.rule.patience + waited
+    curves = {"variance_emv": np.full(end, 2.0), "psnr_raw_db": np.full(end, 99.0)}
+    curves["variance_emv"][170] = 1
+    ended: Any = SimpleNamespace(
+        stop=Stop.BUDGET, iterations=end, selected=SimpleNamespace(iteration=170),
+        trace=SimpleNamespace(arrays=lambda: curves),
+    )  # fmt: skip
+    assert plan._why(ended).startswith(words)
+    assert plan.found_minimum(ended) == (waited >= 0)
 
 
 @pytest.mark.parametrize(
