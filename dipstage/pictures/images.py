@@ -213,7 +213,8 @@ def load_picture(name: str | Path, *, size: int | None = None, multiple: int = 3
         multiple: 2 ** scales of the network (see `TrainerSettings.multiple`).
 
     Returns:
-        The picture, upright and in sRGB. Notices say what was converted, dropped or cropped.
+        The picture, upright and in sRGB. Notices say what was converted, dropped or,
+        without `size`, cropped.
 
     Raises:
         InputError: The picture cannot be read or does not fit `size` and `multiple`; the message
