@@ -53,6 +53,10 @@ def test_all_examples_are_checked() -> None:
     assert OFFICIAL.keys() == EXAMPLES.keys()
 
 
+def test_the_defaults_are_those_of_denoising_but_for_the_iterations() -> None:
+    assert replace(EXAMPLES["denoising"], iterations=2000) == TrainerSettings()
+
+
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_an_example_has_the_layers_of_the_official_code(name: str) -> None:
     network = SkipNetwork(EXAMPLES[name], generator=torch.Generator().manual_seed(0))
