@@ -235,7 +235,7 @@ def test_where_ssim_is_optimised_its_own_maximum_counts_as_censored(
     [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
     psnr, ssim = np.zeros((2, 60), np.float32)
     psnr[psnr_at] = ssim[ssim_at] = 1
-    curves = dict.fromkeys(outcome.trace.arrays(), psnr)
+    curves: dict[str, Any] = dict.fromkeys(outcome.trace.arrays(), psnr)
     curves |= {name: ssim for name in curves if name.startswith("ssim")}
     trace = Trace(**{**curves, "stage": np.zeros(60, np.int32)})
     raw, smoothed = (score(trace, output, patience) for output in OUTPUTS)

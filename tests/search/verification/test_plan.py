@@ -65,7 +65,7 @@ def test_pictures_that_are_copies_of_each_other_are_refused(tmp_path: Path) -> N
 def blend_of(one: Picture, other: Picture) -> Pixels:
     """A blend of two pictures, with the share at which its likeness to the first is in between."""
     blends = (share * one.pixels + (1 - share) * other.pixels for share in np.linspace(0, 1, 101))
-    pixels = next(each for each in blends if likeness(each, one.pixels) > SIMILAR + 0.02)
+    pixels: Pixels = next(each for each in blends if likeness(each, one.pixels) > SIMILAR + 0.02)
     assert likeness(pixels, one.pixels) < SAME
     return pixels
 
