@@ -79,8 +79,9 @@ def launch(
         )
     if not is_remote(folder) and os.path.lexists(folder):
         raise InputError(f"{folder} exists but is not a run: remove it, or choose another --name")
-    if (database := storage_address(storage)) is not None or is_remote(folder):
-        check_storage(folder, database)
+    storage = storage_address(storage)
+    if storage is not None or is_remote(folder):
+        check_storage(folder, storage)
     experiment = experiment.model_copy(update={"images": expanded(experiment.images)})
     pictures = load_pictures(experiment)
     candidates = load_candidates(experiment)
@@ -146,7 +147,7 @@ def racing_notice(experiment: Experiment, replicates: int) -> str | None:
 def create(
     experiment: Experiment,
     folder: Path,
-    storage: str | None,
+    address: str | None,
     digests: dict[str, str],
     candidates: list[Candidate],
     name: str | None = None,
@@ -156,14 +157,15 @@ def create(
 
     Args:
         folder: Folder of the run, which does not exist yet.
-        storage: Address of a database; None means the one in the environment, or else SQLite.
+        address: Address of a database; None means SQLite in the folder, whatever the environment
+            says, as for the parts of a run whose own study is there.
 
     The other arguments are those of `create_study`.
 
     Raises:
         InputError: If the folder cannot be written, or if the storage has a study of this name.
     """
-    address, name = storage_address(storage), name or experiment.name
+    name = name or experiment.name
 
     def make_study(storage: PatientStorage) -> None:
         clear_leftover(storage, name)

@@ -17,7 +17,6 @@ from search.experiment.candidate import Candidate
 from search.experiment.model import Experiment
 from search.experiment.space import FORMER
 from search.store.attributes import Learned
-from search.store.paths import find_run, path_exists
 from search.store.records import finite, plain_of
 from search.store.run import RunRecord
 
@@ -46,11 +45,7 @@ def learn(
                 "to candidates"
             )
         try:
-            folder = find_run(entry, runs_dir)
-            if path_exists(folder / "study.db"):
-                run = RunRecord.inside(folder, folder.name)
-            else:
-                run = RunRecord.at(folder, storage)
+            run = RunRecord.open(entry, runs_dir, storage)
             _refuse_other(experiment, run)
             points = _points(experiment, run)
         except InputError as error:

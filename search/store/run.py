@@ -106,9 +106,15 @@ class RunRecord:
 
     @classmethod
     def at(cls, folder: Path, storage: str | None = None) -> Self:
-        """Open the run in an existing folder, with the study of its name."""
+        """Open the run in an existing folder, with its own study or that of its name.
+
+        Args:
+            folder: Folder of the run.
+            storage: Address of a database, for a run without a study in its folder; None means the
+                one in the environment.
+        """
         address = storage_address(storage)
-        if address is None:
+        if address is None or path_exists(folder / "study.db"):
             return cls.inside(folder, folder.name)
         opened = open_storage(folder, address)
         return cls(folder, load_study(opened, folder.name), opened, address)

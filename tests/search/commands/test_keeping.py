@@ -26,7 +26,7 @@ from search.experiment.prepare import load_candidates
 from search.store.lease import leased, verifying
 from search.store.paths import run_folder
 from search.store.storage import open_storage
-from search.verification.drive import confirm
+from search.verification.drive import Hardware, _Driver, confirm
 from search.verification.parts import HELD_OUT, part
 
 
@@ -173,6 +173,36 @@ def test_list_reads_studies_in_folders_and_in_a_database(
     assert (rows["elsewhere"]["folder"], rows["elsewhere"]["bytes"]) == (None, None)
     assert rows["there"]["state"] == "unfinished"
     assert listed(tmp_path)["there"]["state"] == "unreadable"
+
+
+def test_a_folder_with_its_own_study_is_no_run_of_a_database_that_has_one_of_its_name(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared("tiny", tmp_path / "colleague", database)
+    own = experiment(search={"trials": 4, "seed": 7})
+    new_run(tmp_path, own)
+    new_run(tmp_path, experiment(name="only-here"))
+    monkeypatch.setenv("DIPSEARCH_STORAGE", database)
+    assert Run.open("tiny", tmp_path).experiment.search.seed == 7
+    assert Run.open("tiny", tmp_path, database).experiment.search.seed == 7
+    assert {name: row["trials"] for name, row in listed(tmp_path).items()} == {
+        "only-here": 0, "tiny": 0,
+    }  # fmt: skip
+    for name in ("tiny", "only-here"):
+        shown = dipsearch("status", name, "--runs-dir", str(tmp_path)).stdout
+        assert shown.startswith(f"{name}: 0/6 trials")
+
+
+def test_the_parts_of_a_run_with_its_own_study_have_theirs_beside_it(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the environment names a database as well, they were made there and not found."""
+    run = new_run(tmp_path, experiment())
+    monkeypatch.setenv("DIPSEARCH_STORAGE", database)
+    driver = _Driver(Hardware(), run.experiment.resources, "cpu", Quiet())
+    made = driver.make(run, HELD_OUT, run.experiment, {}, load_candidates(run.experiment))
+    assert made.records() == []
+    assert (run.folder / HELD_OUT / "study.db").is_file()
 
 
 def test_list_of_nothing_says_how_to_begin(tmp_path: Path) -> None:
