@@ -11,6 +11,7 @@ import torch
 from blur_package import install_blur
 from PIL import Image
 
+from dipstage import padding
 from dipstage.errors import InputError
 from dipstage.pictures.images import load_picture
 from dipstage.randomness import Streams
@@ -155,6 +156,18 @@ def test_an_installed_package_adds_the_task_of_the_page() -> None:
     settings = TrainerSettings(width=8, scales=2, input_depth=8, precision="fp32")
     outcome = fit(problem, truth, Schedule.plain(60), settings, streams)
     assert outcome.trace.psnr_gt_raw_db[-1] > outcome.trace.psnr_gt_raw_db[0] + 3
+
+
+@pytest.mark.usefixtures("blur")
+def test_the_task_of_the_page_pads_with_a_gradient_that_repeats_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth, streams = PICTURE.tensor(), Streams(PICTURE.digest, 0)
+    problem = parse_task("blur").observe(truth, streams)
+    on_a_cpu = problem.measured(truth)
+    monkeypatch.setattr(padding, "is_on_gpu", lambda x: True)
+    monkeypatch.delattr("torch.nn.functional.pad")
+    assert torch.equal(problem.measured(truth), on_a_cpu)
 
 
 @pytest.mark.usefixtures("blur")
