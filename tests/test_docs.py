@@ -14,9 +14,13 @@ import pytest
 
 import dipstage
 import search
+from dipstage.errors import InputError
 from dipstage.schedules.examples import EXAMPLES
+from dipstage.schedules.published import nearest_published
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.terminal.cli import main as dipstage_main
+from dipstage.terminal.devices import refuse_too_large
+from dipstage.training.memory import estimated_bytes
 from search.cli import main as dipsearch_main
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +118,25 @@ def test_the_table_of_examples_has_their_iterations() -> None:
         row = rf"^\| `{name}`[^|]*\|[^|]*\| {settings.iterations} \|"
         assert re.search(row, text, re.MULTILINE), name
     assert f"`denoising` (default, but with {TrainerSettings().iterations} iterations)" in text
+
+
+def test_the_memory_of_a_megapixel_is_what_the_command_estimates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = " ".join((DOCS / "restore.md").read_text().split())
+    published = nearest_published(1000)
+    assert published is not None
+    settings = published.measured.trainer
+    wanted = estimated_bytes(settings, 1000, 1000)
+    words = f"about {wanted / 1e9:.0f} GB of memory for each megapixel with a network of width"
+    assert f"{words} {settings.width}," in text
+    limits = r"with (\d+) GB free, a photograph of more than ([\d.]+) megapixels"
+    [(free_gb, limit)] = re.findall(limits, text)
+    monkeypatch.setattr("dipstage.training.memory.free_bytes", lambda device: int(free_gb) * 10**9)
+    fits, fits_not = (round(1000 * (float(limit) + more)) for more in (0, 0.1))
+    refuse_too_large(estimated_bytes(settings, 1000, fits), settings, 1000, fits, "cpu")
+    with pytest.raises(InputError, match=f"and {free_gb}.0 GB are free on cpu"):
+        refuse_too_large(estimated_bytes(settings, 1000, fits_not), settings, 1000, fits_not, "cpu")
 
 
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+)\)")
