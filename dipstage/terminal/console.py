@@ -124,6 +124,24 @@ class Commands(click.Group):
             context.exit(130)
 
 
+def confirmed(question: str, *, default: bool = False, err: bool = False) -> bool | None:
+    """Ask a question whose answer is yes or no, as `click.confirm` does.
+
+    Returns:
+        The answer; None if the input has ended, as by Ctrl-D.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came in place of an answer.
+    """
+    try:
+        return click.confirm(question, default=default, err=err)
+    except click.Abort as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        click.echo(err=True)  # The question's line has not ended.
+        return None
+
+
 def _end_usage(error: click.UsageError, context: click.Context) -> NoReturn:
     """End with click's message on one line; without arguments, with the help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -10,7 +10,7 @@ import click
 
 from dipstage.arguments import point_for_comma
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.console import echo_json, json_option, make_console
+from dipstage.terminal.console import confirmed, echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.restored_files import Files
@@ -356,5 +356,5 @@ def _ask(seconds: float) -> None:
             f"this takes up to {duration(seconds)}: lower --size or --iterations, or confirm it "
             "by --yes"
         )
-    if not click.confirm("Continue?", default=True):
+    if not confirmed("Continue?", default=True):
         raise InputError("nothing was done: lower --size or --iterations to take less time")

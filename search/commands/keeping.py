@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
+from dipstage.terminal.console import confirmed, echo_json, json_option, make_console, wide_option
 from dipstage.terminal.fitted import Column, FittedTable
 from search.commands.shared import runs_dir_option, storage_option
 
@@ -104,14 +104,10 @@ def remove(names: tuple[str, ...], yes: bool, storage: str | None, runs_dir: Pat
 
 
 def _confirmed(remains: Remains) -> bool:
-    try:
-        return click.confirm(f"remove {_words(remains)}?", err=True)
-    except click.Abort as end:
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise InputError(
-            f"nobody answers whether to remove {remains.name}: confirm it by --yes"
-        ) from None
+    answer = confirmed(f"remove {_words(remains)}?", err=True)
+    if answer is None:
+        raise InputError(f"nobody answers whether to remove {remains.name}: confirm it by --yes")
+    return answer
 
 
 def _words(remains: Remains) -> str:

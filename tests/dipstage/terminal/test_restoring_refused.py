@@ -165,6 +165,13 @@ def test_a_pipe_needs_no_folder_to_make_files_in(
     assert checked.output == Path("pipe.png")
 
 
+class Terminal:
+    """Standard input at which somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Plan, "estimated_s", lambda *_: 720.0)
     refused = typed("photo.png")
@@ -174,15 +181,28 @@ def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     assert not names(folder)
     assert typed("photo.png", "--yes").exit_code == 0
-
-    class Terminal:
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     with pytest.raises(InputError, match="nothing was done"):
         _ask(720)
+
+
+@pytest.mark.parametrize(
+    ("given", "raised"), [(EOFError, InputError), (KeyboardInterrupt, KeyboardInterrupt)]
+)
+def test_ctrl_d_is_taken_for_no_where_long_work_is_to_be_confirmed(
+    monkeypatch: pytest.MonkeyPatch, given: type[BaseException], raised: type[BaseException]
+) -> None:
+    """Neither ends with click's own word, which says nothing and exits with 1."""
+
+    def answer(prompt: str) -> str:
+        raise given
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("click.termui.visible_prompt_func", answer)
+    with pytest.raises(raised) as caught:
+        _ask(720)
+    assert given is KeyboardInterrupt or "nothing was done: lower --size" in str(caught.value)
 
 
 def test_a_photograph_with_a_long_name_needs_a_shorter_output(folder: Path) -> None:
