@@ -108,4 +108,11 @@ def check_pixels(name: str, pixels: Any, *, bounded: bool = True) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"{name} has pixels that are not finite: replace them")
     if bounded and not (low >= 0 and high <= 1):
-        raise InputError(f"{name} must lie in [0, 1], got values from {low:g} to {high:g}")
+        raise InputError(f"{name} must lie in [0, 1], {outside(low, high, 'its clamp(0, 1)')}")
+
+
+def outside(low: float, high: float, clip: str) -> str:
+    """Say from where to where values reach that leave [0, 1], and how to `clip` a small excess."""
+    remedy = f": clip them by {clip}" if low >= -0.1 and high <= 1.1 else ""
+    # Rounded, the excess of 1.0000001 is not seen.
+    return f"got values from {low:g} to {high!r}{remedy}"

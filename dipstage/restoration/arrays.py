@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dipstage.arguments import outside
 from dipstage.errors import InputError
 from dipstage.restoration.choosing import TaskName
 from dipstage.schedules.settings import SSIM_WINDOW
@@ -89,5 +90,7 @@ def as_pixels(array: NDArray[Any]) -> NDArray[np.float32]:
         raise InputError(f"the array must be of floats, uint8 or uint16, got {array.dtype}")
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):
-        raise InputError(f"floats must lie in [0, 1], got values from {low:g} to {high:g}")
+        raise InputError(
+            f"floats must lie in [0, 1], {outside(low, high, 'numpy.clip(array, 0, 1)')}"
+        )
     return pixels.astype(np.float32)

@@ -41,7 +41,7 @@ def check_task(task: TaskName, sigma_255: float | None, mask: object, factor: in
     if sigma_255 is not None:
         check_number("sigma", sigma_255)
         if not 0.001 <= sigma_255 <= 1000:
-            raise InputError(f"sigma must be from 0.001 to 1000, got {sigma_255:g}")
+            raise InputError(f"sigma must be from 0.001 to 1000, got {sigma_255}")
     if task == "inpaint" and mask is None:
         raise InputError("task inpaint needs a mask: white marks known pixels, black missing ones")
     if task == "super_resolve" and factor is None:

@@ -269,7 +269,7 @@ class Schedule:
         check_number("noise", noise)
         if not 1e-9 <= noise <= 1e9:
             raise InputError(
-                f"noise must be from 1e-9 to 1e9 times the schedule's (sigma), got {noise:g} times"
+                f"noise must be from 1e-9 to 1e9 times the schedule's (sigma), got {noise} times"
             )
         check_whole("iterations", iterations)
         fits = iterations > self.ramp

@@ -38,6 +38,7 @@ from dipstage.training.trainer import fit
 TRUTH = torch.full((1, 1, 16, 16), 0.5)
 STREAMS = Streams("0" * 64, 0)
 SETTINGS = TrainerSettings(width=4, scales=1, skip_channels=1, input_depth=2)
+ABOVE = np.full((16, 16), np.nextafter(np.float32(1), np.float32(2)), np.float32)
 HOLED = torch.where(torch.arange(16) == 3, torch.nan, TRUTH)
 PIXELS = np.full((16, 16), 0.5, np.float32)
 
@@ -73,6 +74,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "observe 255": (lambda: observe(255 * TRUTH, 25, STREAMS), "from 127.5 to 127.5"),
     "fit bytes": (lambda: trained(TRUTH.byte()), "observation must be floats in .0, 1."),
     "fit 255": (lambda: trained(255 * TRUTH), "observation must lie in .0, 1."),
+    "fit 1.0000001": (
+        lambda: trained(torch.from_numpy(ABOVE)[None, None]),
+        r"from 1 to 1.0000001192092896: clip them by its clamp\(0, 1\)$",
+    ),
+    "restore 1.0000001": (
+        lambda: restore(ABOVE),
+        r"from 1 to 1.0000001192092896: clip them by numpy.clip\(array, 0, 1\)$",
+    ),
+    "restore 1.5": (lambda: restore(PIXELS * 3), "from 1.5 to 1.5$"),
+    "sigma above 1000": (lambda: restore(PIXELS, sigma_255=1000.0001), "got 1000.0001$"),
     "fit NaN": (lambda: trained(HOLED), "observation has pixels that are not finite"),
     "fit NaN of a task": (lambda: trained(Denoising(HOLED)), "observation has pixels that are not"),
     "fit truth of NaN": (lambda: trained(truth=HOLED), "ground_truth has pixels that are not"),
