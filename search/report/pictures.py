@@ -22,7 +22,7 @@ from dipstage.terminal.numbers import at, db
 from search.experiment.prepare import load_pictures, loaded_task
 from search.report.fitting import size
 from search.store.records import Trial
-from search.store.replicate import ReplicateKey
+from search.store.replicate import Replicate, ReplicateKey
 from search.store.run import RunRecord
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def _add(
 def _output(
     source: Source, trial: Trial, group: dict[str, Any], output: Output, gallery: Gallery
 ) -> dict[str, Any] | None:
-    """Return a trial's output at its maximum; None if the run kept none."""
+    """Return the output of a trial that the run kept, with its score; None if it kept none."""
     replicate = trial.replicates.get(group["key"])
     try:
         content = source.run.picture(trial, group["key"])
@@ -274,12 +274,20 @@ def _output(
         gallery.notes.append(f"A picture of {trial.name} cannot be shown: {type(error).__name__}.")
         return None
     gallery.has_outputs = True
-    scores = replicate.scores(output)
-    return {
-        "src": _url(shown),
-        "name": trial.name,
-        "words": at(scores.max_psnr_gt_db, scores.steps_to_max, censored=bool(scores.censored)),
-    }
+    return {"src": _url(shown), "name": trial.name, "words": _score(replicate, output)}
+
+
+def _score(replicate: Replicate, output: Output) -> str:
+    """Return PSNR_GT and iteration of the kept output: the one that the rule selected, if any."""
+    selected = replicate.selected
+    if selected is None:
+        scores = replicate.scores(output)
+        return at(scores.max_psnr_gt_db, scores.steps_to_max, censored=bool(scores.censored))
+    return at(
+        selected.psnr_gt_raw_db if output == "raw" else selected.psnr_gt_smoothed_db,
+        selected.iteration if output == "raw" else selected.iteration_smoothed,
+        censored=replicate.censored(output),
+    )
 
 
 def _cut(content: bytes) -> bytes:

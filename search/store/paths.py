@@ -288,5 +288,5 @@ def curve_path(folder: Path, number: int, key: str) -> Path:
 
 
 def picture_path(folder: Path, number: int, key: str) -> Path:
-    """Return the path of a replicate's picture: the output at its maximum."""
+    """Return the path of a replicate's picture: see `RunRecord.picture`."""
     return folder / "pictures" / f"trial{number:05d}-{key}.png"

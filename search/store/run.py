@@ -210,11 +210,12 @@ class RunRecord:
         return curves
 
     def picture(self, trial: Trial, key: str) -> bytes | None:
-        """Return a replicate's output at its maximum as a PNG.
+        """Return the output of a replicate that was kept, as a PNG.
 
         Returns:
-            The picture of the objective's output, or None if no picture was kept. Pictures are kept
-            only for the first seed; early versions kept none.
+            The objective's output at its maximum, or as the stopping rule selected it if the
+            objective has one; None if no picture was kept. Pictures are kept only for the first
+            seed; early versions kept none.
 
         Raises:
             InputError: If there is no such replicate, or if the file cannot be read or holds no

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 from fake_runs import KEYS, experiment, new_run, outcome
 from played_verification import gains, searched, verified
-from reported_runs import play_with_files
+from reported_runs import keep_files, play_with_files
 from verified_runs import copy
 
+from dipstage.training.outcome import Stop
 from search import Run
 from search.analysis.status import status_of
 from search.cli import main
@@ -408,8 +409,9 @@ def replicate_of(number: int) -> Replicate:
         steps_to_target=9 if is_sampled else 19,
         max_ssim_gt=0.7624 if is_sampled else 0.75,
     )
-    selected = Selection(9, 9, 23.0 - is_sampled, 23.0 - is_sampled)
-    return replace(found, raw=raw, selected=selected, iterations=22 if is_sampled else 30)
+    selected = Selection(9, 11, 23.0 - is_sampled, 25.0 - is_sampled)
+    stop, iterations = (Stop.MINIMUM, 22) if is_sampled else (Stop.BUDGET, 30)
+    return replace(found, raw=raw, selected=selected, stop=stop, iterations=iterations)
 
 
 def searched_for(runs_dir: Path, objective: dict[str, object]) -> Run:
@@ -460,6 +462,25 @@ def test_differences_are_of_what_was_searched_and_say_so(
         against = header.replace("difference", "difference from plain DIP")
         assert f"{against if objective else f'{header} plain DIP'}</th>" in html
         assert f"{header}</th>" in html
+
+
+@pytest.mark.parametrize(
+    ("output", "words"), [("raw", "22.00 dB at 9"), ("smoothed", "24.00 dB at 11")]
+)
+def test_pictures_that_a_rule_selected_have_the_scores_of_what_is_shown(
+    output: str, words: str, tmp_path: Path
+) -> None:
+    run = searched_for(tmp_path, {"stop": "emv", "output": output})
+    for trial in run.records():
+        for key, replicate in trial.replicates.items():
+            keep_files(run, trial.number, key, replicate, picture=key.endswith("seed0"))
+    html = page.make(run).text
+    groups = data_of(html)["pictures"]
+    assert isinstance(groups, list)
+    assert groups[0]["outputs"]["2"]["words"] == words
+    assert " at ≥ " in groups[0]["plain"]["words"], "the budget ended, and not the rule"
+    assert f"Each output is the one that EMV selected ({output} output)." in html
+    assert "shown at its own maximum" not in html
 
 
 def test_the_hypervolume_has_the_digits_that_suit_its_unit(tmp_path: Path) -> None:
