@@ -39,7 +39,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class OutputMeasures:
-    """Scores of one output; `censored` counts the replicates with a censored maximum."""
+    """Scores of one output; `censored` counts the replicates with a censored PSNR_GT maximum."""
 
     max_psnr_gt_db: Measure
     steps_to_max: Measure

@@ -36,12 +36,13 @@ class Cells:
         """Return the cells of a trial, from the replicates that it has finished."""
         steps = psnr = beside = ""
         output, quality, cost = objective.output, objective.quality, objective.cost
+        # Some tables show the maximum of PSNR_GT even if the search optimises something else.
+        censored = trial.censored_maxima if objective.is_standard else trial.censored
+        cut = "≥ " if censored(output) else ""
         if trial.estimate is not None:
-            cut = "≥ " if trial.censored(output) else ""
             psnr = f"~ {quality.text(trial.estimate[0])}"
             steps = f"~ {cut}{cost.text(trial.estimate[1])}"
         elif trial.replicates:
-            cut = "≥ " if trial.censored(output) else ""
             steps = cut + spread(trial.measure(output, cost.key), cost.digits)
             psnr = spread(trial.measure(output, quality.key), quality.digits)
             other = objective.beside

@@ -152,7 +152,7 @@ class Trial:
     def measures(self, output: Output) -> OutputMeasures:
         """Return all measures of one output that a schedule file holds."""
         found = {key: self.measure(output, key) for key in self.measured}
-        return OutputMeasures(**found, censored=self.censored(output))
+        return OutputMeasures(**found, censored=self.censored_maxima(output))
 
     @property
     def measured(self) -> list[str]:
@@ -162,8 +162,12 @@ class Trial:
         return known + ["steps_to_tolerance"] * tolerance
 
     def censored(self, output: Output) -> int:
-        """Return the number of replicates whose maximum may lie beyond the end of training."""
+        """Return the number of replicates that ended before what is optimised was certain."""
         return sum(replicate.censored(output) for replicate in self.replicates.values())
+
+    def censored_maxima(self, output: Output) -> int:
+        """Return the number of replicates whose maximum of PSNR_GT may lie beyond their end."""
+        return sum(bool(each.scores(output).censored) for each in self.replicates.values())
 
     @property
     def versions(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from fake_runs import trial
 from search.experiment.objectives import Objective
 from search.presentation.front import Cells, front_rows
 from search.store.records import Trial
+from search.store.replicate import Selection
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,20 @@ def test_cells_mark_what_is_censored_and_what_is_predicted(
     cells = Cells.of(shown, Objective())
     assert (cells.steps, cells.psnr_db) == (steps, psnr_db)
     assert (cells.name, cells.stages, cells.ramp) == ("trial 0", "1", "0")
+
+
+@pytest.mark.parametrize(("psnr_cut", "ssim_cut"), [(True, False), (False, True)])
+def test_steps_to_a_maximum_are_marked_by_that_maximum(psnr_cut: bool, ssim_cut: bool) -> None:
+    shown = trial(0, 25.0, 20, censored=psnr_cut)
+    for key, each in shown.replicates.items():
+        shown.replicates[key] = replace(each, raw=replace(each.raw, ssim_censored=ssim_cut))
+    assert Cells.of(shown, Objective("raw")).steps == "≥ " * psnr_cut + "20 ± 0"
+    assert Cells.of(shown, Objective("raw", metric="ssim")).steps == "≥ " * ssim_cut + "21 ± 0"
+    assert shown.measures("raw").censored == 2 * psnr_cut
+    for key, each in shown.replicates.items():
+        shown.replicates[key] = replace(each, selected=Selection(9, 11, 24.0, 25.0))
+    assert Cells.of(shown, Objective("raw")).steps == "≥ " * psnr_cut + "20 ± 0"
+    assert Cells.of(shown, Objective(stop="emv")).steps == "≥ 30 ± 0", "the budget ended it"
 
 
 def test_the_front_comes_first_then_the_other_candidates() -> None:
