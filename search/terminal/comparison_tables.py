@@ -82,7 +82,7 @@ def over_hours_table(runs: Sequence[RunRecord]) -> FittedTable:
 
 def attainment_table(group: Sequence[RunRecord], labels: Mapping[Path, str]) -> FittedTable:
     """Return the PSNR_GT that shares of a group of repeated searches attained within some steps."""
-    budget = group[0].experiment.trainer.iterations
+    budget, objective = group[0].experiment.trainer.iterations, group[0].objective
     fronts = [[trial.score for trial in front_of(run.records())] for run in group]
     rows = []
     for share in SHARES:
@@ -95,8 +95,8 @@ def attainment_table(group: Sequence[RunRecord], labels: Mapping[Path, str]) -> 
             ]
         )
     columns = [
-        f"{group[0].objective.cost.words}, at most",
-        *(f"max PSNR_GT (dB) in\n{quartile:.0%} of searches" for quartile in QUARTILES),
+        f"{objective.cost.words}, at most",
+        *(f"{objective.quality.label} in\n{quartile:.0%} of searches" for quartile in QUARTILES),
     ]
     names = ", ".join(labels[run.folder] for run in group)
     return FittedTable(columns, rows, f"attainment of {len(group)} repeated searches: {names}")

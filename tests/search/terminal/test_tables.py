@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from curved_runs import LONG, curved
-from fake_runs import CONTENT
+from fake_runs import CONTENT, experiment, new_run
 from played_verification import gains, searched, verified
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,6 +20,7 @@ from dipstage.terminal.fitted import BOUND, FittedTable, bound
 from dipstage.terminal.numbers import over_replicates
 from search import Run
 from search.analysis.best_so_far import rank_by_budget
+from search.analysis.comparison import labels_of
 from search.presentation.words import mean_over
 from search.report.page import make
 from search.terminal import comparison_tables, tables, verification_tables
@@ -115,6 +116,22 @@ def test_settings_that_were_sampled_have_a_column(run: Run, tmp_path: Path) -> N
     assert re.search(rf"^{member.name} .*  width {member.params['width']} ", text, re.MULTILINE)
     assert f"<td>width {member.params['width']}</td>" in searched._repr_html_()
     assert '<span class="rest">width ' in make(searched).text
+
+
+@pytest.mark.parametrize(
+    ("objective", "label"),
+    [({}, "max PSNR_GT (dB) in"), ({"stop": "wmv"}, "PSNR_GT at WMV stop (dB) in")],
+)
+def test_attainment_is_called_what_was_searched(
+    objective: dict[str, str], label: str, tmp_path: Path
+) -> None:
+    runs = [
+        new_run(tmp_path, experiment(name=name, objective=objective, search={"trials": 0}))
+        for name in ("a", "b")
+    ]
+    table = comparison_tables.attainment_table(runs, labels_of(runs))
+    assert shown(table, 200).count(f"  {label}") == 3
+    assert max(map(cell_len, shown(table).splitlines())) <= 80
 
 
 def test_a_staircase_fits() -> None:
