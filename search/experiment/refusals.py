@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from dipstage.arguments import point_for_comma
 from dipstage.documents.plain_yaml import plain_number
 from dipstage.documents.records import is_whole
+from dipstage.errors import InputError
 from search.experiment.names import RUN_NAME_WORDS
 
 _RULES = {
@@ -37,16 +38,32 @@ _RULES = {
 }
 """Rules by pydantic's types of errors, with the names of its context. Others keep its words."""
 _UNKNOWN = ("extra_forbidden", "invalid_key")
+_PICTURES = ("images", "task.mask")
+"""Keys that name picture files."""
 
 
-def as_in_a_file(value: Any) -> Any:
-    """Return a value as a file would hold it: NumPy's numbers and arrays, tuples, ranges, paths."""
+def as_in_a_file(value: Any, key: str = "") -> Any:
+    """Return a value as a file would hold it: NumPy's numbers and arrays, tuples, ranges, paths.
+
+    Args:
+        value: Content of an experiment, or a part of it.
+        key: Key of the part; empty for the whole content.
+
+    Raises:
+        InputError: If there are pixels where a picture file must be named.
+    """
+    inside = f"{key}." if key else ""
     if isinstance(value, dict):
-        return {key: as_in_a_file(each) for key, each in value.items()}
+        return {name: as_in_a_file(each, f"{inside}{name}") for name, each in value.items()}
     if isinstance(value, list | tuple | range):
-        return [as_in_a_file(each) for each in value]
+        return [as_in_a_file(each, f"{inside}{i}") for i, each in enumerate(value)]
     if isinstance(value, PurePath):
         return str(value)
+    if key.startswith(_PICTURES) and getattr(value, "ndim", 0) > 1:
+        raise InputError(
+            f'{key} holds pixels: save them, as by skimage.io.imsave("picture.png", array), and '
+            "name the file"
+        )
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -68,6 +68,30 @@ def test_what_no_file_could_hold_is_one_sentence(key: str, value: Any, words: st
         Experiment(**{**CONTENT, key: value})
 
 
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"images": [np.zeros((64, 64, 3))]}, "images.0"),
+        ({"images": ("a.png", np.zeros((64, 64)))}, "images.1"),
+        ({"images": np.zeros((64, 64, 3))}, "images"),
+        ({"task": {"kind": "inpaint", "mask": np.ones((16, 16), bool)}}, "task.mask"),
+    ],
+)
+def test_pixels_in_place_of_a_picture_s_name_are_to_be_saved(
+    content: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        Experiment(**{**CONTENT, **content})
+    assert str(refused.value) == (
+        f'{key} holds pixels: save them, as by skimage.io.imsave("picture.png", array), and name '
+        "the file"
+    )
+
+
+def test_names_of_pictures_may_be_an_array() -> None:
+    assert experiment(images=np.array(["a.png", "b.png"])).images == ["a.png", "b.png"]
+
+
 def changed(key: str, value: Any) -> dict[str, Any]:
     """The tiny experiment's content with one key, dots allowed, set or with None removed."""
     content: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in CONTENT.items()}
