@@ -126,12 +126,12 @@ class Mirror(BaseStorage):
                 seen = copied.known[trial.number] = trial, _shown(study_id, run, trial)
             trials.append(seen[1])
         copied.status = f"{plain(sentence(status_of(run)))}."
-        copied.names = system_attributes(run.study)
+        copied.names = system_attributes(run.study, _optimised(run))
         copied.write(last_read)
         copied.study = FrozenStudy(
             study_name=run.name,
             direction=None,
-            directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
+            directions=[StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: _optimised(run)],
             user_attrs=_told(run.attributes),
             system_attrs=copied.system_attrs(),
             study_id=study_id,
@@ -192,6 +192,13 @@ class Mirror(BaseStorage):
         trials = self._of(study_id).trials
         return [trial for trial in trials if states is None or trial.state in states]
 
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """See `BaseStorage`. Trials that violate a constraint come last."""
+        complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))
+        if not complete or len(self.get_study_directions(study_id)) > 1:
+            return super().get_best_trial(study_id)  # Raises the error that says why.
+        return max(complete, key=lambda trial: (_is_feasible(trial), trial.values[0]))
+
     # Methods that write. `search.dashboard.server` already rejects such requests.
 
     def _refuse(self, *arguments: Any, **named: Any) -> NoReturn:
@@ -204,14 +211,25 @@ class Mirror(BaseStorage):
     set_trial_user_attr = set_trial_system_attr = _refuse
 
 
+def _optimised(run: RunRecord) -> int:
+    """Return the number of objectives that are optimised; a study always holds two."""
+    return 1 if run.objective.single else 2
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    return all(excess <= 0 for excess in trial.constraints.values())
+
+
 def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
     """Return a trial as the dashboard shows it, with the cells of its row as attributes.
 
     A raced trial is shown as pruned. If it were complete, its prediction could be on the front.
     """
     ours = Trial.of(trial, run.objective)
+    optimised = _optimised(run)
     # The trial's own fields already hold these cells.
-    own = ("trial", "state", run.objective.quality.key, run.objective.cost.key)
+    keys = (run.objective.quality.key, run.objective.cost.key)
+    own = ("trial", "state", *keys[:optimised])
     cells = {
         key: value
         for key, value in row(ours, run.objective).items()
@@ -222,7 +240,7 @@ def _shown(study_id: int, run: RunRecord, trial: FrozenTrial) -> FrozenTrial:
         trial_id=study_id * _STUDY_STRIDE + trial.number,
         state=TrialState.PRUNED if ours.state == "raced" else trial.state,
         value=None,
-        values=trial.values,
+        values=trial.values[:optimised] if trial.values else None,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params=trial.params,

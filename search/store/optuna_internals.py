@@ -16,6 +16,7 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import Study
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.study._frozen import FrozenStudy
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.orm import Session
 
@@ -94,9 +95,15 @@ def backend_of(study: Study) -> BaseStorage:
     return backend
 
 
-def system_attributes(study: Study) -> dict[str, Any]:
-    """Return Optuna's own attributes of a study, such as the names of its objectives."""
-    return dict(study._storage.get_study_system_attrs(study._study_id))
+def system_attributes(study: Study, objectives: int) -> dict[str, Any]:
+    """Return Optuna's own attributes of a study, with the names of its first objectives alone.
+
+    objectives: Number of objectives.
+    """
+    attributes = dict(study._storage.get_study_system_attrs(study._study_id))
+    if (names := attributes.get(_SYSTEM_ATTR_METRIC_NAMES)) is not None:
+        attributes[_SYSTEM_ATTR_METRIC_NAMES] = names[:objectives]
+    return attributes
 
 
 def content_of(trial: Trial, study: Study) -> FrozenTrial:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from fake_runs import KEYS, experiment, outcome
 from played_verification import searched as searched_run
@@ -202,6 +203,22 @@ def test_a_study_that_cannot_be_read_is_told_of_until_it_can(
     ended.set()
     follower.join()
     assert not follower.is_alive()
+
+
+@pytest.mark.parametrize(("limits", "best"), [({}, 5), ({"max_steps": 20}, 2)])
+def test_a_search_for_one_objective_has_a_best_trial_and_no_front(
+    limits: dict[str, object], best: int, tmp_path: Path
+) -> None:
+    run = searched_run(tmp_path, objective={"against": "none", **limits})
+    mirror = Mirror(run)
+    shown = optuna.load_study(study_name=run.name, storage=mirror)
+    assert [trial.number for trial in run.front()] == [best]
+    assert [trial.number for trial in shown.best_trials] == [best]
+    assert mirror.get_best_trial(1).number == best, "which optuna-dashboard reads"
+    assert shown.metric_names == ["max_psnr_gt_db"]
+    assert shown.trials[2].values == [26.0]
+    assert shown.trials[2].user_attrs["steps_to_max"] == 12
+    assert shown.trials[4].values is None
 
 
 def test_parts_of_a_verification_are_opened_once(
