@@ -208,6 +208,17 @@ def test_tests_that_the_docs_name_exist(page: str) -> None:
     assert named <= there
 
 
+def test_tests_that_the_docs_call_slow_are_marked() -> None:
+    rows = (ROOT / "docs" / "reliability.md").read_text().splitlines()
+    slow = [row for row in rows if row.startswith("|") and "slow)" in row]
+    named = {name for row in slow for name in re.findall(r"test_[a-z_]+\.py", row)}
+    marked = {
+        path.name for path in (ROOT / "tests").rglob("test_*.py") if "mark.slow" in path.read_text()
+    }
+    assert len(named) >= 3
+    assert named <= marked
+
+
 def test_no_file_names_a_registry_or_a_machine_s_path() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -358,6 +358,28 @@ def test_a_search_of_which_all_trials_fail_ends_early(tmp_path: Path) -> None:
     assert 10 <= states.count("failed") <= 12
 
 
+@pytest.mark.usefixtures("one_process")
+def test_a_gpu_that_a_worker_cannot_use_fails_the_trials_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("PyTorch can use the GPU of this machine")
+    node = {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 1.0}}
+    monkeypatch.setattr("ray.nodes", lambda: [node])
+    broken = experiment(
+        images=["skimage:moon"], seeds=[0], search={"trials": 60},
+        resources={"device": "cuda", "gpus_per_trial": 1.0, "concurrent": 1},
+    )  # fmt: skip
+    with pytest.raises(WorkError, match=r"10 of the last 10 trials failed, .* cannot be used on"):
+        launch(broken, runs_dir=tmp_path)
+    records = Run.open("tiny", tmp_path).records()
+    reasons = [trial.failure for trial in records if trial.state == "failed"]
+    assert 10 <= len(reasons) <= 12
+    assert {str(reason).split(" device ")[0] for reason in reasons} == {"InputError on moon-seed0:"}
+
+
 def test_a_study_in_use_is_opened_without_the_right_to_write(played: Run) -> None:
     before = (played.folder / "study.db").read_bytes()
     assert open_storage(played.folder, None).get_all_studies()
