@@ -220,6 +220,11 @@ def test_an_interrupt_after_the_last_iteration_exits_with_130(
     assert "stopped after 30 of 30 iterations (end of the budget)" in result.stdout
 
 
+def without_ssim(curves: str) -> list[list[str]]:
+    """Cells of the curves up to SSIM, which is also measured at the maximum of what was trained."""
+    return [line.split(",")[:7] for line in curves.splitlines()]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_writes_what_there_is(
@@ -242,10 +247,11 @@ def test_an_interrupted_run_writes_what_there_is(
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
     assert "stopped after 14 of 30 iterations (interrupted)" in result.stdout
     assert titles[0].endswith("(interrupted after 14 iterations)")
-    assert len((tmp_path / "o" / "curves.csv").read_text().splitlines()) == 1 + 14
+    begun = without_ssim((tmp_path / "o" / "curves.csv").read_text())
+    assert len(begun) == 1 + 14
     assert {path.name for path in (tmp_path / "o").iterdir()} == set(FILES)
     monkeypatch.undo()
-    assert curves(tmp_path).startswith((tmp_path / "o" / "curves.csv").read_text()[:200])
+    assert without_ssim(curves(tmp_path))[: len(begun)] == begun
 
 
 @pytest.mark.parametrize("width", [16, 128, 4096])
