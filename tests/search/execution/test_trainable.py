@@ -127,6 +127,24 @@ def test_replicates_trained_together_are_reported_one_by_one(
         assert groups == [["chelsea-seed7", "chelsea-seed1"], ["chelsea-seed7"], ["chelsea-seed1"]]
 
 
+def test_replicates_that_an_earlier_worker_finished_are_not_trained_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[str] = []
+
+    def train(setting: Setting, keys: list[str], *rest: Any) -> list[Outcome]:
+        trained.extend(keys)
+        return train_replicates(setting, keys, *rest)
+
+    monkeypatch.setattr("search.execution.trainable.train_replicates", train)
+    trial = ScheduleTrial.__new__(ScheduleTrial)
+    work = Work(0, Schedule.plain(12), done=("chelsea-seed7",))
+    trial.setup({"work": work}, _setting("chelsea", together=2))
+    result = trial.step()
+    assert result["replicate"] == trained == ["chelsea-seed1"]
+    assert result["done"]
+
+
 def test_replicates_trained_side_by_side_share_their_time_and_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
