@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,14 @@ def ray_session() -> Iterator[None]:
 
     with ray_cluster(None, cpus=2):
         yield
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """A folder for the files of a Ray, whose sockets need a short name; its path is RAY_TMPDIR."""
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

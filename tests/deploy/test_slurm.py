@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster_files import SLURM, stand_in
+from servers import SECRETS
 
 # Ends, as `srun` and the programs here do, at once and with a trace when it gets SIGTERM.
 UNTIL_TERM = """
@@ -171,19 +172,16 @@ def test_each_job_has_a_token_of_its_own_that_no_command_line_shows(tmp_path: Pa
     assert len(tokens) == 2
 
 
-@pytest.mark.ray
 def test_only_the_driver_gets_the_secrets_of_the_search(tmp_path: Path) -> None:
-    from search.execution.cluster import _SECRETS
-
     note = 'env > "$(dirname "$0")/environment-$(basename "$0")-$$"\n'
-    secrets = dict.fromkeys(_SECRETS, "geheim")
+    secrets = dict.fromkeys(SECRETS, "geheim")
     job = SlurmJob(tmp_path, note + ONCE_STARTED, status_code=2, **secrets)
     stand_in(job.bin / "srun", note + UNTIL_TERM.format(code=0))
     assert job.run("mine", "report.yaml") == (0, "")
     texts = {path.name: path.read_text() for path in job.bin.glob("environment-*")}
     found = {name.split("-")[1]: text.count("=geheim\n") for name, text in texts.items()}
     assert len(texts) == 3
-    assert found == {"srun": 0, "dipsearch": len(_SECRETS)}
+    assert found == {"srun": 0, "dipsearch": len(SECRETS)}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A study in PostgreSQL: shared, restarted, gone for a while, and its password nowhere."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 from counts import assert_exact
 from fake_runs import experiment
 from processes import command_line, descendants, dipsearch, finish, trainers, wait_until
-from servers import PASSWORD, PostgreSQL, postgresql
+from servers import PASSWORD, SECRETS, PostgreSQL, postgresql
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
@@ -198,6 +199,14 @@ def open_to_others(driver: psutil.Process) -> list[str]:
     return open_ports
 
 
+def test_the_variables_that_ray_does_not_get_are_those_that_the_docs_name() -> None:
+    from search.execution.cluster import _SECRETS
+
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    [named] = re.findall(r"without the variables (.*?)\. With", page, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", named)) == set(_SECRETS) == set(SECRETS)
+
+
 DUMP = """
 import sys
 from ray._raylet import GcsClient
@@ -211,14 +220,16 @@ for job in client.get_all_job_info().values():
 
 
 def test_the_password_is_nowhere_and_no_port_is_open_while_a_search_runs(
-    server: PostgreSQL, tmp_path: Path
+    server: PostgreSQL, tmp_path: Path, ray_folder: Path
 ) -> None:
     path = tmp_path / "e.yaml"
     path.write_text(experiment(**SMALL, name="secret").yaml())
-    ray_folder = Path(f"/tmp/r{os.getpid()}")
+    # The password stands for all secrets.
     environment = {
-        "DIPSEARCH_STORAGE": server.url, "PGPASSWORD": PASSWORD, "RAY_TMPDIR": str(ray_folder),
-    }  # fmt: skip
+        **dict.fromkeys(SECRETS, PASSWORD),
+        "DIPSEARCH_STORAGE": server.url,
+        "RAY_TMPDIR": str(ray_folder),
+    }
     process = dipsearch(
         "launch", str(path), "--set", "trainer.iterations=4000",
         runs_dir=tmp_path / "runs", environment=environment,
@@ -232,6 +243,7 @@ def test_the_password_is_nowhere_and_no_port_is_open_while_a_search_runs(
         wait_until(lambda: bool(trainers(driver)), 120)
         # Others read the study while it runs.
         wait_until(lambda: f"process {process.pid}" in status(), 60)
+        assert any(ray_folder.rglob("*.log")), "Ray keeps its files there"
         assert not places_with(PASSWORD, driver, tmp_path, ray_folder)
         assert not open_to_others(driver)
         [address] = {
