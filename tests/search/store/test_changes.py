@@ -192,7 +192,7 @@ def test_a_picture_that_is_none_is_named_and_one_that_is_missing_is_none(played:
 def test_a_study_that_was_cut_off_is_refused(played: Run, keep: int) -> None:
     path = played.folder / "study.db"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"stud"):
+    with pytest.raises(InputError, match=r"study\.db"):
         Run.open("tiny", played.folder.parent).records()
 
 
