@@ -20,7 +20,7 @@ import pytest
 from counts import assert_exact
 from fake_runs import experiment, new_run, outcome, play
 from one_process import one_process
-from processes import dipsearch, finish, wait_until
+from processes import dipsearch, finish, kill, processes_in, wait_until
 
 from dipstage.errors import WorkError
 from search import Run, launch, resume
@@ -392,13 +392,20 @@ def test_a_study_in_use_is_opened_without_the_right_to_write(played: Run) -> Non
 
 
 @pytest.mark.ray
-def test_a_signal_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
+def test_a_signal_while_ray_starts_leaves_nothing(tmp_path: Path, ray_folder: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text(experiment(**SMALL).yaml())
-    driver = dipsearch("launch", str(path), runs_dir=tmp_path / "runs")
-    wait_until(lambda: len(psutil.Process(driver.pid).children(recursive=True)) > 0, 60)
-    os.kill(driver.pid, signal.SIGTERM)
-    output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
-    assert "Traceback" not in output
+    environment = {"RAY_TMPDIR": str(ray_folder)}
+    driver = dipsearch("launch", str(path), runs_dir=tmp_path / "runs", environment=environment)
+    try:
+        wait_until(lambda: bool(processes_in(ray_folder)), 60)
+        os.kill(driver.pid, signal.SIGTERM)
+        output, _ = driver.communicate(timeout=60)
+        assert driver.returncode == 130
+        assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+        assert "Traceback" not in output
+        # What is left of Ray would no longer be a child of the driver.
+        wait_until(lambda: not processes_in(ray_folder), 60)
+    finally:
+        for process in processes_in(ray_folder):
+            kill(process)
