@@ -222,9 +222,9 @@ def test_seen_pictures_are_taken_on_request_and_named_everywhere(
     verification = results(run)
     assert words in verification.method
     assert {row["seen_by_the_search"] for row in verification_rows(verification)} == {words}
-    exported = read_schedule_file(run.export("2"))
-    if exported.verified is not None:
-        assert exported.verified.seen == words.split("; ")
+    exported = read_schedule_file(run.export(verification.plan.trials[0]))
+    assert exported.verified is not None
+    assert exported.verified.seen == words.split("; ")
     done = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
     assert f"SEEN BY THE SEARCH: {words}" in done.output
     # One picture allows no interval, and so shows nothing.
