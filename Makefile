@@ -31,9 +31,9 @@ quickstart: $(STAMP)  ## search on real pictures, about 5 minutes on two cores
 # out the tests by file; the tests that use one Ray stay together, see tests/conftest.py. One thread in
 # each process: more of them would wait for one another. Workers of Ray, which are "nice" by default,
 # would starve beside them. Python keeps what it compiles, as the tests start many programs. The 20
-# slowest are printed.
+# slowest are printed, and what was skipped, with the reason.
 PYTEST = OMP_NUM_THREADS=1 RAY_worker_niceness=0 PYTHONDONTWRITEBYTECODE= \
-  $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
+  $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 -rs
 
 test: $(STAMP)  ## run the tests on two cores
 	$(PYTEST) -m 'not slow'

@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from every_command import COMMANDS, EVERY, GOING_ON, NAMES, RUN, end_of, verified_search
+from every_command import COMMANDS, EVERY, GOING_ON, MARKS, RUN, end_of, verified_search
 
 from dipstage.terminal.cli import main as dipstage
 from search import Run
 
-ENCODINGS = ["ascii", "latin-1", "cp437", "utf-16", "shift_jis", "cp037"]
+ENCODINGS = ["latin-1", "cp437", "utf-16", "shift_jis", "cp037"]
+EACH_WAY = ["pareto", "compare", "one schedule", "export"]
+"""One command of each way of printing: the others are tested with ASCII alone."""
+CASES = [
+    *(pytest.param(name, "ascii", marks=MARKS.get(name, ())) for name in COMMANDS),
+    *(pytest.param(name, encoding) for name in EACH_WAY for encoding in ENCODINGS),
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +28,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "encoding"), CASES)
 def test_what_an_encoding_lacks_is_replaced(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
 ) -> None:
-    if encoding != "ascii" and name not in ("pareto", "compare", "one schedule", "export"):
-        pytest.skip("one command of each way of printing is enough for the others")
     buffer = io.BytesIO()
     stdout = io.TextIOWrapper(buffer, encoding=encoding)
     code, said = end_of(run, tmp_path, monkeypatch, name, stdout)
