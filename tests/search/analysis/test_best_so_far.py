@@ -1,8 +1,11 @@
 """What a budget buys: closed forms, and a run's own curves."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fake_runs import KEYS, experiment, new_run, play
+from verified_runs import copy
 
 from dipstage.errors import InputError
 from search import Run
@@ -69,8 +72,11 @@ def test_a_budget_that_was_not_trained_is_refused(drawn: Run, budget: int) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut"])
-def test_curves_that_cannot_be_read_are_named(drawn: Run, content: bytes | None) -> None:
-    path = curve_path(drawn.folder, 3, KEYS[0])
+def test_curves_that_cannot_be_read_are_named(
+    drawn: Run, tmp_path: Path, content: bytes | None
+) -> None:
+    run = copy(drawn, tmp_path)
+    path = curve_path(run.folder, 3, KEYS[0])
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(InputError, match=f"{path.name} cannot be read"):
-        rank_by_budget(drawn, 10)
+        rank_by_budget(run, 10)
