@@ -187,6 +187,17 @@ def ray_session() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch computes in one thread, as in a worker, and in as many as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def ray_folder() -> Iterator[Path]:
     """A folder for the files of a Ray, whose sockets need a short name; its path is RAY_TMPDIR."""
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +35,9 @@ from dipstage.schedules.stopping import FullBudget, LastStage, VarianceMinimum
 from dipstage.training.network import SkipNetwork
 from dipstage.training.outcome import Stop
 
+# Runs are trained one after the other, on whatever machine.
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLEAN = np.moveaxis(load_picture("skimage:chelsea", size=64, multiple=1).pixels, 0, -1)[:30, :41]
 RNG = np.random.default_rng(0)
 NOISY = np.clip(CLEAN + RNG.normal(0, 25 / 255, CLEAN.shape), 0, 1).astype(np.float32)
@@ -45,15 +47,6 @@ SMALL: dict[str, Any] = {
     "schedule": "baseline",
 }
 MASK = np.arange(41)[None, :] % 3 != np.zeros((30, 1))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Runs are trained one after the other, on whatever machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def psnr_db(picture: np.ndarray[Any, Any]) -> float:

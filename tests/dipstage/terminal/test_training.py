@@ -168,7 +168,7 @@ def test_a_schedule_file_s_recipe_gives_way_to_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn", "one_thread")
 def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path) -> None:
     settings = TrainerSettings(
         iterations=40, width=4, scales=2, learning_rate=0.02, ema=0.9, patience=7
@@ -191,7 +191,6 @@ def test_a_schedule_file_brings_the_trainer_it_was_measured_with(tmp_path: Path)
 
     picture = load_picture("skimage:camera", size=32, multiple=4)
     truth, streams = picture.tensor(), Streams(picture.digest, 0)
-    torch.set_num_threads(1)
     alone = fit(observe(truth, 50, streams), truth, schedule, settings, streams)
     assert curves_of("file") == alone.trace.csv()
     assert curves_of("told", "--learning-rate", "0.01") != alone.trace.csv()

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-import torch
 from fake_runs import trial
 from PIL import Image
 
@@ -32,11 +31,10 @@ from search.execution.work import Work
 from search.experiment.objectives import Objective
 from search.store.replicate import Replicate
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_thread")]
 
 
 def _setting(name: str, **changes: Any) -> Setting:
-    torch.set_num_threads(1)
     setting = Setting(
         pictures={name: load_picture(f"skimage:{name}", size=16, multiple=2)},
         seeds=(7, 1),

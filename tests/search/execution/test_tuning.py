@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import torch
 from fake_runs import KEYS, experiment
 from PIL import Image
 
@@ -79,23 +78,19 @@ def test_the_first_seed_s_outputs_at_their_maxima_are_kept_as_pictures(run: Run)
     assert len(list((run.folder / "pictures").iterdir())) == 12
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_replicate_is_what_fit_gives_outside_ray(run: Run) -> None:
     picture = load_picture("skimage:chelsea", size=16, multiple=2)
     streams, truth = Streams(picture.digest, 1), picture.tensor()
-    threads = torch.get_num_threads()
-    # As a worker has: sums of bf16 depend on how many share them.
-    torch.set_num_threads(1)
-    try:
-        alone = fit(
-            observe(truth, 25, streams),
-            truth,
-            parse_preset("log10").schedule(30),
-            run.experiment.trainer,
-            streams,
-            stopping=FullBudget(5),
-        )
-    finally:
-        torch.set_num_threads(threads)
+    # Sums of bf16 depend on how many threads share them.
+    alone = fit(
+        observe(truth, 25, streams),
+        truth,
+        parse_preset("log10").schedule(30),
+        run.experiment.trainer,
+        streams,
+        stopping=FullBudget(5),
+    )
     searched = run.curves(run.records()[1], "chelsea-seed1")
     for name, curve in alone.trace.arrays().items():
         assert np.array_equal(searched[name], curve, equal_nan=curve.dtype.kind == "f"), name
