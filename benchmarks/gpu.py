@@ -1,11 +1,11 @@
 """Check and measure the trainer on a GPU: everything that a first lease of one should answer.
 
 First the checks: a CUDA graph, two runs of one seed, and runs side by side give the same bytes; a
-GPU gives a CPU's curves; TF32 and bf16 give fp32's results over paired runs. Then iterations per
-second beside the official loop, alternating, n blocks each; trainings side by side in one process;
-the price of kernels that give the same bytes each time; running out of memory. Parts that would end
-after `--seconds` are left out, a part that fails does not end the others, and the file says so.
-`--only PART...` measures what is left in another call.
+GPU gives a CPU's curves. Then iterations per second beside the official loop, alternating, n blocks
+each, at the scales that have a goal; whether TF32 and bf16 give fp32's results, over paired runs;
+the price of kernels that give the same bytes each time; trainings side by side; and running out of
+memory, last. Parts that would end after `--seconds` are left out, a case that fails does not end
+the others, and the file says so. `--only PART...` measures what is left in another call.
 
 `PYTHONPATH=. python benchmarks/gpu.py --output benchmarks/gpu.json` needs torch, numpy, scipy,
 scikit-image and psutil. `--peer PATH` takes the network of the official loop from a checkout of
@@ -29,14 +29,16 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
-from cells import interval
+from cells import interval, spread
 from machine import machine, write
 from peer import Peer
 
@@ -53,25 +55,38 @@ from dipstage.training.memory import is_out_of_memory
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import Job, fit_together
 
-EXPECTED_S = {
-    "checks": 75, "out_of_memory": 15, "speed": 55, "price": 20, "together": 60, "equivalence": 45,
-}  # fmt: skip
-"""Parts, and the seconds that each takes at one scale, by first readings on an H100."""
-SCALES = [
-    (128, 128, 5, 200), (512, 128, 5, 50), (128, 64, 5, 200), (64, 32, 4, 200), (256, 128, 5, 100),
+Name = tuple[int, int, int]
+"""Side, width and scales."""
+PARTS = ("checks", "speed", "equivalence", "price", "together", "out_of_memory")
+SECONDS = 520
+"""When the last part must have ended, from the start of the process: a call has nine minutes."""
+CHECKS: list[tuple[Name, str, SuperResolve | Inpaint | None]] = [
+    ((64, 32, 4), "fp32", None),
+    ((64, 32, 4), "tf32", None),
+    ((128, 64, 5), "bf16", None),
+    ((96, 16, 5), "fp32", None),
+    ((64, 32, 4), "fp32", SuperResolve(2)),
+    ((64, 32, 4), "fp32", Inpaint()),
+]
+GOALS: list[tuple[Name, int, float]] = [((512, 128, 5), 50, 55), ((128, 128, 5), 200, 35)]
+"""Scales that have a goal of speed, iterations of a block, and the seconds that one takes."""
+FURTHER: list[tuple[Name, int, float]] = [((128, 64, 5), 200, 35)]
+"""Further scales of which the speed is measured."""
+TOGETHER: list[tuple[Name, str]] = [
+    ((128, 64, 5), "fp32"), ((128, 64, 5), "tf32"), ((64, 32, 4), "fp32"),
 ]  # fmt: skip
-"""Side, width, scales, and iterations of a block; those that have a goal come first."""
-TOGETHER = [(128, 64, 5, 200), (64, 32, 4, 200)]
+CROWDED: Name = (128, 64, 5)
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket")
 """Pictures of scikit-image that trainings are compared on."""
 PRECISIONS = ("fp32", "tf32", "bf16")
 SIDE_BY_SIDE = (1, 4, 10, 20)
 PROCESSES, EACH = 4, 10
-EQUIVALENCE = [(64, 32, 4, 800), (128, 64, 5, 1000)]
-"""Side, width, scales and iterations of paired runs."""
+ITERATIONS = 200
+"""Iterations of each training that is measured side by side with others."""
+EQUIVALENCE: list[tuple[Name, int, float]] = [((128, 64, 5), 1000, 90), ((64, 32, 4), 800, 60)]
+"""Scales, iterations and seconds of paired runs."""
 SEEDS = 10
 """Most seeds of paired runs: 4 pictures and 2 schedules each."""
-Name = tuple[int, int, int]
 
 
 def words(scale: Name) -> str:
@@ -116,56 +131,66 @@ def _same_selected(one: Outcome, other: Outcome) -> bool:
     return same(one, other) and a.iteration == b.iteration and pictures
 
 
-def checks(device: str) -> list[dict[str, Any]]:
+def _with_task(scale: Name, task: SuperResolve | Inpaint | None) -> str:
+    return words(scale) + (f", {task.kind}" if task else "")
+
+
+def check(
+    scale: Name, precision: str, task: SuperResolve | Inpaint | None, device: str
+) -> dict[str, Any]:
     """Test equality of graphs, repetitions and runs side by side, and nearness to a CPU."""
-    rows = []
-    for scale, precision, task in [
-        ((64, 32, 4), "fp32", None),
-        ((64, 32, 4), "tf32", None),
-        ((128, 64, 5), "bf16", None),
-        ((96, 16, 5), "fp32", None),
-        ((64, 32, 4), "fp32", SuperResolve(2)),
-        ((64, 32, 4), "fp32", Inpaint()),
-    ]:
-        jobs = [
-            job(scale, 60, precision, seed=seed, schedule="log10", task=task) for seed in range(4)
-        ]
-        [eager] = fit_together(jobs[:1], device=device, graphs=False)
-        [graph] = fit_together(jobs[:1], device=device)
-        [again] = fit_together(jobs[:1], device=device)
-        together = fit_together(jobs, device=device)
-        rule = VarianceMinimum("wmv", patience=10, warmup=5)
-        seen = job(scale, 150, precision, task=task)
-        blind = replace(seen, ground_truth=None, stopping=rule)
-        unseen = [
-            fit_together([blind], device=device, graphs=graphs)[0] for graphs in (False, True)
-        ]
-        alone = [fit_together([each], device=device)[0] for each in jobs]
-        row = {
-            "scale": words(scale) + (f", {task.kind}" if task else ""), "precision": precision,
-            "graph gives eager's bytes": same(eager, graph),
-            "a second run gives the same bytes": same(graph, again),
-            "side by side gives the same bytes": all(map(same, together, alone)),
-            "without ground truth, graph selects eager's picture": _same_selected(*unseen),
-            "finite": bool(np.isfinite(graph.trace.loss).all()),
-        }  # fmt: skip
-        if precision == "fp32":
-            [cpu] = fit_together(jobs[:1])
-            far = np.abs(cpu.trace.psnr_gt_raw_db - graph.trace.psnr_gt_raw_db)
-            row["first losses over a CPU's"] = float(
-                np.abs(graph.trace.loss[:1] / cpu.trace.loss[:1] - 1).max()
-            )
-            row["PSNR_GT differs from a CPU's by dB (median of 60)"] = float(np.median(far))
-        rows.append(row)
-        print("; ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
-    return rows
+    jobs = [job(scale, 60, precision, seed=seed, schedule="log10", task=task) for seed in range(4)]
+    [eager] = fit_together(jobs[:1], device=device, graphs=False)
+    [graph] = fit_together(jobs[:1], device=device)
+    [again] = fit_together(jobs[:1], device=device)
+    together = fit_together(jobs, device=device)
+    rule = VarianceMinimum("wmv", patience=10, warmup=5)
+    seen = job(scale, 150, precision, task=task)
+    blind = replace(seen, ground_truth=None, stopping=rule)
+    unseen = [fit_together([blind], device=device, graphs=graphs)[0] for graphs in (False, True)]
+    alone = [fit_together([each], device=device)[0] for each in jobs]
+    row = {
+        "scale": _with_task(scale, task), "precision": precision,
+        "graph gives eager's bytes": same(eager, graph),
+        "a second run gives the same bytes": same(graph, again),
+        "side by side gives the same bytes": all(map(same, together, alone)),
+        "without ground truth, graph selects eager's picture": _same_selected(*unseen),
+        "finite": bool(np.isfinite(graph.trace.loss).all()),
+    }  # fmt: skip
+    if precision == "fp32":
+        [cpu] = fit_together(jobs[:1])
+        far = np.abs(cpu.trace.psnr_gt_raw_db - graph.trace.psnr_gt_raw_db)
+        row["first losses over a CPU's"] = float(
+            np.abs(graph.trace.loss[:1] / cpu.trace.loss[:1] - 1).max()
+        )
+        row["PSNR_GT differs from a CPU's by dB (median of 60)"] = float(np.median(far))
+    print("; ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
+    return row
 
 
-def speed(scale: Name, iterations: int, n: int, device: str, peer: Path | None) -> dict[str, Any]:
-    """Measure the official loop and dipstage's paths in alternation, n blocks of each."""
-    first = job(scale, iterations, "fp32")
-    loop = Peer(first.observation, first.ground_truth, first.settings, device, peer)  # type: ignore[arg-type]
-    paths: dict[str, Callable[[], float]] = {"official loop": lambda: loop.train(iterations // 2)}
+@contextmanager
+def recorded(failed: dict[str, str], name: str) -> Iterator[None]:
+    """Print an error and keep it under a name, so that what follows is still measured."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        failed[name] = f"{type(error).__name__}: {error}"
+
+
+def speed(
+    scale: Name, iterations: int, n: int, device: str, peer: Path | None, failed: dict[str, str]
+) -> dict[str, Any]:
+    """Measure the official loop and dipstage's paths in alternation, n blocks of each.
+
+    A path that fails is left out from then on, and kept in `failed`.
+    """
+    paths: dict[str, Callable[[], float]] = {}
+    label = f"speed: {words(scale)}, "
+    with recorded(failed, label + "official loop"):
+        first = job(scale, iterations, "fp32")
+        loop = Peer(first.observation, first.ground_truth, first.settings, device, peer)  # type: ignore[arg-type]
+        paths["official loop"] = lambda: loop.train(iterations // 2)
 
     def path(precision: str, graphs: bool) -> Callable[[], float]:
         wanted = job(scale, iterations, precision)
@@ -175,76 +200,92 @@ def speed(scale: Name, iterations: int, n: int, device: str, peer: Path | None) 
     paths |= {precision: path(precision, True) for precision in PRECISIONS}
     found: dict[str, list[float]] = {name: [] for name in paths}
     for block in range(n + 1):
-        for name, run in paths.items():
-            rate = run()
-            if block:
-                found[name].append(rate)
+        for name in list(found):
+            with recorded(failed, label + name):
+                rate = paths[name]()
+                if block:
+                    found[name].append(rate)
+            if label + name in failed:
+                del found[name]
+    official = found.get("official loop", [])
     for name, rates in found.items():
-        ratios = [a / b for a, b in zip(rates, found["official loop"], strict=True)]
+        ratios = [a / b for a, b in zip(rates, official, strict=False)]
+        beside = f", {spread(ratios)} x the official loop" if ratios else ""
         print(
-            f"{words(scale)} {name}: {statistics.median(rates):.1f} iterations/s, "
-            f"{statistics.median(ratios):.2f} x ({min(ratios):.2f} to {max(ratios):.2f}, n = {n})",
+            f"{words(scale)} {name}: {statistics.median(rates):.1f} iterations/s{beside}, n = {n}",
             flush=True,
         )
     torch.cuda.empty_cache()
     return {"scale": words(scale), "iterations": iterations, "iterations_per_s": found}
 
 
-def together(scale: Name, iterations: int, device: str) -> list[dict[str, Any]]:
-    """Measure trainings side by side: total iterations per second, set-up included.
-
-    In one process each training has its own stream. Several processes take turns on the GPU, or
-    share it under NVIDIA's MPS if `nvidia-cuda-mps-control` is installed.
-    """
-    rows: list[dict[str, Any]] = []
-
-    def add(precision: str, how: str, rate: float) -> None:
-        rows.append(
-            {"scale": words(scale), "precision": precision, "how": how, "iterations_per_s": rate}
-        )
-        print(f"{words(scale)} {precision}, {how}: {rate:.0f} iterations/s in all", flush=True)
-
-    for precision in ("fp32", "tf32"):
-        for k in SIDE_BY_SIDE:
-            if k * scale[0] ** 2 <= 16 * 256**2:
-                jobs = [job(scale, iterations, precision, seed=seed) for seed in range(k)]
-                began = time.perf_counter()
-                fit_together(jobs, device=device)
-                rate = k * iterations / (time.perf_counter() - began)
-                add(precision, f"{k} in one process", rate)
+def together(scale: Name, precision: str, k: int, device: str) -> dict[str, Any]:
+    """Measure trainings in one process, each in a stream of its own, set-up included."""
+    jobs = [job(scale, ITERATIONS, precision, seed=seed) for seed in range(k)]
+    began = time.perf_counter()
+    fit_together(jobs, device=device)
+    rate = k * ITERATIONS / (time.perf_counter() - began)
     torch.cuda.empty_cache()
-    add("fp32", f"{PROCESSES} processes of {EACH}", crowd(scale, iterations, device))
-    if shutil.which("nvidia-cuda-mps-control"):
-        with multi_process_service():
-            rate = crowd(scale, iterations, device)
-            add("fp32", f"{PROCESSES} processes of {EACH}, MPS", rate)
-    return rows
+    return _side_by_side(scale, precision, f"{k} in one process", rate)
 
 
-def crowd(scale: Name, iterations: int, device: str) -> float:
+def processes(scale: Name, device: str, mps: bool) -> dict[str, Any]:
+    """Measure several processes that take turns on the GPU, or share it under NVIDIA's MPS."""
+    how = f"{PROCESSES} processes of {EACH}"
+    if not mps:
+        return _side_by_side(scale, "fp32", how, crowd(scale, device))
+    with multi_process_service():
+        return _side_by_side(scale, "fp32", f"{how}, MPS", crowd(scale, device))
+
+
+def _side_by_side(scale: Name, precision: str, how: str, rate: float) -> dict[str, Any]:
+    print(f"{words(scale)} {precision}, {how}: {rate:.0f} iterations/s in all", flush=True)
+    return {"scale": words(scale), "precision": precision, "how": how, "iterations_per_s": rate}
+
+
+def crowd(scale: Name, device: str) -> float:
     """Return the total iterations per second of several processes of several trainings each."""
     context = multiprocessing.get_context("spawn")
     ready, times = context.Barrier(PROCESSES), context.Queue()
     members = [
-        context.Process(target=_member, args=(scale, iterations, device, ready, times), daemon=True)
+        context.Process(target=_member, args=(scale, device, ready, times), daemon=True)
         for _ in range(PROCESSES)
     ]
     for member in members:
         member.start()
     try:
-        seconds: float = max(times.get(timeout=120) for _ in members)
-    except queue.Empty:
-        raise RuntimeError("a process has not trained within 120 s") from None
-    finally:
+        seconds = max(gathered(times, members, 120))
         for member in members:
             member.join(10)
+    finally:
+        for member in members:
             member.kill()
-    return PROCESSES * EACH * iterations / seconds
+    return PROCESSES * EACH * ITERATIONS / seconds
 
 
-def _member(scale: Name, iterations: int, device: str, ready: Any, times: Any) -> None:
+def gathered(times: Any, members: Sequence[Any], seconds: float) -> list[float]:
+    """Return what each process has put into a queue.
+
+    Raises:
+        RuntimeError: A process has ended with an error, or the seconds are over.
+    """
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(found) < len(members):
+        try:
+            found.append(times.get(timeout=1))
+        except queue.Empty:
+            codes = [member.exitcode for member in members if member.exitcode]
+            if codes:
+                raise RuntimeError(f"a process has ended with exit code {codes[0]}") from None
+            if time.perf_counter() > end:
+                raise RuntimeError(f"a process has not trained within {seconds:g} s") from None
+    return found
+
+
+def _member(scale: Name, device: str, ready: Any, times: Any) -> None:
     torch.set_num_threads(1)
-    jobs = [job(scale, iterations, "fp32", seed=seed) for seed in range(EACH)]
+    jobs = [job(scale, ITERATIONS, "fp32", seed=seed) for seed in range(EACH)]
     fit_together([job(scale, 10, "fp32")], device=device)
     ready.wait(120)
     began = time.perf_counter()
@@ -255,57 +296,71 @@ def _member(scale: Name, iterations: int, device: str, ready: Any, times: Any) -
 @contextmanager
 def multi_process_service() -> Iterator[None]:
     """Run NVIDIA's MPS for the processes that are started in the block."""
-    with tempfile.TemporaryDirectory() as folder:
-        names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+    control = "nvidia-cuda-mps-control"
+    names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ.update(dict.fromkeys(names, folder))
-        subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
         try:
+            subprocess.run([control, "-d"], check=True, timeout=20)
             yield
         finally:
-            subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", check=True)
+            # What was measured counts, even if the service does not end.
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run([control], input=b"quit\n", check=True, timeout=20)
             for name in names:
                 del os.environ[name]
 
 
-def equivalence(scale: Name, iterations: int, until: float, device: str) -> list[dict[str, Any]]:
+def equivalence(scale: Name, iterations: int, device: str, parts: Parts) -> list[dict[str, Any]]:
     """Compare TF32 and bf16 with fp32 over paired runs: Student's 95 % intervals.
 
-    No seed begins that would end after `until`, which is on `time.perf_counter`.
+    No seed begins that would end after `parts.until`. A number format that fails is left out from
+    then on, and what its earlier seeds gave is kept.
     """
     found: dict[str, list[Outcome]] = {precision: [] for precision in PRECISIONS}
+    going = list(PRECISIONS)
     for seed in range(SEEDS):
         began = time.perf_counter()
-        for precision in PRECISIONS:
-            jobs = [
-                job(scale, iterations, precision, seed=seed, picture=picture, schedule=schedule)
-                for picture in PICTURES
-                for schedule in ("baseline", "log10")
-            ]
-            found[precision] += fit_together(jobs, device=device)
-        if 2 * time.perf_counter() - began > until:
+        for precision in list(going):
+            name = f"equivalence: {words(scale)}, {precision}"
+            with recorded(parts.failed, name):
+                jobs = [
+                    job(scale, iterations, precision, seed=seed, picture=picture, schedule=schedule)
+                    for picture in PICTURES
+                    for schedule in ("baseline", "log10")
+                ]
+                found[precision] += fit_together(jobs, device=device)
+            if name in parts.failed:
+                going.remove(precision)
+        if "fp32" not in going or 2 * time.perf_counter() - began > parts.until:
             break
-    rows = []
-    for precision in PRECISIONS[1:]:
-        for output in OUTPUTS:
-            for key in ("max_psnr_gt_db", "steps_to_max"):
-                ours, theirs = (
-                    [getattr(outcome.scores(output), key) for outcome in found[name]]
-                    for name in (precision, "fp32")
-                )
-                in_db = key == "max_psnr_gt_db"
-                share = 1.0 if in_db else float(np.mean(theirs)) / 100
-                differences = [(a - b) / share for a, b in zip(ours, theirs, strict=True)]
-                mean, low, high = interval(differences)
-                row = {"scale": words(scale), "path": precision, "output": output, "key": key,
-                       "unit": "dB" if in_db else "%", "n": len(ours), "mean": mean, "low": low,
-                       "high": high, "differences": differences}  # fmt: skip
-                rows.append(row)
-                print(
-                    f"{words(scale)} {precision} against fp32, {output} {key}: {mean:+.3f} "
-                    f"[{low:+.3f}, {high:+.3f}] {row['unit']}, n = {len(ours)}",
-                    flush=True,
-                )
-    return rows
+    return [row for path in PRECISIONS[1:] for row in _differences(scale, path, found)]
+
+
+def _differences(
+    scale: Name, path: str, found: dict[str, list[Outcome]]
+) -> Iterator[dict[str, Any]]:
+    """Yield a path's differences to fp32 over the runs that both have."""
+    pairs = list(zip(found[path], found["fp32"], strict=False))
+    for output in OUTPUTS if pairs else ():
+        for key in ("max_psnr_gt_db", "steps_to_max"):
+            ours, theirs = (
+                [getattr(outcome.scores(output), key) for outcome in outcomes]
+                for outcomes in zip(*pairs, strict=True)
+            )
+            in_db = key == "max_psnr_gt_db"
+            share = 1.0 if in_db else float(np.mean(theirs)) / 100
+            differences = [(a - b) / share for a, b in zip(ours, theirs, strict=True)]
+            mean, low, high = interval(differences)
+            unit = "dB" if in_db else "%"
+            print(
+                f"{words(scale)} {path} against fp32, {output} {key}: {mean:+.3f} "
+                f"[{low:+.3f}, {high:+.3f}] {unit}, n = {len(ours)}",
+                flush=True,
+            )
+            yield {"scale": words(scale), "path": path, "output": output, "key": key,
+                   "unit": unit, "n": len(ours), "mean": mean, "low": low, "high": high,
+                   "differences": differences}  # fmt: skip
 
 
 def price(scale: Name, iterations: int, device: str) -> dict[str, Any]:
@@ -352,21 +407,48 @@ def out_of_memory(device: str) -> dict[str, Any]:
     return row
 
 
+class TimeIsOver(BaseException):
+    """The time for all parts is over; no `except Exception` in between holds it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One case of a part of the measurement.
+
+    key: One of `PARTS`, which the results stand under.
+    case: What it is about.
+    expected_s: The seconds that it takes, by first readings on an H100.
+    measure: Returns its row or rows.
+    """
+
+    key: str
+    case: str
+    expected_s: float
+    measure: Callable[[], Any]
+
+    @property
+    def name(self) -> str:
+        """Its name among the parts that failed or were left out."""
+        return f"{self.key}: {self.case}"
+
+
 class Parts:
     """Parts of the measurement, each of which is measured if it fits, and then written.
+
+    until: When the part that is being measured should have ended, on `time.perf_counter`.
 
     Args:
         content: Where the results go.
         output: The file of the results.
         seconds: When the last part must have ended, from now.
-        only: The parts that are measured; None for all.
+        only: The keys of the parts that are measured; None for all.
     """
 
     def __init__(
         self, content: dict[str, Any], output: Path, seconds: float, only: Sequence[str] | None
     ) -> None:
-        self._content, self._output, self._only = content, output, only or tuple(EXPECTED_S)
-        self._end = time.perf_counter() + seconds
+        self._content, self._output, self._only = content, output, only or PARTS
+        self._end = self.until = time.perf_counter() + seconds
         self.left_out: list[str] = []
         self.failed: dict[str, str] = {}
 
@@ -375,26 +457,33 @@ class Parts:
         """Seconds that are left."""
         return self._end - time.perf_counter()
 
-    def measure(self, key: str, measure: Callable[[], Any]) -> None:
+    def measure_all(self, plan: Sequence[Part]) -> None:
+        """Measure parts in turn; each may take its share of the time that is left."""
+        wanted = [part for part in plan if part.key in self._only]
+        for i, part in enumerate(wanted):
+            share = part.expected_s / sum(each.expected_s for each in wanted[i:])
+            self.until = time.perf_counter() + share * self.left_s
+            self.measure(part)
+
+    def measure(self, part: Part) -> None:
         """Measure a part, unless it would end too late; one that fails does not end the others."""
-        if key not in self._only:
-            return
-        if self.left_s < EXPECTED_S[key]:
-            self.left_out.append(key)
+        if self.left_s < part.expected_s:
+            self.left_out.append(part.name)
             self._write()
             return
         start = time.perf_counter()
-        signal.signal(signal.SIGALRM, _time_is_over)
+        signal.signal(signal.SIGALRM, _end_part)
         signal.alarm(math.ceil(self.left_s))
         try:
-            found = measure()
-            self._content.setdefault(key, []).extend(found if isinstance(found, list) else [found])
-        except Exception as error:
-            traceback.print_exc()
-            self.failed[key] = f"{type(error).__name__}: {error}"
+            with recorded(self.failed, part.name):
+                found = part.measure()
+                rows = found if isinstance(found, list) else [found]
+                self._content.setdefault(part.key, []).extend(rows)
+        except TimeIsOver as over:
+            self.failed[part.name] = str(over)
         finally:
             signal.alarm(0)
-        print(f"  {key}: {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"  {part.name}: {time.perf_counter() - start:.1f} s", flush=True)
         self._write()
 
     def _write(self) -> None:
@@ -402,8 +491,47 @@ class Parts:
         write(self._content, self._output)
 
 
-def _time_is_over(*_: object) -> None:
-    raise TimeoutError("the time for all parts is over")
+def _end_part(*_: object) -> None:
+    raise TimeIsOver("the time for all parts is over")
+
+
+def planned(device: str, blocks: int, peer: Path | None, parts: Parts) -> list[Part]:
+    """Return all parts: what the goals of speed and the choice of `auto` depend on comes first."""
+
+    def speeds(scales: list[tuple[Name, int, float]]) -> list[Part]:
+        return [
+            Part("speed", words(scale), expected_s,
+                 partial(speed, scale, iterations, blocks, device, peer, parts.failed))
+            for scale, iterations, expected_s in scales
+        ]  # fmt: skip
+
+    checks = [
+        Part("checks", f"{_with_task(scale, task)} {precision}", 13,
+             partial(check, scale, precision, task, device))
+        for scale, precision, task in CHECKS
+    ]  # fmt: skip
+    pairs = [
+        Part("equivalence", words(scale), expected_s,
+             partial(equivalence, scale, iterations, device, parts))
+        for scale, iterations, expected_s in EQUIVALENCE
+    ]  # fmt: skip
+    scale = (128, 64, 5)
+    price_of_bytes = Part("price", words(scale), 20, partial(price, scale, 300, device))
+    in_one_process = [
+        Part("together", f"{words(scale)} {precision}, {k}", 1 + 0.4 * k,
+             partial(together, scale, precision, k, device))
+        for scale, precision in TOGETHER
+        for k in SIDE_BY_SIDE
+    ]  # fmt: skip
+    kinds = (False, True) if shutil.which("nvidia-cuda-mps-control") else (False,)
+    in_several = [
+        Part("together", f"{words(CROWDED)}, {PROCESSES} processes" + ", MPS" * mps, 30,
+             partial(processes, CROWDED, device, mps))
+        for mps in kinds
+    ]  # fmt: skip
+    last = Part("out_of_memory", "4 trainings", 15, partial(out_of_memory, device))
+    return [*checks, *speeds(GOALS), *pairs, *speeds(FURTHER), price_of_bytes, *in_one_process,
+            *in_several, last]  # fmt: skip
 
 
 def others_of(earlier: Path, content: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
@@ -413,16 +541,16 @@ def others_of(earlier: Path, content: dict[str, Any], only: Sequence[str]) -> di
     found: dict[str, Any] = json.loads(earlier.read_text())
     if any(found.get(key) != value for key, value in content.items() if key != "load"):
         raise SystemExit(f"{earlier} is of another machine: remove it, or measure all parts")
-    return {key: found[key] for key in EXPECTED_S if key in found and key not in only}
+    return {key: found[key] for key in PARTS if key in found and key not in only}
 
 
 def main() -> int:
     """Check, measure, print and write; return 1 if a check or a part failed."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--seconds", type=float, default=520)
+    arguments.add_argument("--seconds", type=float, default=SECONDS)
     arguments.add_argument("--blocks", type=int, default=3)
     arguments.add_argument(
-        "--only", nargs="+", choices=EXPECTED_S, help="these parts; others of OUTPUT are kept"
+        "--only", nargs="+", choices=PARTS, help="these parts; others of OUTPUT are kept"
     )
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/gpu.json"))
@@ -436,29 +564,19 @@ def main() -> int:
     )  # fmt: skip
     if given.only:
         content |= others_of(given.output, content, given.only)
-    parts = Parts(content, given.output, given.seconds, given.only)
-    parts.measure("checks", lambda: checks(device))
-    for *scale, block in SCALES:
-        parts.measure(
-            "speed",
-            lambda s=tuple(scale), i=block: speed(s, i, given.blocks, device, given.peer),  # type: ignore[misc]
-        )
-    parts.measure("price", lambda: price((128, 64, 5), 300, device))
-    for *scale, block in TOGETHER:
-        parts.measure("together", lambda s=tuple(scale), i=block: together(s, i, device))  # type: ignore[misc]
-    for rest, (*scale, iterations) in enumerate(reversed(EQUIVALENCE), 1):
-        until = time.perf_counter() + parts.left_s / (len(EQUIVALENCE) + 1 - rest)
-        parts.measure(
-            "equivalence",
-            lambda s=tuple(scale), i=iterations, u=until: equivalence(s, i, u, device),  # type: ignore[misc]
-        )
-    parts.measure("out_of_memory", lambda: out_of_memory(device))
+    age_s = time.time() - psutil.Process().create_time()
+    parts = Parts(content, given.output, given.seconds - age_s, given.only)
+    parts.measure_all(planned(device, given.blocks, given.peer, parts))
     print(f"left out for lack of time: {', '.join(parts.left_out) or 'nothing'}")
-    for key, words in parts.failed.items():
-        print(f"failed: {key}: {words}")
-    rows = content.get("checks", [])
-    good = all(v for row in rows for v in row.values() if isinstance(v, bool))
-    return 0 if good and not parts.failed else 1
+    for name, error in parts.failed.items():
+        print(f"failed: {name}: {error}")
+    return 0 if is_good(content) and not parts.failed else 1
+
+
+def is_good(content: dict[str, Any]) -> bool:
+    """Return whether all checks hold, those of running out of memory too."""
+    rows = [*content.get("checks", []), *content.get("out_of_memory", [])]
+    return all(value for row in rows for value in row.values() if isinstance(value, bool))
 
 
 if __name__ == "__main__":

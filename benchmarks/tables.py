@@ -151,19 +151,22 @@ def gpu_speed(content: Content) -> list[str]:
     rows = []
     for row in content["speed"]:
         rates = row["iterations_per_s"]
-        gains = {
-            path: [a / b for a, b in zip(rates[path], rates["official loop"], strict=True)]
-            for path in paths[2:]
-        }
-        rows.append([row["scale"], *(f"{statistics.median(rates[path]):.3g}" for path in paths),
-                     *(spread(gains[path]) for path in ("fp32", "tf32")),
-                     str(GPU_GOALS.get(row["scale"], "–"))])  # fmt: skip
+        speeds = [f"{statistics.median(rates[p]):.3g}" if p in rates else "failed" for p in paths]
+        gains = [spread(found) if (found := _gains(rates, p)) else "–" for p in ("fp32", "tf32")]
+        rows.append([row["scale"], *speeds, *gains, str(GPU_GOALS.get(row["scale"], "–"))])
     measured = {row["scale"] for row in content["speed"]}
     rows += [[scale, *["not measured"] * 7, str(goal)] for scale, goal in GPU_GOALS.items()
              if scale not in measured]  # fmt: skip
     columns = ["scale", *paths, "fp32 / official", "tf32 / official", "goal"]
-    said = f"Blocks: {len(content['speed'][0]['iterations_per_s']['fp32'])}."
+    said = f"Blocks: {max(map(len, content['speed'][0]['iterations_per_s'].values()), default=0)}."
     return [said, "", *table(columns, rows)]
+
+
+def _gains(rates: dict[str, list[float]], path: str) -> list[float]:
+    """Return the speed of a path over the official loop's, block by block; none if one failed."""
+    return [
+        a / b for a, b in zip(rates.get(path, []), rates.get("official loop", []), strict=False)
+    ]
 
 
 def gpu_checks(content: Content) -> list[str]:
@@ -279,9 +282,8 @@ def goals(_: Content) -> list[str]:
     on_gpu = {row["scale"]: row["iterations_per_s"] for row in read("gpu").get("speed", [])}
     for scale, goal in GPU_GOALS.items():
         reached = "not measured"
-        if scale in on_gpu:
-            pairs = zip(on_gpu[scale]["fp32"], on_gpu[scale]["official loop"], strict=True)
-            reached = f"{statistics.median(a / b for a, b in pairs):.2f}"
+        if gains := _gains(on_gpu.get(scale, {}), "fp32"):
+            reached = f"{statistics.median(gains):.2f}"
         rows.append([f"speed over the official loop, {scale}, GPU", reached, str(goal)])
     repeats = read("whole-search")["repeats"]
     ratio = statistics.median(r["seconds"]["script"] / r["seconds"]["product"] for r in repeats)

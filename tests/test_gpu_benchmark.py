@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import queue
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -69,38 +72,109 @@ def test_it_trains_every_task_with_the_packages_that_it_names() -> None:
     assert "without imagecodecs" in done.stdout
 
 
-def test_a_part_that_fails_or_does_not_fit_costs_no_other(gpu: ModuleType, tmp_path: Path) -> None:
+def part(key: str, measure: Callable[[], Any], case: str = "one") -> Any:
+    """One case of a part, of 10 s."""
+    return importlib.import_module("gpu").Part(key, case, 10, measure)
+
+
+def test_a_case_that_fails_or_does_not_fit_costs_no_other(gpu: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "gpu.json"
     parts = gpu.Parts({"device": "one"}, path, 100, None)
 
     def broken() -> None:
         raise RuntimeError("no such kernel")
 
-    parts.measure("checks", lambda: [{"finite": True}])
-    parts.measure("speed", broken)
-    parts.measure("speed", lambda: {"scale": "64/32/4"})
-    parts._end = time.perf_counter() + gpu.EXPECTED_S["price"] - 1
-    parts.measure("price", lambda: pytest.fail("it would end too late"))
-    parts.measure("out_of_memory", lambda: {"ran out": True})
-    parts._end = time.perf_counter()
-    parts.measure("equivalence", lambda: pytest.fail("it would end too late"))
+    parts.measure(part("checks", lambda: {"finite": True}))
+    parts.measure(part("checks", broken, "two"))
+    parts.measure(part("checks", lambda: [{"finite": True}], "three"))
+    parts._end = time.perf_counter() + 9
+    parts.measure(part("price", lambda: pytest.fail("it would end too late")))
+    parts._end = time.perf_counter() + 100
+    parts.measure(part("out_of_memory", lambda: {"ran out": True}))
     assert json.loads(path.read_text()) == {
         "device": "one",
-        "checks": [{"finite": True}],
-        "speed": [{"scale": "64/32/4"}],
+        "checks": [{"finite": True}, {"finite": True}],
         "out_of_memory": [{"ran out": True}],
-        "left_out": ["price", "equivalence"],
-        "failed": {"speed": "RuntimeError: no such kernel"},
+        "left_out": ["price: one"],
+        "failed": {"checks: two": "RuntimeError: no such kernel"},
     }
 
 
-def test_a_part_ends_when_the_time_is_over(
+def test_a_part_ends_when_the_time_is_over(gpu: ModuleType, tmp_path: Path) -> None:
+    parts = gpu.Parts({}, tmp_path / "gpu.json", 0.5, None)
+
+    def endless() -> None:
+        try:
+            time.sleep(60)
+        except Exception:
+            pytest.fail("a handler of errors holds it up")
+
+    parts.measure(gpu.Part("speed", "one", 0, endless))
+    assert parts.failed == {"speed: one": "the time for all parts is over"}
+
+
+def test_all_parts_fit_into_a_call(
     gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(gpu.EXPECTED_S, "speed", 0)
-    parts = gpu.Parts({}, tmp_path / "gpu.json", 0.5, None)
-    parts.measure("speed", lambda: time.sleep(60))
-    assert parts.failed == {"speed": "TimeoutError: the time for all parts is over"}
+    """With 15 s for the imports. What decides about goals and `auto` comes before the rest."""
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: name)
+    parts = gpu.Parts({}, tmp_path / "gpu.json", 100, None)
+    plan = gpu.planned("cuda", 3, None, parts)
+    assert {each.key for each in plan} == set(gpu.PARTS)
+    assert sum(each.expected_s for each in plan) <= gpu.SECONDS - 15
+    names = [each.name for each in plan if each.key != "checks"]
+    assert names[:4] == [
+        "speed: 512/128/5", "speed: 128/128/5", "equivalence: 128/64/5", "equivalence: 64/32/4",
+    ]  # fmt: skip
+    assert plan[-1].key == "out_of_memory"
+    assert len({each.name for each in plan}) == len(plan)
+
+
+def test_a_part_may_take_its_share_of_the_time_that_is_left(
+    gpu: ModuleType, tmp_path: Path
+) -> None:
+    parts = gpu.Parts({}, tmp_path / "gpu.json", 90, None)
+    began, until = time.perf_counter(), []
+    parts.measure_all([part("speed", lambda: until.append(parts.until), str(k)) for k in range(3)])
+    assert [each - began for each in until] == pytest.approx([30, 45, 90], abs=5)
+
+
+def test_a_path_that_fails_keeps_the_speed_of_the_others(gpu: ModuleType) -> None:
+    """There is no TF32 on a CPU."""
+    failed: dict[str, str] = {}
+    row = gpu.speed((32, 8, 2), 4, 1, "cpu", None, failed)
+    assert list(row["iterations_per_s"]) == ["official loop", "fp32, no graph", "fp32", "bf16"]
+    assert all(len(rates) == 1 for rates in row["iterations_per_s"].values())
+    assert list(failed) == ["speed: 32/8/2, tf32"]
+    tables = importlib.import_module("tables")
+    (line,) = [line for line in tables.gpu_speed({"speed": [row]}) if "32/8/2" in line]
+    assert line.split(" | ")[4] == "failed"
+    assert line.split(" | ")[7] == "–"
+
+
+def test_a_number_format_that_fails_keeps_the_pairs_of_the_others(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "PICTURES", ("astronaut",))
+    monkeypatch.setattr(gpu, "SEEDS", 2)
+    parts = SimpleNamespace(failed={}, until=time.perf_counter() + 1000)
+    rows = gpu.equivalence((32, 8, 2), 12, "cpu", parts)
+    assert {(row["path"], row["n"]) for row in rows} == {("bf16", 4)}
+    assert list(parts.failed) == ["equivalence: 32/8/2, tf32"]
+
+
+def test_a_process_that_fails_is_not_waited_for(gpu: ModuleType) -> None:
+    members = [SimpleNamespace(exitcode=code) for code in (None, 1, 0)]
+    with pytest.raises(RuntimeError, match="a process has ended with exit code 1"):
+        gpu.gathered(queue.Queue(), members, 60)
+
+
+def test_running_out_of_memory_is_a_check_too(gpu: ModuleType) -> None:
+    good = {"ran out": True, "recognised": True, "trains afterwards": True}
+    content = {"checks": [{"finite": True}], "out_of_memory": [good]}
+    assert gpu.is_good(content)
+    for key in good:
+        assert not gpu.is_good(content | {"out_of_memory": [good | {key: False}]})
 
 
 def test_some_parts_are_measured_and_the_others_kept(gpu: ModuleType, tmp_path: Path) -> None:
@@ -111,6 +185,6 @@ def test_some_parts_are_measured_and_the_others_kept(gpu: ModuleType, tmp_path: 
     with pytest.raises(SystemExit, match="of another machine"):
         gpu.others_of(path, machine | {"device": "two"}, ["price"])
     parts = gpu.Parts({}, path, 100, ["price"])
-    parts.measure("speed", lambda: pytest.fail("it was not asked for"))
-    parts.measure("price", lambda: {"scale": "64/32/4"})
+    asked = part("price", lambda: {"scale": "64/32/4"})
+    parts.measure_all([part("speed", lambda: pytest.fail("it was not asked for")), asked])
     assert json.loads(path.read_text())["price"] == [{"scale": "64/32/4"}]
