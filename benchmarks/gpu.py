@@ -5,7 +5,8 @@ GPU gives a CPU's curves. Then iterations per second beside the official loop, a
 each, at the scales that have a goal; whether TF32 and bf16 give fp32's results, over paired runs;
 the price of kernels that give the same bytes each time; trainings side by side; and running out of
 memory, last. Parts that would end after `--seconds` are left out, a case that fails does not end
-the others, and the file says so. `--only PART...` measures what is left in another call.
+the others, and the file says so. `--only PART...` measures what is left in another call, and
+`--earlier` names the result whose other parts are kept.
 
 `PYTHONPATH=. python benchmarks/gpu.py --output benchmarks/gpu.json` needs torch, numpy, scipy,
 scikit-image and psutil. `--peer PATH` takes the network of the official loop from a checkout of
@@ -534,27 +535,59 @@ def planned(device: str, blocks: int, peer: Path | None, parts: Parts) -> list[P
             *in_several, last]  # fmt: skip
 
 
+def is_of_another_machine(earlier: Path, content: dict[str, Any]) -> bool:
+    """Return whether there is an earlier measurement with other hardware, versions or peer."""
+    if not earlier.exists():
+        return False
+    found: dict[str, Any] = json.loads(earlier.read_text())
+    return any(found.get(key) != value for key, value in content.items() if key != "load")
+
+
 def others_of(earlier: Path, content: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
-    """Return the other parts of an earlier measurement on the same machine."""
+    """Return the other parts of an earlier measurement, if it is of the same machine."""
     if not earlier.exists():
         return {}
+    if is_of_another_machine(earlier, content):
+        print(f"{earlier} is of another machine, other versions or another peer: it is not kept")
+        return {}
     found: dict[str, Any] = json.loads(earlier.read_text())
-    if any(found.get(key) != value for key, value in content.items() if key != "load"):
-        raise SystemExit(f"{earlier} is of another machine: remove it, or measure all parts")
     return {key: found[key] for key in PARTS if key in found and key not in only}
 
 
-def main() -> int:
-    """Check, measure, print and write; return 1 if a check or a part failed."""
+def output_for(given: Path, content: dict[str, Any]) -> Path:
+    """Return where some parts go: beside the file if that is of another machine."""
+    if not is_of_another_machine(given, content):
+        return given
+    beside = given.with_stem(f"{given.stem}-other")
+    print(f"{given} is of another machine, other versions or another peer: writing {beside}")
+    return beside
+
+
+def arguments_of(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, and refuse files that are not there before anything is measured."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=SECONDS)
     arguments.add_argument("--blocks", type=int, default=3)
     arguments.add_argument(
-        "--only", nargs="+", choices=PARTS, help="these parts; others of OUTPUT are kept"
+        "--only", nargs="+", choices=PARTS, help="these parts; others of EARLIER are kept"
     )
+    arguments.add_argument("--earlier", type=Path, help="an earlier result (default: OUTPUT)")
     arguments.add_argument("--peer", type=Path, help="checkout of the official repository")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/gpu.json"))
-    given = arguments.parse_args()
+    given = arguments.parse_args(words)
+    if given.peer and not (given.peer / "models/skip.py").is_file():
+        arguments.error(
+            f"--peer {given.peer} has no models/skip.py: name a checkout of "
+            "https://github.com/DmitryUlyanov/deep-image-prior"
+        )
+    if given.earlier and not given.earlier.is_file():
+        arguments.error(f"--earlier {given.earlier} is not a file: name an earlier result")
+    return given
+
+
+def main() -> int:
+    """Check, measure, print and write; return 1 if a check or a part failed."""
+    given = arguments_of()
     device = "cuda"
     torch.set_num_threads(1)
     content = machine(
@@ -562,10 +595,12 @@ def main() -> int:
         cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         peer="its own network" if given.peer else "ours",
     )  # fmt: skip
+    output = given.output
     if given.only:
-        content |= others_of(given.output, content, given.only)
+        output = output_for(given.output, content)
+        content |= others_of(given.earlier or output, content, given.only)
     age_s = time.time() - psutil.Process().create_time()
-    parts = Parts(content, given.output, given.seconds - age_s, given.only)
+    parts = Parts(content, output, given.seconds - age_s, given.only)
     parts.measure_all(planned(device, given.blocks, given.peer, parts))
     print(f"left out for lack of time: {', '.join(parts.left_out) or 'nothing'}")
     for name, error in parts.failed.items():

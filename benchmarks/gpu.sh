@@ -4,4 +4,5 @@
 # benchmarks/gpu.json; `python benchmarks/tables.py` then fills docs/performance.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PYTHONPATH=. exec python3 benchmarks/gpu.py ${PEER:+--peer "$PEER"} "$@"
+export PYTHONUNBUFFERED=1
+PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}" exec python3 benchmarks/gpu.py ${PEER:+--peer "$PEER"} "$@"

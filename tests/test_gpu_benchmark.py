@@ -177,13 +177,44 @@ def test_running_out_of_memory_is_a_check_too(gpu: ModuleType) -> None:
         assert not gpu.is_good(content | {"out_of_memory": [good | {key: False}]})
 
 
+def test_the_file_of_another_machine_is_not_replaced_by_some_parts(
+    gpu: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "gpu.json", {"device": "two"}
+    path.write_text(json.dumps({"device": "one", "speed": [2]}))
+    assert gpu.output_for(path, other) == tmp_path / "gpu-other.json"
+    assert gpu.others_of(path, other, ["price"]) == {}
+    assert capsys.readouterr().out.count(f"{path} is of another machine") == 2
+    assert gpu.output_for(tmp_path / "new.json", other) == tmp_path / "new.json"
+
+
+@pytest.mark.parametrize("option", ["--peer", "--earlier"])
+def test_a_file_that_is_not_there_is_refused_before_anything_is_measured(
+    gpu: ModuleType, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        gpu.arguments_of([option, str(tmp_path)])
+    assert f"{option} {tmp_path}" in capsys.readouterr().err
+
+
+def test_the_script_keeps_the_given_search_path_of_modules() -> None:
+    """Machines that are lent have packages in folders of their own."""
+    script = (ROOT / "benchmarks/gpu.sh").read_text()
+    line = next(line for line in script.splitlines() if "PYTHONPATH" in line)
+    shown = "set -eu; export " + line.split()[0] + '; printf %s "$PYTHONPATH"'
+    for given, expected in (({}, "."), ({"PYTHONPATH": "/a:/b"}, ".:/a:/b")):
+        done = subprocess.run(
+            ["bash", "-c", shown], env=given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == expected
+
+
 def test_some_parts_are_measured_and_the_others_kept(gpu: ModuleType, tmp_path: Path) -> None:
     path, machine = tmp_path / "gpu.json", {"device": "one", "load": 0.1}
     assert gpu.others_of(path, machine, ["price"]) == {}
     path.write_text(json.dumps({**machine, "price": [1], "speed": [2], "failed": {"price": "x"}}))
     assert gpu.others_of(path, machine | {"load": 2.0}, ["price"]) == {"speed": [2]}
-    with pytest.raises(SystemExit, match="of another machine"):
-        gpu.others_of(path, machine | {"device": "two"}, ["price"])
+    assert gpu.output_for(path, machine) == path
     parts = gpu.Parts({}, path, 100, ["price"])
     asked = part("price", lambda: {"scale": "64/32/4"})
     parts.measure_all([part("speed", lambda: pytest.fail("it was not asked for")), asked])
