@@ -12,15 +12,35 @@ import torch
 from dipstage.errors import InputError
 from dipstage.schedules.settings import TrainerSettings
 
-_RAN_OUT = re.compile(r"(?i)can't allocate memory|not enough memory|out of memory|bad_alloc")
+_RAN_OUT = re.compile(
+    r"(?i)can't allocate memory|not enough memory|out of memory|bad_alloc|status_alloc_failed"
+)
+_MAY_HAVE_RUN_OUT = re.compile(r"(?i)unable to find an engine|cudnn_status_|cublas_status_")
+"""What cuDNN and cuBLAS say if they get no memory, and of other faults as well."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, of the GPU or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
     # PyTorch's allocator for the CPU raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and _RAN_OUT.search(str(error)) is not None
+    if not isinstance(error, RuntimeError):
+        return False
+    said = str(error)
+    return _RAN_OUT.search(said) is not None or (
+        _MAY_HAVE_RUN_OUT.search(said) is not None and _is_a_gpu_full()
     )
+
+
+def _is_a_gpu_full() -> bool:
+    """Return whether less than a tenth of a GPU is free, of those that this process uses."""
+    with suppress(RuntimeError):  # After some errors a GPU does not answer any more.
+        for device in range(torch.cuda.device_count()):
+            if torch.cuda.memory_reserved(device):
+                free, total = torch.cuda.mem_get_info(device)
+                if free < total / 10:
+                    return True
+    return False
 
 
 def estimated_bytes(settings: TrainerSettings, height: int, width: int, trainings: int = 1) -> int:

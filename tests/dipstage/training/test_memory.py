@@ -14,7 +14,7 @@ from dipstage.randomness import Streams
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.training.measurements import Progress
-from dipstage.training.memory import estimated_bytes, free_bytes
+from dipstage.training.memory import estimated_bytes, free_bytes, is_out_of_memory
 from dipstage.training.network import SkipNetwork
 from dipstage.training.trainer import fit
 
@@ -65,6 +65,41 @@ def test_a_run_that_has_ended_leaves_no_network_to_be_collected(
     with uncollected(), suppress(MemoryError):
         fit(picture, None, Schedule.plain(10), settings, Streams("0" * 64, 0), progress=progress)
     assert [network() for network in networks] == [None]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "GET was unable to find an engine to execute this computation",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_what_libraries_of_a_gpu_say_is_about_memory_where_little_is_free(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """The second GPU trains; the first, which others fill, does not count."""
+    free = [1, 50]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: device)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free[device], 100))
+    assert not is_out_of_memory(RuntimeError(said))
+    free[1] = 5
+    assert is_out_of_memory(RuntimeError(said))
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_a_library_that_says_that_it_got_no_memory_is_believed() -> None:
+    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+
+
+def test_a_gpu_that_does_not_answer_is_not_called_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(device: int) -> int:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.memory_reserved", broken)
+    assert not is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"))
 
 
 def test_memory_that_pytorch_keeps_for_reuse_on_a_gpu_is_free(
