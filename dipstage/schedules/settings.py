@@ -143,9 +143,10 @@ class TrainerSettings:
     precision: Literal["auto", "fp32", "tf32", "bf16"] = _setting(
         "auto",
         help="Number format in which all layers but the last compute; weights, their updates and "
-        "the output are always fp32. On a CPU, `auto` is bf16 in the scales of the network "
+        "the output are kept in fp32. On a CPU, `auto` is bf16 in the scales of the network "
         "that are faster with it, and fp32 in the others; on a GPU it is fp32. `tf32` rounds the "
-        "operands of a GPU's convolutions.",
+        "operands of all convolutions that a GPU trains with: also of the last layer and, for a "
+        "grey picture, of the filter of super-resolution. Scores are computed in fp32.",
     )
     dropped: ClassVar[dict[str, str]] = {"compile": "networks are no longer compiled"}
     """Keys of older versions, which are read without effect, and why."""

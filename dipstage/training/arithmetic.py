@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +27,7 @@ class Arithmetic:
     """The arithmetic that `trainer.precision` leads to on a device.
 
     bf16_scales: how many of the network's scales compute in bf16, counted from the finest.
-    tf32: whether convolutions of a GPU round fp32 operands to TF32.
+    tf32: whether convolutions of a GPU round fp32 operands to TF32, those of scores excepted.
     """
 
     bf16_scales: int
@@ -56,6 +56,10 @@ class Arithmetic:
             # PyTorch 2.13 convolves in the precision of products of matrices.
             with _precise(mkldnn, "conv", "ieee"), _precise(mkldnn, "matmul", "ieee"):
                 yield
+
+    def scoring(self, device: torch.device) -> AbstractContextManager[None]:
+        """Convolve in fp32, for scores: TF32 is too coarse for the variances in SSIM."""
+        return replace(self, tf32=False).convolving(device)
 
 
 def choose(settings: TrainerSettings, device: torch.device, height: int, width: int) -> Arithmetic:
@@ -131,7 +135,7 @@ class Weights:
 
     Layers compute on views of it. Scales that compute in bf16 use views of a bf16 copy: `spread`
     refreshes the copy before a forward pass, and `gather` puts all gradients of a loss into one.
-    Adam's state, updates and the head, whose output is scored, are always fp32.
+    Adam's state, updates and the weights of the head, whose output is scored, are always fp32.
 
     dtype, layout: number format and memory layout that the input should have.
     """

@@ -159,7 +159,7 @@ class SkipNetwork(nn.Module):
         return found
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class. The head always computes in fp32."""
+        """See the class. The head computes on fp32, also where the other layers are in bf16."""
         return torch.sigmoid(self.head(self.body(x).float()))
 
 

@@ -310,7 +310,7 @@ class _Run:
         output = self.network(noisy_input).contiguous()
         loss = F.mse_loss(self.problem.measured(output), self.problem.restricted(self.target))
         views.gather(loss)
-        with torch.no_grad():
+        with torch.no_grad(), self.arithmetic.scoring(self.device):
             self._score(row, output.detach(), loss.detach())
             self.safety.check(psnr_db(loss.detach()), row[SEEN] == 1)
         self.optimiser.step()
@@ -343,8 +343,9 @@ class _Run:
 
     def _ssim(self, pictures: Tensor) -> Tensor:
         """Return (4,): raw and smoothed against the observation, then against the ground truth."""
-        to_observation = ssim(self.problem.measured(pictures), self.observation)
-        to_truth = self.unknown if self.truth is None else ssim(pictures, self.truth)
+        with self.arithmetic.scoring(self.device):
+            to_observation = ssim(self.problem.measured(pictures), self.observation)
+            to_truth = self.unknown if self.truth is None else ssim(pictures, self.truth)
         return torch.cat([to_observation, to_truth])
 
     def outcome(self, stop: Stop, started: float) -> Outcome:

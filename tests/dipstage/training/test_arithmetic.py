@@ -14,8 +14,9 @@ from dipstage.randomness import Streams
 from dipstage.schedules.presets import parse_preset
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.tasks.denoise import observe
-from dipstage.training import arithmetic
+from dipstage.training import arithmetic, trainer
 from dipstage.training.arithmetic import Arithmetic, Weights, choose
+from dipstage.training.metrics import ssim
 from dipstage.training.network import SkipNetwork
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import fit
@@ -179,6 +180,34 @@ def test_tf32_needs_a_gpu() -> None:
         train(precision="tf32")
     arithmetic = choose(replace(SETTINGS, precision="tf32"), torch.device("cuda"), 64, 64)
     assert (arithmetic.precision, arithmetic.tf32, arithmetic.bf16_scales) == ("tf32", True, 0)
+
+
+@switchable
+def test_scores_are_computed_in_fp32_while_a_gpu_trains_in_tf32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a CPU, with the settings of a GPU: at 10 bits, variances in SSIM would be wrong."""
+    found: dict[str, set[str]] = {"network": set(), "ssim": set()}
+    convolving, forward = Arithmetic.convolving, SkipNetwork.forward
+
+    def seen(name: str) -> None:
+        found[name].add(torch._C._get_fp32_precision_getter("cuda", "conv"))
+
+    def watched_forward(self: SkipNetwork, x: torch.Tensor) -> torch.Tensor:
+        seen("network")
+        return forward(self, x)
+
+    def watched_ssim(pictures: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        seen("ssim")
+        return ssim(pictures, reference)
+
+    monkeypatch.setattr(trainer, "choose", lambda *_: Arithmetic(0, 2, tf32=True))
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(Arithmetic, "convolving", lambda self, device: convolving(self, gpu))
+    monkeypatch.setattr(SkipNetwork, "forward", watched_forward)
+    monkeypatch.setattr(trainer, "ssim", watched_ssim)
+    train(2)
+    assert found == {"network": {"tf32"}, "ssim": {"ieee"}}
 
 
 @pytest.mark.long
