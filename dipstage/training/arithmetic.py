@@ -120,14 +120,29 @@ def _precise(backend: ModuleType, name: str, precision: str) -> Iterator[None]:
     if before == precision or (before == "none" and precision == "ieee"):
         yield
         return
-    operation.fp32_precision = precision
+    # An operation that follows its backend is set there: PyTorch 2.13 cannot make a convolution
+    # follow again.
+    with _set(backend, precision):
+        follows = operation.fp32_precision == precision
+        if follows:
+            yield
+    if not follows:
+        with _set(operation, precision):
+            yield
+
+
+@contextmanager
+def _set(place: Any, precision: str) -> Iterator[None]:
+    """Set `fp32_precision` of a backend or an operation, and restore it."""
+    before = place.fp32_precision
+    place.fp32_precision = precision
     try:
         yield
     finally:
-        # It follows the setting of all operations again, if it did before.
-        operation.fp32_precision = "none"
-        if operation.fp32_precision != before:
-            operation.fp32_precision = before
+        # It follows what it followed before, if it did.
+        place.fp32_precision = "none"
+        if place.fp32_precision != before:
+            place.fp32_precision = before
 
 
 class Weights:

@@ -215,6 +215,7 @@ def test_scores_are_computed_in_fp32_while_a_gpu_trains_in_tf32(
 @pytest.mark.parametrize(
     "setting",
     [
+        pytest.param("cudnn.benchmark = True", id="untouched"),
         "fp32_precision = 'ieee'",
         "fp32_precision = 'tf32'",
         "cudnn.fp32_precision = 'ieee'",
@@ -235,16 +236,19 @@ def settings():
 
 cudnn.benchmark = True
 torch.backends.{setting}
-before = settings()
+before, generic = settings(), torch.backends.fp32_precision
+torch.backends.fp32_precision = "ieee"
+followed = settings()
+torch.backends.fp32_precision = generic
+assert settings() == before
 for tf32 in (False, True):
     with Arithmetic(0, 1, tf32=tf32).convolving(torch.device("cuda")):
         precision, *kernels = settings()
         assert (precision == "tf32") is tf32, precision
         assert kernels == [False, True]
     assert settings() == before
-if before[0] == torch.backends.fp32_precision:
-    torch.backends.fp32_precision = "ieee"
-    assert settings()[0] == "ieee"
+torch.backends.fp32_precision = "ieee"
+assert settings() == followed
 """
     run_process([sys.executable, "-W", "error", "-c", program], check=True)
 
