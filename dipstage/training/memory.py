@@ -16,7 +16,7 @@ _RAN_OUT = re.compile(
     r"(?i)can't allocate memory|not enough memory|out of memory|bad_alloc|status_alloc_failed"
 )
 _MAY_HAVE_RUN_OUT = re.compile(r"(?i)unable to find an engine|cudnn_status_|cublas_status_")
-"""What cuDNN and cuBLAS say if they get no memory, and of other faults as well."""
+"""Errors of cuDNN and cuBLAS that lack of memory raises, and other faults as well."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
