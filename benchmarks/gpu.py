@@ -384,7 +384,7 @@ def price(scale: Name, iterations: int, device: str) -> dict[str, Any]:
     return {"scale": words(scale), "iterations_per_s": rates}
 
 
-def out_of_memory(device: str) -> dict[str, Any]:
+def out_of_memory(device: str, failed: dict[str, str]) -> dict[str, Any]:
     """Run out of memory for real, and train again afterwards.
 
     Nothing else may be measured after it in the same process: cuDNN keeps the engines that it chose
@@ -401,9 +401,10 @@ def out_of_memory(device: str) -> dict[str, Any]:
         row = {"ran out": True, "recognised": is_out_of_memory(error)}
     del held
     torch.cuda.empty_cache()
-    row["trains afterwards"] = (
-        fit_together([job((64, 32, 4), 10, "fp32")], device=device)[0].iterations == 10
-    )
+    row["trains afterwards"] = False
+    with recorded(failed, "out_of_memory: training afterwards"):
+        [small] = fit_together([job((64, 32, 4), 10, "fp32")], device=device)
+        row["trains afterwards"] = small.iterations == 10
     print(f"out of memory: {row}", flush=True)
     return row
 
@@ -530,7 +531,7 @@ def planned(device: str, blocks: int, peer: Path | None, parts: Parts) -> list[P
              partial(processes, CROWDED, device, mps))
         for mps in kinds
     ]  # fmt: skip
-    last = Part("out_of_memory", "4 trainings", 15, partial(out_of_memory, device))
+    last = Part("out_of_memory", "4 trainings", 15, partial(out_of_memory, device, parts.failed))
     return [*checks, *speeds(GOALS), *pairs, *speeds(FURTHER), price_of_bytes, *in_one_process,
             *in_several, last]  # fmt: skip
 

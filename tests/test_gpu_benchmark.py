@@ -169,6 +169,20 @@ def test_a_process_that_fails_is_not_waited_for(gpu: ModuleType) -> None:
         gpu.gathered(queue.Queue(), members, 60)
 
 
+def test_running_out_of_memory_is_told_even_if_nothing_trains_afterwards(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(gpu.torch.cuda, "mem_get_info", lambda device: (1000, 1000))
+    monkeypatch.setattr(gpu, "fit_together", broken)
+    failed: dict[str, str] = {}
+    row = gpu.out_of_memory("cpu", failed)
+    assert row == {"ran out": True, "recognised": True, "trains afterwards": False}
+    assert list(failed) == ["out_of_memory: training afterwards"]
+
+
 def test_running_out_of_memory_is_a_check_too(gpu: ModuleType) -> None:
     good = {"ran out": True, "recognised": True, "trains afterwards": True}
     content = {"checks": [{"finite": True}], "out_of_memory": [good]}
