@@ -1,4 +1,4 @@
-"""Check and measure the trainer on a GPU: everything that a first lease of one should answer.
+"""Check and measure the trainer on a GPU: everything that nine minutes on one can answer.
 
 First the checks: a CUDA graph, two runs of one seed, and runs side by side give the same bytes; a
 GPU gives a CPU's curves. Then iterations per second beside the official loop, alternating, n blocks

@@ -25,7 +25,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_it_trains_every_task_with_the_packages_that_it_names() -> None:
-    """Machines with a GPU that are lent for an hour have few more."""
+    """Machines with a GPU that are rented for an hour have few more."""
     script = """
         import sys
         from importlib.metadata import packages_distributions, requires
@@ -212,7 +212,7 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_measured(
 
 
 def test_the_script_keeps_the_given_search_path_of_modules() -> None:
-    """Machines that are lent have packages in folders of their own."""
+    """Rented machines have packages in folders of their own."""
     script = (ROOT / "benchmarks/gpu.sh").read_text()
     line = next(line for line in script.splitlines() if "PYTHONPATH" in line)
     shown = "set -eu; export " + line.split()[0] + '; printf %s "$PYTHONPATH"'
