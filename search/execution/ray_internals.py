@@ -114,6 +114,20 @@ def uncounted_callbacks() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_credentials() -> Iterator[None]:
+    """Let Tune pass no credentials of AWS to the workers of trials.
+
+    They need none, as the driver writes all results, and Ray keeps what is passed in its tables and
+    its logs.
+    """
+    from ray.tune.execution import class_cache
+
+    passed = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
+    with _replaced(class_cache, ENV_VARS_TO_PROPAGATE=passed):
+        yield
+
+
 def job_config(folders: list[str]) -> Any:
     """Return the configuration of a job whose workers import from `folders` first.
 

@@ -19,6 +19,7 @@ from search.execution.ray_internals import (  # isort: skip
     forget_heartbeat,
     heartbeat,
     uncounted_callbacks,
+    without_credentials,
     why_it_died,
 )
 
@@ -340,7 +341,11 @@ def tune_trials(
     racer = Racer(searcher)
     scratch = tempfile.mkdtemp(prefix="dipsearch-")
     try:
-        with uncounted_callbacks(), logged(run, searcher.number_of, view) as loggers:
+        with (
+            uncounted_callbacks(),
+            without_credentials(),
+            logged(run, searcher.number_of, view) as loggers,
+        ):
             tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(trainable or ScheduleTrial, setting=setting),

@@ -13,11 +13,16 @@ from search.store import STORAGE_VARIABLE
 
 
 def storage_address(given: str | None = None) -> str | None:
-    """Return the given address, or else the one in the environment; None means SQLite."""
+    """Return the given address, or else the one in the environment; None means SQLite.
+
+    Raises:
+        InputError: The given address is none of a database.
+    """
     if given is None:
         return os.environ.get(STORAGE_VARIABLE) or None
     if not isinstance(given, str) or not given or forbidden_in(given) is not None:
         raise unknown(str(given))
+    parsed(given)
     return given
 
 

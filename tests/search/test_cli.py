@@ -177,10 +177,10 @@ def test_a_wrong_experiment_gets_one_sentence_and_nothing_is_made(
         (["export", "none"], "run 'none' does not exist in runs"),
         (["export", "tiny"], "has no complete trial yet"),
         (["export", "tiny", "--pick", "7"], "has no trial 7"),
-        (["status", "tiny", "--storage", "mad://u@h/d"], "no database address"),
+        (["status", "far", "--storage", "mad://u@h/d"], "no database address"),
         (["status", "tiny", "--storage", "postgresql://u:pw@h/d"], "--storage holds a password"),
         (["status", "tiny", "--storage", "postgresql://h/d?Password=x"], "--storage holds a pass"),
-        (["status", "tiny", "--storage", "postgresql://u@127.0.0.1:1/d"], "Connection refused"),
+        (["status", "far", "--storage", "postgresql://u@127.0.0.1:1/d"], "Connection refused"),
         (["status", "tiny", "--runs-dir", "gone://b/p"], "is not a known kind of address"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -193,6 +193,8 @@ def test_wrong_requests_get_one_sentence_and_exit_code_2(
     (tmp_path / "e.yaml").write_text(yaml_text(CONTENT))
     (tmp_path / "broken.yaml").write_text("name: [")
     (tmp_path / "runs" / "stray").mkdir()
+    (tmp_path / "runs" / "far").mkdir()  # Its study is in a database.
+    shutil.copy(tmp_path / "runs" / "tiny" / "experiment.yaml", tmp_path / "runs" / "far")
     before = sorted(tmp_path.rglob("*"))
     result = dipsearch(*arguments)
     assert result.exit_code == 2, result.output

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from search.execution.ray_internals import LOW_ON_MEMORY, why_it_died  # isort: skip - before Ray
+from search.execution.ray_internals import (  # isort: skip - before Ray
+    LOW_ON_MEMORY, why_it_died, without_credentials,
+)  # fmt: skip
 
 import pytest
 import ray
@@ -15,6 +17,7 @@ from ray._private.node import Node
 from ray.air._internal.mlflow import _MLflowLoggerUtil
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.job_submission import JobSubmissionClient
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
@@ -27,6 +30,19 @@ def test_ray_still_has_what_is_imported() -> None:
         f"Ray {ray.__version__} moved {', '.join(lost_imports(ADAPTER, 'ray'))}, which "
         "search/execution/ray_internals.py uses: change it there"
     )
+
+
+def test_workers_of_trials_get_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trained:
+        """Stands for what is trained."""
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
+    assert "secret" in str(vars(_ActorClassCache().get(Trained))), "without it, Ray passes them"
+    with without_credentials():
+        passed = str(vars(_ActorClassCache().get(Trained)))
+    assert "PL_DISABLE_FORK" in passed
+    assert "secret" not in passed
 
 
 def test_ray_still_has_the_private_attributes() -> None:
@@ -55,6 +71,10 @@ def test_ray_still_has_the_private_attributes() -> None:
     assert "air_usage.tag_callbacks(" in text(ray.tune.tune.run), (
         f"Ray {ray.__version__} counts callbacks elsewhere: search/execution/ray_internals.py "
         "keeps it from importing their packages"
+    )
+    assert "in ENV_VARS_TO_PROPAGATE:" in text(_ActorClassCache.get), (
+        f"Ray {ray.__version__} passes variables to the workers of trials in another way: "
+        "search/execution/ray_internals.py keeps credentials out of them"
     )
     for name in ("ENABLE_RAY_CLUSTER", "ENABLE_RAY_CLUSTERS_ENV_VAR"):
         assert hasattr(ray_constants, name), (
