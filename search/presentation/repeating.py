@@ -33,7 +33,7 @@ class Repeat:
     Args:
         name: Name of the schedule file.
         text: Content of the schedule file.
-        lines: Command for each finished replicate, by its key; none if no command repeats it.
+        lines: Command for each finished replicate, by its key.
         scores: What each of them must give, by its key.
     """
 
@@ -55,7 +55,6 @@ class Repeater:
         """Read what all trials share. The schedule files hold the results of the verification."""
         self._run, self._verification = run, verification
         self._pictures, self._options = picture_arguments(run), _options(run)
-        self._can_repeat = not unrepeatable(run)
 
     def of(self, trial: Trial) -> Repeat | None:
         """Return what repeats a trial; None if it has finished no replicate.
@@ -66,8 +65,7 @@ class Repeater:
         if trial.schedule is None or not trial.replicates:
             return None
         name, lines = file_name(self._run, trial), {}
-        repeated = trial.replicates if self._can_repeat else {}
-        for key, replicate in repeated.items():
+        for key, replicate in trial.replicates.items():
             parsed = ReplicateKey.parse(key)
             # Records name a device by its hardware.
             device = "cpu" if replicate.device == "cpu" else "cuda"
@@ -75,7 +73,7 @@ class Repeater:
             picture = self._pictures.get(parsed.picture, "PICTURE")
             lines[key] = f"dipstage run {picture} {shlex.join(['--schedule', name, *options])}"
         content = schedule_file(self._run, trial, self._verification)
-        scores = {key: _scores(replicate) for key, replicate in repeated.items()}
+        scores = {key: _scores(replicate) for key, replicate in trial.replicates.items()}
         return Repeat(name, compact_text(content), lines, scores)
 
 
@@ -104,9 +102,13 @@ def repeats(
 ) -> dict[int, Repeat]:
     """Return what repeats each trial by its number, up to the first that does not fit.
 
+    Nothing does if the run is `unrepeatable`.
+
     trials: the most important first. room: available size in bytes.
     """
     found: dict[int, Repeat] = {}
+    if unrepeatable(run):
+        return found
     repeater = Repeater(run, verification)
     for trial in trials:
         made = repeater.of(trial)

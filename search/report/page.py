@@ -99,10 +99,7 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     short = keep_details(content["trials"], order, _room({**content, "trials": rows}) // 2)
     room = min(MAX_REPEATS, _room(content) // 2)
     content["unrepeatable"] = unrepeatable(run)
-    if content["unrepeatable"]:
-        content["repeats"] = {}
-    else:
-        content["repeats"] = _repeats(run, records, order, verification, room)
+    content["repeats"] = _repeats(run, records, order, verification, room)
     found = sources(run, records, plain_of(records), verification)
     gallery = gather_pictures(found, order, run.objective.output, _room(content), images)
     bare = not gallery.has_outputs and any(trial.replicates for trial in records)

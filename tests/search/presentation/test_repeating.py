@@ -29,6 +29,7 @@ from search.presentation.repeating import (
     Repeater,
     _options,
     first_picture,
+    repeats,
     run_argument,
     shown_path,
     unrepeatable,
@@ -153,14 +154,11 @@ def test_no_line_repeats_what_was_stopped_by_a_rule_that_dipstage_run_does_not_h
 ) -> None:
     played = trial(0, 25.0, 10, candidate="baseline")
     run = new_run(tmp_path, experiment())
-    made = Repeater(run).of(played)
-    assert made is not None
+    [made] = repeats(run, [played], None, 10**6).values()
     assert made.lines.keys() == made.scores.keys() == played.replicates.keys()
     assert unrepeatable(run) == ""
     run = new_run(tmp_path / "emv", experiment(objective={"stop": "emv"}))
-    made = Repeater(run).of(played)
-    assert made is not None
-    assert made.lines == made.scores == {}
+    assert not repeats(run, [played], None, 10**6)
     assert "stopped by EMV" in unrepeatable(run)
     assert f'"unrepeatable":"{unrepeatable(run)}"' in page.make(run).text
 
