@@ -94,7 +94,7 @@ def scales(content: Content) -> list[str]:
         gain = [a / b for a, b in zip(row["fp32_us"], row["bf16_us"], strict=True)]
         product = row["width"] * row["side"]
         rows.append([str(row["width"]), str(row["side"]), str(product), spread(gain)])
-    return table(["width", "side", "width × side", "fp32 / bf16"], rows)
+    return table(["width", "side", "width × side", "speed of bf16 / speed of fp32"], rows)
 
 
 def compiled(content: Content) -> list[str]:
@@ -105,7 +105,8 @@ def compiled(content: Content) -> list[str]:
         ratio = [a / b for a, b in zip(speeds["compiled"], speeds["plain"], strict=True)]
         first = f"{row['first_iteration_s']:.0f}"
         rows.append([row["scale"], str(row["threads"]), row["precision"], spread(ratio), first])
-    columns = ["scale", "cores", "precision", "compiled / not compiled", "first iteration (s)"]
+    ratio_of_speeds = "speed compiled / not compiled"
+    columns = ["scale", "cores", "precision", ratio_of_speeds, "first iteration (s)"]
     return table(columns, rows)
 
 

@@ -294,9 +294,10 @@ def compare(
 @click.option(
     "--pick",
     metavar="knee|psnr|steps|fast|best|NUMBER|NAME",
-    help="On the front: the knee, the highest PSNR, or the fewest steps; other objectives by their "
-    "names, such as ssim. fast, best: the schedule that dipsearch verify claims, or would claim by "
-    "default, to be faster, or to have a higher PSNR. Or a trial's number, or a candidate's name "
+    help="Schedule to write. knee, psnr and steps pick from the front: its knee, its highest PSNR, "
+    "its fewest steps; other objectives, such as ssim, are picked by their names. fast and best "
+    "are the schedules of the two claims of dipsearch verify; before a verification, they are "
+    "those that it would take by default. A trial's number or a candidate's name picks that trial "
     "[default: knee].",
 )
 @click.option(

@@ -207,10 +207,11 @@ def confirm(
 ) -> None:
     """Choose what to verify, by training on other pictures.
 
-    The best schedules of RUN are retrained. The scores that selected these schedules are
-    optimistic. On the new pictures, they are compared with plain DIP. dipsearch verify then takes
-    the fastest of those whose PSNR_GT is not lower, and the one with the highest PSNR_GT of those
-    that are not slower.
+    The scores that selected the best schedules of RUN are optimistic. This command retrains these
+    schedules on new pictures, and compares them with plain DIP. dipsearch verify then takes two of
+    them. One is the fastest schedule for which no part of the interval of the PSNR_GT difference
+    is below 0; if there is none, the mean must be at least 0. The other has the highest PSNR_GT
+    among the schedules that are not slower than plain DIP on average.
     """
     from search.terminal.verification_tables import print_confirmation
     from search.verification.confirmation import Confirmation
