@@ -101,11 +101,22 @@ def plain_task(task: Task) -> dict[str, Any]:
     return plain
 
 
+_OPTION = re.compile(
+    r"""
+    (?: ^ | , )
+    ( (?: = \s* " (?: \\. | [^"\\] )* " | = \s* ' (?: '' | [^'] )* ' | \[ [^]]* \] | [^,] )* )
+    """,
+    re.VERBOSE,
+)
+"""A KEY=VALUE of a task's text. Its commas are in brackets, or in quotes around the value."""
+
+
 def parse_task(text: str) -> Task:
     """Read a task that is written in one line.
 
     Args:
-        text: `KIND` or `KIND:KEY=VALUE,…`, such as `inpaint:missing=0.8`.
+        text: `KIND` or `KIND:KEY=VALUE,…`, such as `inpaint:missing=0.8`. A value with a comma is
+            in quotes, as in `inpaint:mask="a,b.png"`, or in brackets.
 
     Raises:
         InputError: The kind, a key or a value is wrong.
@@ -113,10 +124,15 @@ def parse_task(text: str) -> Task:
     check_text("a task", text)
     kind, colon, options = text.partition(":")
     content: dict[str, Any] = {"kind": kind}
-    for option in re.split(r",(?![^\[]*\])", options) if colon else []:
+    for option in _OPTION.findall(options) if colon else []:
         key, _, value = option.partition("=")
         if not (key.strip() and value.strip()):
-            raise InputError(f"task {text!r}: {option!r} must be KEY=VALUE")
+            hint = (
+                "; a value with a comma needs quotes of its own, as in 'inpaint:mask=\"a,b.png\"'"
+                if len(content) > 1
+                else ""
+            )
+            raise InputError(f"task {text!r}: {option!r} must be KEY=VALUE{hint}")
         if key in content:
             raise InputError(f"task {text!r} gives {key} twice: keep one")
         content[key] = parse_yaml(value, f"task {text!r}")
@@ -127,10 +143,7 @@ def parse_task(text: str) -> Task:
 
 
 def task_text(task: Task) -> str:
-    """Return a task in one line; this is the inverse of `parse_task`.
-
-    A text with a comma is not read back: the comma would end it.
-    """
+    """Return a task in one line; this is the inverse of `parse_task`."""
     plain = plain_task(task)
     kind = plain.pop("kind")
     values = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]

@@ -73,8 +73,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "task_name",
     metavar="KIND[:KEY=VALUE,…]",
     help="How IMAGE is degraded: denoise, inpaint:missing=0.8, inpaint:mask=FILE, "
-    "super_resolve:factor=2, or the task of an installed package [default: the schedule file's, "
-    "else denoise].",
+    "super_resolve:factor=2, or the task of an installed package. A value with a comma is in "
+    "quotes: 'inpaint:mask=\"a,b.png\"' [default: the schedule file's, else denoise].",
 )
 @click.option(
     "--sigma",

@@ -54,6 +54,27 @@ def test_plain_data_and_text_give_the_same_task(text: str) -> None:
     assert None not in plain_task(TASKS[text]).values()
 
 
+@pytest.mark.parametrize(
+    ("text", "mask"),
+    [
+        ('inpaint:mask="a,b.png",sigma_255=5', "a,b.png"),
+        ("inpaint:sigma_255=5,mask='it''s a,b=c.png'", "it's a,b=c.png"),
+        ('inpaint:mask= "a\\",[b.png" ,sigma_255=5', 'a",[b.png'),
+        ("inpaint:mask=it's.png,sigma_255=5", "it's.png"),
+    ],
+)
+def test_a_comma_in_quotes_belongs_to_the_value(text: str, mask: str) -> None:
+    task = Inpaint(mask=mask, sigma_255=5.0)
+    assert parse_task(text) == task
+    assert parse_task(task_text(task)) == task
+
+
+def test_a_comma_without_quotes_is_refused_with_how_to_write_it() -> None:
+    words = "'b.png' must be KEY=VALUE; a value with a comma needs quotes of its own, as in"
+    with pytest.raises(InputError, match=words):
+        parse_task("inpaint:mask=a,b.png")
+
+
 def test_without_a_kind_it_is_denoising_and_without_values_the_old_one() -> None:
     assert task_of({}) == task_of({"sigma_255": 25}) == Denoise(sigma_255=25.0)
     assert plain_task(Denoise()) == {"kind": "denoise", "sigma_255": 25.0, "clip": True}
