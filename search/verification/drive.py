@@ -8,6 +8,7 @@ before the last one begins.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_pictures
 from search.store.attributes import write
 from search.store.lease import leased, verifying
-from search.store.paths import remove_tree, verification_path
+from search.store.paths import is_remote, remove_tree, verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.store.study import delete_study
@@ -86,10 +87,12 @@ def verify(run: RunRecord, request: Request, *, hardware: Hardware = HERE, view:
 
     Raises:
         InputError: Before anything starts, for pictures or seeds that were seen, for a request
-            that differs from a verification that has begun, for another device, and if there is
-            nothing to verify.
+            that differs from a verification that has begun, for another device, for a restart in
+            the place of a link, and if there is nothing to verify.
     """
     with leased(run.storage, verifying(run.study.study_name), f"the verification of {run.name!r}"):
+        if request.restart:
+            _refuse_links(run)
         plan, held_out = begin(run, request)
         if not request.restart and is_finished(run):
             return
@@ -342,6 +345,16 @@ def complete_trials(tuned: RunRecord) -> list[Trial]:
         failures = "; ".join(f"{t.name}: {t.failure}" for t in tuned.records())
         raise InputError(f"plain DIP failed with every recipe: {failures}")
     return trials
+
+
+def _refuse_links(run: RunRecord) -> None:
+    """Raise InputError if a folder that a restart may remove is a link, which somebody has made."""
+    for folder in (run.folder / name for name in (HELD_OUT, TUNING)):
+        if not is_remote(folder) and folder.is_symlink():
+            raise InputError(
+                f"{folder} is a link to {os.path.realpath(folder)}, and --restart removes no "
+                "folder behind a link: put that folder in the place of the link"
+            )
 
 
 def _discard(run: RunRecord, following: Plan, device: str) -> None:

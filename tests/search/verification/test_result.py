@@ -429,6 +429,22 @@ def test_a_restart_that_was_cut_off_leaves_a_run_that_can_be_verified(
     assert part(run, TUNING) is not None
 
 
+@pytest.mark.parametrize("name", [HELD_OUT, TUNING])
+def test_a_restart_refuses_a_link_and_leaves_what_it_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = searched(tmp_path / "runs")
+    verified(run, gains())
+    (run.folder / name).rename(tmp_path / "elsewhere")
+    (run.folder / name).symlink_to(tmp_path / "elsewhere")
+    forbid_training(monkeypatch)
+    with pytest.raises(InputError, match=f"{name} is a link to {tmp_path}/elsewhere, and --restar"):
+        verify(run, Request(restart=True, seeds=1), view=Quiet())
+    assert (run.folder / name).is_symlink()
+    assert not list(run.folder.glob(".*"))
+    assert Verification.open(run) is not None
+
+
 def test_claims_are_the_front_s_knee_and_end_by_default_and_never_plain_dip(
     tmp_path: Path,
 ) -> None:
