@@ -185,7 +185,7 @@ def run_with_view(start: Callable[[View], T]) -> T:
     console = make_console(going_on=True)
     with terminable():
         if not console.is_terminal:
-            return start(Lines(console, "starting; Ray alone can take half a minute …"))
+            return start(Lines(console))
         with LiveView(console) as live:
             return start(live)
 

@@ -27,12 +27,13 @@ from search.execution.ray_internals import (  # isort: skip
 import ray
 
 from dipstage.errors import InputError, WorkError
+from search.execution.view import Quiet, View
 from search.store import STORAGE_VARIABLE
 
 
 @contextmanager
 def ray_cluster(
-    address: str | None, cpus: int | None = None, note: Callable[[str], None] = lambda _: None
+    address: str | None, cpus: int | None = None, view: View | None = None
 ) -> Iterator[None]:
     """Provide a Ray cluster within the block: a new local one, or the one at `address`.
 
@@ -41,20 +42,23 @@ def ray_cluster(
     Args:
         address: Address of a running cluster; None starts a local one.
         cpus: Cores of a local cluster; by default all cores of the machine.
-        note: Takes a notice if a local cluster cannot keep its files where Ray would.
+        view: Shows that Ray starts, and a notice if a local cluster cannot keep its files where
+            Ray would; by default nothing is shown.
 
     Raises:
         InputError: If no cluster answers at `address`, or no folder has a name that is short enough
             for the sockets of a local one.
         WorkError: If Ray does not start on this machine in time.
     """
+    view = view or Quiet()
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         if not ray.is_initialized():
             if address is not None:
                 _check_listening(address)
-            folder = stack.enter_context(_folder(note)) if address is None else None
+            folder = stack.enter_context(_folder(view.note)) if address is None else None
+            view.starting()
             stack.enter_context(_connected(address, cpus, folder))
         yield
 

@@ -108,7 +108,7 @@ def launch(
     from search.execution.cluster import ray_cluster
     from search.execution.resources import resources_of
 
-    with terminable(), ray_cluster(address, note=view.note), terminable():
+    with terminable(), ray_cluster(address, view=view), terminable():
         resources_of(experiment, can_grow=address is not None)
         create(experiment, folder, storage, digests, candidates, learned=learned)
         run = RunRecord.open(experiment.name, runs_dir, storage)
@@ -273,7 +273,7 @@ def drive(
 
             installed(experiment.objective)
             # Twice, because Ray installs its own signal handler when it starts.
-            with terminable(), ray_cluster(address, note=view.note), terminable():
+            with terminable(), ray_cluster(address, view=view), terminable():
                 can_grow, cores = address is not None, run.attributes.cores
                 resources_of(experiment, can_grow=can_grow, cores=cores)
                 lease.check()

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 class View(Protocol):
     """Display of a search, updated twice a second while it runs and once at its end."""
 
+    def starting(self) -> None:
+        """Show that Ray starts, which can take half a minute."""
+        return
+
     def update(self, run: RunRecord) -> None:
         """Show the current state of the run."""
         return

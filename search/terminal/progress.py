@@ -28,12 +28,14 @@ _BESIDE = 72
 class Lines(View):
     """One line for every trial that ends."""
 
-    def __init__(self, console: Console, waiting: str | None = None) -> None:
-        """Print to `console`, first `waiting` if there may be nothing else for half a minute."""
+    def __init__(self, console: Console) -> None:
+        """Print to `console`."""
         self._console = console
         self._last: tuple[str, int] | None = None
-        if waiting is not None:
-            self._print(waiting)
+
+    def starting(self) -> None:
+        """See `View`."""
+        self._print("starting; Ray alone can take half a minute …")
 
     def update(self, run: RunRecord) -> None:
         """See `View`."""

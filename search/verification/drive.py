@@ -286,7 +286,7 @@ def _driving(
     begun = next((made for name in names if (made := part(run, name)) is not None), run)
     experiment = with_resources(begun.experiment, hardware.resources)
     driver.refuse_missing_loggers(run.experiment, run.folder)
-    with terminable(), ray_cluster(hardware.address, note=view.note), terminable():
+    with terminable(), ray_cluster(hardware.address, view=view), terminable():
         shares = resources_of(experiment, can_grow=hardware.address is not None)
         yield _Driver(hardware, experiment.resources, shares.device, view)
 

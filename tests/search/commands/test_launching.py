@@ -33,6 +33,7 @@ def launch(*arguments: str) -> Result:
 def refused(result: Result) -> str:
     assert result.exit_code == 2, (result.output, result.exception)
     assert len(result.stderr.strip().splitlines()) == 1
+    assert "starting" not in result.stdout
     return result.stderr
 
 

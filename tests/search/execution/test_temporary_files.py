@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from processes import finish
 from dipstage.errors import InputError, WorkError
 from search import Run
 from search.execution import cluster
+from search.execution.view import Quiet
 
 pytestmark = pytest.mark.ray
 
@@ -69,6 +71,29 @@ def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPat
     words = "The current node timed out.*: close other programs, or wait"
     with pytest.raises(WorkError, match=words), cluster.ray_cluster(None):
         pass
+
+
+def test_only_a_ray_that_is_going_to_start_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Announced(Quiet):
+        times = 0
+
+        def starting(self) -> None:
+            """See `View`."""
+            self.times += 1
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_connected", lambda *_: nullcontext())
+    view = Announced()
+    nobody = pytest.raises(InputError, match="nobody listens there")
+    with nobody, cluster.ray_cluster("127.0.0.1:1", view=view):
+        pass
+    assert view.times == 0
+    with cluster.ray_cluster(None, view=view):
+        assert view.times == 1
+        monkeypatch.setattr("ray.is_initialized", lambda: True)
+        with cluster.ray_cluster(None, view=view):
+            pass
+    assert view.times == 1
 
 
 def test_a_search_runs_although_the_folder_of_temporary_files_has_a_long_name(

@@ -48,10 +48,13 @@ def test_lines_are_printed_when_a_trial_ends_and_not_otherwise(tmp_path: Path) -
     assert "best 25.00 dB at 10" in lines[-2]
 
 
-def test_the_first_line_can_come_before_there_is_a_run() -> None:
+def test_a_line_says_that_ray_starts_and_none_before() -> None:
     text = io.StringIO()
-    Lines(Console(file=text, width=200), "starting …")
-    assert text.getvalue().split(" ", 1)[1] == "starting …\n"
+    view = Lines(Console(file=text, width=200))
+    assert text.getvalue() == ""
+    view.starting()
+    words = "starting; Ray alone can take half a minute …\n"
+    assert text.getvalue().split(" ", 1)[1] == words
 
 
 def test_the_live_view_leaves_its_last_state_on_the_screen(played: Run) -> None:
