@@ -174,7 +174,7 @@ def _run_search(
     try:
         run = run_with_view(start)
     except KeyboardInterrupt:
-        exit_interrupted("resume", folder, storage)
+        exit_interrupted(folder, storage)
     _show_results(run, as_json)
 
 
@@ -209,12 +209,12 @@ def _show_state(folder: Path, storage: str | None) -> bool:
     return False
 
 
-def exit_interrupted(command: str, folder: Path, storage: str | None = None) -> NoReturn:
-    """Print how to continue, and exit with 130."""
+def exit_interrupted(folder: Path, storage: str | None = None) -> NoReturn:
+    """Print how an interrupted search stands and how to continue, and exit with 130."""
     if (folder / "experiment.yaml").exists():
         can_finish, words = _show_state(folder, storage), run_words(folder)
-        click.echo(f"interrupted; continue with: dipsearch {command} {words}", err=True)
-        if command == "resume" and can_finish:
+        click.echo(f"interrupted; continue with: dipsearch resume {words}", err=True)
+        if can_finish:
             click.echo(f"or end it here with: dipsearch resume {words} --finish", err=True)
     else:
         click.echo("interrupted before the run was made", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -12,7 +13,7 @@ from dipstage.errors import InputError
 from dipstage.terminal.console import echo_json, json_option, make_console, wide_option
 from dipstage.terminal.number_types import Finite, Whole
 from search.commands.reporting import make_report
-from search.commands.searching import exit_interrupted, run_with_view
+from search.commands.searching import run_with_view
 from search.commands.shared import accept_changes_option, address_option, resources_option, with_run
 from search.presentation.rows import write_rows
 from search.store.paths import path_exists, run_words
@@ -145,6 +146,7 @@ def verify(
     from search.verification.declared import Request
     from search.verification.drive import Hardware
     from search.verification.drive import verify as verify_run
+    from search.verification.parts import HELD_OUT, TUNING
 
     request = Request(
         images=images or None,
@@ -160,7 +162,7 @@ def verify(
         now = _written_at(verification_path(run.folder))
         if now is None or (request.restart and now == planned):
             _exit_unbegun("verification")
-        exit_interrupted("verify", run.folder, run.address)
+        _exit_interrupted("verify", run, TUNING, HELD_OUT)
     verification = Verification.open(run)
     assert verification is not None
     rows = verification_rows(verification)
@@ -229,7 +231,7 @@ def confirm(
     except KeyboardInterrupt:
         if not path_exists(run.folder / CONFIRMATION / "experiment.yaml"):
             _exit_unbegun("confirmation")
-        exit_interrupted("confirm", run.folder, run.address)
+        _exit_interrupted("confirm", run, CONFIRMATION)
     confirmation = Confirmation.open(run)
     assert confirmation is not None
     picked = {"fast": confirmation.pick("time"), "best": confirmation.pick("psnr")}
@@ -277,6 +279,20 @@ def _numbers(option: str, text: str | None, kind: type[N]) -> tuple[N, ...] | No
 
 def _exit_unbegun(what: str) -> NoReturn:
     click.echo(f"interrupted before the {what} began; nothing has changed", err=True)
+    raise SystemExit(130)
+
+
+def _exit_interrupted(command: str, run: RunRecord, *names: str) -> NoReturn:
+    """Print how the comparisons of a command stand and how to continue, and exit with 130."""
+    from search.analysis.status import sentence, status_of
+    from search.verification.parts import part
+
+    with suppress(Exception):  # The database may be why somebody interrupted.
+        for name in names:
+            if (made := part(run, name)) is not None:
+                click.echo(f"{made.name}: {sentence(status_of(made))}")
+    words = run_words(run.folder)
+    click.echo(f"interrupted; continue with: dipsearch {command} {words}", err=True)
     raise SystemExit(130)
 
 

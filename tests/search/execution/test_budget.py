@@ -273,7 +273,7 @@ def test_after_ctrl_c_finish_is_suggested_once_it_can_conclude(
             ledger.record(work.number, key, outcome(25.0, 10))
         ledger.finish(work.number, None)
     with pytest.raises(SystemExit) as ended:
-        exit_interrupted("resume", tmp_path / "tiny")
+        exit_interrupted(tmp_path / "tiny")
     assert ended.value.code == 130
     shown, resume = capsys.readouterr(), f"dipsearch resume tiny --runs-dir {tmp_path}"
     assert shown.out.startswith(f"tiny: {complete}/6 trials, 0 running")

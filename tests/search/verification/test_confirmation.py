@@ -319,3 +319,5 @@ def test_an_interrupt_before_the_confirmation_suggests_no_command_that_is_refuse
     result = CliRunner().invoke(main, confirm)
     assert result.exit_code == 130
     assert f"continue with: dipsearch confirm tiny --runs-dir {tmp_path}\n" in result.stderr
+    [line] = result.stdout.splitlines()
+    assert line.startswith("tiny/confirmation: 4/5 trials, ")

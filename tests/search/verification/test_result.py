@@ -534,6 +534,26 @@ def test_a_verification_without_scores_does_not_count(tmp_path: Path) -> None:
     assert plan.declared.earlier == 0
 
 
+def test_an_interrupted_verification_says_how_it_stands_and_not_how_the_search_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run = searched(tmp_path)
+    verified(run, gains())
+    interrupt(run, HELD_OUT)
+    monkeypatch.setattr("search.verification.drive.verify", interrupted)
+    result = CliRunner().invoke(main, ["verify", "tiny", "--runs-dir", str(tmp_path)])
+    assert result.exit_code == 130
+    assert result.stderr == (
+        f"interrupted; continue with: dipsearch verify tiny --runs-dir {tmp_path}\n"
+    )
+    tuning, held_out = result.stdout.splitlines()
+    assert tuning.startswith("tiny/learning-rate: 3/3 trials, 0 running")
+    assert held_out.startswith("tiny/verification: ")
+
+
 @pytest.mark.ray
 def test_a_restart_without_a_cluster_keeps_the_verification(tmp_path: Path) -> None:
     run = searched(tmp_path)
