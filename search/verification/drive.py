@@ -158,13 +158,13 @@ def confirm(
                     f"run {run.name!r} has a verification already: a confirmation comes before it"
                 )
             names, numbers = names_of(images), seeds_of(run, SEEDS if seeds is None else seeds)
+            experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
+            pictures = load_pictures(experiment)
             if len(names) < PICTURES:
                 raise InputError(
                     f"--images must name at least {PICTURES} pictures that the search has not "
                     f"seen, got {len(names)}"
                 )
-            experiment = comparison(run, CONFIRMATION, images=names, seeds=numbers)
-            pictures = load_pictures(experiment)
             refuse_seen(run, numbers, pictures, allowed=None)
             candidates = confirmed_candidates(run, TOP if top is None else top)
             if len(candidates) < 2:
