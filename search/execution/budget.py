@@ -1,4 +1,4 @@
-"""Conditions that end a search before its last trial: its hours, or no growth in hypervolume."""
+"""Conditions that end a search before its last trial: its hours, or trials without a gain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Budget:
         self._until, self._from = experiment.search.until, attributes.gain_from
         self._clock, self._began = clock, clock()
         objective = attributes.objective
-        self._single = objective.single
+        self._single, self._quality = objective.single, objective.quality
         self._otherwise = reference_point(experiment) if objective.has_reference else None
 
     @property
@@ -48,8 +48,11 @@ class Budget:
         without = trials_without_gain(scores, reference, single=self._single)
         if min(without, len(scores) - self._from) < self._until.no_gain:
             return None
-        above = "plain DIP" if plain else "the observation"
-        return f"{without} trials in a row did not raise the hypervolume above {above}"
+        if self._single:
+            measure = f"best {self._quality.words}"
+        else:
+            measure = f"hypervolume above {'plain DIP' if plain else 'the observation'}"
+        return f"{without} trials in a row did not raise the {measure}"
 
 
 def trials_without_gain(

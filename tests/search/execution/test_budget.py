@@ -200,6 +200,9 @@ def test_no_gain_is_counted_from_plain_dip_whatever_is_optimised(
     ledger = ledger_of(run) if later else ledger
     assert (ledger.next() is None) == ends
     assert (ledger.ended is not None) == ends
+    if ends:
+        measure = "best max PSNR_GT" if "against" in objective else "hypervolume above plain DIP"
+        assert ledger.ended == f"3 trials in a row did not raise the {measure}"
 
 
 @pytest.mark.ray
