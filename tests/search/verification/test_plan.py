@@ -10,6 +10,7 @@ import pytest
 import skimage.data
 from fake_runs import CONTENT, experiment, new_run, play
 from PIL import Image
+from played_verification import searched
 
 from dipstage.errors import InputError
 from dipstage.pictures.images import Picture, Pixels, load_picture
@@ -207,3 +208,50 @@ def test_an_exported_candidate_says_how_it_was_rescaled(compared: Run, tmp_path:
         f"trial 2 of tiny; iterations 30 → 40, the ramp keeps its {schedule.ramp}; noise levels "
         "and sigma × 2, input noise 0.0333 → 0.0471"
     )
+
+
+@pytest.mark.long
+def test_claims_are_the_front_s_knee_and_end_by_default_and_never_plain_dip(
+    tmp_path: Path,
+) -> None:
+    images = ("skimage:coins",)
+    space = {**experiment().model_dump()["space"], "stages": {"low": 1, "high": 1}}
+    run = searched(tmp_path / "plain", space=space, candidates=["baseline"])
+    assert {len(t.schedule.stages) for t in run.front() if t.schedule} == {1}
+    with pytest.raises(InputError, match="front of 'tiny' holds no staged schedule to verify"):
+        new_plan(run, Request(images=images))
+    with pytest.raises(InputError, match="--best 0: baseline is plain DIP, which has no stages"):
+        new_plan(run, Request(images=images, best="0"))
+    staged = searched(tmp_path / "staged")
+
+    def claims(**asked: str) -> dict[int, str]:
+        declared = new_plan(staged, Request(images=images, **asked)).declared  # type: ignore[arg-type]
+        assert declared is not None
+        return {claim.trial: claim.endpoint for claim in declared.claims}
+
+    assert claims() == {2: "time", 5: "psnr"}
+    assert claims(fast="log10") == {1: "time"}
+    assert claims(best="steps") == {3: "psnr"}
+    with pytest.raises(InputError, match=r"--fast: .* picked by knee, psnr, steps"):
+        claims(fast="best")
+    with pytest.raises(InputError, match="--fast and --best name the same schedule"):
+        claims(fast="5", best="psnr")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"claims": 1}, "--claims must count these 2, got 1"),
+        ({"alpha": 0.1}, r"--alpha must be in \(0, 0.05\], got 0.1"),
+        ({"smallest_db": 0.0}, "--smallest-db must be above 0"),
+        ({"smallest_ratio": 1.0}, "--smallest-ratio in"),
+        ({"references": 4}, "--references must be at least 5, a quarter of the search's schedules"),
+    ],
+)
+def test_wrong_declarations_are_refused(
+    tmp_path: Path, asked: dict[str, float], words: str
+) -> None:
+    run = searched(tmp_path)
+    with pytest.raises(InputError, match=words):
+        new_plan(run, Request(images=("skimage:coins",), **asked))  # type: ignore[arg-type]
