@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
-_DETAILS: dict[str, Any] = {"curve": None, "stages": [], "switches": [], "maxima": []}
-"""Cells of a trial that can be left out, and what stands in their place."""
+_LEFT_OUT: dict[str, Any] = {
+    "curve": None, "stages": [], "switches": [], "maxima": [], "left_out": True,
+}  # fmt: skip
+"""What stands in place of the cells of a trial that can be left out."""
 
 
 def embed(content: Any) -> str:
@@ -23,7 +26,26 @@ def size(content: Any) -> int:
 
 def without_details(cells: dict[str, Any]) -> dict[str, Any]:
     """Return the cells of a trial without staircase and curves."""
-    return cells | _DETAILS
+    return cells | _LEFT_OUT
+
+
+def keep_trials(trials: list[dict[str, Any]], order: Sequence[int], room: int) -> list[int]:
+    """Leave out the trials from the first on that does not fit without staircase and curves.
+
+    Args:
+        trials: Cells of each trial; those that do not fit are removed.
+        order: Numbers of all trials, the most important first.
+        room: Available size in bytes.
+
+    Returns:
+        The numbers of the other trials, in the same order.
+    """
+    sizes = {cells["n"]: size(without_details(cells)) for cells in trials}
+    ends = accumulate(sizes[number] for number in order)
+    fitting = [number for number, end in zip(order, ends, strict=True) if end <= room]
+    left = set(fitting)
+    trials[:] = [cells for cells in trials if cells["n"] in left]
+    return fitting
 
 
 def keep_details(trials: list[dict[str, Any]], order: Sequence[int], room: int) -> int:
@@ -40,10 +62,10 @@ def keep_details(trials: list[dict[str, Any]], order: Sequence[int], room: int) 
     by_number = {cells["n"]: cells for cells in trials}
     left_out = 0
     for cells in (by_number[number] for number in order):
-        details = {name: cells[name] for name in _DETAILS if cells.get(name)}
+        details = {name: cells[name] for name in _LEFT_OUT if cells.get(name)}
         if room >= 0:
             room -= size(details)
         if room < 0 and details:
-            cells |= {**_DETAILS, "left_out": True}
+            cells |= _LEFT_OUT
             left_out += 1
     return left_out

@@ -20,7 +20,7 @@ from search.presentation.verdicts import VerdictRow, rows_against_presets
 from search.presentation.words import settings, some
 from search.report.advice import advise
 from search.report.data import gather_data
-from search.report.fitting import embed, keep_details, size, without_details
+from search.report.fitting import embed, keep_details, keep_trials, size, without_details
 from search.report.pictures import Gallery, sources
 from search.report.pictures import gather as gather_pictures
 from search.store.records import Trial, plain_of
@@ -35,7 +35,7 @@ SCRIPTS = (
 MAX_BYTES = 9_700_000
 """Maximum size of the page without its text, because mail accepts 10 MB."""
 MIN_ROOM = 100_000
-"""Space for the curves and schedule files, and for the pictures, where all trials leave less."""
+"""Least space for each of curves, schedule files and pictures, which trials leave to them."""
 MAX_REPEATS = 1_500_000
 """Maximum size of the schedule files and command lines that repeat trials."""
 
@@ -93,7 +93,10 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
     for cells in content["trials"]:
         if cells["state"] == "running" and not driven:
             cells["state"] = "unfinished"
-    order = _ranked(records, [advice.number, content["plain"], *content["front"]])
+    ranked = _ranked(records, [advice.number, content["plain"], *content["front"]])
+    room = _room({**content, "trials": []}) - 3 * MIN_ROOM
+    order = keep_trials(content["trials"], ranked, room)
+    unlisted = len(records) - len(order)
     rows = [without_details(cells) for cells in content["trials"]]
     # Half of the space for curves, half of the rest for what repeats trials, then pictures.
     short = keep_details(content["trials"], order, _room({**content, "trials": rows}) // 2)
@@ -123,7 +126,7 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         verified=tuned is not None,
         scale=_scale(advice.standings),
         text=gathered.text,
-        notes=[*gathered.notes, *_on_curves(run, short), *dict.fromkeys(gallery.notes)],
+        notes=[*gathered.notes, *_on_left_out(run, unlisted, short), *dict.fromkeys(gallery.notes)],
         has_pictures=bool(gallery.groups),
         has_params=bool(content["params"]),
         has_trials=bool(records),
@@ -136,7 +139,7 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         policy=policy(scripts),
         lacks=lack,
     )  # fmt: skip
-    return Page(text, missing, lack, _left_out(run, short, gallery))
+    return Page(text, missing, lack, _left_out(run, unlisted, short, gallery))
 
 
 def _missing(
@@ -175,8 +178,14 @@ def _room(content: dict[str, Any]) -> int:
     return max(MIN_ROOM, MAX_BYTES - len(plotly().encode()) - size(content))
 
 
-def _on_curves(run: RunRecord, short: int) -> Iterator[str]:
-    """Yield what the page says of so many trials without staircase and curves."""
+def _on_left_out(run: RunRecord, unlisted: int, short: int) -> Iterator[str]:
+    """Yield what the page says of the trials that it leaves out, or only their curves."""
+    if unlisted:
+        yield (
+            f"{unlisted} trials do not fit this file, so neither the charts nor the table of all "
+            "trials show them. Trials that are not complete are left out first, then those with "
+            f"the lowest {run.objective.quality.words}; dipsearch trials lists all."
+        )
     if short:
         yield (
             f"The staircases and curves of {short} trials do not fit this file. Those of the trial "
@@ -185,9 +194,13 @@ def _on_curves(run: RunRecord, short: int) -> Iterator[str]:
         )
 
 
-def _left_out(run: RunRecord, short: int, gallery: Gallery) -> list[str]:
-    """Return sentences on what does not fit; `short`: number of trials without curves."""
+def _left_out(run: RunRecord, unlisted: int, short: int, gallery: Gallery) -> list[str]:
+    """Return sentences on what does not fit: trials, the curves of `short` others, and pictures."""
     found = []
+    if unlisted:
+        found.append(
+            f"{unlisted} trials, because they do not fit into 10 MB; dipsearch trials lists all"
+        )
     if short:
         found.append(
             f"staircases and curves of {short} trials, because they do not fit into 10 MB; "

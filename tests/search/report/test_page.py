@@ -341,6 +341,33 @@ def test_5000_trials_are_below_10_megabytes(run: Run, monkeypatch: pytest.Monkey
     assert "staircases and curves of" in made.left_out[0]
 
 
+def test_a_trial_takes_less_than_700_bytes_without_its_staircase_and_curves(run: Run) -> None:
+    trials = cast("list[dict[str, object]]", data_of(page.make(run).text)["trials"])
+    assert all(fitting.size(fitting.without_details(trial)) < 700 for trial in trials)
+
+
+def test_trials_that_do_not_fit_are_left_out_from_the_last_complete_one_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_of(page.make(run).text)
+    trials = cast("list[dict[str, object]]", data["trials"])
+    best = {0, 1, 2, 3}
+    few = [fitting.without_details(trial) for trial in trials if trial["n"] in best]
+    assert len(few) < len(trials)
+    added_later = dict.fromkeys(("unrepeatable", "repeats", "pictures"))
+    small = {key: value for key, value in data.items() if key not in added_later}
+    # With a comma after each trial.
+    limit(monkeypatch, fitting.size({**small, "trials": few}) + 1)
+    made = page.make(run)
+    shown = data_of(made.text)
+    listed = cast("list[dict[str, object]]", shown["trials"])
+    assert {trial["n"] for trial in listed} == best, "the front and the candidates"
+    assert shown["front"] == data["front"]
+    assert "2 trials do not fit this file, so neither the charts nor" in made.text
+    assert made.left_out[0].startswith("2 trials, because they do not fit into 10 MB")
+    assert made.lacks == 0
+
+
 def test_the_command_writes_where_it_is_told_and_names_the_path(run: Run, tmp_path: Path) -> None:
     runs_dir = str(run.folder.parent)
     done = CliRunner().invoke(main, ["report", "tiny", "--runs-dir", runs_dir])
