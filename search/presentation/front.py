@@ -71,6 +71,11 @@ class FrontRow:
         return self.cells.name + " (knee)" * self.is_knee
 
 
+def front_words(objective: Objective) -> str:
+    """Return what the best of a search is called: its front, or with one objective a trial."""
+    return "best trial" if objective.single else "front"
+
+
 def front_rows(trials: list[Trial], objective: Objective) -> list[FrontRow]:
     """Return the front, fewest steps first, then the candidates that are not on it."""
     members = front_of(trials)

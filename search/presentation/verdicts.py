@@ -190,12 +190,12 @@ def _roles(records: list[Trial]) -> dict[int | None, str]:
     for name, trials in names_on(members):
         for trial in trials:
             ends.setdefault(trial.number, []).append(f"front's {name}")
-    on_front = {trial.number for trial in members}
+    on_front, other = {trial.number for trial in members}, "on the front"
     if members and members[0].single:
-        ends = {members[0].number: ["the best"]}
+        ends, other = {members[0].number: ["the best"]}, "as good as the best"
     roles: dict[int | None, str] = {}
     for trial in records:
-        words = ends.get(trial.number, ["on the front"] * (trial.number in on_front))
+        words = ends.get(trial.number, [other] * (trial.number in on_front))
         if trial.candidate:
             words = [*words, "plain DIP" if trial.is_plain else "candidate"]
         roles[trial.number] = ", ".join(words)

@@ -10,7 +10,7 @@ from dipstage.terminal.numbers import DB, RATIO, STEPS, db, fixed, steps
 from search.analysis.censoring import REMEDY, cut_off
 from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
-from search.presentation.front import names_on
+from search.presentation.front import front_words, names_on
 from search.presentation.repeating import (
     Repeat,
     Repeater,
@@ -175,7 +175,7 @@ def _unverified(run: RunRecord, trial: Trial, records: list[Trial]) -> Iterator[
                 f"{_psnr_words(each)} ({plain.name}), reached {_steps_words(each)}."
             )
     yield (
-        "This is not verified. The front was selected by these same numbers"
+        f"This is not verified. The {front_words(objective)} was selected by these same numbers"
         f"{', from a single replicate of each trial' if n == 1 else ''}, so they are optimistic. "
         "Only training on pictures and seeds that the search has not seen shows a real gain."
     )

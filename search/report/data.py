@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import db, fixed
 from dipstage.terminal.palette import THEMES
-from search.analysis.comparison import history, hypervolume_unit
+from search.analysis.comparison import history, hypervolume_unit, reference_point
 from search.analysis.importance import importance_of
 from search.experiment.objectives import Objective
 from search.plots.spread import Spread, spread_of
-from search.presentation.front import Cells, front_rows
+from search.presentation.front import Cells, front_rows, front_words
 from search.presentation.words import capital, raced_words, some
 from search.report.curves import Curves, gather
 from search.store.records import Trial, plain_of
@@ -79,6 +79,8 @@ def gather_data(
         "knee": knee.number if knee else None,
         "bars": spread.words,
         "front": [trial.number for trial in members],
+        "member_words": "the best" if objective.single else "on the front",
+        "other_words": "behind" if objective.single else "dominated",
         "trials": [
             _trial(trial, run, relations, curves, verification, spread) for trial in records
         ],
@@ -87,6 +89,7 @@ def gather_data(
         "history": {
             "trials": [moment.trials for moment in moments],
             "hours": [_rounded(moment.training_hours, 5) for moment in moments],
+            "name": f"gain in {objective.quality.words}" if objective.single else "hypervolume",
             "unit": hypervolume_unit(objective),
             "hypervolume": [_rounded(moment.hypervolume, 4) for moment in moments],
         },
@@ -227,22 +230,39 @@ def _texts(run: RunRecord, members: list[Trial], content: dict[str, Any]) -> dic
         ]
         unit = " iterations" if objective.cost.unit == "iterations" else ""
         words = f"{ends[0]}{unit} ({members[0].name})"
-        if len(members) > 1:
+        if len(members) > 1 and not objective.single:
             words = f"from {words} to {ends[1]} ({members[-1].name})"
-        front = f"Front of {len(members)}: {words}."
+        count = "" if objective.single else f" of {len(members)}"
+        front = f"{capital(front_words(objective))}{count}: {words}."
     else:
-        front = "No trial is complete and feasible, so there is no front yet."
-    areas, unit = content["history"]["hypervolume"], content["history"]["unit"]
-    growth = (
-        f"Hypervolume grew to {_three_digits(areas[-1])} {unit} in {len(areas)} trials."
-        if areas
-        else "No trial has ended."
-    )
+        front = f"No trial is complete and feasible, so there is no {front_words(objective)} yet."
     return {
         "front": f"{front} {capital(objective.quality.words)} over {objective.cost.words}, "
         f"{objective.output} output; the table of all trials holds the same numbers.",
-        "history": growth,
+        "history": f"{_growth(content['history'], objective)} {_growing(run)}",
     }
+
+
+def _growth(progress: dict[str, Any], objective: Objective) -> str:
+    """Return how far the search has come, in words."""
+    areas = progress["hypervolume"]
+    if not areas:
+        return "No trial has ended."
+    unit = objective.quality.unit if objective.single else progress["unit"]
+    reached = f"{_three_digits(areas[-1])} {unit}".rstrip()
+    return f"{capital(progress['name'])} grew to {reached} in {len(areas)} trials."
+
+
+def _growing(run: RunRecord) -> str:
+    """Explain what grows in a search: the hypervolume, or with one objective the gain."""
+    objective = run.objective
+    if not objective.single:
+        axes = f"{objective.quality.words} and {objective.cost.words}"
+        return f"The hypervolume is the area that the front dominates, between {axes}."
+    origin = "that of the worst trial"
+    if objective.metric == "psnr":
+        origin = f"{db(reference_point(run.experiment).max_psnr_gt_db)} dB"
+    return f"The gain is that of the best trial over {origin}."
 
 
 def _three_digits(value: float) -> str:

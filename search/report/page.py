@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from dipstage.terminal.palette import THEMES
 from search.analysis.status import status_of
 from search.experiment.objectives import Objective
+from search.presentation.front import front_words
 from search.presentation.provenance import facts, provenance
 from search.presentation.repeating import repeats, unrepeatable
 from search.presentation.verdicts import VerdictRow, rows_against_presets
-from search.presentation.words import settings, some
+from search.presentation.words import capital, settings, some
 from search.report.advice import advise
 from search.report.data import gather_data
 from search.report.fitting import embed, keep_details, keep_trials, size, without_details
@@ -127,6 +128,8 @@ def make(run: RunRecord, images: Sequence[str] = ()) -> Page:
         scale=_scale(advice.standings),
         text=gathered.text,
         notes=[*gathered.notes, *_on_left_out(run, unlisted, short), *dict.fromkeys(gallery.notes)],
+        front=front_words(run.objective),
+        growing=capital(content["history"]["name"]),
         has_pictures=bool(gallery.groups),
         has_params=bool(content["params"]),
         has_trials=bool(records),
@@ -189,8 +192,8 @@ def _on_left_out(run: RunRecord, unlisted: int, short: int) -> Iterator[str]:
     if short:
         yield (
             f"The staircases and curves of {short} trials do not fit this file. Those of the trial "
-            "that is named at the top, of plain DIP, of the front and of the candidates come "
-            f"first, then those of the highest {run.objective.quality.words}."
+            f"that is named at the top, of plain DIP, of the {front_words(run.objective)} and of "
+            "the candidates come first, then those of the highest {run.objective.quality.words}."
         )
 
 

@@ -1,4 +1,4 @@
-// Parallel coordinates, importance, slices, and how the hypervolume grew.
+// Parallel coordinates, importance, slices, and the progress of the search.
 const sampled = placed.filter((trial) => !trial.candidate && (trial.state === "complete" || trial.state === "raced"));
 
 // Where a value stands on its own axis, from 0 to 1; null where the trial has no such parameter.

@@ -13,7 +13,7 @@ if (chooser) {
   $("next").addEventListener("click", () => move(1));
   whenShown((trial) => {
     chooser.value = String(trial.n);
-    const about = [trial.n === data.chosen ? "named at the top" : "", onFront.has(trial.n) ? "on the front" : "", trial.candidate ? "candidate" : "", trial.verdict ? `verdict: ${trial.verdict}` : trial.state === "complete" && trial.n !== data.plain ? "not verified" : trial.state === "complete" ? "" : trial.state];
+    const about = [trial.n === data.chosen ? "named at the top" : "", onFront.has(trial.n) ? data.member_words : "", trial.candidate ? "candidate" : "", trial.verdict ? `verdict: ${trial.verdict}` : trial.state === "complete" && trial.n !== data.plain ? "not verified" : trial.state === "complete" ? "" : trial.state];
     $("summary").textContent = about.filter(Boolean).join(", ");
   });
 }
