@@ -193,7 +193,7 @@ def _on_left_out(run: RunRecord, unlisted: int, short: int) -> Iterator[str]:
         yield (
             f"The staircases and curves of {short} trials do not fit this file. Those of the trial "
             f"that is named at the top, of plain DIP, of the {front_words(run.objective)} and of "
-            "the candidates come first, then those of the highest {run.objective.quality.words}."
+            f"the candidates come first, then those of the highest {run.objective.quality.words}."
         )
 
 

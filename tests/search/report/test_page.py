@@ -312,6 +312,7 @@ def test_what_does_not_fit_is_said_and_is_not_missing(
     html = path.read_text()
     assert page.lacks(html) == 0
     assert "The staircases and curves of 4 trials do not fit this file." in html
+    assert "come first, then those of the highest max PSNR_GT." in html
     data = data_of(html)
     assert data["pictures"] == []
     trials = cast("list[dict[str, object]]", data["trials"])
