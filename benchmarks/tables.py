@@ -77,13 +77,15 @@ def roofline(content: Content) -> list[str]:
     rows = [
         [row["scale"], str(row["threads"]), row["precision"],
          f"{row['fp32_gflop_s']:.0f} / {row['bf16_gflop_s']:.0f}", f"{row['gb_s']:.1f}",
-         f"{row['gflop']:.3g}", f"{row['gb']:.3g}", f"{1000 * row['compute_s']:.3g}",
+         f"{row['fp32_gflop']:.3g} / {row['bf16_gflop']:.3g}", f"{row['gb']:.3g}",
+         f"{1000 * row['compute_s']:.3g}",
          f"{1000 * row['memory_s']:.3g}", f"{1000 * row['iteration_s']:.3g}",
          f"{100 * row['reached']:.0f} %"]
         for row in content["rows"]
     ]  # fmt: skip
-    columns = ["scale", "cores", "precision", "GFLOP/s, fp32 / bf16", "GB/s", "GFLOP", "GB",
-               "compute (ms)", "memory (ms)", "iteration (ms)", "reached"]  # fmt: skip
+    columns = ["scale", "cores", "precision", "GFLOP/s, fp32 / bf16", "GB/s",
+               "GFLOP, fp32 / bf16", "GB", "compute (ms)", "memory (ms)", "iteration (ms)",
+               "reached"]  # fmt: skip
     return table(columns, rows)
 
 

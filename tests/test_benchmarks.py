@@ -1,6 +1,7 @@
 """The documentation holds what the benchmarks' raw numbers say, and nothing older."""
 
 import importlib.util
+import json
 import re
 from dataclasses import replace
 from itertools import islice
@@ -13,7 +14,9 @@ import pytest
 import torch
 from torch import nn
 
+from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import VarianceMinimum
+from dipstage.training import arithmetic
 
 ROOT = Path(__file__).parents[1]
 
@@ -182,3 +185,18 @@ def test_a_rule_that_waits_too_long_is_not_chosen(
     assert script.worst_db(kinds) == np.inf
     names = [name for name, _ in script.candidates()]
     assert len(names) == len(set(names)) == 38
+
+
+def test_each_scale_counts_at_the_rate_of_its_own_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    roofline = importlib.import_module("roofline")
+    content = json.loads((ROOT / "benchmarks/roofline-cpu.json").read_text())
+    for row in content["rows"]:
+        assert roofline.shortest(row, row)[0] == pytest.approx(row["compute_s"])
+        everything = row["fp32_gflop"] + row["bf16_gflop"]
+        assert row["compute_s"] > everything / row["bf16_gflop_s"]
+    monkeypatch.setattr(arithmetic, "_multiplies_bf16", lambda: True)
+    work = roofline.counted(64, TrainerSettings(width=32, scales=4))
+    (row,) = (row for row in content["rows"] if row["precision"] == "bf16 in 1 of 4 scales")
+    assert work["fp32_gflop"] == pytest.approx(row["fp32_gflop"])
+    assert work["bf16_gflop"] == pytest.approx(row["bf16_gflop"])
