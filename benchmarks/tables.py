@@ -136,13 +136,15 @@ def precision(content: Content) -> list[str]:
          f"{row['low']:+.3f} to {row['high']:+.3f}", INSIDE[row["unit"]]]
         for row in content["rows"]
     ]  # fmt: skip
-    trainings = [pair[path] for pair in content["pairs"] for path in ("fp32", content["asked"])]
+    paths = ("fp32", content.get("asked", "auto"))
+    trainings = [pair[path] for pair in content["pairs"] for path in paths]
     censored = sum(
         any(each[output]["censored"] for output in ("raw", "smoothed")) for each in trainings
     )
     said = (
-        f"{content['scale']}, {'emulated ' * content['emulated']}{content['path']}, "
-        f"{len(content['pictures'])} pictures, {len(content['pairs'])} pairs, at most "
+        f"{content['scale']}, {'emulated ' * content.get('emulated', False)}{content['path']}, "
+        f"{len({pair['picture'] for pair in content['pairs']})} pictures, "
+        f"{len(content['pairs'])} pairs, at most "
         f"{content['iterations']:,} iterations; {censored} of {len(trainings)} trainings censored."
     )
     return [said, "", *table(["", "mean difference", "95 % interval", "goal: within"], rows)]
@@ -315,6 +317,8 @@ TABLES: dict[str, tuple[str, Callable[[Content], list[str]]]] = {
     "precision": ("precision-64", precision),
     "precision-large": ("precision-128", precision),
     "precision-throughout": ("precision-64-bf16", precision),
+    "precision-large-emulated": ("precision-128-emulated", precision),
+    "precision-other-pictures": ("precision-64-xeon", precision),
     "compiled": ("compiled", compiled),
     "packing": ("packing-cpu", packing),
     "gpu-checks": ("gpu", gpu_checks),

@@ -49,6 +49,16 @@ def test_a_changed_number_changes_the_page(tables: ModuleType) -> None:
     assert "64/32/4" in tables.refreshed(page)
 
 
+def test_measurements_that_are_too_small_are_shown_with_what_misses_the_goal(
+    tables: ModuleType,
+) -> None:
+    emulated, other = map(tables.made, ("precision-large-emulated", "precision-other-pictures"))
+    assert "13 of 40 trainings censored" in emulated
+    assert "| steps to it, raw | -0.056 % | -3.312 to +3.200 | ±3 % |" in emulated
+    assert "4 pictures, 32 pairs, at most 900 iterations; 0 of 64 trainings censored" in other
+    assert "| steps to it, raw | -0.922 % | -7.071 to +5.226 | ±3 % |" in other
+
+
 def test_every_script_is_on_the_page_of_the_benchmarks() -> None:
     page = (ROOT / "benchmarks/README.md").read_text()
     for path in (ROOT / "benchmarks").glob("*.py"):
