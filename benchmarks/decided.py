@@ -5,7 +5,8 @@ dB) or other steps to it (by more than 1 %) if they end by `OracleDecided` inste
 patience, and the share of iterations that is saved. `PYTHONPATH=. python benchmarks/decided.py
 --fit RUN --test RUN ... --hardware WORDS` replays recorded curves. Trainings that the patience did
 not end are counted if they ran to the end of the budget, and left out if something else had ended
-them.
+them. Trainings that repeat another one count once. Trainings on one picture resemble one another,
+so each row also says how many pictures there are, and how many of them `--fit` has too.
 """
 
 from __future__ import annotations
@@ -16,32 +17,26 @@ from typing import Any
 
 import numpy as np
 from machine import write
-from numpy.typing import NDArray
+from stopping import BLOCK, Curve, Training, trainings_of
 
 from dipstage.schedules.stopping import DECIDED_AFTER, DECIDED_FALL_DB
 
-BLOCK = 10
 AFTER, FALL_DB = (10, 20, 30, 40, 50), (0.0, 0.02, 0.05, 0.1)
 PATIENCES = (80, 150)
 LEAST = 100
 """Trainings of a row; with fewer, hardly any was ended by a patience of 150."""
-Training = tuple[NDArray[np.float32], int]
-"""PSNR_GT of the smoothed output, and the first iteration of the last stage."""
 
 
-def trainings_of(run: Path) -> list[Training]:
-    """Return the recorded trainings of a run."""
-    found = []
-    for path in sorted((run / "curves").glob("*.npz")):
-        with np.load(path, allow_pickle=False) as archive:
-            stage = archive["stage"]
-            found.append((archive["psnr_gt_smoothed_db"], int(np.argmax(stage == stage[-1]))))
-    return found
+def end_of(curve: Curve, first: int, patience: int, after: int, fall_db: float) -> int | None:
+    """Return the iterations after which a training ends; None if it goes on.
 
-
-def end_of(training: Training, patience: int, after: int, fall_db: float) -> int | None:
-    """Return the iterations after which a training ends; None if it goes on."""
-    curve, first = training
+    Args:
+        curve: PSNR_GT of the smoothed output.
+        first: First iteration of the last stage.
+        patience: Iterations without a rise that end it.
+        after: Iterations without a rise that end it after a fall.
+        fall_db: The fall.
+    """
     last = curve[first:]
     steps, highest = np.arange(len(last)), np.maximum.accumulate(last)
     is_rise = last > np.concatenate([[-np.inf], highest[:-1]])
@@ -51,28 +46,39 @@ def end_of(training: Training, patience: int, after: int, fall_db: float) -> int
     return first + int(np.argmax(ends)) + 1 if ends.any() else None
 
 
-def replay(run: Path, patience: int, after: int, fall_db: float) -> dict[str, Any]:
-    """Replay the trainings of a run with a fixed patience, and with the rule."""
-    trainings = trainings_of(run)
-    budget = max(len(curve) for curve, _ in trainings)
+def replay(
+    trainings: list[Training], fitted: set[str], patience: int, after: int, fall_db: float
+) -> dict[str, Any]:
+    """Replay the trainings of a run with a fixed patience, and with the rule.
+
+    Args:
+        trainings: The trainings.
+        fitted: The pictures that the rule was fitted to.
+        patience: The fixed patience.
+        after: Iterations that the rule waits.
+        fall_db: The fall that it waits for.
+    """
+    budget = max(len(each.curves["smoothed"]) for each in trainings)
     before = total = changed = n = 0
     most_db = 0.0
+    pictures: set[str] = set()
     for training in trainings:
-        curve = training[0]
-        fixed = end_of(training, patience, patience, 0.0)
+        curve, first = training.curves["smoothed"], training.last_stage
+        fixed = end_of(curve, first, patience, patience, 0.0)
         if fixed is None and len(curve) < budget:
             continue
         whole = curve[:fixed]
-        end = end_of((whole, training[1]), patience, after, fall_db)
+        end = end_of(whole, first, patience, after, fall_db)
         lost_db = float(whole.max() - whole[:end].max())
         moved = abs(int(np.argmax(whole)) - int(np.argmax(whole[:end])))
         changed += lost_db > 0.02 or moved > 0.01 * int(np.argmax(whole))
         most_db, n = max(most_db, lost_db), n + 1
+        pictures.add(training.picture)
         before, total = before + len(whole), total + len(whole[:end])
     saved = 1 - total / before if n else float("nan")
-    return {"run": "/".join(run.parts[-2:]), "patience": patience, "after": after,
-            "fall_db": fall_db, "trainings": n, "changed": changed, "most_db": most_db,
-            "saved": saved}  # fmt: skip
+    return {"patience": patience, "after": after, "fall_db": fall_db, "trainings": n,
+            "pictures": len(pictures), "pictures_of_fit": len(pictures & fitted),
+            "changed": changed, "most_db": most_db, "saved": saved}  # fmt: skip
 
 
 def main() -> None:
@@ -83,9 +89,13 @@ def main() -> None:
     arguments.add_argument("--hardware", required=True, help="what the trainings ran on")
     arguments.add_argument("--output", type=Path, default=Path("benchmarks/decided.json"))
     given = arguments.parse_args()
-    fit = [replay(given.fit, PATIENCES[0], a, f) for a in AFTER for f in FALL_DB]
-    runs = [given.fit, *given.test]
-    test = [replay(run, p, DECIDED_AFTER, DECIDED_FALL_DB) for run in runs for p in PATIENCES]
+    runs = {"/".join(run.parts[-2:]): trainings_of(run) for run in [given.fit, *given.test]}
+    name, trainings = next(iter(runs.items()))
+    fitted = {training.picture for training in trainings}
+    fit = [{"run": name, **replay(trainings, fitted, PATIENCES[0], after, fall_db)}
+           for after in AFTER for fall_db in FALL_DB]  # fmt: skip
+    test = [{"run": name, **replay(trainings, fitted, p, DECIDED_AFTER, DECIDED_FALL_DB)}
+            for name, trainings in runs.items() for p in PATIENCES]  # fmt: skip
     test = [row for row in test if row["trainings"] >= LEAST]
     for row in [*fit, *test]:
         print(row)

@@ -219,11 +219,25 @@ def stopping(content: Content) -> list[str]:
 def decided(content: Content) -> list[str]:
     """What ending trainings once the smoothed maximum is decided would change."""
     rows = [
-        [f"`{row['run']}`", str(row["patience"]), str(row["trainings"]), str(row["changed"]),
-         f"{100 * row['saved']:.1f} %"]
+        [f"`{row['run']}`", _pictures(row), str(row["patience"]), _trainings(row),
+         str(row["changed"]), f"{100 * row['saved']:.1f} %"]
         for row in content["test"]
     ]  # fmt: skip
-    return table(["run", "patience", "trainings", "changed", "iterations saved"], rows)
+    columns = ["run", "pictures", "patience", "trainings", "changed", "iterations saved"]
+    return table(columns, rows)
+
+
+def _pictures(row: Content) -> str:
+    """Return the number of pictures, and whether the rule was fitted to them."""
+    return f"{row['pictures']}{', of the fit' * (row['pictures_of_fit'] > 0)}"
+
+
+def _trainings(row: Content) -> str:
+    """Return the number of trainings, and of repeats that an older replay has counted."""
+    repeats = row.get("repeats", 0)
+    if repeats is None:
+        return f"{row['trainings']}, repeats unknown"
+    return f"{row['trainings']}{f', {repeats} of them repeats' * (repeats > 0)}"
 
 
 def verdicts(content: Content, output: str) -> list[str]:

@@ -1,5 +1,7 @@
 """The documentation holds what the benchmarks' raw numbers say, and nothing older."""
 
+import csv
+import gzip
 import importlib.util
 import json
 import re
@@ -195,6 +197,89 @@ def test_a_rule_that_waits_too_long_is_not_chosen(
     assert script.worst_db(kinds) == np.inf
     names = [name for name, _ in script.candidates()]
     assert len(names) == len(set(names)) == 38
+
+
+def record(run: Path, name: str, delay: int, from_db: float, peak: int) -> None:
+    """Write curves that rise to 30 dB; the average begins at `from_db` and is highest at `peak`."""
+    at = np.arange(500)
+    smoothed = (30 - 0.01 * np.abs(at - peak)).astype(np.float32)
+    smoothed[:40] = from_db
+    curves: dict[str, Any] = {
+        "psnr_gt_raw_db": (30 - 0.01 * np.abs(at - delay)).astype(np.float32),
+        "psnr_gt_smoothed_db": smoothed,
+        "stage": np.zeros(500, dtype=np.int16),
+    }
+    (run / "curves").mkdir(parents=True, exist_ok=True)
+    np.savez(run / f"curves/{name}.npz", **curves)
+
+
+def written(monkeypatch: pytest.MonkeyPatch, script: ModuleType, *words: str | Path) -> Any:
+    """Run a script and return what it writes."""
+    output = Path(words[-1])
+    monkeypatch.setattr("sys.argv", ["script", *map(str, words[:-1]), "--output", str(output)])
+    script.main()
+    return json.loads(output.read_text())
+
+
+def test_trainings_that_repeat_another_one_count_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    stopping, decided = map(importlib.import_module, ("stopping", "decided"))
+    fit, run = tmp_path / "fit", tmp_path / "run"
+    record(fit, "trial00000-bridge-seed0", 100, 5, 150)
+    record(run, "trial00000-bridge-seed0", 100, 5, 150)
+    record(run, "trial00001-bridge-seed0", 100, 6, 150)  # The same, averaged later.
+    record(run, "trial00002-bridge-seed0", 100, 5, 180)  # Another average.
+    record(run, "trial00000-a-harbour-seed0", 120, 5, 150)
+    ends = written(monkeypatch, stopping, run, "--hardware", "one", tmp_path / "stopping.json")
+    assert (ends["trainings"], ends["pictures"]) == (3, 2)
+    monkeypatch.setattr(decided, "LEAST", 1)
+    rows = written(
+        monkeypatch, decided, "--fit", fit, "--test", run, "--hardware", "one",
+        tmp_path / "decided.json",
+    )["test"]  # fmt: skip
+    counted = [(row["trainings"], row["pictures"], row["pictures_of_fit"]) for row in rows]
+    assert counted == [(1, 1, 1), (1, 1, 1), (3, 2, 1), (3, 2, 1)]
+
+
+def published(run: str) -> list[dict[str, str]]:
+    """The published scores of a run's trainings."""
+    path = ROOT / "experiments/results" / run.partition("/")[0] / "replicates.csv.gz"
+    with gzip.open(path, "rt", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["run"] == run]
+
+
+def repeats(rows: list[dict[str, str]]) -> int:
+    """How many trainings have the scores of another one, and its steps to the smoothed maximum."""
+    keys = ["picture", "seed", "raw_max_psnr_gt_db", "raw_steps_to_max", "raw_final_psnr_gt_db",
+            "smoothed_steps_to_max"]  # fmt: skip
+    return len(rows) - len({tuple(row[key] for key in keys) for row in rows})
+
+
+def test_replays_whose_curves_are_gone_say_what_the_published_scores_say() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    ends, decided = (
+        json.loads((ROOT / f"benchmarks/{name}.json").read_text())
+        for name in ("stopping", "decided")
+    )
+    verification = published("denoise-128/verification")
+    on_gpu = [row for row in verification if row["device"] in ends["hardware"]]
+    assert (ends["trainings"], ends["repeats"]) == (len(on_gpu), repeats(on_gpu)) == (144, 28)
+    assert f"a CPU ({len(verification) - len(on_gpu)})" in decided["hardware"]
+    pictures = {row["run"]: {each["picture"] for each in published(row["run"])}
+                for row in decided["test"]}  # fmt: skip
+    assert ends["pictures"] == len(pictures["denoise-128/verification"])
+    for row in decided["test"]:
+        rows, own = published(row["run"]), pictures[row["run"]]
+        of_fit = len(own & pictures["denoise-64"])
+        assert (row["pictures"], row["pictures_of_fit"]) == (len(own), of_fit)
+        if row.get("repeats", 0) is not None:
+            assert (row["trainings"], row.get("repeats", 0)) == (len(rows), repeats(rows))
+    unseen = {name for own in pictures.values() for name in own} - pictures["denoise-64"]
+    for n in (ends["pictures"], len(unseen)):
+        most = 100 * (1 - 0.05 ** (1 / n))
+        assert f"at most {most:.1f} % of pictures (1 − 0.05^(1/{n}))" in " ".join(page.split())
 
 
 def test_each_scale_counts_at_the_rate_of_its_own_format(monkeypatch: pytest.MonkeyPatch) -> None:
