@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dipstage.arguments import check_number
 from dipstage.errors import InputError
+from dipstage.rounding import telling_digits
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.schedule_file import (
     Gain,
@@ -108,8 +109,8 @@ class Published:
         verified, made = self.verified, self.provenance
         pictures, seeds = len(verified.images), len(verified.seeds)
         ratio = verified.time_ratio
-        words = [f"time ratio {_with_interval(ratio, '.2f')}"] if ratio else []
-        words.append(f"PSNR {_with_interval(verified.max_psnr_gt_db, '+.2f')} dB")
+        words = [f"time ratio {_with_interval(ratio, '', 1.0)}"] if ratio else []
+        words.append(f"PSNR {_with_interval(verified.max_psnr_gt_db, '+', 0.0)} dB")
         if self.kind == "best":
             words.reverse()
         return (
@@ -179,11 +180,13 @@ class Published:
         ]
 
 
-def _with_interval(gain: Gain, digits: str) -> str:
-    mean = f"{gain.mean:{digits}}"
+def _with_interval(gain: Gain, sign: str, none: float) -> str:
+    """Return `mean [low, high]`; `none` is the number that stands for no difference."""
+    mean = f"{gain.mean:{sign}.2f}"
     if gain.low is None or gain.high is None:
         return mean
-    return f"{mean} [{gain.low:{digits}}, {gain.high:{digits}}]"
+    low, high = (f"{e:{sign}.{telling_digits(e, 2, none)}f}" for e in (gain.low, gain.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def is_published(text: str) -> bool:

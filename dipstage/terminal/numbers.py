@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dipstage.rounding import telling_digits
+
 DB, STEPS, SSIM, RATIO = 2, 0, 3, 2
 """Digits after the point: of PSNR in dB, of iterations, of SSIM, of a ratio of times."""
 
@@ -15,6 +17,18 @@ def fixed(value: float, digits: int, sign: str = "") -> str:
         sign: `+` to write the sign of every number.
     """
     return f"{value:{sign}.{digits}f}" if round(value, digits) else f"{0.0:{sign}.{digits}f}"
+
+
+def interval_end(value: float, digits: int, sign: str = "", none: float = 0.0) -> str:
+    """Return an end of an interval, with further digits where it would look like `none`.
+
+    Args:
+        value: The end.
+        digits: Digits after the point where they suffice.
+        sign: `+` to write the sign of every number.
+        none: The number that stands for no difference: 0, or 1 for ratios.
+    """
+    return fixed(value, telling_digits(value, digits, none), sign)
 
 
 def db(value: float, sign: str = "") -> str:

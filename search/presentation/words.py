@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule_file import Measure
-from dipstage.terminal.numbers import RATIO, fixed
+from dipstage.terminal.numbers import RATIO, fixed, interval_end
 
 if TYPE_CHECKING:
     from search.store.attributes import Raced
@@ -53,17 +53,21 @@ def mean_over(n: int) -> str:
 
 def interval(difference: Difference, digits: int) -> str:
     """Return `mean [low, high]`, or the mean alone where there is one picture."""
-    return _bracketed(difference.ends, digits, "+")
+    return _bracketed(difference.ends, digits, "+", none=0.0)
 
 
 def ratio_interval(log_ratio: Difference) -> str:
     """Return `ratio [low, high]` of log ratios, or the ratio alone where there is one picture."""
-    return _bracketed(log_ratio.ratios, RATIO)
+    return _bracketed(log_ratio.ratios, RATIO, "", none=1.0)
 
 
-def _bracketed(ends: Sequence[float | None], digits: int, sign: str = "") -> str:
-    mean, *both = (fixed(end, digits, sign) for end in ends if end is not None)
-    return f"{mean} [{', '.join(both)}]" if both else mean
+def _bracketed(
+    values: tuple[float, float | None, float | None], digits: int, sign: str, none: float
+) -> str:
+    mean, *ends = values
+    both = [interval_end(end, digits, sign, none) for end in ends if end is not None]
+    words = fixed(mean, digits, sign)
+    return f"{words} [{', '.join(both)}]" if both else words
 
 
 def p_value(p: float | None) -> str:

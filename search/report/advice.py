@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dipstage.terminal.numbers import DB, RATIO, STEPS, db, fixed, steps
+from dipstage.terminal.numbers import DB, RATIO, STEPS, db, fixed, interval_end, steps
 from search.analysis.censoring import REMEDY, cut_off
 from search.analysis.front import front_of, nothing_yet, pick
 from search.analysis.status import Status, sentence
@@ -195,8 +195,9 @@ def _time_words(each: Comparison) -> str:
     """Return how much sooner or later, by what is judged, with its interval."""
     if each.log_ratio is None:
         return f"reached {_steps_words(each)}{_range(each.steps, STEPS)}"
-    ratio, *ends = (fixed(end, RATIO) for end in each.log_ratio.ratios if end is not None)
-    words = f"and reaches the common target in {ratio} times the time"
+    ratio, *both = each.log_ratio.ratios
+    ends = [interval_end(end, RATIO, none=1.0) for end in both if end is not None]
+    words = f"and reaches the common target in {fixed(ratio, RATIO)} times the time"
     return f"{words} (95 % interval {' to '.join(ends)})" if ends else words
 
 
@@ -204,7 +205,7 @@ def _range(difference: Difference, digits: int) -> str:
     """Return the 95 % interval in words, or a remark that there is none."""
     if difference.low is None or difference.high is None:
         return " (one picture, so no interval)"
-    low, high = (fixed(end, digits, "+") for end in (difference.low, difference.high))
+    low, high = (interval_end(end, digits, "+") for end in (difference.low, difference.high))
     return f" (95 % interval {low} to {high})"
 
 

@@ -10,7 +10,7 @@ from published_schedules import HIGHER, VERIFIED, content, publish
 import dipstage
 from dipstage.errors import InputError
 from dipstage.schedules.published import FOLDER, Published, is_published, published
-from dipstage.schedules.schedule_file import Verified, save_schedule
+from dipstage.schedules.schedule_file import Gain, Verified, save_schedule
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,17 @@ def test_the_evidence_names_verdict_pictures_seeds_and_intervals() -> None:
     )
     words = published("best", 64).evidence
     assert words.index("PSNR +0.11") < words.index("time ratio 0.74")
+
+
+def test_ends_of_intervals_in_the_evidence_do_not_touch_what_they_exclude() -> None:
+    found = published("fast", 64)
+    near = replace(
+        found.verified,
+        time_ratio=Gain(mean=0.9, low=0.8, high=0.9968),
+        max_psnr_gt_db=Gain(mean=0.1, low=0.0034, high=0.2),
+    )
+    words = replace(found, verified=near).evidence
+    assert "time ratio 0.90 [0.80, 0.997], PSNR +0.10 [+0.003, +0.20] dB" in words
 
 
 def test_a_run_that_differs_from_the_verification_is_told_so() -> None:

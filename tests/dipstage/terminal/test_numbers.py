@@ -2,7 +2,7 @@
 
 import pytest
 
-from dipstage.terminal.numbers import at, db, fixed, steps
+from dipstage.terminal.numbers import at, db, fixed, interval_end, steps
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,23 @@ from dipstage.terminal.numbers import at, db, fixed, steps
 )
 def test_halves_go_to_the_even_digit_and_nothing_is_minus_zero(written: str, words: str) -> None:
     assert written == words
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "none", "words"),
+    [
+        (-0.0034, "+", 0.0, "-0.003"),
+        (0.00004, "+", 0.0, "+0.00004"),
+        (-0.0062, "+", 0.0, "-0.01"),
+        (0.0, "+", 0.0, "+0.00"),
+        (1e-17, "+", 0.0, "+0.00"),
+        (0.9969, "", 1.0, "0.997"),
+        (1.0004, "", 1.0, "1.0004"),
+        (0.0034, "", 1.0, "0.00"),
+        (1.0, "", 1.0, "1.00"),
+    ],
+)
+def test_an_end_of_an_interval_that_excludes_no_difference_does_not_look_like_it(
+    value: float, sign: str, none: float, words: str
+) -> None:
+    assert interval_end(value, 2, sign, none) == words
