@@ -5,7 +5,8 @@
     python benchmarks/results.py runs/denoise-64 --fact commit=0123abc --fact processor='AMD EPYC'
 
 The last form publishes the finished verification of a run first. The page is made of what is in
-experiments/results and of nothing else: all numbers are computed again from `pairs.csv.gz`.
+experiments/results and of nothing else: all numbers are computed again from `pairs.csv.gz`, except
+for those in `earlier.md`, whose scores were not kept.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ INTRODUCTION = """\
 This page lists what has been measured with this project, with the commands that repeat it. It is
 written by `python benchmarks/results.py` from the files in `experiments/results`, which hold the
 scores of all trainings. [Verification](verification.md) explains the terms and the rule.
+"""
+EARLIER = """\
+The last part, *Measured with version 0.1*, is an exception: it is a text, and the scores behind its
+numbers were not kept.
 """
 EXPLANATION = """
 A *trial* is one schedule of a search. The *time ratio* is the mean ratio of the iterations until
@@ -106,10 +111,10 @@ def claims_of(found: Sequence[Published]) -> list[Claimed]:
 def page(folder: Path) -> str:
     """Return the whole page for a folder of published verifications."""
     found = load(folder)
-    parts = [INTRODUCTION, *_overview(found)]
+    earlier = folder / "earlier.md"
+    parts = [INTRODUCTION, *[EARLIER] * earlier.exists(), *_overview(found)]
     for each in found:
         parts += _section(each, schedule_files(folder / each.record.run))
-    earlier = folder / "earlier.md"
     if earlier.exists():
         parts.append(earlier.read_text().rstrip("\n"))
     return "\n".join(parts) + "\n"

@@ -86,6 +86,15 @@ def test_a_published_run_is_on_the_page_and_in_the_figure(
     assert results.main(["--check"], root) == 1
 
 
+def test_what_was_measured_with_version_0_1_is_said_to_have_no_scores(
+    results: ModuleType, root: Path
+) -> None:
+    folder = root / "experiments/results"
+    assert "version 0.1" not in results.page(folder)
+    (folder / "earlier.md").write_text("## Measured with version 0.1\n")
+    assert "is an exception: it is a text, and the scores behind its" in results.page(folder)
+
+
 def _without_last_picture(pairs: bytes) -> bytes:
     import gzip
 
