@@ -23,8 +23,9 @@ from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.stopping import Output
 from search.experiment.candidate import Role
+from search.presentation.tuning import Tuning, higher_references
 from search.verification.declared import Plan
-from search.verification.parts import CONFIRMATION, HELD_OUT
+from search.verification.parts import CONFIRMATION, HELD_OUT, TUNING
 from search.verification.rules import ClaimRule, Endpoint, hardest
 from search.verification.statistics import Difference
 from search.verification.verdicts import Comparison, Verdict, Word, against_all, worst
@@ -97,10 +98,12 @@ class Published:
     Args:
         record: What the scores were measured on and judged by.
         pairs: Rows of `pairs.csv.gz`.
+        replicates: Rows of `replicates.csv.gz`.
     """
 
     record: Record
     pairs: Sequence[Mapping[str, str]]
+    replicates: Sequence[Mapping[str, str]] = ()
 
     @classmethod
     def open(cls, folder: Path) -> Published:
@@ -114,11 +117,7 @@ class Published:
             record = from_plain(Record, plain, {})
         except InputError as error:
             raise InputError(f"{folder / RECORD}: {error}") from None
-        try:
-            text = gzip.decompress((folder / PAIRS).read_bytes()).decode()
-        except (OSError, EOFError, ValueError) as error:
-            raise InputError(f"{folder / PAIRS} cannot be read: {error}") from None
-        return cls(record, list(csv.DictReader(text.splitlines())))
+        return cls(record, _rows(folder / PAIRS), _rows(folder / REPLICATES))
 
     @property
     def output(self) -> Output:
@@ -152,6 +151,21 @@ class Published:
         )
         wanted = len(plan.images) * len(plan.seeds)
         return rule.judge([_comparisons(self.pairs, HELD_OUT, wanted)])
+
+    @property
+    def remarks_on_tuning(self) -> list[str]:
+        """What makes the choice of plain DIP's recipes uncertain, in sentences."""
+        plains = {s.name: s.schedule.recipe for s in self.record.schedules if s.role == "plain"}
+        rows = [row for row in self.replicates if row["run"].rpartition("/")[2] == TUNING]
+        censored: dict[str, list[bool]] = defaultdict(list)
+        for row in rows:
+            censored[row["name"]].append(row[f"{self.output}_censored"] == "True")
+        iterations = max((int(row["iterations"]) for row in rows), default=0)
+        tuned = next(iter(plains))
+        return [
+            *Tuning(censored, self.output, iterations).remarks(plains),
+            *higher_references(self.comparisons, tuned, plains, self.output),
+        ]
 
     @property
     def confirmed(self) -> list[Comparison]:
@@ -239,6 +253,14 @@ class Published:
             for prefix in prefixes
         )
         return (ours, theirs), (our_s, their_s)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        text = gzip.decompress(path.read_bytes()).decode()
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    return list(csv.DictReader(text.splitlines()))
 
 
 def _comparisons(

@@ -27,6 +27,7 @@ from search.presentation.provenance import facts, provenance
 from search.presentation.remarks import remarks
 from search.presentation.replicates import rows_of_replicates
 from search.presentation.rows import write_rows
+from search.presentation.tuning import remarks_on_tuning
 from search.store.records import Trial
 from search.store.replicate import ReplicateKey, versions_of
 from search.store.run import RunRecord
@@ -124,6 +125,8 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
     found = dict(facts(run, records, status_of(run), verification)) | dict(origin.facts)
     network = f"width {experiment.trainer.width}, scales {experiment.trainer.scales}"
     found |= {"network": network} | _held_out_facts(held_out) | more
+    # The page computes these from the published scores.
+    computed = set(remarks_on_tuning(verification))
     record = Record(
         run=run.name,
         task=_named(experiment.task),
@@ -132,7 +135,7 @@ def publish(run: RunRecord, folder: Path, **more: str) -> Published:
         plan=replace(verification.plan, images=file_names(verification.plan.images)),
         schedules=[_held_out(verification, trial) for trial in held_out],
         facts={label: words for label, words in found.items() if label != "run"},
-        remarks=list(remarks(verification)),
+        remarks=[line for line in remarks(verification) if line not in computed],
         commands=origin.commands,
         digests=dict(origin.digests),
     )

@@ -5,8 +5,8 @@
     python benchmarks/results.py runs/denoise-64 --fact commit=0123abc --fact processor='AMD EPYC'
 
 The last form publishes the finished verification of a run first. The page is made of what is in
-experiments/results and of nothing else: all numbers are computed again from `pairs.csv.gz`, except
-for those in `earlier.md`, whose scores were not kept.
+experiments/results and of nothing else: all numbers are computed again from `pairs.csv.gz` and
+`replicates.csv.gz`, except for those in `earlier.md`, whose scores were not kept.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ the *common target* is reached, 0.1 dB below the lower of the two maxima; below 
 faster. The *PSNR difference* is that of the maxima of PSNR_GT. Brackets are 95 % intervals over
 pictures, and p is corrected for all claims that were declared (Holm). *Not shown* means that the
 question remains open. A claim must hold against every *reference*; the references are several
-versions of plain DIP. The next table shows each claim against the reference over which its gain is
+versions of plain DIP; *highest PSNR* and *fastest* are the recipes that were best in the tuning, on
+other pictures. The next table shows each claim against the reference over which its gain is
 smallest.
 """
 FIGURE = """
@@ -273,7 +274,7 @@ def _limits(published: Published) -> Iterator[str]:
         "Verdicts are about iterations. Seconds are estimated from the wall time of whole "
         "trainings, which may have shared the machine with others."
     )
-    for remark in record.remarks:
+    for remark in [*published.remarks_on_tuning, *record.remarks]:
         yield remark[:1].upper() + remark[1:] + "." * (not remark.endswith("."))
 
 

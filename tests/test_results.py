@@ -5,7 +5,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from played_verification import gains, searched, verified
+from played_verification import censor_tuning, gains, searched, verified
+from publishing import publish
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,6 +85,22 @@ def test_a_published_run_is_on_the_page_and_in_the_figure(
     pairs.write_bytes(whole)
     (root / "docs/images/results.svg").write_text("an older figure")
     assert results.main(["--check"], root) == 1
+
+
+@pytest.mark.long
+def test_the_page_counts_censored_maxima_of_the_tuning_once(
+    results: ModuleType, root: Path
+) -> None:
+    run, folder = searched(root / "runs"), root / "experiments/results"
+    verification = verified(run, gains(trial_2=(0.5, -10)), {2: "time"})
+    publish(verification.run, folder / "tiny")
+    assert "in the tuning of plain DIP" not in results.page(folder)
+    censor_tuning(run)
+    publish(verification.run, folder / "tiny")
+    page = results.page(folder)
+    assert page.count("maxima in the tuning of plain DIP") == 1
+    assert "- The end of training may have cut off 4 of 12 raw maxima in the tuning of" in page
+    assert "input noise 0.0333, ema 0.99) 4 of 4. Trained for more than 30 iterations" in page
 
 
 def test_what_was_measured_with_version_0_1_is_said_to_have_no_scores(

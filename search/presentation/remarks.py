@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import db
+from search.presentation.tuning import remarks_on_tuning
 from search.store.records import Trial
 from search.verification.outlook import effect_words, of_interest
 from search.verification.parts import failed_after
@@ -38,6 +39,7 @@ def remarks(verification: Verification) -> Iterator[str]:
                 f"the end of training may have cut off some {output} maxima (censored): "
                 f"{'; '.join(cut)}"
             )
+    yield from remarks_on_tuning(verification)
     kinds = Counter(each.device == "cpu" for trial in records for each in trial.replicates.values())
     if len(kinds) > 1:
         yield (

@@ -104,6 +104,11 @@ def recipe_words(recipe: Recipe) -> str:
     return ", ".join(words)
 
 
+def tuned_name(recipe: Recipe) -> str:
+    """Return the name of plain DIP with one of the recipes that it is tuned over."""
+    return f"plain DIP, {recipe_words(recipe)}"
+
+
 def chosen_references(trials: Sequence[Trial]) -> tuple[Trial, Trial]:
     """Return plain DIP of the highest mean PSNR_GT, and the fastest within 0.1 dB of it.
 

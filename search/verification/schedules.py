@@ -15,7 +15,7 @@ from search.experiment.candidate import Candidate
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.verification.declared import Plan
-from search.verification.references import chosen_references, recipe_words
+from search.verification.references import chosen_references, recipe_words, tuned_name
 
 USUAL_RATE = 0.01
 """Learning rate of the official recipe; plain DIP at this rate is always a reference."""
@@ -23,10 +23,7 @@ USUAL_RATE = 0.01
 
 def plain_candidates(recipes: list[Recipe], iterations: int) -> list[Candidate]:
     """Return plain DIP with each of the recipes that it is tuned over."""
-    return [
-        Candidate(f"plain DIP, {recipe_words(recipe)}", Schedule.plain(iterations, recipe))
-        for recipe in recipes
-    ]
+    return [Candidate(tuned_name(recipe), Schedule.plain(iterations, recipe)) for recipe in recipes]
 
 
 def held_out_candidates(run: RunRecord, plan: Plan, tuned: list[Trial]) -> list[Candidate]:
