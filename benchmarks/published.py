@@ -91,6 +91,23 @@ class Record:
     size: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Mean seconds to the common target.
+
+    Args:
+        ours: Those of the schedule.
+        theirs: Those of the reference.
+        device: Where both trainings of each pair ran.
+        pairs: Number of pairs.
+    """
+
+    ours: float
+    theirs: float
+    device: str
+    pairs: int
+
+
 @dataclass(frozen=True)
 class Published:
     """A published verification; its verdicts follow from `pairs` and `record` alone.
@@ -223,7 +240,26 @@ class Published:
         compared = against_all(self._judged(name), self._references(name))
         return hardest(compared, self.claims[name])
 
-    def costs(self, each: Comparison) -> tuple[tuple[float, float], tuple[float, float] | None]:
+    def _pairs(self, each: Comparison) -> list[Mapping[str, str]]:
+        wanted = HELD_OUT, each.schedule, each.reference, each.output
+        keys = "part", "schedule", "reference", "output"
+        return [row for row in self.pairs if tuple(row[key] for key in keys) == wanted]
+
+    def on_two_devices(self, each: Comparison) -> Counter[tuple[str, str]]:
+        """Return how many pairs of trainings ran on two devices, by the two."""
+        return Counter(_devices(row) for row in self._pairs(each) if not _on_one_device(row))
+
+    def on_one_device(self, each: Comparison) -> tuple[Comparison | None, Counter[str]]:
+        """Return a comparison over the pairs of trainings that both ran on one device.
+
+        Returns:
+            The comparison, without a verdict, None if there are no such pairs; and the number of
+            pairs on each device.
+        """
+        alike = [row for row in self._pairs(each) if _on_one_device(row)]
+        return next(iter(_comparisons(alike, HELD_OUT)), None), Counter(r["device"] for r in alike)
+
+    def costs(self, each: Comparison) -> tuple[tuple[float, float], Seconds | None]:
         """Return mean iterations and mean seconds to the common target.
 
         Seconds are the wall time of whole trainings, divided over their iterations.
@@ -232,15 +268,10 @@ class Published:
             Iterations of schedule and reference; seconds of both over the pairs of trainings that
             both ran on the commonest device, None if there are none.
         """
-        rows = [
-            row
-            for row in self.pairs
-            if (row["part"], row["schedule"], row["reference"], row["output"])
-            == (HELD_OUT, each.schedule, each.reference, each.output)
-        ]
+        rows = self._pairs(each)
         prefixes = "", "reference_"
         ours, theirs = (fmean(float(row[f"{prefix}time"]) for row in rows) for prefix in prefixes)
-        both = [row for row in rows if row["device"] == row["reference_device"]]
+        both = [row for row in rows if _on_one_device(row)]
         if not both:
             return (ours, theirs), None
         [(device, _)] = Counter(row["device"] for row in both).most_common(1)
@@ -252,7 +283,15 @@ class Published:
             )
             for prefix in prefixes
         )
-        return (ours, theirs), (our_s, their_s)
+        return (ours, theirs), Seconds(our_s, their_s, device, len(alike))
+
+
+def _devices(row: Mapping[str, str]) -> tuple[str, str]:
+    return row["device"], row["reference_device"]
+
+
+def _on_one_device(row: Mapping[str, str]) -> bool:
+    return row["device"] == row["reference_device"]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -17,13 +17,13 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cells import table
-from published import RECORD, Published
+from published import RECORD, Published, Seconds
 from publishing import publish
 
 from dipstage.documents.plain_yaml import read_yaml
@@ -215,11 +215,13 @@ def _claim(claim: Claimed) -> Iterator[str]:
     ).replace("= <", "<")
     yield f"### {name}, claimed to be {_claimed_words(claim)}: {verdict.word}\n"
     yield f"Verdict: **{verdict}** ({published.output} output; {level}).\n"
-    rows = [_compared(published, c) for c in published.against_references(name)]
-    rows += [_compared(published, c, " (no reference)") for c in published.against_presets(name)]
+    against = {c.reference: c for c in published.against_references(name)}
+    against |= {f"{c.reference} (no reference)": c for c in published.against_presets(name)}
+    rows = [_compared(published, words, c) for words, c in against.items()]
     columns = ["against", "time ratio", "PSNR difference (dB)", "iterations to the target"]
     yield from table([*columns, "s to the target", "verdict"], rows)
     yield ""
+    yield from _mixed(published, "against", against, "the reference")
     controls = published.controls(name)
     if controls:
         yield f"Controls, whose staging is broken on purpose, against {name}:\n"
@@ -229,22 +231,64 @@ def _claim(claim: Claimed) -> Iterator[str]:
         columns = ["control", f"time ratio to {name}", f"PSNR difference to {name} (dB)", ""]
         yield from table(columns, rows)
         yield ""
+        yield from _mixed(published, "control", {c.schedule: c for c in controls}, name)
+
+
+def _mixed(
+    published: Published, heading: str, rows: Mapping[str, Comparison], second: str
+) -> Iterator[str]:
+    """Yield what remains of comparisons without the pairs on different devices, if there are any.
+
+    rows: The comparisons by their names. second: What they are with, in words.
+    """
+    mixed = [
+        [words, *_on_devices(published, each)]
+        for words, each in rows.items()
+        if published.on_two_devices(each)
+    ]
+    if mixed:
+        yield (
+            "In some of these pairs, the two trainings ran on different devices; that of "
+            f"{second} is named second. Without these pairs:\n"
+        )
+        columns = [heading, "pairs on different devices", "pairs on the same device"]
+        columns += ["time ratio of these", "PSNR difference of these (dB)"]
+        yield from table(columns, mixed)
+        yield ""
+
+
+def _on_devices(published: Published, each: Comparison) -> list[str]:
+    alike, pairs = published.on_one_device(each)
+    mixed = published.on_two_devices(each)
+    return [
+        "; ".join(f"{n} of {each.psnr_db.n}: {' and '.join(two)}" for two, n in mixed.items()),
+        "; ".join(f"{n}: {device}" for device, n in pairs.items()) or "0",
+        *(["", ""] if alike is None else [_ratio(alike), interval(alike.psnr_db, 2)]),
+    ]
 
 
 def _claimed_words(claim: Claimed) -> str:
     return {"time": "faster", "psnr": "higher in PSNR"}[claim.endpoint]
 
 
-def _compared(published: Published, each: Comparison, mark: str = "") -> list[str]:
+def _compared(published: Published, words: str, each: Comparison) -> list[str]:
     (ours, theirs), seconds = published.costs(each)
     return [
-        each.reference + mark,
+        words,
         _ratio(each),
         interval(each.psnr_db, 2),
         f"{ours:.0f} instead of {theirs:.0f}",
-        "" if seconds is None else f"{seconds[0]:.1f} instead of {seconds[1]:.1f}",
+        "" if seconds is None else _seconds(seconds, each.psnr_db.n),
         str(each.verdict),
     ]
+
+
+def _seconds(seconds: Seconds, pairs: int) -> str:
+    """Return both means, with the number of pairs and their device if these are not all pairs."""
+    words = f"{seconds.ours:.1f} instead of {seconds.theirs:.1f}"
+    if seconds.pairs == pairs:
+        return words
+    return f"{words} (over {seconds.pairs} of {pairs} pairs, on {seconds.device})"
 
 
 def _control_words(control: Comparison) -> str:
@@ -274,6 +318,15 @@ def _limits(published: Published) -> Iterator[str]:
         "Verdicts are about iterations. Seconds are estimated from the wall time of whole "
         "trainings, which may have shared the machine with others."
     )
+    for name in published.claims:
+        compared = [*published.against_references(name), *published.against_presets(name)]
+        mixed = max((published.on_two_devices(each).total() for each in compared), default=0)
+        if mixed:
+            yield (
+                f"In up to {mixed} of {pictures * seeds} pairs with a reference, {name} ran on "
+                "another device than the reference. The claim is judged on all pairs; a table "
+                "above shows what remains without these."
+            )
     for remark in [*published.remarks_on_tuning, *record.remarks]:
         yield remark[:1].upper() + remark[1:] + "." * (not remark.endswith("."))
 

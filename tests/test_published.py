@@ -124,7 +124,10 @@ def test_seconds_are_iterations_times_the_pace_of_the_training(
     assert hardest is not None
     (ours, theirs), seconds = published.costs(hardest)
     assert ours < theirs
-    assert seconds == pytest.approx((ours * 2.5 / 30, theirs * 2.5 / 30), rel=1e-4)
+    assert seconds is not None
+    assert seconds.ours == pytest.approx(ours * 2.5 / 30, rel=1e-4)
+    assert seconds.theirs == pytest.approx(theirs * 2.5 / 30, rel=1e-4)
+    assert (seconds.device, seconds.pairs) == ("cpu", 16)
     elsewhere = [{**row, "reference_device": "cuda"} for row in published.pairs]
     assert Published(published.record, elsewhere).costs(hardest) == ((ours, theirs), None)
 

@@ -6,7 +6,11 @@ from types import ModuleType
 
 import pytest
 from played_verification import censor_tuning, gains, searched, verified
+from published import PAIRS, Published
 from publishing import publish
+
+from search.presentation.rows import write_rows
+from search.presentation.words import interval, ratio_interval
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,6 +105,37 @@ def test_the_page_counts_censored_maxima_of_the_tuning_once(
     assert page.count("maxima in the tuning of plain DIP") == 1
     assert "- The end of training may have cut off 4 of 12 raw maxima in the tuning of" in page
     assert "input noise 0.0333, ema 0.99) 4 of 4. Trained for more than 30 iterations" in page
+
+
+@pytest.mark.long
+def test_pairs_on_different_devices_are_stated_with_what_remains_without_them(
+    results: ModuleType, root: Path
+) -> None:
+    run, folder = searched(root / "runs"), root / "experiments/results"
+    verification = verified(run, gains(trial_2=(0.5, -10)), {2: "time"}, controls=True)
+    published = publish(verification.run, folder / "tiny")
+    for words in ("different devices", "another device", "pairs, on cpu)"):
+        assert words not in results.page(folder)
+    moved = {"coins", "moon"}
+    gpu = [
+        {**row, "reference_device": "H100"} if row["picture"] in moved else dict(row)
+        for row in published.pairs
+    ]
+    write_rows(gpu, folder / "tiny" / PAIRS, own=True)
+    mixed = Published.open(folder / "tiny")
+    rest = Published(mixed.record, [row for row in published.pairs if row["picture"] not in moved])
+    page = results.page(folder)
+    assert "trainings ran on different devices; that of the reference is named second." in page
+    assert "trainings ran on different devices; that of trial 2 is named second." in page
+    compared = mixed.against_references("trial 2")
+    for each, alone in zip(compared, rest.against_references("trial 2"), strict=True):
+        assert alone.log_ratio is not None
+        assert (
+            f"| {each.reference} | 8 of 16: cpu and H100 | 8: cpu | "
+            f"{ratio_interval(alone.log_ratio)} | {interval(alone.psnr_db, 2)} |\n"
+        ) in page
+    assert page.count(" (over 8 of 16 pairs, on cpu) |") == len(compared) + 1
+    assert "- In up to 8 of 16 pairs with a reference, trial 2 ran on another device" in page
 
 
 def test_what_was_measured_with_version_0_1_is_said_to_have_no_scores(
