@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MOST_FURTHER = 4
-"""How many digits are added at most: what is still equal then differs by the arithmetic alone."""
+"""Digits that are added at most: a difference that they do not show is one of rounding."""
 
 
 def telling_digits(value: float, digits: int, none: float = 0.0) -> int:
