@@ -5,12 +5,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from played_verification import censor_tuning, gains, searched, verified
+from played_verification import censor, gains, searched, verified
 from published import PAIRS, Published
 from publishing import publish
 
 from search.presentation.rows import write_rows
 from search.presentation.words import interval, ratio_interval
+from search.verification.parts import TUNING
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,7 +100,7 @@ def test_the_page_counts_censored_maxima_of_the_tuning_once(
     verification = verified(run, gains(trial_2=(0.5, -10)), {2: "time"})
     publish(verification.run, folder / "tiny")
     assert "in the tuning of plain DIP" not in results.page(folder)
-    censor_tuning(run)
+    censor(run, TUNING, 0)
     publish(verification.run, folder / "tiny")
     page = results.page(folder)
     assert page.count("maxima in the tuning of plain DIP") == 1

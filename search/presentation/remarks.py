@@ -9,10 +9,12 @@ from dipstage.schedules.stopping import OUTPUTS
 from dipstage.terminal.numbers import db
 from search.presentation.tuning import remarks_on_tuning
 from search.store.records import Trial
+from search.verification.declared import Declared
 from search.verification.outlook import effect_words, of_interest
 from search.verification.parts import failed_after
 from search.verification.power import pictures_needed
 from search.verification.result import Verification
+from search.verification.rules import Endpoint, too_censored
 from search.verification.schedules import lacking
 from search.verification.verdicts import Word
 
@@ -74,16 +76,7 @@ def _remarks_on_claims(verification: Verification) -> Iterator[str]:
         if claim is None or verdict is None:
             continue
         if verdict.word is not Word.BETTER:
-            if (spread := verification.spread(name)) is None:
-                continue  # Another remark says what is missing: pictures, or trainings that failed.
-            wanted = of_interest(declared, claim.endpoint)
-            effect = effect_words(claim.endpoint, wanted)
-            needed = pictures_needed(wanted, spread, 1, declared.alpha / declared.family)
-            yield (
-                f"{name} is not shown to be better. {needed or 'More than 1000'} pictures would "
-                f"show the smallest effect of interest, {effect}, with 80 % power, given the "
-                "spread between these pictures. --restart verifies on new pictures alone"
-            )
+            yield from _remarks_on_not_shown(verification, declared, claim.endpoint, name)
             continue
         unbroken = verification.unbroken(name)
         if unbroken is None:
@@ -102,6 +95,31 @@ def _remarks_on_claims(verification: Verification) -> Iterator[str]:
             f"{declared.earlier} claims were verified before on this run; the correction counts "
             "them"
         )
+
+
+def _remarks_on_not_shown(
+    verification: Verification, declared: Declared, endpoint: Endpoint, name: str
+) -> Iterator[str]:
+    """Yield what would be needed to show that a schedule is better."""
+    spread = verification.spread(name)
+    if spread is None:
+        return  # Another remark says what is missing: pictures, or trainings that failed.
+    cut = too_censored(verification.against_references(name))
+    if cut:
+        yield (
+            f"{name} is not shown to be better, because more than a tenth of the "
+            f"{declared.output} maxima of {' and '.join(cut)} are censored. This needs longer "
+            "trainings, not more pictures: --restart with more --baseline-iterations verifies on "
+            "new pictures alone"
+        )
+        return
+    wanted = of_interest(declared, endpoint)
+    needed = pictures_needed(wanted, spread, 1, declared.alpha / declared.family)
+    yield (
+        f"{name} is not shown to be better. {needed or 'More than 1000'} pictures would show the "
+        f"smallest effect of interest, {effect_words(endpoint, wanted)}, with 80 % power, given "
+        "the spread between these pictures. --restart verifies on new pictures alone"
+    )
 
 
 def _remarks_on_plain(verification: Verification, plain: Trial) -> Iterator[str]:

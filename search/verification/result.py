@@ -196,17 +196,14 @@ class Verification:
         """Return how far the gain in what is claimed differs from picture to picture, against the
         reference where it differs most; None without two pictures.
         """
-        declared, claim = self.plan.declared, self.claim(name)
-        assert declared is not None
+        claim = self.claim(name)
         assert claim is not None
         spreads = [
             float(difference.means.std(ddof=1))
-            for c in self.comparisons
-            if c.schedule == name and c.reference in self.references(name)
-            and c.output == declared.output
-            and (difference := c.psnr_db if claim.endpoint == "psnr" else c.log_ratio) is not None
+            for c in self.against_references(name)
+            if (difference := c.psnr_db if claim.endpoint == "psnr" else c.log_ratio) is not None
             and difference.pictures > 1
-        ]  # fmt: skip
+        ]
         return Spread(max(spreads), 0.0) if spreads else None
 
     def against_plain(self, name: str, output: Output | None = None) -> Comparison | None:
@@ -217,6 +214,14 @@ class Verification:
                 return each
         return None
 
+    def against_references(self, name: str, output: Output | None = None) -> list[Comparison]:
+        """Return a schedule against each of its references, by default in the optimised output;
+        none if one of them is missing.
+        """
+        wanted = output or self.output
+        compared = (c for c in self.comparisons if c.schedule == name and c.output == wanted)
+        return against_all(compared, self.references(name))
+
     def hardest(self, name: str) -> Comparison | None:
         """Return the comparison that leaves the least of a claimed gain; without a claim, that with
         tuned plain DIP. None if a reference is missing.
@@ -224,7 +229,7 @@ class Verification:
         claim = self.claim(name)
         if claim is None:
             return self.against_plain(name)
-        return hardest(self._against_references(name, self.output), claim.endpoint)
+        return hardest(self.against_references(name), claim.endpoint)
 
     def verdict_of(self, name: str, output: Output | None = None) -> Verdict | None:
         """Return what holds of a held-out schedule against all its references; None for plain
@@ -234,13 +239,8 @@ class Verification:
             return None
         if self.plan.declared is not None and self.claim(name) is None:
             return None
-        compared = self._against_references(name, output or self.output)
+        compared = self.against_references(name, output)
         return worst(each.verdict for each in compared)
-
-    def _against_references(self, name: str, output: Output) -> list[Comparison]:
-        """Return a schedule against each of its references; none if one of them is missing."""
-        compared = (c for c in self.comparisons if c.schedule == name and c.output == output)
-        return against_all(compared, self.references(name))
 
     def verdict(self, number: int) -> Verdict | None:
         """Return the verdict on a trial of the search; None if there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -144,7 +144,15 @@ class ClaimRule:
 
 def _is_unsure(each: Comparison) -> bool:
     """Return whether replicates are missing, or too many maxima of either run are censored."""
-    return bool(each.missing) or max(each.censored, each.reference_censored) > CENSORED_SHARE
+    return bool(each.missing) or bool(too_censored([each]))
+
+
+def too_censored(comparisons: Iterable[Comparison]) -> list[str]:
+    """Return the names of the schedules and references of which too many maxima are censored."""
+    shares = {}
+    for each in comparisons:
+        shares |= {each.schedule: each.censored, each.reference: each.reference_censored}
+    return [name for name, share in shares.items() if share > CENSORED_SHARE]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from played_verification import censor_tuning, gains, searched, verified
+from played_verification import censor, gains, searched, verified
 
 from search.presentation.remarks import remarks
+from search.verification.parts import TUNING
 from search.verification.result import Verification
 
 pytestmark = pytest.mark.long
@@ -16,7 +17,7 @@ def test_censored_maxima_of_the_tuning_are_counted_in_a_remark(tmp_path: Path) -
     run = searched(tmp_path)
     verification = verified(run, gains(trial_2=(0.5, -10)))
     assert not any("in the tuning" in line for line in remarks(verification))
-    censor_tuning(run)
+    censor(run, TUNING, 0)
     found = Verification.open(run)
     assert found is not None
     chosen = "plain DIP, highest PSNR and fastest (rate 0.01, input noise 0.0333, ema 0.99)"

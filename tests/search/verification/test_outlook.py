@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from played_verification import IMAGES, gains, searched, verified
+from played_verification import IMAGES, censor, gains, searched, verified
 
 from search.cli import main
+from search.presentation.remarks import remarks
+from search.verification.parts import HELD_OUT
+from search.verification.result import Verification
 
 pytestmark = pytest.mark.long
 
@@ -26,3 +29,18 @@ def test_a_single_picture_gets_no_number_of_pictures_for_its_unknown_spread(tmp_
     assert "so no schedule can be better: verify anew on at least two (--restart --images)" in shown
     assert "pictures would show" not in shown
     assert "--seeds" not in shown
+
+
+def test_censored_maxima_are_named_where_they_are_why_nothing_is_shown(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    verification = verified(run, gains(trial_2=(0.5, -10)), claims={2: "time"})
+    assert not any("not shown" in line for line in remarks(verification))
+    [plain, *_] = verification.plains
+    censor(run, HELD_OUT, plain.number)
+    found = Verification.open(run)
+    assert found is not None
+    assert [line for line in remarks(found) if "not shown" in line] == [
+        "trial 2 is not shown to be better, because more than a tenth of the raw maxima of "
+        f"{plain.name} are censored. This needs longer trainings, not more pictures: --restart "
+        "with more --baseline-iterations verifies on new pictures alone"
+    ]
