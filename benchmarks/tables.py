@@ -274,8 +274,16 @@ def samplers(content: Content) -> list[str]:
                                   for n in row["reaches_random_after"]))]
         for name, row in content["samplers"].items()
     ]  # fmt: skip
-    columns = ["sampler", "searches", "10 trials", "20", "30", "60", "less `tpe`'s at the end"]
-    return table([*columns, "has `random`'s last after"], rows)
+    columns = [
+        "sampler",
+        "searches",
+        "10 trials",
+        "20",
+        "30",
+        "60",
+        "difference from `tpe` at the end",
+    ]
+    return table([*columns, "trials to `random`'s last value"], rows)
 
 
 def report(content: Content) -> list[str]:

@@ -85,7 +85,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "--iterations",
     type=Whole(),
     help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
-    "last stage of a schedule file becomes longer or shorter, and the stages before it are kept.",
+    "last stage of a schedule file becomes longer or shorter, and the stages before it are kept; if "
+    "they do not fit, all stages are shortened in proportion.",
 )
 @click.option(
     "--size",
@@ -132,7 +133,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "--oracle-stop",
     type=click.Choice(["raw", "smoothed", "both", "decided"]),
     help="End the training in its last stage once PSNR_GT of this output has not risen for "
-    "--patience iterations. both: once neither output has risen for 200 iterations. decided: like "
+    "--patience iterations. both: once neither output has risen for 200 iterations, or for "
+    "--patience iterations if that is more. decided: like "
     "smoothed, but only 30 iterations if PSNR_GT has fallen by 0.02 dB. This uses the ground "
     "truth.",
 )
