@@ -16,22 +16,18 @@ github DmitryUlyanov/deep-image-prior.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import multiprocessing
 import os
 import queue
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +36,8 @@ import numpy as np
 import psutil
 import torch
 from cells import interval, spread
-from machine import machine, write
+from machine import machine
+from parts import PARTS, SECONDS, Part, Parts, others_of, output_for, recorded
 from peer import Peer
 
 from dipstage import padding
@@ -58,9 +55,6 @@ from dipstage.training.trainer import Job, fit_together
 
 Name = tuple[int, int, int]
 """Side, width and scales."""
-PARTS = ("checks", "speed", "equivalence", "price", "together", "out_of_memory")
-SECONDS = 520
-"""When the last part must have ended, from the start of the process: a call has nine minutes."""
 CHECKS: list[tuple[Name, str, SuperResolve | Inpaint | None]] = [
     ((64, 32, 4), "fp32", None),
     ((64, 32, 4), "tf32", None),
@@ -167,16 +161,6 @@ def check(
         row["PSNR_GT differs from a CPU's by dB (median of 60)"] = float(np.median(far))
     print("; ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
     return row
-
-
-@contextmanager
-def recorded(failed: dict[str, str], name: str) -> Iterator[None]:
-    """Print an error and keep it under a name, so that what follows is still measured."""
-    try:
-        yield
-    except Exception as error:
-        traceback.print_exc()
-        failed[name] = f"{type(error).__name__}: {error}"
 
 
 def speed(
@@ -409,94 +393,6 @@ def out_of_memory(device: str, failed: dict[str, str]) -> dict[str, Any]:
     return row
 
 
-class TimeIsOver(BaseException):
-    """The time for all parts is over; no `except Exception` in between holds it up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One case of a part of the measurement.
-
-    key: One of `PARTS`, which the results stand under.
-    case: What it is about.
-    expected_s: The seconds that it takes, by first readings on an H100.
-    measure: Returns its row or rows.
-    """
-
-    key: str
-    case: str
-    expected_s: float
-    measure: Callable[[], Any]
-
-    @property
-    def name(self) -> str:
-        """Its name among the parts that failed or were left out."""
-        return f"{self.key}: {self.case}"
-
-
-class Parts:
-    """Parts of the measurement, each of which is measured if it fits, and then written.
-
-    until: When the part that is being measured should have ended, on `time.perf_counter`.
-
-    Args:
-        content: Where the results go.
-        output: The file of the results.
-        seconds: When the last part must have ended, from now.
-        only: The keys of the parts that are measured; None for all.
-    """
-
-    def __init__(
-        self, content: dict[str, Any], output: Path, seconds: float, only: Sequence[str] | None
-    ) -> None:
-        self._content, self._output, self._only = content, output, only or PARTS
-        self._end = self.until = time.perf_counter() + seconds
-        self.left_out: list[str] = []
-        self.failed: dict[str, str] = {}
-
-    @property
-    def left_s(self) -> float:
-        """Seconds that are left."""
-        return self._end - time.perf_counter()
-
-    def measure_all(self, plan: Sequence[Part]) -> None:
-        """Measure parts in turn; each may take its share of the time that is left."""
-        wanted = [part for part in plan if part.key in self._only]
-        for i, part in enumerate(wanted):
-            share = part.expected_s / sum(each.expected_s for each in wanted[i:])
-            self.until = time.perf_counter() + share * self.left_s
-            self.measure(part)
-
-    def measure(self, part: Part) -> None:
-        """Measure a part, unless it would end too late; one that fails does not end the others."""
-        if self.left_s < part.expected_s:
-            self.left_out.append(part.name)
-            self._write()
-            return
-        start = time.perf_counter()
-        signal.signal(signal.SIGALRM, _end_part)
-        signal.alarm(math.ceil(self.left_s))
-        try:
-            with recorded(self.failed, part.name):
-                found = part.measure()
-                rows = found if isinstance(found, list) else [found]
-                self._content.setdefault(part.key, []).extend(rows)
-        except TimeIsOver as over:
-            self.failed[part.name] = str(over)
-        finally:
-            signal.alarm(0)
-        print(f"  {part.name}: {time.perf_counter() - start:.1f} s", flush=True)
-        self._write()
-
-    def _write(self) -> None:
-        self._content |= {"left_out": self.left_out, "failed": self.failed}
-        write(self._content, self._output)
-
-
-def _end_part(*_: object) -> None:
-    raise TimeIsOver("the time for all parts is over")
-
-
 def planned(device: str, blocks: int, peer: Path | None, parts: Parts) -> list[Part]:
     """Return all parts: what the goals of speed and the choice of `auto` depend on comes first."""
 
@@ -534,34 +430,6 @@ def planned(device: str, blocks: int, peer: Path | None, parts: Parts) -> list[P
     last = Part("out_of_memory", "4 trainings", 15, partial(out_of_memory, device, parts.failed))
     return [*checks, *speeds(GOALS), *pairs, *speeds(FURTHER), price_of_bytes, *in_one_process,
             *in_several, last]  # fmt: skip
-
-
-def is_of_another_machine(earlier: Path, content: dict[str, Any]) -> bool:
-    """Return whether there is an earlier measurement with other hardware, versions or peer."""
-    if not earlier.exists():
-        return False
-    found: dict[str, Any] = json.loads(earlier.read_text())
-    return any(found.get(key) != value for key, value in content.items() if key != "load")
-
-
-def others_of(earlier: Path, content: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
-    """Return the other parts of an earlier measurement, if it is of the same machine."""
-    if not earlier.exists():
-        return {}
-    if is_of_another_machine(earlier, content):
-        print(f"{earlier} is of another machine, other versions or another peer: it is not kept")
-        return {}
-    found: dict[str, Any] = json.loads(earlier.read_text())
-    return {key: found[key] for key in PARTS if key in found and key not in only}
-
-
-def output_for(given: Path, content: dict[str, Any]) -> Path:
-    """Return where some parts go: beside the file if that is of another machine."""
-    if not is_of_another_machine(given, content):
-        return given
-    beside = given.with_stem(f"{given.stem}-other")
-    print(f"{given} is of another machine, other versions or another peer: writing {beside}")
-    return beside
 
 
 def arguments_of(words: Sequence[str] | None = None) -> argparse.Namespace:
