@@ -455,7 +455,7 @@ def arguments_of(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Check, measure, print and write; return 1 if a check or a part failed."""
+    """Check, measure, print and write; return 1 if a check or a part failed, kept ones too."""
     given = arguments_of()
     device = "cuda"
     torch.set_num_threads(1)

@@ -23,6 +23,8 @@ PARTS = ("checks", "speed", "equivalence", "price", "together", "out_of_memory")
 """Keys under which the results of parts stand."""
 SECONDS = 520
 """When the last part must have ended, from the start of the process: a call has nine minutes."""
+VARYING = ("load", "peer")
+"""What may differ between calls on one machine: the peer concerns the speeds alone."""
 
 
 @contextmanager
@@ -66,7 +68,7 @@ class Parts:
     until: When the part that is being measured should have ended, on `time.perf_counter`.
 
     Args:
-        content: Where the results go.
+        content: Where the results go; what it holds of an earlier call is kept.
         output: The file of the results.
         seconds: When the last part must have ended, from now.
         only: The keys of the parts that are measured; None for all.
@@ -77,8 +79,8 @@ class Parts:
     ) -> None:
         self._content, self._output, self._only = content, output, only or PARTS
         self._end = self.until = time.perf_counter() + seconds
-        self.left_out: list[str] = []
-        self.failed: dict[str, str] = {}
+        self.left_out: list[str] = content.get("left_out", [])
+        self.failed: dict[str, str] = content.get("failed", {})
 
     @property
     def left_s(self) -> float:
@@ -124,22 +126,38 @@ def _end_part(*_: object) -> None:
 
 
 def is_of_another_machine(earlier: Path, content: dict[str, Any]) -> bool:
-    """Return whether there is an earlier measurement with other hardware, versions or peer."""
+    """Return whether there is an earlier measurement with other hardware or versions."""
     if not earlier.exists():
         return False
     found: dict[str, Any] = json.loads(earlier.read_text())
-    return any(found.get(key) != value for key, value in content.items() if key != "load")
+    return any(found.get(key) != value for key, value in content.items() if key not in VARYING)
 
 
 def others_of(earlier: Path, content: dict[str, Any], only: Sequence[str]) -> dict[str, Any]:
-    """Return the other parts of an earlier measurement, if it is of the same machine."""
+    """Return the other parts of an earlier measurement, if it is of the same machine.
+
+    With them come their cases that were left out or failed, and with the speeds the peer that was
+    measured beside them.
+    """
     if not earlier.exists():
         return {}
     if is_of_another_machine(earlier, content):
-        print(f"{earlier} is of another machine, other versions or another peer: it is not kept")
+        print(f"{earlier} is of another machine or other versions: it is not kept")
         return {}
     found: dict[str, Any] = json.loads(earlier.read_text())
-    return {key: found[key] for key in PARTS if key in found and key not in only}
+    others = [key for key in PARTS if key not in only]
+    kept = {key: found[key] for key in others if key in found}
+    if "speed" in kept:
+        kept["peer"] = found.get("peer")
+    left_out, failed = found.get("left_out", []), found.get("failed", {})
+    kept["left_out"] = [name for name in left_out if _key(name) in others]
+    kept["failed"] = {name: error for name, error in failed.items() if _key(name) in others}
+    return {key: value for key, value in kept.items() if value}
+
+
+def _key(name: str) -> str:
+    """Return the key of a case that was left out or failed."""
+    return name.partition(":")[0]
 
 
 def output_for(given: Path, content: dict[str, Any]) -> Path:
@@ -147,5 +165,5 @@ def output_for(given: Path, content: dict[str, Any]) -> Path:
     if not is_of_another_machine(given, content):
         return given
     beside = given.with_stem(f"{given.stem}-other")
-    print(f"{given} is of another machine, other versions or another peer: writing {beside}")
+    print(f"{given} is of another machine or other versions: writing {beside}")
     return beside

@@ -233,3 +233,28 @@ def test_some_parts_are_measured_and_the_others_kept(gpu: ModuleType, tmp_path: 
     asked = part("price", lambda: {"scale": "64/32/4"})
     parts.measure_all([part("speed", lambda: pytest.fail("it was not asked for")), asked])
     assert json.loads(path.read_text())["price"] == [{"scale": "64/32/4"}]
+
+
+def test_what_failed_or_was_left_out_is_kept_with_the_parts_that_are_kept(
+    gpu: ModuleType, tmp_path: Path
+) -> None:
+    """The peer belongs to the speeds: a call that keeps them needs none, nor the same."""
+    path, machine = tmp_path / "gpu.json", {"device": "one", "peer": "ours"}
+    earlier = {
+        "device": "one", "peer": "its own network", "speed": [2],
+        "left_out": ["price: 128/64/5", "speed: 128/128/5", "together: 64/32/4 fp32, 1"],
+        "failed": {"price: 64/32/4": "x", "speed: 512/128/5, tf32": "y"},
+    }  # fmt: skip
+    path.write_text(json.dumps(earlier))
+    assert gpu.others_of(path, machine, ["speed", "together"]) == {
+        "left_out": ["price: 128/64/5"], "failed": {"price: 64/32/4": "x"},
+    }  # fmt: skip
+    assert gpu.output_for(path, machine) == path
+    content = machine | gpu.others_of(path, machine, ["price"])
+    parts = gpu.Parts(content, path, 100, ["price"])
+    parts.measure_all([part("price", lambda: {"scale": "64/32/4"})])
+    assert json.loads(path.read_text()) == earlier | {
+        "price": [{"scale": "64/32/4"}],
+        "left_out": ["speed: 128/128/5", "together: 64/32/4 fp32, 1"],
+        "failed": {"speed: 512/128/5, tf32": "y"},
+    }
