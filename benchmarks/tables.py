@@ -197,10 +197,13 @@ def gpu_equivalence(content: Content) -> list[str]:
     """Differences to fp32 over paired runs."""
     rows = [
         [row["scale"], row["path"], f"{row['key']}, {row['output']}", str(row["n"]),
-         f"{row['mean']:+.3f} {row['unit']}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
+         f"{row['censored']} of {2 * row['n']}", f"{row['mean']:+.3f} {row['unit']}",
+         f"{row['low']:+.3f} to {row['high']:+.3f}"]
         for row in content["equivalence"]
     ]  # fmt: skip
-    return table(["scale", "format", "", "pairs", "mean difference", "95 % interval"], rows)
+    columns = ["scale", "format", "", "pairs", "trainings censored", "mean difference",
+               "95 % interval"]  # fmt: skip
+    return table(columns, rows)
 
 
 def stopping(content: Content) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import queue
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -158,9 +159,81 @@ def test_a_number_format_that_fails_keeps_the_pairs_of_the_others(
     monkeypatch.setattr(gpu, "PICTURES", ("astronaut",))
     monkeypatch.setattr(gpu, "SEEDS", 2)
     parts = SimpleNamespace(failed={}, until=time.perf_counter() + 1000)
-    rows = gpu.equivalence((32, 8, 2), 12, "cpu", parts)
+    rows = gpu.equivalence((32, 8, 2), ("tf32", "bf16"), 12, "cpu", parts)
     assert {(row["path"], row["n"]) for row in rows} == {("bf16", 4)}
     assert list(parts.failed) == ["equivalence: 32/8/2, tf32"]
+    assert {row["censored"] for row in rows} == {8}, "12 iterations are too few for any maximum"
+    lines = importlib.import_module("tables").gpu_equivalence({"equivalence": rows})
+    assert all("| 4 | 8 of 8 |" in line for line in lines[2:])
+
+
+def test_paired_runs_go_on_until_their_maxima_are_decided(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the trainings in fp32 of the pairs on a CPU: of these, few would be censored."""
+    monkeypatch.setattr(gpu, "PICTURES", ("astronaut",))
+    for scale, _, iterations, _ in gpu.EQUIVALENCE:
+        rules = {run.stopping for run in gpu._paired(scale, iterations, "fp32", 0)}
+        assert rules == {gpu.OracleBoth()}
+        kept = json.loads((ROOT / f"benchmarks/precision-{scale[0]}.json").read_text())
+        assert kept["scale"] == gpu.words(scale)
+        last = iterations - 1 - gpu.OracleBoth().patience
+        late = [
+            max(pair["fp32"][output]["steps_to_max"] for output in gpu.OUTPUTS) > last
+            for pair in kept["pairs"]
+        ]
+        assert sum(late) <= 0.01 * len(late)
+
+
+def test_a_format_is_left_out_only_where_it_is_slower_and_never_chosen(gpu: ModuleType) -> None:
+    arithmetic = importlib.import_module("dipstage.training.arithmetic")
+    chosen = arithmetic.choose(gpu.TrainerSettings(), gpu.torch.device("cuda"), 128, 128)
+    assert chosen.precision == "fp32"
+    compared = {gpu.words(scale): formats for scale, formats, _, _ in gpu.EQUIVALENCE}
+    for row in json.loads((ROOT / "benchmarks/gpu.json").read_text())["speed"]:
+        rates = row["iterations_per_s"]
+        for left_out in {*gpu.PRECISIONS} - {"fp32", *compared.get(row["scale"], gpu.PRECISIONS)}:
+            assert max(rates.get(left_out, [0])) < min(rates["fp32"])
+
+
+def test_no_seed_begins_that_would_end_too_late(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the slowest so far: here, the first takes 30 s, and all others take 20 s."""
+    clock = SimpleNamespace(now=0)
+    seconds = iter([20, 10, *[10] * 100])
+    score = SimpleNamespace(max_psnr_gt_db=30.0, steps_to_max=500, censored=False)
+
+    def train(runs: list[Any], **_: Any) -> list[Any]:
+        clock.now += next(seconds)
+        return [SimpleNamespace(scores=lambda output: score) for _ in runs]
+
+    monkeypatch.setattr(gpu, "fit_together", train)
+    monkeypatch.setattr(gpu, "_paired", lambda *_: [None, None])
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    rows = gpu.equivalence((32, 8, 2), ("tf32",), 12, "cpu", SimpleNamespace(failed={}, until=100))
+    assert clock.now == 70
+    assert {row["n"] for row in rows} == {6}
+
+
+def test_the_printed_calls_are_read_and_the_second_is_for_the_larger_pairs(
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "benchmarks/README.md").read_text().replace("\\\n", "")
+    lines = [line for line in page.splitlines() if "gpu.sh --" in line]
+    read = []
+    for line in lines:
+        call, arguments = line.split(" 2>&1 ")[0].split("gpu.sh ")
+        assert call == "PEER=CHECKOUT bash benchmarks/"
+        read.append(gpu.arguments_of(shlex.split(arguments)))
+    assert [(each.only, each.earlier) for each in read] == [
+        (None, None), (["equivalence"], Path("benchmarks/gpu.json")),
+    ]  # fmt: skip
+    plan = gpu.planned("cuda", 3, None, gpu.Parts({}, tmp_path / "gpu.json", 100, None))
+    first, *others = [each for each in plan if each.key == "equivalence"]
+    assert first.case == "128/64/5"
+    assert first.expected_s > 2 * sum(each.expected_s for each in others)
 
 
 def test_a_process_that_fails_is_not_waited_for(gpu: ModuleType) -> None:
