@@ -85,8 +85,8 @@ def _expanded(context: click.Context, parameter: click.Parameter, value: str | N
     "--iterations",
     type=Whole(),
     help="Maximum number of iterations, the budget [default: the schedule file's, else 2000]. The "
-    "last stage of a schedule file becomes longer or shorter, and the stages before it are kept; if "
-    "they do not fit, all stages are shortened in proportion.",
+    "last stage of a schedule file becomes longer or shorter, and the stages before it are kept. "
+    "If they do not fit, all stages are shortened in proportion.",
 )
 @click.option(
     "--size",
