@@ -44,7 +44,6 @@ class HeldOut:
         references: Names of the plain DIPs that a claim about it must hold against.
         stages: alpha_bar and iterations of each stage.
         recipe: The rest of the schedule.
-        warmup: Iterations over which the learning rate rises; None for the trainer's.
     """
 
     name: str
@@ -53,7 +52,6 @@ class HeldOut:
     references: list[str] | None = None
     stages: list[list[float]] | None = None
     recipe: Recipe | None = None
-    warmup: int | None = None
 
     @property
     def schedule(self) -> Schedule:

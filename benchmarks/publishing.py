@@ -173,5 +173,5 @@ def _held_out(verification: Verification, trial: Trial) -> HeldOut:
     assert schedule is not None
     return HeldOut(
         trial.name, verification.role(trial), verification.source(trial), references,
-        schedule.pairs, schedule.recipe, trial.warmup,
+        schedule.pairs, schedule.recipe,
     )  # fmt: skip

@@ -133,7 +133,7 @@ def repeat(
     )
     differences = []
     for each in chosen:
-        [outcome] = train_replicates(setting, [str(each.key)], held.schedule, held.warmup)
+        [outcome] = train_replicates(setting, [str(each.key)], held.schedule)
         now = outcome.summary()[published.output]
         db, steps = now["max_psnr_gt_db"] - each.psnr_db, now["steps_to_max"] / each.steps - 1
         print(

@@ -99,8 +99,7 @@ class Ledger:
         for trial in self._study.get_trials(deepcopy=False):
             attributes = TrialAttributes.of(trial)
             if attributes.schedule is not None:
-                identity = self._identity(attributes.schedule, attributes.warmup)
-                self._alike[identity].append(trial.number)
+                self._alike[self._identity(attributes.schedule)].append(trial.number)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             attributes = TrialAttributes.of(trial)
             taken = self._open[trial.number] = self._taken_up(trial, attributes)
@@ -163,8 +162,8 @@ class Ledger:
         self._running[work.number] = work
         return work
 
-    def _identity(self, schedule: Schedule, warmup: int | None) -> Hashable:
-        return trained_by(schedule, warmup, self._experiment.trainer)
+    def _identity(self, schedule: Schedule) -> Hashable:
+        return trained_by(schedule, self._experiment.trainer)
 
     def _share(self, work: Work) -> None:
         """Give a trial what earlier ones of its schedule trained, and queue what is left to train.
@@ -172,7 +171,7 @@ class Ledger:
         It waits for those that have not ended, so that nothing is trained twice at a time.
         """
         number, taken = work.number, self._open[work.number]
-        alike = self._alike[self._identity(work.schedule, work.warmup)]
+        alike = self._alike[self._identity(work.schedule)]
         earlier = [other for other in alike if other < number]
         if under_way := [other for other in earlier if other in self._open]:
             self._waiting[under_way[0]].append(work)
@@ -220,8 +219,7 @@ class Ledger:
         (self._alone if work.alone else self._queue).append(work)
 
     def _new_candidate(self, candidate: Candidate) -> Work:
-        attributes = TrialAttributes(candidate=candidate.name, warmup=candidate.warmup)
-        return self._dispatchable(candidate.schedule, attributes)
+        return self._dispatchable(candidate.schedule, TrialAttributes(candidate=candidate.name))
 
     def _sample(self) -> Work:
         from search.experiment.space import suggest
@@ -243,11 +241,10 @@ class Ledger:
         if schedule.recipe.learning_rate is None:
             rate = self._experiment.trainer.learning_rate
             schedule = replace(schedule, recipe=replace(schedule.recipe, learning_rate=rate))
-        alike = self._alike[self._identity(schedule, attributes.warmup)]
+        alike = self._alike[self._identity(schedule)]
         attributes = replace(
             TrialAttributes.of_schedule(schedule),
             candidate=attributes.candidate,
-            warmup=attributes.warmup,
             same_as=alike[0] if alike else None,
         )
         template = create_trial(
@@ -260,7 +257,7 @@ class Ledger:
         created = self._storage.add_trial(id_of_study(self._study), template)
         self._open[created.number] = self._taken_up(created, attributes)
         alike.append(created.number)
-        return Work(created.number, schedule, attributes.warmup)
+        return Work(created.number, schedule)
 
     def record(self, number: int, key: str, replicate: Replicate) -> None:
         """Write down a finished replicate."""

@@ -226,7 +226,7 @@ class Logger(tune.Callback):  # type: ignore[misc]
             "ramp": schedule.ramp if schedule else None,
             "iterations": schedule.iterations if schedule else None,
             "learning_rate": trial.learning_rate,
-            "warmup": trial.warmup,
+            "warmup": schedule.recipe.warmup if schedule else None,
             **trial.params,
         }
         return LoggedTrial(

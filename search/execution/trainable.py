@@ -78,17 +78,15 @@ def train_replicates(
     setting: Setting,
     keys: Sequence[str],
     schedule: Schedule,
-    warmup: int | None,
     each_block: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Replicates side by side. Their randomness depends on picture and seed alone, so trials are
     paired.
 
-    warmup: None for the trainer's own. each_block: called after each block of iterations.
+    each_block: called after each block of iterations.
     """
-    warmup = setting.trainer.warmup if warmup is None else warmup
-    trainer = replace(setting.trainer, warmup=warmup)
-    stop, stopping = setting.objective.stop, trainer.stopping(setting.objective.output)
+    trainer, stop = setting.trainer, setting.objective.stop
+    stopping = trainer.stopping(setting.objective.output)
     jobs = []
     for key in keys:
         replicate = setting.replicates[key]
@@ -193,7 +191,7 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
 
     def _take(self, config: dict[str, Any]) -> None:
         work: Work = config["work"]
-        self._schedule, self._warmup = work.schedule, work.warmup
+        self._schedule = work.schedule
         self._left = [key for key in self._setting.replicates if key not in work.done]
         self._trained: dict[str, Outcome] = {}
         self._together = 1 if work.alone else self._setting.together
@@ -218,8 +216,8 @@ class ScheduleTrial(tune.Trainable):  # type: ignore[misc]
         return self._trained.pop(key)
 
     def _train(self, keys: list[str]) -> None:
-        self._beside, block = len(keys), self._pulse.block
-        outcomes = train_replicates(self._setting, keys, self._schedule, self._warmup, block)
+        self._beside = len(keys)
+        outcomes = train_replicates(self._setting, keys, self._schedule, self._pulse.block)
         self._trained = dict(zip(keys, outcomes, strict=True))
 
     def _free_memory(self) -> None:

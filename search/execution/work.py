@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -29,7 +29,6 @@ class Work:
 
     number: int
     schedule: Schedule
-    warmup: int | None = None
     done: tuple[str, ...] = ()
     alone: bool = False
 
@@ -41,7 +40,6 @@ class Work:
         return cls(
             trial.number,
             attributes.schedule,
-            attributes.warmup,
             tuple(replicates(trial)),
             attributes.alone is not None,
         )
@@ -66,9 +64,8 @@ class OpenTrial:
     deaths: int = 0
 
 
-def trained_by(schedule: Schedule, warmup: int | None, trainer: TrainerSettings) -> Hashable:
+def trained_by(schedule: Schedule, trainer: TrainerSettings) -> Hashable:
     """Return all that can differ between the trainings of two trials."""
-    trainer = trainer if warmup is None else replace(trainer, warmup=warmup)
     rest = schedule.recipe.without(each.name for each in fields(trainer))
     return schedule.stages, rest, schedule.recipe.applied_to(trainer)
 

@@ -21,7 +21,6 @@ class Candidate:
     Args:
         name: Its name in tables and files.
         schedule: The schedule. What its recipe leaves open is up to the trainer's settings.
-        warmup: Iterations over which the learning rate rises; None for the trainer's.
         role: In a verification, what the schedule is there for.
         trial: In a verification, the trial of the search that it comes from.
         origin: Where a schedule file comes from and how it was rescaled, in words.
@@ -29,7 +28,6 @@ class Candidate:
 
     name: str
     schedule: Schedule
-    warmup: int | None = None
     role: Role = "candidate"
     trial: int | None = None
     origin: str | None = None
@@ -38,13 +36,14 @@ class Candidate:
     def from_plain(cls, content: Mapping[str, Any]) -> Candidate:
         """Return the candidate that a study holds as plain data.
 
-        Earlier versions wrote the learning rate beside the stages, and no recipe.
+        Version 0.1 wrote the learning rate and the warm-up beside the stages, and no recipe.
         """
         others = dict(content)
         recipe = Recipe.from_plain(others.pop("recipe", None))
-        rate = others.pop("learning_rate", None)
-        if rate is not None:
-            recipe = replace(recipe, learning_rate=rate)
+        for name in ("learning_rate", "warmup"):
+            value = others.pop(name, None)
+            if value is not None:
+                recipe = replace(recipe, **{name: value})
         return cls(
             schedule=Schedule.from_pairs(others.pop("stages"), recipe, any_order=True), **others
         )
@@ -55,7 +54,6 @@ class Candidate:
             "name": self.name,
             "stages": self.schedule.pairs,
             "recipe": self.schedule.recipe.to_plain(),
-            "warmup": self.warmup,
             "role": self.role,
             "trial": self.trial,
             "origin": self.origin,

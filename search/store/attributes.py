@@ -145,6 +145,7 @@ class TrialAttributes:
     """Attributes of a trial other than its replicates; None if they do not apply.
 
     Args:
+        warmup: The schedule's warm-up in studies of version 0.1; otherwise part of `recipe`.
         learning_rate: Learning rate of the last stage, which version 0.1 knew alone.
         recipe: The rest of the schedule's recipe.
         same_as: Number of the first trial of the same schedule.
@@ -189,6 +190,8 @@ class TrialAttributes:
         if not self.stages:
             return None
         recipe = replace(Recipe.from_plain(self.recipe), learning_rate=self.learning_rate)
+        if self.warmup is not None:
+            recipe = replace(recipe, warmup=self.warmup)
         return Schedule.from_pairs(self.stages, recipe, any_order=True)
 
     @staticmethod

@@ -47,8 +47,6 @@ class Trial:
     state: State
     candidate: str | None
     schedule: Schedule | None
-    learning_rate: float | None
-    warmup: int | None
     params: dict[str, Any]
     replicates: dict[str, Replicate]
     values: tuple[float, float] | None
@@ -74,8 +72,6 @@ class Trial:
             state=state,
             candidate=attributes.candidate,
             schedule=attributes.schedule,
-            learning_rate=attributes.learning_rate,
-            warmup=attributes.warmup,
             params=dict(trial.params),
             replicates=replicates(trial),
             values=None if raced else values,
@@ -106,6 +102,11 @@ class Trial:
     def name(self) -> str:
         """The candidate's name, or `trial N` for a sampled trial."""
         return self.candidate or f"trial {self.number}"
+
+    @property
+    def learning_rate(self) -> float | None:
+        """Learning rate of the last stage; None until the trial has a schedule."""
+        return self.schedule.recipe.learning_rate if self.schedule else None
 
     @property
     def is_plain(self) -> bool:

@@ -127,8 +127,6 @@ def schedule_file(
         raise InputError(f"{trial.name} is {trial.state} and has finished no replicate")
     experiment, known = run.experiment, run.attributes.candidates
     trainer = trial.schedule.recipe.applied_to(experiment.trainer)
-    if trial.warmup is not None:
-        trainer = replace(trainer, warmup=trial.warmup)
     point = run.point(trial)
     return ScheduleFile(
         schedule=replace(

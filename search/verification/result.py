@@ -73,7 +73,7 @@ class Verification:
     @property
     def _planned_plains(self) -> list[Trial]:
         """The held-out plain DIPs, also those that finished no replicate."""
-        trials = [each for each in self.held_out.records() if each.is_plain and not each.warmup]
+        trials = [each for each in self.held_out.records() if each.is_plain]
         return [t for role in ("plain", "candidate") for t in trials if self.role(t) == role]
 
     def references(self, name: str) -> frozenset[str]:

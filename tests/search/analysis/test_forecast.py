@@ -73,8 +73,8 @@ class Simulation:
         }
         return Trial(
             number=number, state=state, candidate=name,  # type: ignore[arg-type]
-            schedule=Schedule((Stage(1.0, iterations),)), learning_rate=0.01, warmup=None,
-            params={}, replicates=done, values=None, raced=None, failure=None,
+            schedule=Schedule((Stage(1.0, iterations),)), params={}, replicates=done, values=None,
+            raced=None, failure=None,
             started=START + timedelta(seconds=begin), ended=START + timedelta(seconds=end),
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from fake_runs import CONTENT, KEYS, experiment, ledger_of, new_run, outcome
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+from dipstage.schedules.recipe import Recipe
 from dipstage.schedules.schedule import Schedule, Stage
 from search import Run, launch
 from search.analysis.best_so_far import rank_by_budget
@@ -158,8 +159,8 @@ def test_a_shared_schedule_is_on_the_front_and_in_rankings_once(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("other", "is_equal"),
     [
-        (Candidate("x", Schedule.plain(30), warmup=0), True),
-        (Candidate("x", Schedule.plain(30), warmup=3), False),
+        (Candidate("x", Schedule.plain(30, Recipe(warmup=0))), True),
+        (Candidate("x", Schedule.plain(30, Recipe(warmup=3))), False),
         (Candidate("x", Schedule.plain(29)), False),
         (Candidate("x", Schedule((Stage(0.9, 10), Stage(1.0, 20)))), False),
     ],

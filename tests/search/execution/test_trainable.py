@@ -52,8 +52,8 @@ def _setting(name: str, **changes: Any) -> Setting:
 def test_the_picture_is_the_objective_s_output_of_the_first_seed(output: Output, name: str) -> None:
     setting = _setting(name, objective=Objective(output=output))
     keys = [f"{name}-seed7", f"{name}-seed1"]
-    outcome, other = train_replicates(setting, keys, Schedule.plain(12), None)
-    [alone] = train_replicates(setting, keys[1:], Schedule.plain(12), None)
+    outcome, other = train_replicates(setting, keys, Schedule.plain(12))
+    [alone] = train_replicates(setting, keys[1:], Schedule.plain(12))
     assert pack_curves(other) == pack_curves(alone) != pack_curves(outcome)
     [content] = keep_picture(setting, f"{name}-seed7", outcome)
     best = outcome.best_raw if output == "raw" else outcome.best_smoothed
@@ -195,7 +195,7 @@ def test_a_replicate_of_any_task_holds_the_observation_s_own_psnr(
     if isinstance(task, SuperResolve):
         picture = load_picture("skimage:chelsea", size=32, multiple=2)
         setting = replace(setting, pictures={"chelsea": picture})
-    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12))
     replicate = summarise(outcome, setting.objective, 12, 0.0, patience=5)
     own = replicate.observation_psnr_gt_db
     assert Replicate.from_plain(replicate.to_plain()) == replicate
@@ -211,7 +211,7 @@ def test_a_stopping_rule_selects_what_counts(stop: Literal["emv", "wmv"]) -> Non
     """The budget is too short for the rule to be certain, which counts as censored."""
     objective = Objective(stop=stop)
     setting = _setting("chelsea", objective=objective)
-    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12))
     replicate = summarise(outcome, objective, 12, 0.0, patience=5)
     assert outcome.selected is not None
     assert replicate.selected is not None
@@ -226,7 +226,7 @@ def test_a_stopping_rule_selects_what_counts(stop: Literal["emv", "wmv"]) -> Non
 
 def test_a_target_that_is_not_reached_counts_with_the_budget() -> None:
     setting = _setting("chelsea")
-    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12))
     assert summarise(outcome, Objective(), 12, 0.0, patience=5).selected is None
     curve = outcome.trace.psnr_gt_raw_db
     found = summarise(outcome, Objective(target_psnr_gt_db=float(curve[4])), 12, 0.5, patience=5)
@@ -248,7 +248,7 @@ def test_where_ssim_is_optimised_its_own_maximum_counts_as_censored(
     psnr_at: int, ssim_at: int, patience: int, cut: bool
 ) -> None:
     setting = _setting("chelsea")
-    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12), None)
+    [outcome] = train_replicates(setting, ["chelsea-seed7"], Schedule.plain(12))
     psnr, ssim = np.zeros((2, 60), np.float32)
     psnr[psnr_at] = ssim[ssim_at] = 1
     curves: dict[str, Any] = dict.fromkeys(outcome.trace.arrays(), psnr)

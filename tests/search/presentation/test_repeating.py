@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +51,9 @@ def trained(run: Run) -> dict[tuple[int, str], Outcome]:
             replicate = ReplicateKey.parse(key)
             picture = pictures[replicate.picture]
             truth, streams = picture.tensor(), Streams(picture.digest, replicate.seed)
-            settings = replace(tiny.trainer, warmup=work.warmup or tiny.trainer.warmup)
             made = fit(
-                task.observe(truth, streams), truth, work.schedule, settings, streams,
-                stopping=settings.stopping(tiny.objective.output),
+                task.observe(truth, streams), truth, work.schedule, tiny.trainer, streams,
+                stopping=tiny.trainer.stopping(tiny.objective.output),
             )  # fmt: skip
             patience = tiny.trainer.patience
             summary = summarise(made, tiny.objective, 12, 0.0, patience=patience)

@@ -34,7 +34,7 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
     study = optuna.create_study()
     known = StudyAttributes(
         made=False, experiment={"seeds": [0]}, code={"torch": "2"}, pictures={"a": "0f"}, trials=3,
-        objective=Objective("smoothed", 0.1), candidates=[Candidate("x", SCHEDULE, warmup=2)],
+        objective=Objective("smoothed", 0.1), candidates=[Candidate("x", SCHEDULE)],
         accepted=[Accepted("2026-01-01", ["a 1 → 2"])], cores=1, concurrent=2,
         driven_since="2026-01-01T00:00:00.000+00:00", logged_as="abc", hours=0.5, driven_s=9.5,
         ended="its 0.5 h were used", gain_from=3,
@@ -53,7 +53,7 @@ def test_a_study_s_attributes_are_read_back_and_keep_their_names_on_disk() -> No
         "metric": "psnr", "against": "steps",
     }  # fmt: skip
     assert study.user_attrs["candidates"] == [
-        {"name": "x", "stages": [[0.5, 10], [1.0, 20]], "recipe": None, "warmup": 2,
+        {"name": "x", "stages": [[0.5, 10], [1.0, 20]], "recipe": None,
          "role": "candidate", "trial": None, "origin": None}
     ]  # fmt: skip
     assert study.user_attrs["accepted"] == [{"date": "2026-01-01", "changes": ["a 1 → 2"]}]

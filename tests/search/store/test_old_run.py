@@ -68,6 +68,16 @@ def test_verdicts_are_those_that_were_recorded(old: Run) -> None:
             assert row["shrinkage_db"] == pytest.approx(float(was["shrinkage_db"]), abs=1e-6)
 
 
+def test_its_warm_ups_are_those_of_its_schedules(old: Run) -> None:
+    held_out = results(old).held_out
+    read = {c.name: c.schedule for c in held_out.attributes.candidates}
+    trained = {trial.name: trial.schedule for trial in held_out.records()}
+    for schedules in (read, trained):
+        warmups = {name: each.recipe.warmup for name, each in schedules.items() if each}
+        assert warmups.pop("plain warmed up as trial 3") == 14
+        assert set(warmups.values()) == {None}
+
+
 @pytest.mark.long
 def test_it_has_a_report_and_exports_schedules(old: Run, tmp_path: Path) -> None:
     assert "tiny-0.1" in old.report(tmp_path / "report.html").read_text()
