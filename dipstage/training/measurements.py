@@ -53,7 +53,7 @@ class Measurements:
         self._stages = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         iterations = schedule.iterations
         self._measured = torch.full((iterations, 7), torch.nan, device=device)
-        self._ssim = torch.full((-(-iterations // BLOCK), 4), torch.nan, device=device)
+        self._ssim = torch.full((-(-iterations // BLOCK), 2), torch.nan, device=device)
         self._scores = np.full((iterations, 7), np.nan, np.float32)
 
     def write(self, iteration: Tensor, *scores: Tensor) -> None:
@@ -62,7 +62,7 @@ class Measurements:
         self._measured.index_copy_(0, iteration, row.view(1, 7))
 
     def write_ssim(self, iteration: int, values: Tensor) -> None:
-        """Keep the four SSIMs of the first iteration of a block."""
+        """Keep both SSIM_GT of the first iteration of a block."""
         self._ssim[iteration // BLOCK].copy_(values)
 
     def fetch(self, until: int) -> bool:
@@ -114,15 +114,15 @@ class Measurements:
         """Return the curves of the run.
 
         Args:
-            ssim_at_best: (4,) SSIMs of the pictures with the best PSNR_GT, or None.
+            ssim_at_best: (2,) SSIM_GT of the pictures with the best PSNR_GT, or None.
         """
         scores = self._scores[: self.length]
-        ssims = np.full((self.length, 4), np.nan, np.float32)
+        ssims = np.full((self.length, 2), np.nan, np.float32)
         if self.length:
             ssims[::BLOCK] = self._ssim[: -(-self.length // BLOCK)].cpu().numpy()
         if ssim_at_best is not None:
             for k, peak in enumerate(np.argmax(scores[:, _PSNR_GT], axis=0)):
-                ssims[peak, [k, k + 2]] = ssim_at_best[[k, k + 2]]
+                ssims[peak, k] = ssim_at_best[k]
         columns: dict[str, Any] = dict(
             zip(
                 [field.name for field in fields(Trace)],

@@ -35,11 +35,11 @@ class Stop(StrEnum):
 class Trace:
     """Per-iteration curves, all of shape (iterations run,). SSIM is NaN where it was not measured.
 
-    Entry i belongs to the output after i updates. `psnr_*` and `ssim_*` compare with the
-    observation, `*_gt_*` with the ground truth, and are NaN without one; `loss` is the mean squared
-    error against the stage's target. `stage` is the index of the stage, from 0. `variance_emv` and
-    `variance_wmv` are the variances of `dipstage.training.variance` since the stage began; the
-    second is NaN unless the stopping rule reads it.
+    Entry i belongs to the output after i updates. `psnr_*` compare with the observation, `*_gt_*`
+    with the ground truth, and are NaN without one; `loss` is the mean squared error against the
+    stage's target. `stage` is the index of the stage, from 0. `variance_emv` and `variance_wmv` are
+    the variances of `dipstage.training.variance` since the stage began; the second is NaN unless
+    the stopping rule reads it.
     """
 
     stage: NDArray[np.int32]
@@ -48,8 +48,6 @@ class Trace:
     psnr_smoothed_db: Curve
     psnr_gt_raw_db: Curve
     psnr_gt_smoothed_db: Curve
-    ssim_raw: Curve
-    ssim_smoothed: Curve
     ssim_gt_raw: Curve
     ssim_gt_smoothed: Curve
     variance_emv: Curve

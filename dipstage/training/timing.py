@@ -20,7 +20,7 @@ def seconds_per_iteration(job: Job, device: torch.device | str) -> float:
 
     It is the mean over at least one iteration and about 0.2 s; on a GPU over whole blocks. Before
     that, two iterations load libraries (on a GPU, three blocks, the last of which captures the
-    graph of SSIM), and are not counted.
+    graph of SSIM if there is a ground truth), and are not counted.
 
     Args:
         job: The training. Plain DIP is trained in its place, which takes as long.

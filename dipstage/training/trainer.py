@@ -254,7 +254,7 @@ class _Run:
         )
         self.unknown = torch.full((2,), torch.nan, device=device)
         self.measured = Measurements(schedule, self.rule, device)
-        self.ssim_now = torch.zeros(4, device=device)
+        self.ssim_now = torch.zeros(2, device=device)
         self.launched = 0
         self.ends = False
 
@@ -266,7 +266,7 @@ class _Run:
                 self._aim()
                 with self.arithmetic.convolving(self.device):
                     self.iterate()
-                    if self.launched % BLOCK == 0:
+                    if self.launched % BLOCK == 0 and self.truth is not None:
                         self.measure_ssim()
                         self.measured.write_ssim(self.launched, self.ssim_now)
                 self.launched += 1
@@ -339,20 +339,20 @@ class _Run:
         torch.where(better.view(2, 1, 1, 1), pictures, self.best_pictures, out=self.best_pictures)
 
     def _measure_ssim(self) -> None:
-        self.ssim_now.copy_(self._ssim(self.pictures))
+        assert self.truth is not None
+        self.ssim_now.copy_(self._ssim(self.pictures, self.truth))
 
-    def _ssim(self, pictures: Tensor) -> Tensor:
-        """Return (4,): raw and smoothed against the observation, then against the ground truth."""
+    def _ssim(self, pictures: Tensor, truth: Tensor) -> Tensor:
+        """Return (2,): raw and smoothed against the ground truth."""
         with self.arithmetic.scoring(self.device):
-            to_observation = ssim(self.problem.measured(pictures), self.observation)
-            to_truth = self.unknown if self.truth is None else ssim(pictures, self.truth)
-        return torch.cat([to_observation, to_truth])
+            return ssim(pictures, truth)
 
     def outcome(self, stop: Stop, started: float) -> Outcome:
         """Return the outcome of a run that has ended; `started` is on `time.perf_counter`."""
         with self._here(), self.arithmetic.convolving(self.device):
-            is_scored = self.measured.length > 0 and self.truth is not None
-            at_best = self._ssim(self.best_pictures).cpu().numpy() if is_scored else None
+            at_best = None
+            if is_scored := self.measured.length > 0 and self.truth is not None:
+                at_best = self._ssim(self.best_pictures, self.truth).cpu().numpy()
             trace, best = self.measured.trace(at_best), self.best_pictures.cpu().numpy()
             selected = self._selected(trace, stop)
             resets = int(self.safety.resets.item())

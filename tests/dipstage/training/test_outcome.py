@@ -69,6 +69,6 @@ def test_a_maximum_near_the_end_is_censored() -> None:
     outcome = run(parse_preset("baseline").schedule(25))
     assert outcome.scores("raw").censored
     curve = np.array([1, 5, 2, 2, 2], np.float32)
-    trace = Trace(np.zeros(5, np.int32), *[curve] * 11)
+    trace = Trace(np.zeros(5, np.int32), *[curve] * 9)
     assert not score(trace, "raw", 3).censored
     assert score(trace, "raw", 4).censored
