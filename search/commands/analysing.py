@@ -23,7 +23,6 @@ from search.commands.shared import (
     runs_dir_option,
     storage_option,
     with_run,
-    write_figure,
 )
 from search.presentation.rows import write_rows
 from search.store.paths import awaited_folder, run_words, verification_path
@@ -67,7 +66,7 @@ def status(
     from search.analysis.status import pace, sentence, status_of
     from search.presentation.unwritten import unwritten
     from search.store.run import RunRecord
-    from search.verification.parts import verifier
+    from search.verification.parts import is_finished, verifier
 
     def opened() -> RunRecord:
         return RunRecord.open(name, runs_dir, storage)
@@ -110,9 +109,7 @@ def status(
         click.echo(f"{part}: {sentence(status)}")
     if verifying is not None:
         click.echo(f"driver: {verifying}")
-    elif verification_path(run.folder).exists() and not (
-        len(parts) == 2 and all(status.done >= status.wanted for status in parts.values())
-    ):
+    elif verification_path(run.folder).exists() and not is_finished(run):
         words = run_words(run.folder)
         click.echo(f"the verification is not finished; continue with: dipsearch verify {words}")
 
@@ -208,7 +205,9 @@ def _deliver(
         show()
     _write(rows, as_json, csv_file)
     if plot_file is not None:
-        write_figure(draw(), plot_file)
+        from dipstage.terminal.plots import save_figure
+
+        save_figure(draw(), plot_file)
         echo_written(plot_file, f"written: {plot_file}")
 
 

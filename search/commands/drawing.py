@@ -11,7 +11,7 @@ import click
 
 from dipstage.errors import InputError
 from dipstage.terminal.number_types import Finite, Whole
-from search.commands.shared import echo_written, file_option, with_run, write_figure
+from search.commands.shared import echo_written, file_option, with_run
 
 if TYPE_CHECKING:
     from search.plots.style import Plot
@@ -95,12 +95,13 @@ def plot(run: RunRecord, figure: str, output_file: Path, style: str, **options: 
 
     if not front_of(records := run.records()):
         raise nothing_yet(run, records)
+    from dipstage.terminal.plots import save_figure
     from search.plots.chosen import split_names
 
     if "which" in given:
         given["which"] = split_names(run, given["which"])
     drawn = draw(run, figure, style=style, **given)
-    write_figure(drawn, output_file)
+    save_figure(drawn, output_file)
     echo_written(output_file, f"{output_file} written: {drawn.caption}")
 
 

@@ -17,8 +17,6 @@ from dipstage.terminal.number_types import Finite, Whole
 from search.store import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from search.store.run import RunRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -226,10 +224,3 @@ def front_and_candidates(run: RunRecord) -> list[dict[str, Any]]:
         {"on_front": each.on_front, "against": each.relation, **row(each.trial, run.objective)}
         for each in front_rows(run.records(), run.objective)
     ]
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, completely or not at all."""
-    from dipstage.terminal.plots import save_figure
-
-    save_figure(figure, path)

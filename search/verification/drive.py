@@ -47,7 +47,6 @@ from search.verification.plan import (
     held_out_experiment,
     refuse_differences,
     refuse_other_objectives,
-    tuning_experiment,
 )
 from search.verification.references import beyond_edges, chosen_references, recipe_words
 from search.verification.schedules import held_out_candidates, plain_candidates
@@ -305,7 +304,7 @@ def _tuned(
     budget = run.experiment.trainer.iterations
     if made is None:
         candidates = plain_candidates(plan.declared.references, budget)
-        made = drive.make(run, TUNING, tuning_experiment(run), own, candidates)
+        made = drive.make(run, TUNING, comparison(run, TUNING), own, candidates)
     for _ in range(EXTENSIONS + 1):
         if not has_ended(made):
             made = drive(made, run.experiment)

@@ -21,7 +21,7 @@ from dipstage.schedules.schedule_file import (
 )
 from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick, pick_of
-from search.store.paths import brief, is_remote, replaced, run_words, verification_path
+from search.store.paths import brief, is_remote, replaced, run_words
 
 if TYPE_CHECKING:
     from search.store.records import Trial
@@ -52,7 +52,9 @@ def choose(run: RunRecord, which: str | int, records: list[Trial] | None = None)
         from search.verification.plan import claimed_trial
 
         which = claimed_trial(run, "time" if rule == "fast" else "psnr").number
-    verification = _verification(run)
+    from search.verification.result import Verification
+
+    verification = Verification.open(run)
     if verification is None:
         judged = run.objective.is_standard
         verify = f" (to verify it: dipsearch verify {run_words(run.folder)})" if judged else ""
@@ -74,14 +76,6 @@ def choose(run: RunRecord, which: str | int, records: list[Trial] | None = None)
     if rule in RULES:
         note = f"no schedule was shown to be better than plain DIP, or not worse; {note}"
     return Choice(trial, verification, note)
-
-
-def _verification(run: RunRecord) -> Verification | None:
-    if not verification_path(run.folder).exists():
-        return None
-    from search.verification.result import Verification
-
-    return Verification.open(run)
 
 
 def _best_held(verification: Verification) -> dict[int, Trial]:

@@ -20,7 +20,6 @@ from search.verification.declared import Claim, Declared, Plan, Request, load_pl
 from search.verification.parts import (
     CONFIRMATION,
     HELD_OUT,
-    TUNING,
     has_scores,
     is_finished,
     part,
@@ -294,11 +293,6 @@ def refuse_differences(
                 f"{begun} with {option} {stored}, not {wanted}: leave the option out to continue "
                 f"it{otherwise}"
             )
-
-
-def tuning_experiment(run: RunRecord) -> Experiment:
-    """Return the tuning of plain DIP, on the search's own pictures and seeds."""
-    return comparison(run, TUNING)
 
 
 def held_out_experiment(run: RunRecord, plan: Plan) -> Experiment:
