@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from dipstage.schedules.schedule import Schedule, from_staircase, refuse_short_b
 from dipstage.schedules.stopping import MAX_ITERATIONS
 
 
-class Preset(Protocol):
-    """A named rule that makes a schedule for any budget."""
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Plain DIP: the observation alone."""
 
     def schedule(self, iterations: int) -> Schedule:
         """Return the schedule for a budget.
@@ -33,15 +34,6 @@ class Preset(Protocol):
         Raises:
             InputError: The budget is too small for the preset, or above 1,000,000.
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Plain DIP: the observation alone."""
-
-    def schedule(self, iterations: int) -> Schedule:
-        """See `Preset.schedule`."""
         refuse_short_budget(iterations, 0)
         return Schedule.plain(iterations)
 
@@ -68,7 +60,7 @@ class Uniform(_Staged):
     """Stage index round(linspace(1, stages, iterations)): equal stages, the first and last half."""
 
     def schedule(self, iterations: int) -> Schedule:
-        """See `Preset.schedule`."""
+        """See `Baseline.schedule`."""
         refuse_short_budget(iterations, 1)
         return from_staircase(np.rint(np.linspace(1, self.stages, iterations)), self.noise)
 
@@ -91,7 +83,7 @@ class SharpLinear(_Staged):
             raise InputError(f"x must be at most {MAX_ITERATIONS:,} iterations, got {self.x}")
 
     def schedule(self, iterations: int) -> Schedule:
-        """See `Preset.schedule`."""
+        """See `Baseline.schedule`."""
         refuse_short_budget(iterations, max(self.x * (self.stages - 2), 1))
         indices = 2 + np.arange(iterations) // self.x
         indices[0] = 1
@@ -103,7 +95,7 @@ class Log10(_Staged):
     """Stage index round(log10(linspace(10, 10 ** stages, iterations)))."""
 
     def schedule(self, iterations: int) -> Schedule:
-        """See `Preset.schedule`."""
+        """See `Baseline.schedule`."""
         refuse_short_budget(iterations, 1)
         values = np.linspace(10.0, 10.0**self.stages, iterations)
         return from_staircase(np.rint(np.log10(values)), self.noise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,6 @@ from dipstage.errors import InputError
 
 Edges: TypeAlias = NDArray[np.float64]
 _MAX_WEIGHT = 1e100
-
-
-class Split(Protocol):
-    """A division of the ramp among the noised stages."""
-
-    def edges(self, noised: int, ramp: int) -> Edges:
-        """Return where stages begin and end.
-
-        Args:
-            noised: The number of noised stages, at least 1.
-            ramp: Iterations before the last stage.
-
-        Returns:
-            (noised + 1,) float64, rising from 0 to `ramp`, not yet rounded.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +37,15 @@ class PowerSplit:
             raise InputError(f"exponent must be a finite number above 0, got {self.exponent}")
 
     def edges(self, noised: int, ramp: int) -> Edges:
-        """See `Split.edges`."""
+        """Return where stages begin and end.
+
+        Args:
+            noised: The number of noised stages, at least 1.
+            ramp: Iterations before the last stage.
+
+        Returns:
+            (noised + 1,) float64, rising from 0 to `ramp`, not yet rounded.
+        """
         return ramp * (np.arange(noised + 1) / noised) ** self.exponent
 
 
@@ -62,7 +54,7 @@ class LogSplit:
     """Edges at ramp · (10 ** k - 1) / (10 ** noised - 1): each stage ten times the one before."""
 
     def edges(self, noised: int, ramp: int) -> Edges:
-        """See `Split.edges`."""
+        """See `PowerSplit.edges`."""
         below = np.arange(noised + 1, dtype=np.float64) - noised
         floor = 10.0**-noised
         return np.asarray(ramp * (10.0**below - floor) / (1 - floor))
@@ -93,7 +85,7 @@ class FreeSplit:
             raise InputError(f"weights must not all be 0, got {list(self.weights)}")
 
     def edges(self, noised: int, ramp: int) -> Edges:
-        """See `Split.edges`; `noised` must be the number of weights."""
+        """See `PowerSplit.edges`; `noised` must be the number of weights."""
         if len(self.weights) != noised:
             raise InputError(
                 f"weights must be one for each noised stage: {noised}, got {len(self.weights)}"
