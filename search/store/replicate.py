@@ -77,7 +77,6 @@ class Replicate:
             equal share of it.
         iterations_per_s: Speed of the training itself, also while others were trained beside it.
         precision: Precision of training; None in studies of versions that did not record it.
-        compiled: Whether the model was compiled; None where networks are never compiled.
         observation_psnr_gt_db: PSNR of the observation itself, up-sampled where it is smaller than
             the picture; None if it is infinite, and in studies of versions that did not record it.
         selected: What the stopping rule selected; None if the objective is the oracle's.
@@ -92,7 +91,6 @@ class Replicate:
     iterations_per_s: float
     device: str
     precision: str | None = None
-    compiled: bool | None = None
     observation_psnr_gt_db: float | None = None
     raw: ReplicateScores
     smoothed: ReplicateScores
