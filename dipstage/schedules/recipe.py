@@ -15,8 +15,9 @@ from dipstage.schedules.settings import EmaRestart, TrainerSettings
 TargetKind: TypeAlias = Literal["ddpm", "variance-exploding", "contrast"]
 Draw: TypeAlias = Literal["fixed", "fresh"]
 _TRAINING = ("learning_rate", "input_noise_std", "ema", "ema_restart")
-_NETWORK = ("width", "first_width", "scales", "skip_channels", "input_depth", "warmup")
-_OF_TRAINER = _TRAINING + _NETWORK
+NETWORK_AND_WARMUP = ("width", "first_width", "scales", "skip_channels", "input_depth", "warmup")
+"""Whole numbers among the trainer's settings that a recipe may give, in the order of sampling."""
+_OF_TRAINER = _TRAINING + NETWORK_AND_WARMUP
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class FullBudget:
     reads_ground_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check_patience(self.patience)
+        check_whole("patience", self.patience, least=1)
 
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
@@ -125,7 +125,7 @@ class OraclePeak:
 
     def __post_init__(self) -> None:
         check_output(self.output)
-        _check_patience(self.patience)
+        check_whole("patience", self.patience, least=1)
 
     def stops(self, seen: LastStage) -> bool:
         """See `StoppingRule.stops`."""
@@ -140,7 +140,7 @@ class _Oracle:
     reads_ground_truth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_patience(self.patience)
+        check_whole("patience", self.patience, least=1)
 
 
 BOTH_WAIT = 200
@@ -239,7 +239,7 @@ class VarianceMinimum:
     def __post_init__(self) -> None:
         if self.kind not in ("emv", "wmv"):
             raise InputError(f"kind must be emv or wmv, got {self.kind!r}")
-        _check_patience(self.patience)
+        check_whole("patience", self.patience, least=1)
         check_whole("warmup", self.warmup, least=0)
         check_number("fitted_db", self.fitted_db)
         if math.isnan(self.fitted_db):
@@ -310,9 +310,3 @@ class VarianceMinimum:
         minima = np.flatnonzero(is_new)
         kept = np.diff(np.append(minima, len(rest) + self.patience)) > self.patience
         return begin + int(minima[int(np.argmax(kept))])
-
-
-def _check_patience(patience: int) -> None:
-    check_whole("patience", patience)
-    if patience < 1:
-        raise InputError(f"patience must be at least 1 iteration, got {patience}")

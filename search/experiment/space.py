@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
 from dipstage.schedules.noise import AnyNoiseLevels, NoiseLevels, TotalNoiseLevels
-from dipstage.schedules.recipe import TRAINERS, Recipe
+from dipstage.schedules.recipe import NETWORK_AND_WARMUP, TRAINERS, Recipe
 from dipstage.schedules.schedule import Family
 from dipstage.schedules.splits import AnySplit, FreeSplit, LogSplit, PowerSplit
 from search.experiment.searched import FloatRange, IntRange, NoiseSpace, Space
@@ -85,7 +85,7 @@ def _walk(asked: _Asked, space: Space, sigma_255: float) -> Point:
     }
     searched |= {
         name: asked.integer(name, bounds)
-        for name in ("width", "first_width", "scales", "skip_channels", "input_depth", "warmup")
+        for name in NETWORK_AND_WARMUP
         if (bounds := getattr(space, name)) is not None
     }
     recipe = Recipe(**searched)

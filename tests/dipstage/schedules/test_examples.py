@@ -107,6 +107,8 @@ def test_files_name_an_example_and_change_what_they_give() -> None:
     assert settings_of({"width": 32}) == TrainerSettings(width=32)
     with pytest.raises(InputError, match=r"example must be one of denoising, .*, got 'inpaint'"):
         example("inpaint")
+    with pytest.raises(InputError, match=r"example must be one of .*, got \['inpaint'\]"):
+        settings_of({"example": ["inpaint"]})
     with pytest.raises(InputError, match="unknown key widht"):
         settings_of({"example": "denoising", "widht": 3})
 

@@ -123,5 +123,5 @@ def test_a_rise_begins_the_wait_anew() -> None:
 
 
 def test_the_wait_of_a_decided_maximum_is_at_least_one_iteration() -> None:
-    with pytest.raises(InputError, match="patience must be at least 1 iteration, got 0"):
+    with pytest.raises(InputError, match="patience must be at least 1, got 0"):
         OracleDecided(0)
