@@ -48,7 +48,7 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
         raise InputError(f"{path} is a schedule file: name it in candidates of an experiment")
     _resolve(content, path.parent)
     for key, value in _parse_overrides(overrides):
-        _set_key(content, _current_key(key), value)
+        _set_key(content, key, value)
         _resolve(content, Path())  # What the file names is absolute by now.
     is_packaged = given != str(path) and path in packaged_experiments().values()
     where = given if is_packaged else str(path)
@@ -160,7 +160,8 @@ def _resolve(content: dict[str, Any], folder: Path) -> None:
     if isinstance(logging, dict):
         _make_mlflow_absolute(logging, folder)
     _make_task_absolute(content, folder)
-    _rename_keys(content)
+    if isinstance(space := content.get("space"), dict):
+        _rename_max_level(space.get("noise"))
 
 
 def _absolute(entry: str, folder: Path) -> str:
@@ -225,30 +226,11 @@ def _is_name(key: str, entry: str) -> bool:
     return is_preset(entry) or not ("/" in entry or "." in entry)
 
 
-_RENAMED = {"space.noise.heaviest": "space.noise.max_level"}
-"""Current names of keys, by their former names."""
-
-
-def _current_key(key: str) -> str:
-    """Return the current name of a key given by `--set`."""
-    for former, current in _RENAMED.items():
-        if key == former or key.startswith(f"{former}."):
-            warn_former_name(f"--set {former}", current)
-            return current + key.removeprefix(former)
-    return key
-
-
-def _rename_keys(content: dict[str, Any]) -> None:
-    """Give keys their current names. If both names are present, validation refuses the former."""
-    for former, current in _RENAMED.items():
-        *parents, last = former.split(".")
-        group: Any = content
-        for parent in parents:
-            group = group.get(parent) if isinstance(group, dict) else None
-        name = current.rpartition(".")[2]
-        if isinstance(group, dict) and last in group and name not in group:
-            warn_former_name(former, current)
-            group[name] = group.pop(last)
+def _rename_max_level(noise: Any) -> None:
+    """Give a key its current name. If both names are present, validation refuses the former."""
+    if isinstance(noise, dict) and "heaviest" in noise and "max_level" not in noise:
+        warn_former_name("space.noise.heaviest", "space.noise.max_level")
+        noise["max_level"] = noise.pop("heaviest")
 
 
 def _set_key(content: dict[str, Any], key: str, value: Any) -> None:

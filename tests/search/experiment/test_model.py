@@ -209,10 +209,8 @@ def test_former_names_of_keys_are_read_with_a_notice(tmp_path: Path) -> None:
     notice = r"space\.noise\.heaviest is now called space\.noise\.max_level"
     with pytest.warns(FormerName, match=notice):
         assert load_experiment(path) == experiment()
-    path.write_text(experiment().yaml())
     for override, expected in (
-        ("space.noise.heaviest.low=0.3", (0.3, 1.0)),
-        ("space.noise.heaviest={low: 0.2, high: 0.4}", (0.2, 0.4)),
+        ("space.noise.max_level.low=0.3", (0.3, 1.0)),
         ("space.noise={beta: [linear], heaviest: {low: 0.2, high: 0.4}}", (0.2, 0.4)),
     ):
         with pytest.warns(FormerName, match=notice):
@@ -220,6 +218,11 @@ def test_former_names_of_keys_are_read_with_a_notice(tmp_path: Path) -> None:
         assert space is not None
         assert space.noise.max_level is not None
         assert (space.noise.max_level.low, space.noise.max_level.high) == expected
+    with (
+        pytest.warns(FormerName, match=notice),
+        pytest.raises(InputError, match=r"space\.noise\.heaviest: unknown key"),
+    ):
+        load_experiment(path, ("space.noise.heaviest.low=0.3",))
     both = experiment().model_dump(mode="json")
     both["space"]["noise"]["heaviest"] = {"low": 0.1, "high": 1.0}
     path.write_text(yaml_text(both))
