@@ -12,19 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipstage.arguments import check_number
-from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
-from dipstage.schedules.presets import PRESETS, is_preset, measured_on, parse_preset
-from dipstage.schedules.published import (
-    ENDPOINTS,
-    Published,
-    is_published,
-    nearest_published,
-    published,
-)
+from dipstage.schedules.named import file_of, schedule_of
+from dipstage.schedules.presets import is_preset, measured_on
+from dipstage.schedules.published import Published, is_published, nearest_published, published
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.schedule_file import ScheduleFile, read_schedule_file
-from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import MAX_ITERATIONS, FullBudget, StoppingRule, VarianceMinimum
 from dipstage.tasks.denoise import Denoising
 from dipstage.tasks.problem import Problem
@@ -169,37 +162,29 @@ def chosen_schedule(
     Raises:
         InputError: There is no such schedule, or the budget is too small for it.
     """
-    if isinstance(asked, Path):
-        content = read_schedule_file(asked)
-        budget = iterations or lengthened(content, sigma_255)
-        return Chosen(content.rescaled(budget, sigma_255), str(asked), content)
-    if not isinstance(asked, str | Schedule):
+    if isinstance(asked, Schedule):
+        given = asked if iterations is None else asked.rescaled(iterations)
+        return Chosen(given, "the given schedule")
+    if not isinstance(asked, str | Path):
         raise InputError(
             f"schedule must be a name, the path of a file or a Schedule, got a "
             f"{type(asked).__name__}"
         )
-    if isinstance(asked, Schedule):
-        given = asked if iterations is None else asked.rescaled(iterations)
-        return Chosen(given, "the given schedule")
     size = max(round(math.sqrt(sides[0] * sides[1])), 1)
-    if asked == "auto":
-        found = nearest_published(size, sigma_255 or 25.0) if task == "denoise" else None
-        if found is None:
-            return chosen_schedule("baseline", task, sides, sigma_255, iterations)
+    name = str(asked)
+    file: ScheduleFile | None = None
+    found: Published | None = None
+    if isinstance(asked, Path):
+        file = read_schedule_file(asked)
+    elif asked == "auto":
+        name = "baseline"
+        found = nearest_published(size, sigma_255) if task == "denoise" else None
     elif is_published(asked):
-        found = published(asked, size, sigma_255 or 25.0)
+        found = published(asked, size, sigma_255)
     else:
-        found = None
+        file = file_of(asked, "auto")
     if found is not None:
-        budget = iterations or lengthened(found.file, sigma_255)
-        return Chosen(found.schedule(budget, sigma_255), found.name, found.file, found)
-    if is_preset(asked):
-        budget = TrainerSettings().iterations if iterations is None else iterations
-        return Chosen(parse_preset(asked).schedule(budget), asked)
-    path = file_path(asked, f"schedule {asked!r}")
-    if not path.suffix and not path.exists():
-        raise InputError(
-            f"unknown schedule {asked!r}: choose auto, {', '.join((*ENDPOINTS, *PRESETS))}, or a "
-            "schedule file"
-        )
-    return chosen_schedule(path, task, sides, sigma_255, iterations)
+        name, file = found.name, found.file
+    if iterations is None and file is not None:
+        iterations = lengthened(file, sigma_255)
+    return Chosen(schedule_of(name, file, iterations, sigma_255), name, file, found)

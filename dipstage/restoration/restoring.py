@@ -33,9 +33,11 @@ from dipstage.schedules.examples import EXAMPLES
 from dipstage.schedules.schedule import Schedule
 from dipstage.schedules.settings import TrainerSettings
 from dipstage.schedules.stopping import Curve, StoppingRule, VarianceMinimum
+from dipstage.tasks.denoise import Denoise
 from dipstage.tasks.inpaint import Inpainting
 from dipstage.tasks.problem import Problem
-from dipstage.tasks.registry import in_words
+from dipstage.tasks.registry import in_words, used_elsewhere
+from dipstage.tasks.super_resolve import SuperResolve
 from dipstage.training.measurements import Progress
 from dipstage.training.memory import checked_device, estimated_bytes
 from dipstage.training.outcome import Outcome, Stop
@@ -387,9 +389,11 @@ def planned(
         evidence = found.in_short(
             found.differences(sides[1], sides[0], noise, network_is, chosen.schedule)
         )
-    on = chosen.measured_on
-    if on and on["kind"] != task:
-        evidence = f"{evidence or chosen.name}; measured on another task ({in_words(on)})"
+    if on := chosen.measured_on:
+        used = SuperResolve(factor) if factor else Denoise()
+        # A photograph has a mask of its own, so that for inpainting the kind of the task decides.
+        if on["kind"] != task or (task != "inpaint" and used_elsewhere(on, used)):
+            evidence = f"{evidence or chosen.name}; measured on another task ({in_words(on)})"
     problem = problem_of(pixels, task, mask, factor, multiple)
     known = None
     if mask is not None and sigma_255 is None:

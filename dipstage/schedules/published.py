@@ -194,7 +194,7 @@ def is_published(text: str) -> bool:
     return text in ENDPOINTS
 
 
-def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
+def published(kind: str, size: int, sigma_255: float | None = None) -> Published:
     """Return the published schedule for the nearest size and noise.
 
     Distances are ratios: 128 is as near to 64 as to 256.
@@ -203,7 +203,7 @@ def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
         kind: `fast`, which was shown to be faster than tuned plain DIP, or `best`, with a higher
             PSNR_GT.
         size: Side of the picture in pixels; of a picture that is not square, the root of its area.
-        sigma_255: Noise of the observation on the 0 … 255 scale.
+        sigma_255: Noise of the observation on the 0 … 255 scale; None, if it is unknown, for 25.
 
     Raises:
         InputError: There is no such kind, or nothing of it is published.
@@ -211,8 +211,9 @@ def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
     if kind not in tuple(ENDPOINTS):
         raise InputError(f"kind must be {' or '.join(ENDPOINTS)}, got {kind!r}")
     check_number("size", size)
-    check_number("sigma_255", sigma_255)
-    if not (0 < size < math.inf and 0 <= sigma_255 < math.inf):
+    if sigma_255 is not None:
+        check_number("sigma_255", sigma_255)
+    if not (0 < size < math.inf and 0 <= (sigma_255 or 0) < math.inf):
         raise InputError(
             f"size must be above 0 and sigma_255 not negative, got {size} and {sigma_255}"
         )
@@ -225,7 +226,7 @@ def published(kind: str, size: int, sigma_255: float = 25.0) -> Published:
     return found
 
 
-def nearest_published(size: int, sigma_255: float = 25.0) -> Published | None:
+def nearest_published(size: int, sigma_255: float | None = None) -> Published | None:
     """Return the published schedule for the nearest size and noise, `best` before `fast`.
 
     Args:
@@ -238,12 +239,14 @@ def nearest_published(size: int, sigma_255: float = 25.0) -> Published | None:
     return _nearest(("best", "fast"), size, sigma_255)
 
 
-def _nearest(kinds: Sequence[str], size: int, sigma_255: float) -> Published | None:
+def _nearest(kinds: Sequence[str], size: int, sigma_255: float | None) -> Published | None:
+    noise = 25.0 if sigma_255 is None else sigma_255
+
     def distance(path: Path) -> tuple[float, int, str]:
         match = _NAME.fullmatch(path.stem)
         assert match is not None
         sizes = math.log(size / int(match["size"]))
-        noises = math.log(max(sigma_255, 1.0) / max(float(match["sigma"]), 1.0))
+        noises = math.log(max(noise, 1.0) / max(float(match["sigma"]), 1.0))
         return abs(sizes) + abs(noises), kinds.index(match["kind"]), path.stem
 
     paths = [

@@ -6,12 +6,10 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dipstage.documents.whole_files import file_path
 from dipstage.errors import InputError
 
 if TYPE_CHECKING:
     from dipstage.schedules.published import Published
-    from dipstage.schedules.schedule import Schedule
     from dipstage.schedules.schedule_file import Measured, ScheduleFile
     from dipstage.schedules.settings import TrainerSettings
     from dipstage.tasks.problem import Task
@@ -27,41 +25,7 @@ def published_for(name: str, image: str, size: int | None, sigma: float | None) 
         from dipstage.pictures.images import load_picture
 
         size = round(math.sqrt(math.prod(load_picture(image, multiple=1).pixels.shape[1:])))
-    return published(name, size, 25.0 if sigma is None else sigma)
-
-
-def file_of(name: str) -> ScheduleFile | None:
-    """Return the schedule file of a name; None for a preset."""
-    from dipstage.schedules.presets import PRESETS, is_preset
-    from dipstage.schedules.published import ENDPOINTS
-
-    if is_preset(name):
-        return None
-    path = file_path(name, f"schedule {name!r}")
-    if not name or (not path.suffix and not path.exists()):
-        raise InputError(
-            f"unknown schedule {name!r}: choose {', '.join((*ENDPOINTS, *PRESETS))}, or a "
-            "schedule file"
-        )
-    from dipstage.schedules.schedule_file import read_schedule_file
-
-    return read_schedule_file(path)
-
-
-def schedule_of(
-    name: str, file: ScheduleFile | None, iterations: int | None, sigma_255: float | None
-) -> Schedule:
-    """Return the schedule of a file for the budget and noise, or else that of the preset `name`.
-
-    iterations: None for the file's, and 2000 for a preset. sigma_255: None for the file's.
-    """
-    if file is not None:
-        return file.rescaled(iterations, sigma_255)
-    from dipstage.schedules.presets import parse_preset
-    from dipstage.schedules.settings import TrainerSettings
-
-    budget = TrainerSettings().iterations if iterations is None else iterations
-    return parse_preset(name).schedule(budget)
+    return published(name, size, sigma)
 
 
 def task_asked(text: str | None, sigma: float | None, measured: Measured | None) -> Task:

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from dipstage.errors import InputError
-from dipstage.terminal.asked import file_of, schedule_of
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.fitted import FittedTable
 from dipstage.terminal.number_types import Finite, Whole
@@ -87,6 +86,7 @@ def schedules(
     name: str | None, iterations: int | None, size: int | None, sigma: float | None, as_json: bool
 ) -> None:
     """List the presets, or show one schedule as a staircase."""
+    from dipstage.schedules.named import file_of, schedule_of
     from dipstage.schedules.presets import PRESETS, is_preset
     from dipstage.schedules.published import is_published, published
 
@@ -104,7 +104,7 @@ def schedules(
     if name and is_published(name):
         if size is None:
             raise InputError(f"{name} is chosen by the size of the picture: give --size")
-        found = published(name, size, 25.0 if sigma is None else sigma)
+        found = published(name, size, sigma)
     loaded = {
         each: schedule_of(each, found.file if found else file_of(each), iterations, sigma)
         for each in names

@@ -10,14 +10,7 @@ import click
 
 from dipstage.documents.whole_files import expanded
 from dipstage.errors import InputError, WorkError
-from dipstage.terminal.asked import (
-    file_of,
-    notice_of_task,
-    published_for,
-    schedule_of,
-    settings_asked,
-    task_asked,
-)
+from dipstage.terminal.asked import notice_of_task, published_for, settings_asked, task_asked
 from dipstage.terminal.console import echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
@@ -194,6 +187,7 @@ def run(
     are written and marked as interrupted.
     """
     from dipstage.schedules.examples import NETWORK
+    from dipstage.schedules.named import file_of, schedule_of
     from dipstage.schedules.stopping import OUTPUTS
 
     found = published_for(schedule_name, image, size, sigma)

@@ -338,6 +338,25 @@ def test_a_schedule_of_one_s_own_is_rescaled_to_the_budget() -> None:
     assert chosen_schedule(own, "inpaint", (64, 64), None, None).schedule == own
 
 
+def test_a_schedule_that_was_measured_on_another_task_is_said_to_be_so(tmp_path: Path) -> None:
+    file, path = published("best", 64).file, tmp_path / "own.yaml"
+
+    def evidence(measured: dict[str, Any], **asked: Any) -> str:
+        assert file.measured is not None
+        save_schedule(path, replace(file, measured=replace(file.measured, task=measured)))
+        return planned(NOISY, schedule=path, **asked).evidence
+
+    words = evidence({"kind": "denoise", "peak": 20.0}, sigma_255=25)
+    assert words == f"{path}; measured on another task (denoise, peak 20)"
+    assert evidence({"kind": "denoise", "sigma_255": 50.0}, sigma_255=25) == ""
+    small = {"kind": "super_resolve", "factor": 4}
+    assert "another task (super_resolve, factor 4)" in evidence(small, sigma_255=25)
+    words = evidence(small, task="super_resolve", factor=2)
+    assert words == f"{path}; measured on another task (super_resolve, factor 4)"
+    assert evidence(small, task="super_resolve", factor=4) == ""
+    assert evidence({"kind": "inpaint", "missing": 0.5}, task="inpaint", mask=MASK) == ""
+
+
 def test_patience_grows_with_the_budget() -> None:
     assert [stopping_rule("emv", n).patience for n in (100, 2000, 5000)] == [150, 200, 500]
     assert stopping_rule("wmv", 100) == VarianceMinimum("wmv", 150, 25)
