@@ -46,7 +46,7 @@ from search import Run
 from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.execution.sampler import SAMPLERS, SearchedTrials
-from search.execution.trainable import Setting
+from search.execution.training import Setting
 from search.execution.tuning import tune_trials
 from search.execution.view import Quiet
 from search.experiment.model import Experiment

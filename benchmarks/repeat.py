@@ -23,7 +23,7 @@ from published import REPLICATES, HeldOut, Published
 from dipstage.errors import InputError
 from dipstage.pictures.images import Picture
 from dipstage.schedules.stopping import Output
-from search.execution.trainable import Setting, train_replicates
+from search.execution.training import Setting, train_replicates
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_pictures, loaded_task
 from search.experiment.reading import load_experiment

@@ -11,7 +11,7 @@ from search.execution.resources import measured_training_s
 if TYPE_CHECKING:
     from search.execution.ledger import Ledger
     from search.execution.resources import Shares
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
     from search.store.run import RunRecord
 
 

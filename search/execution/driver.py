@@ -55,7 +55,7 @@ from search.store.storage import PatientStorage, check_storage, open_storage
 from search.store.study import clear_leftover, create_study, load_study
 
 if TYPE_CHECKING:
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
 
 
 def launch(
@@ -376,7 +376,7 @@ def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
 
 
 def _setting(run: RunRecord, experiment: Experiment) -> Setting:
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
 
     refuse_changed_files(run, experiment)
     return Setting(

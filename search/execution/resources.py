@@ -18,7 +18,7 @@ from search.experiment.model import Experiment
 from search.store.paths import brief
 
 if TYPE_CHECKING:
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from search.store.storage import PATIENCE_S
 
 if TYPE_CHECKING:
     from search.execution.ledger import Ledger
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
     from search.execution.view import View
     from search.store.lease import Lease
     from search.store.run import RunRecord

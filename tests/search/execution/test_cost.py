@@ -17,7 +17,7 @@ def test_the_cost_counts_what_is_left_and_its_hours(
 ) -> None:
     from search.execution import cost
     from search.execution.resources import Shares
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
 
     search = {"trials": 10, "hours": 0.5}
     run = new_run(tmp_path, experiment(search=search))
@@ -50,7 +50,7 @@ def test_brief_trainings_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> No
     import ray
 
     from search.execution import resources
-    from search.execution.trainable import Setting
+    from search.execution.training import Setting
 
     tiny = experiment()
     pictures = load_pictures(tiny)

@@ -1,6 +1,8 @@
 """Searches and resumes: what the driver passes on to trials, records and refuses."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,18 @@ def test_resume_goes_on_to_more_trials_and_not_to_fewer(tmp_path: Path) -> None:
         resume("tiny", trials=3, runs_dir=tmp_path)
     with pytest.raises(InputError, match="--trials must be at most 1,000,000, got 1,000,001"):
         resume("tiny", trials=1_000_001, runs_dir=tmp_path)
+
+
+def test_a_run_with_nothing_left_is_resumed_without_ray(tmp_path: Path) -> None:
+    play(new_run(tmp_path, experiment()), lambda number: (20.0 + number, 5))
+    program = (
+        "import sys, search; run = search.resume('tiny', runs_dir=sys.argv[1]); "
+        "print(len(run.records()), 'ray' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("6 False\n", "")
 
 
 @pytest.mark.parametrize("refused_by", ["cluster.ray_cluster", "resources.resources_of"])

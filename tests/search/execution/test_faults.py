@@ -195,7 +195,8 @@ STARVED = """
 import resource, psutil, json
 from search.experiment.reading import validate
 from search.experiment.prepare import load_pictures
-from search.execution.trainable import ScheduleTrial, Setting
+from search.execution.trainable import ScheduleTrial
+from search.execution.training import Setting
 from search.execution.work import Work
 from dipstage.schedules.schedule import Schedule
 import sys

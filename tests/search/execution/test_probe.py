@@ -67,7 +67,7 @@ from search.execution.ray_internals import without_services
 from search.execution.resources import ray, resources_of, trials_per_gpu
 from dipstage.errors import InputError
 from search.experiment.objectives import Objective
-from search.execution.trainable import Setting
+from search.execution.training import Setting
 from dipstage.tasks.denoise import Denoise
 from test_probe import PICTURE, SETTINGS
 

@@ -19,8 +19,8 @@ from dipstage.tasks.inpaint import Inpaint, MaskedInpaint
 from dipstage.tasks.problem import Task
 from dipstage.tasks.super_resolve import SuperResolve
 from dipstage.training.outcome import Outcome, Trace, score
-from search.execution.trainable import (
-    ScheduleTrial,
+from search.execution.trainable import ScheduleTrial
+from search.execution.training import (
     Setting,
     keep_picture,
     pack_curves,
@@ -280,7 +280,7 @@ def test_an_objective_that_fails_is_the_failure_of_its_trial(
         def __call__(self, replicate: Replicate) -> float:
             return values["chelsea"]
 
-    monkeypatch.setattr("search.execution.trainable.installed", lambda objective: {"odd": Odd()})
+    monkeypatch.setattr("search.execution.training.installed", lambda objective: {"odd": Odd()})
     trial = ScheduleTrial.__new__(ScheduleTrial)
     trial.setup(
         {"work": Work(0, Schedule.plain(12))},

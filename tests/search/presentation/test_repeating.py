@@ -40,7 +40,7 @@ from search.store.replicate import ReplicateKey
 
 def trained(run: Run) -> dict[tuple[int, str], Outcome]:
     """Train every replicate of a run as its workers would, and record it; the outcomes."""
-    from search.execution.trainable import summarise
+    from search.execution.training import summarise
 
     pictures, tiny = load_pictures(run.experiment), run.experiment
     task = loaded_task(tiny)
