@@ -32,6 +32,12 @@ class WorkError(RuntimeError):
         super().__init__(_one_line(message))
 
 
+def brief(error: BaseException) -> str:
+    """Return an error's message on one line of at most 200 characters."""
+    words = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return words[:200] or type(error).__name__
+
+
 def _one_line(message: str) -> str:
     # Cut before and after: escapes make a text longer, and escaping megabytes takes a while.
     return _cut("".join(c if c.isprintable() else ascii(c)[1:-1] for c in _cut(message)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipstage.errors import InputError
-from search.store.paths import output_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 
@@ -136,7 +136,7 @@ class Run(RunRecord):
         """
         from search.verification.export import choose, export
 
-        return export(self, choose(self, pick), output_path(output))
+        return export(self, choose(self, pick), _output_path(output))
 
     def export_front(self, output: Path | str | None = None) -> list[Path]:
         """Write the whole front to a folder, one schedule file for each trial.
@@ -154,7 +154,7 @@ class Run(RunRecord):
         """
         from search.verification.export import export_front
 
-        return export_front(self, output_path(output))
+        return export_front(self, _output_path(output))
 
     def report(self, output: Path | str | None = None, images: Sequence[str | Path] = ()) -> Path:
         """Write the run's report as one HTML file.
@@ -172,7 +172,7 @@ class Run(RunRecord):
         """
         from search.report import write_report
 
-        return write_report(self, output_path(output), images)
+        return write_report(self, _output_path(output), images)
 
     def plot_front(
         self, style: Style = "screen", errors: Errors = "paired", from_db: float | None = None
@@ -399,3 +399,12 @@ def resume(
         )  # fmt: skip
 
     return _concluded(start, view)
+
+
+def _output_path(output: Path | str | None) -> Path | None:
+    """Return the path of an output that Python code asks for; None for the default."""
+    if output is None:
+        return None
+    if not isinstance(output, str | os.PathLike) or not str(output):
+        raise InputError(f"output must be the path of what to write, got {output!r}")
+    return Path(output)

@@ -13,7 +13,7 @@ from dipstage.errors import InputError
 from dipstage.tasks.registry import by_content
 from search.analysis import pareto
 from search.experiment.objectives import Objective, Score
-from search.store.paths import is_remote
+from search.store.folders import is_remote
 from search.store.records import Trial, finite
 from search.store.run import RunRecord
 

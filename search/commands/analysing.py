@@ -25,7 +25,8 @@ from search.commands.shared import (
     with_run,
 )
 from search.presentation.rows import write_rows
-from search.store.paths import awaited_folder, run_words, verification_path
+from search.store.paths import awaited_folder, verification_path
+from search.store.suggested import run_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

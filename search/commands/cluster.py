@@ -21,7 +21,8 @@ from search.commands.shared import (
 )
 from search.remote import CLUSTER_VARIABLE
 from search.store import STORAGE_VARIABLE
-from search.store.paths import refuse_unwritable, run_folder, runs_dir_flag
+from search.store.paths import refuse_unwritable, run_folder
+from search.store.suggested import runs_dir_flag
 
 if TYPE_CHECKING:
     from search.remote.jobs import State

@@ -31,7 +31,8 @@ def list_runs(as_json: bool, storage: str | None, runs_dir: Path) -> None:
     """
     from search.presentation.runs import run_rows
     from search.store.database_address import storage_address
-    from search.store.paths import is_remote, named
+    from search.store.folders import is_remote
+    from search.store.paths import named
 
     if not is_remote(runs_dir) and runs_dir.exists() and not runs_dir.is_dir():
         raise InputError(f"{named(runs_dir)} is not a folder: name the folder that holds runs")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dipstage.errors import brief
 from search.commands.shared import echo_written, file_option, with_run
 
 if TYPE_CHECKING:
@@ -47,7 +48,5 @@ def make_report(run: RunRecord) -> None:
     try:
         click.echo(f"report: {write_report(run)}")
     except Exception as error:  # A missing report must not fail a finished search.
-        from search.store.paths import brief
-
         reason = f"{type(error).__name__}: {brief(error)}"
         click.echo(f"dipsearch: the report could not be written ({reason})", err=True)

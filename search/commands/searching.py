@@ -26,7 +26,7 @@ from search.commands.shared import (
     runs_dir_option,
     storage_option,
 )
-from search.store.paths import run_words
+from search.store.suggested import run_words
 
 if TYPE_CHECKING:
     from search.execution.view import View
@@ -224,6 +224,7 @@ def exit_interrupted(folder: Path, storage: str | None = None) -> NoReturn:
 def _show_results(run: RunRecord, as_json: bool) -> None:
     from search.analysis.front import front_of, nothing_yet
     from search.commands.results import write_results
+    from search.presentation.repeating import first_picture
     from search.terminal.tables import print_findings
 
     console = make_console(going_on=True)
@@ -250,27 +251,16 @@ def _show_results(run: RunRecord, as_json: bool) -> None:
     console.print(f"written: {', '.join(map(str, [best, *others]))}", markup=False)
     if run.objective.is_standard and run.objective.limits:
         console.print("dipsearch verify judges without the search's constraints", markup=False)
+    picture = first_picture(run, whole_paths=True)
     following = [f"dipsearch verify {words}"] * run.objective.is_standard + [
         f"dipsearch pareto {words} --plot front.svg",
         f"dipsearch export {words} --pick {run.objective.metric} --output highest.yaml",
-        f"dipstage run {_first_picture(run)} --schedule {shlex.quote(str(best))}",
+        f"dipstage run {picture} --schedule {shlex.quote(str(best))}",
     ]
     if run.experiment.space is not None:
         following.append(more)
     console.print("next:\n  " + "\n  ".join(following), markup=False, soft_wrap=True)
     make_report(run)
-
-
-def _first_picture(run: RunRecord) -> str:
-    """Return the argument that names the run's first picture, and its size and task as options."""
-    from dipstage.pictures.images import expand
-    from search.presentation.repeating import observing_options
-
-    try:
-        picture = expand(run.experiment.images)[0]
-    except InputError:  # A pattern that matches nothing any more.
-        picture = "PICTURE"
-    return shlex.join([picture, *observing_options(run, whole_paths=True)])
 
 
 def _more(run: RunRecord) -> str:

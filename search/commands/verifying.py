@@ -16,7 +16,8 @@ from search.commands.reporting import make_report
 from search.commands.searching import run_with_view
 from search.commands.shared import accept_changes_option, address_option, resources_option, with_run
 from search.presentation.rows import write_rows
-from search.store.paths import path_exists, run_words
+from search.store.folders import path_exists
+from search.store.suggested import run_words
 
 if TYPE_CHECKING:
     from search.store.run import RunRecord

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from dipstage.errors import InputError, WorkError
-from search.store.paths import brief
+from dipstage.errors import InputError, WorkError, brief
 
 if TYPE_CHECKING:
     from search.dashboard.mirror import Mirror

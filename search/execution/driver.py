@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dipstage.arguments import check_whole
 from dipstage.documents.whole_files import write_whole
-from dipstage.errors import InputError
+from dipstage.errors import InputError, brief
 from dipstage.interrupts import terminable
 from dipstage.tasks.registry import notices_of
 from search.analysis.censoring import cuts_off
@@ -40,19 +40,13 @@ from search.store.changes import (
     without_effect,
 )
 from search.store.database_address import storage_address
+from search.store.folders import is_remote
 from search.store.lease import Lease, leased
-from search.store.paths import (
-    brief,
-    is_remote,
-    named,
-    refuse_unwritable,
-    run_folder,
-    run_words,
-    runs_path,
-)
+from search.store.paths import named, refuse_unwritable, run_folder, runs_path
 from search.store.run import RunRecord
 from search.store.storage import PatientStorage, check_storage, open_storage
 from search.store.study import clear_leftover, create_study, load_study
+from search.store.suggested import run_words
 
 if TYPE_CHECKING:
     from search.execution.training import Setting

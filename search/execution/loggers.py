@@ -28,10 +28,10 @@ import numpy as np
 from ray import tune
 from ray.tune.logger import LoggerCallback
 
+from dipstage.errors import brief
 from dipstage.schedules.stopping import OUTPUTS
 from search.experiment.objectives import mean_score
 from search.store.attributes import write
-from search.store.paths import brief
 
 if TYPE_CHECKING:
     from search.execution.view import View

@@ -13,9 +13,8 @@ import search.execution.ray_internals  # noqa: F401  # isort: skip
 import ray
 from ray import tune
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, brief
 from search.experiment.model import Experiment
-from search.store.paths import brief
 
 if TYPE_CHECKING:
     from search.execution.training import Setting

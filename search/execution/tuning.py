@@ -29,7 +29,7 @@ from ray.tune.search import Searcher
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from dipstage.documents.whole_files import write_whole
-from dipstage.errors import WorkError
+from dipstage.errors import WorkError, brief
 from search.analysis.censoring import cut_off, cuts_off
 from search.execution.cost import cost_words
 from search.execution.heartbeats import LOOK_S, Heartbeats
@@ -43,7 +43,8 @@ from search.execution.resources import (
 )
 from search.execution.trainable import ScheduleTrial
 from search.store.attributes import write
-from search.store.paths import brief, curve_path, is_remote, picture_path
+from search.store.folders import is_remote
+from search.store.paths import curve_path, picture_path
 from search.store.storage import PATIENCE_S
 
 if TYPE_CHECKING:

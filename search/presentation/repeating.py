@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -16,10 +15,10 @@ from dipstage.schedules.schedule_file import compact_text
 from dipstage.schedules.stopping import OUTPUTS
 from dipstage.tasks.registry import task_files, task_text, with_files
 from dipstage.terminal.numbers import at
-from search.store.paths import is_remote
 from search.store.records import Trial
 from search.store.replicate import Replicate, ReplicateKey
 from search.store.run import RunRecord
+from search.store.suggested import run_words, shown_path
 from search.verification.export import schedule_file
 
 if TYPE_CHECKING:
@@ -125,17 +124,23 @@ def file_name(run: RunRecord, trial: Trial) -> str:
     return re.sub(r"[^\w.-]+", "-", f"{run.name}-{trial.name}") + ".yaml"
 
 
-def first_picture(run: RunRecord) -> str:
-    """Return the argument that names the run's first picture, and its size and task as options."""
-    names = list(picture_arguments(run).values())
-    return " ".join([names[0] if names else "PICTURE", *map(shlex.quote, observing_options(run))])
+def first_picture(run: RunRecord, *, whole_paths: bool = False) -> str:
+    """Return the argument that names the run's first picture, and its size and task as options.
+
+    whole_paths: see `observing_options`.
+    """
+    names = list(picture_arguments(run, whole_paths=whole_paths).values())
+    options = observing_options(run, whole_paths=whole_paths)
+    return " ".join([names[0] if names else "PICTURE", *map(shlex.quote, options)])
 
 
-def picture_arguments(run: RunRecord) -> dict[str, str]:
+def picture_arguments(run: RunRecord, *, whole_paths: bool = False) -> dict[str, str]:
     """Return the argument that names each picture, by its label.
 
     Pictures near the current folder are named by relative paths, those below the home folder from
     `~`. Of others the name alone is given: reports are passed on, and folders are private.
+
+    whole_paths: see `observing_options`.
     """
     from dipstage.pictures.images import expand
 
@@ -146,7 +151,8 @@ def picture_arguments(run: RunRecord) -> dict[str, str]:
         return {}
     if len(images) != len(labels):
         return {}
-    return {label: _picture(name) for label, name in zip(labels, images, strict=True)}
+    shown = map(shlex.quote if whole_paths else _picture, images)
+    return dict(zip(labels, shown, strict=True))
 
 
 def _picture(name: str) -> str:
@@ -165,8 +171,8 @@ def observing_options(run: RunRecord, *, whole_paths: bool = False) -> list[str]
 
     Args:
         run: The run.
-        whole_paths: Whether the task's files are named as in the experiment, as on the terminal.
-            Otherwise they are named as pictures are.
+        whole_paths: Whether files are named as in the experiment, as on the terminal. Otherwise
+            they are named as in reports, see `picture_arguments`.
     """
     task, size = run.experiment.task, run.experiment.size
     options = ["--size", str(size)] if size else []
@@ -179,33 +185,7 @@ def observing_options(run: RunRecord, *, whole_paths: bool = False) -> list[str]
 
 def run_argument(run: RunRecord) -> str:
     """Return the run's name with the option for its folder, unless that is `runs`."""
-    return shlex.quote(run.name) + runs_dir_option(run)
-
-
-def runs_dir_option(run: RunRecord) -> str:
-    """Return ` --runs-dir …` for a command that finds the run; empty for the default."""
-    runs_dir = run.folder.parent
-    if is_remote(run.folder):
-        return f" --runs-dir {shlex.quote(str(runs_dir))}"
-    if runs_dir.absolute() == Path("runs").absolute():
-        return ""
-    return f" --runs-dir {shown_path(runs_dir) or 'DIR'}"
-
-
-def shown_path(path: Path) -> str | None:
-    """Return a path for a command line, from the current folder or from `~`.
-
-    Returns:
-        The path, quoted for a shell, or None if it would show private folders.
-    """
-    path = path.absolute()
-    relative = os.path.relpath(path)
-    if not relative.startswith(os.path.join("..", "..")) and relative != os.path.join("..", ".."):
-        return shlex.quote(relative)
-    home = Path.home()
-    if path.is_relative_to(home) and home != Path(home.anchor):
-        return "~/" + shlex.quote(str(path.relative_to(home)))
-    return None
+    return run_words(run.folder, private=True)
 
 
 def _options(run: RunRecord) -> list[str]:

@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from dipstage.errors import InputError, WorkError
+from dipstage.errors import InputError, WorkError, brief
 from search.analysis.status import Status, status_of
-from search.store.paths import brief, find_runs, path_exists, size_bytes, verification_path
+from search.store.folders import path_exists, size_bytes
+from search.store.paths import find_runs, verification_path
 from search.store.run import RunRecord
 from search.store.storage import PatientStorage, open_storage
 from search.store.study import load_study

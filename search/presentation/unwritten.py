@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterator
 
 from search.analysis.front import front_of
-from search.store.paths import is_remote, path_exists, run_words
+from search.store.folders import is_remote, path_exists
 from search.store.run import RunRecord
+from search.store.suggested import run_words
 
 
 def unwritten(run: RunRecord) -> Iterator[str]:

@@ -20,7 +20,8 @@ from dipstage.documents.plain_yaml import read_yaml, yaml_text
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import InputError
 from search.remote.archive import MARK, is_run_file
-from search.store.paths import is_remote, named, replaced, run_folder, verification_path
+from search.store.folders import is_remote, replaced
+from search.store.paths import named, run_folder, verification_path
 
 MAX_BYTES = 8 * 2**30
 ORIGIN_FILE = "fetched.yaml"

@@ -19,7 +19,8 @@ from search.execution.learning import learn
 from search.experiment.model import Experiment
 from search.experiment.prepare import load_candidates, load_pictures, refuse_early_end
 from search.remote.archive import read_study
-from search.store.paths import find_run, path_exists, runs_path
+from search.store.folders import path_exists
+from search.store.paths import find_run, runs_path
 
 EXPERIMENT = "experiment.yaml"
 RUNS_DIR = "dipsearch-runs"

@@ -37,7 +37,7 @@ def write_report(
     from dipstage.documents.whole_files import write_asked
     from dipstage.errors import InputError
     from search.report import page
-    from search.store.paths import is_remote, path_exists
+    from search.store.folders import is_remote, path_exists
 
     path = run.folder / NAME if output is None else Path(output)
     made = page.make(run, [str(image) for image in images])

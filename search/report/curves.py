@@ -14,7 +14,7 @@ from dipstage.errors import InputError
 from dipstage.schedules.stopping import OUTPUTS, Output
 from search.analysis.best_so_far import best_so_far
 from search.report.thinning import kept
-from search.store.paths import is_remote
+from search.store.folders import is_remote
 from search.store.records import Trial
 from search.store.run import RunRecord
 

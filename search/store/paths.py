@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import shlex
-import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from dipstage.documents.plain_yaml import forbidden_in
 from dipstage.documents.whole_files import expanded
-from dipstage.errors import InputError, WorkError
+from dipstage.errors import InputError, WorkError, brief
 from search.experiment.names import RUN_NAME, RUN_NAME_WORDS
+from search.store.folders import is_remote, path_exists
 
 RUNS_DIR_VARIABLE = "DIPSEARCH_RUNS_DIR"
-
-
-def runs_dir_flag(runs_dir: Path) -> str:
-    """Return ` --runs-dir …` for a suggested command, or nothing for the default."""
-    return "" if runs_dir == runs_path() else f" --runs-dir {shlex.quote(str(runs_dir))}"
-
-
-def run_words(folder: Path) -> str:
-    """Return how a suggested command names the run of a folder."""
-    return shlex.quote(folder.name) + runs_dir_flag(folder.parent)
 
 
 def runs_path(where: Path | str | None = None, *, called: str | None = None) -> Path:
@@ -80,15 +67,6 @@ def named(runs_dir: Path | str) -> str:
     return f"{by} {runs_dir}"
 
 
-def output_path(output: Path | str | None) -> Path | None:
-    """Return the path of an output that Python code asks for; None for the default."""
-    if output is None:
-        return None
-    if not isinstance(output, str | os.PathLike) or not str(output):
-        raise InputError(f"output must be the path of what to write, got {output!r}")
-    return Path(output)
-
-
 def refuse_unwritable(runs_dir: Path) -> None:
     """Raise InputError if no run can be made in a folder of runs, which need not exist yet."""
     if is_remote(runs_dir):
@@ -106,67 +84,6 @@ def refuse_unwritable(runs_dir: Path) -> None:
         for folder in missing:
             with suppress(OSError):
                 folder.rmdir()
-
-
-def is_remote(folder: Path) -> bool:
-    """Return whether a folder is on object storage."""
-    return not isinstance(folder, Path)
-
-
-def path_exists(path: Path) -> bool:
-    """Return whether a file exists; WorkError if that cannot be determined."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            return False
-        raise WorkError(f"{path} cannot be looked at: {brief(error)}") from None
-    except Exception as error:  # Clients of object stores raise errors of many kinds.
-        raise WorkError(f"{path} cannot be looked at: {brief(error)}") from None
-    return True
-
-
-def brief(error: BaseException) -> str:
-    """Return an error's message on one line of at most 200 characters."""
-    words = " ".join(str(getattr(error, "strerror", None) or error).split())
-    return words[:200] or type(error).__name__
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder`, whose place it takes at the end; after an error, it goes.
-
-    A symbolic link stays, and the folder to which it leads is replaced.
-
-    Raises:
-        OSError: A folder cannot be made or renamed.
-    """
-    folder = Path(os.path.realpath(folder))
-    aside, former = (folder.with_name(f".{folder.name}.{uuid.uuid4().hex}") for _ in range(2))
-    try:
-        aside.mkdir()
-        yield aside
-        if folder.exists():
-            folder.rename(former)
-        aside.rename(folder)
-    finally:
-        if former.exists() and not folder.exists():
-            former.rename(folder)
-        for left in (aside, former):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and its content; a local folder disappears in one step."""
-    if is_remote(folder):
-        with suppress(FileNotFoundError):  # Object storage has no empty folders.
-            cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
-        return
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def run_folder(name: str, runs_dir: Path) -> Path:
@@ -254,27 +171,6 @@ def _may_be_run(folder: Path) -> bool:
         return _is_run(folder)
     except WorkError:
         return folder.name != "lost+found"
-
-
-def size_bytes(folder: Path) -> int:
-    """Return the size of all files in a folder. Links count by themselves and are not followed.
-
-    Raises:
-        OSError: A folder in it cannot be read.
-    """
-    if is_remote(folder):
-        return int(cast(Any, folder).fs.du(cast(Any, folder).path))
-    size = 0
-    for where, _, names in os.walk(folder, onerror=_raise_unless_gone):
-        for name in names:
-            with suppress(FileNotFoundError):  # A driver may be at work there.
-                size += os.lstat(os.path.join(where, name)).st_size
-    return size
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def verification_path(folder: Path) -> Path:

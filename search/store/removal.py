@@ -11,18 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from dipstage.errors import InputError, WorkError
+from dipstage.errors import InputError, WorkError, brief
 from search.experiment.names import RUN_NAME
+from search.store.folders import is_remote, path_exists, size_bytes
 from search.store.lease import leased, verifying
-from search.store.paths import (
-    brief,
-    find_run,
-    is_remote,
-    path_exists,
-    run_folder,
-    runs_path,
-    size_bytes,
-)
+from search.store.paths import find_run, run_folder, runs_path
 from search.store.storage import PatientStorage, open_storage
 from search.store.study import delete_study
 

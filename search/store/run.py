@@ -16,13 +16,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from dipstage.documents.plain_yaml import read_yaml
-from dipstage.errors import InputError
+from dipstage.errors import InputError, brief
 from dipstage.garbage import uncollected
 from dipstage.schedules.stopping import OUTPUTS
 from search.experiment.objectives import Objective
 from search.store.attributes import StudyAttributes, is_interrupted
 from search.store.database_address import storage_address
-from search.store.paths import brief, curve_path, find_run, path_exists, picture_path
+from search.store.folders import path_exists
+from search.store.paths import curve_path, find_run, picture_path
 from search.store.records import Trial
 from search.store.storage import DamagedStudyError, PatientStorage, open_storage
 from search.store.study import load_study

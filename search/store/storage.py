@@ -46,8 +46,8 @@ from search.store.database_address import (
     unknown,
     without_driver,
 )
+from search.store.folders import is_remote
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
-from search.store.paths import is_remote
 from search.store.rows import is_known, read_trials, write_trial
 
 R = TypeVar("R")

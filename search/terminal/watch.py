@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError
 from search.analysis.status import status_of
-from search.store.paths import path_exists, verification_path
+from search.store.folders import path_exists
+from search.store.paths import verification_path
 from search.terminal.progress import Lines, LiveView
 from search.verification.parts import HELD_OUT, TUNING, Parts, verifier
 

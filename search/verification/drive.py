@@ -23,8 +23,9 @@ from dipstage.pictures.images import Picture
 from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_pictures
 from search.store.attributes import write
+from search.store.folders import is_remote, remove_tree
 from search.store.lease import leased, verifying
-from search.store.paths import is_remote, remove_tree, verification_path
+from search.store.paths import verification_path
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.store.study import delete_study

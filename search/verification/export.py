@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dipstage.documents.whole_files import refuse_to_replace
-from dipstage.errors import InputError, WorkError
+from dipstage.errors import InputError, WorkError, brief
 from dipstage.schedules.presets import is_preset
 from dipstage.schedules.schedule_file import (
     Gain,
@@ -21,7 +21,8 @@ from dipstage.schedules.schedule_file import (
 )
 from dipstage.tasks.registry import plain_task, without_folders
 from search.analysis.front import RULES, as_rule, front_of, nothing_yet, pick, pick_of
-from search.store.paths import brief, is_remote, replaced, run_words
+from search.store.folders import is_remote, replaced
+from search.store.suggested import run_words
 
 if TYPE_CHECKING:
     from search.store.records import Trial

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from search.store.folders import path_exists
 from search.store.lease import Holder, holder, verifying
-from search.store.paths import path_exists
 from search.store.records import Trial
 from search.store.run import RunRecord
 from search.store.study import load_study

@@ -12,9 +12,9 @@ from dipstage.pictures.images import Picture
 from dipstage.schedules.recipe import Recipe
 from search.analysis.front import front_of, is_number, pick, pick_of
 from search.experiment.prepare import load_pictures
-from search.store.paths import run_words
 from search.store.records import Trial
 from search.store.run import RunRecord
+from search.store.suggested import run_words
 from search.verification.confirmation import Confirmation
 from search.verification.declared import Claim, Declared, Plan, Request, load_plan
 from search.verification.parts import (

@@ -21,7 +21,6 @@ from dipstage.terminal.numbers import at
 from dipstage.training.outcome import Outcome
 from dipstage.training.trainer import fit
 from search import Run
-from search.commands.searching import _first_picture
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_pictures, loaded_task
 from search.presentation.repeating import (
@@ -30,7 +29,6 @@ from search.presentation.repeating import (
     first_picture,
     repeats,
     run_argument,
-    shown_path,
     unrepeatable,
 )
 from search.report import page
@@ -144,7 +142,7 @@ def test_the_lines_of_a_task_with_a_mask_name_its_file(
     assert (Path("again") / "curves.csv").read_text() == made.trace.csv()
     assert first_picture(run) == f"skimage:camera --size 16 {option}"
     monkeypatch.chdir(mask.parent)
-    assert f'mask="{mask}",sigma_255=5.0' in _first_picture(run)
+    assert f'mask="{mask}",sigma_255=5.0' in first_picture(run, whole_paths=True)
 
 
 def test_no_line_repeats_what_was_stopped_by_a_rule_that_dipstage_run_does_not_have(
@@ -177,20 +175,6 @@ def test_the_oracle_is_named_as_the_command_line_names_it(
     run = new_run(tmp_path, experiment(objective={"output": watched}))
     object.__setattr__(run.experiment.trainer, "oracle_stop", asked)  # "late" is a rule to come.
     assert _options(run)[-2:] == ["--oracle-stop", word]
-
-
-def test_paths_show_no_folder_that_is_nobody_s_business(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = tmp_path / "home"
-    here = home / "work" / "search"
-    here.mkdir(parents=True)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("HOME", str(home))
-    assert shown_path(here / "runs") == "runs"
-    assert shown_path(home / "work" / "my data" / "a.png") == "'../my data/a.png'"
-    assert shown_path(home / "far" / "b c" / "a.png") == "~/'far/b c/a.png'"
-    assert shown_path(tmp_path / "secret" / "a.png") is None
 
 
 def test_commands_name_the_run_s_folder_and_its_first_picture(

@@ -19,8 +19,9 @@ from search.cli import main
 from search.execution.driver import create
 from search.execution.ledger import Ledger
 from search.experiment.prepare import load_candidates
+from search.store.folders import path_exists, remove_tree
 from search.store.lease import leased
-from search.store.paths import curve_path, path_exists, remove_tree, run_folder, runs_path
+from search.store.paths import curve_path, run_folder, runs_path
 from search.store.run import PNG
 
 pytestmark = pytest.mark.server
