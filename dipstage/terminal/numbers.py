@@ -49,3 +49,13 @@ def at(psnr_db: float, iterations: float, *, censored: bool = False) -> str:
 def over_replicates(n: int) -> str:
     """Return `over n replicates`, for titles."""
     return f"over {n} replicate{'s' * (n != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, in hours, minutes or seconds."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dipstage.terminal.fitted import FittedTable
+from dipstage.terminal.numbers import duration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ def cost(
 
     at_most = "at most " if isinstance(plan.rule, VarianceMinimum) else ""
     memory = f"{plan.estimated_bytes(at_once) / 1e9:.1f} GB"
-    words = f"should take {at_most}{duration(seconds)} and about {memory} on {device}"
+    words = f"should take {at_most}{duration(max(seconds, 1))} and about {memory} on {device}"
     if runs > 1:
         together = f"{'all' if at_once == runs else at_once} at the same time"
         words += f", {runs} runs, {together if at_once > 1 else 'one after the other'}"
@@ -90,13 +91,6 @@ def cost(
         quick = duration(seconds * (_QUICK_SIZE / longer) ** 2)
         words += f"; with --size {_QUICK_SIZE} about {quick}"
     return words + "; Ctrl-C ends it and writes the result so far"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def advice(task: TaskName, stop: StopName, compared: bool, has_stopped: bool) -> Iterator[str]:

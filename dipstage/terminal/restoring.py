@@ -13,6 +13,7 @@ from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import confirmed, echo_json, json_option, make_console
 from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
 from dipstage.terminal.number_types import Finite, Whole
+from dipstage.terminal.numbers import duration
 from dipstage.terminal.restored_files import Files
 from dipstage.terminal.restored_words import (
     LONG_S,
@@ -21,7 +22,6 @@ from dipstage.terminal.restored_words import (
     comparison,
     comparison_table,
     cost,
-    duration,
 )
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from dipstage.terminal.numbers import duration
 from search.analysis.forecast import Workload, forecast
 from search.analysis.front import front_of
 from search.store.records import Trial
@@ -129,13 +130,3 @@ def ahead(status: Status) -> list[str]:
     if status.seconds_left is None or status.done >= status.wanted:
         return []
     return [f"{duration(status.seconds_left)} left"]
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words, in hours, minutes or seconds."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from search.analysis.status import duration
+from dipstage.terminal.numbers import duration
 from search.execution.resources import measured_training_s
 
 if TYPE_CHECKING:

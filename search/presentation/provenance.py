@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dipstage.tasks.registry import in_words, plain_task, without_folders
-from search.analysis.status import Status, duration
+from dipstage.terminal.numbers import duration
+from search.analysis.status import Status
 from search.presentation.words import some
 from search.store.records import Trial
 from search.store.replicate import versions_of

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from statistics import fmean
 
-from dipstage.terminal.numbers import RATIO, db, fixed
-from search.analysis.status import duration
+from dipstage.terminal.numbers import RATIO, db, duration, fixed
 from search.store.records import Trial, plain_of
 from search.store.run import RunRecord
 from search.verification.confirmation import TOP, best_schedules

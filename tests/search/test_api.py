@@ -18,7 +18,7 @@ from dipstage.schedules.schedule_file import (
 from dipstage.terminal.plots import save_figure
 from search import Run
 from search.analysis.front import front_of
-from search.analysis.status import duration, sentence, status_of
+from search.analysis.status import sentence, status_of
 from search.analysis.trial_rows import row
 from search.cli import main
 from search.execution.ledger import Ledger
@@ -193,14 +193,6 @@ def test_time_left_is_by_training_time_and_not_by_the_clock(tmp_path: Path) -> N
     run.study.set_user_attr("concurrent", 2)
     assert status_of(run).seconds_left == pytest.approx(20)
     assert status_of(run).trials_per_hour == pytest.approx(720)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (59.6, "1 min 00 s"), (192, "3 min 12 s"), (7300, "2 h 01 min")],
-)
-def test_durations_are_short(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_searched_settings_are_exported_with_the_schedule(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dipstage.terminal.numbers import at, db, fixed, interval_end, steps
+from dipstage.terminal.numbers import at, db, duration, fixed, interval_end, steps
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_an_end_of_an_interval_that_excludes_no_difference_does_not_look_like_it
     value: float, sign: str, none: float, words: str
 ) -> None:
     assert interval_end(value, 2, sign, none) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (192, "3 min 12 s"), (7300, "2 h 01 min")],
+)
+def test_durations_are_short(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

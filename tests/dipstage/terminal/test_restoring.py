@@ -250,12 +250,13 @@ def test_a_smaller_size_is_named_where_it_would_help() -> None:
         plan = planned(np.full((side, 32, 1), 0.5, np.float32), sigma_255=25, schedule="baseline")
         return cost(plan, seconds, 1, 1, "cpu", one_thread_s)
 
-    assert "should take at most 20 minutes and about" in said(512, 1200)
-    assert "; with --size 256 about 5 minutes; Ctrl-C" in said(512, 1200)
+    assert "should take at most 20 min 00 s and about" in said(512, 1200)
+    assert "; with --size 256 about 5 min 00 s; Ctrl-C" in said(512, 1200)
     assert "--size" not in said(512, 299)
     assert "--size" not in said(256, 1200)
-    assert "with --threads 1, as other programs use the cores, 10 minutes;" in said(64, 1200, 600)
+    assert "with --threads 1, as other programs use the cores, 10 min 00 s;" in said(64, 1200, 600)
     assert "--threads" not in said(64, 1200, 1300)
+    assert "should take at most 1 s and about" in said(64, 0.2)
 
 
 @pytest.mark.long
@@ -274,8 +275,8 @@ def test_one_thread_is_measured_where_all_take_long(
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-    assert "should take at most 25 minutes" in " ".join(done.output.split())
-    assert "with --threads 1, as other programs use the cores, 8 minutes" in " ".join(
+    assert "should take at most 25 min 00 s" in " ".join(done.output.split())
+    assert "with --threads 1, as other programs use the cores, 8 min 20 s" in " ".join(
         done.output.split()
     )
 

@@ -176,7 +176,7 @@ def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Plan, "estimated_s", lambda *_: 720.0)
     refused = typed("photo.png")
     assert refused.exit_code == 2
-    assert "this takes up to 12 minutes: lower --size or --iterations, or confirm it by --yes" in (
+    assert "this takes up to 12 min 00 s: lower --size or --iterations, or confirm it by --yes" in (
         refused.stderr
     )
     assert not names(folder)
