@@ -62,13 +62,9 @@ def _columns() -> list[Column[RunRow]]:
 
 
 def _size(count: int | None) -> str:
-    if count is None:
-        return ""
-    size, units = float(count), ["B", "kB", "MB", "GB"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1000
-        del units[0]
-    return f"{size:.3g} {units[0]}"
+    from rich.filesize import decimal
+
+    return "" if count is None else decimal(count)
 
 
 @click.command()

@@ -139,6 +139,7 @@ def test_list_shows_other_runs_beside_one_whose_size_cannot_be_read(
     assert (rows["waiting"]["state"], rows["waiting"]["bytes"]) == ("unfinished", 5)
     shown = dipsearch("list", "--runs-dir", str(tmp_path)).stdout
     assert "not here" not in shown
+    assert re.search(r"^waiting .* 5 bytes *$", shown, re.MULTILINE)
     assert "tiny: run 'tiny' cannot be read (PermissionError: Permission denied)" in shown
 
 
