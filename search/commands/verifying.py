@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -22,22 +23,25 @@ from search.store.suggested import run_words
 if TYPE_CHECKING:
     from search.store.run import RunRecord
 
+F = TypeVar("F", bound=Callable[..., Any])
 N = TypeVar("N", int, float)
 
 
+def _images_option(words: str) -> Callable[[F], F]:
+    """Make the option for held-out pictures; the words say how many there may be."""
+    about = "A picture that the search has not used: skimage:NAME, a file or a quoted glob."
+    return click.option("--images", multiple=True, metavar="IMAGE", help=f"{about} {words}")
+
+
+def _seeds_option(default: int) -> Callable[[F], F]:
+    """Make the option for held-out seeds, of which there are so many by default."""
+    about = f"Number of seeds, or a list of them [default: {default} that the search has not used]."
+    return click.option("--seeds", metavar="N|[A, B, …]", help=about)
+
+
 @click.command()
-@click.option(
-    "--images",
-    multiple=True,
-    metavar="IMAGE",
-    help="A picture that the search has not used: skimage:NAME, a file or a quoted glob. Can be "
-    "repeated [default: four pictures of scikit-image].",
-)
-@click.option(
-    "--seeds",
-    metavar="N|[A, B, …]",
-    help="Number of seeds, or a list of them [default: 4 that the search has not used].",
-)
+@_images_option("Can be repeated [default: four pictures of scikit-image].")
+@_seeds_option(4)
 @click.option(
     "--fast",
     metavar="SCHEDULE",
@@ -179,18 +183,8 @@ def verify(
 
 
 @click.command()
-@click.option(
-    "--images",
-    multiple=True,
-    metavar="IMAGE",
-    help="A picture that the search has not used: skimage:NAME, a file or a quoted glob. At least "
-    "six are needed.",
-)
-@click.option(
-    "--seeds",
-    metavar="N|[A, B, …]",
-    help="Number of seeds, or a list of them [default: 2 that the search has not used].",
-)
+@_images_option("At least six are needed.")
+@_seeds_option(2)
 @click.option("--top", type=Whole(1), metavar="K", help="Number of schedules [default: 8].")
 @resources_option
 @accept_changes_option
