@@ -26,7 +26,7 @@ from search.execution.ray_internals import (  # isort: skip
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import retry_if_exception_type
 
 from dipstage.documents.whole_files import write_whole
 from dipstage.errors import WorkError, brief
@@ -45,7 +45,7 @@ from search.execution.trainable import ScheduleTrial
 from search.store.attributes import write
 from search.store.folders import is_remote
 from search.store.paths import curve_path, picture_path
-from search.store.storage import PATIENCE_S
+from search.store.retries import patient
 
 if TYPE_CHECKING:
     from search.execution.ledger import Ledger
@@ -55,12 +55,7 @@ if TYPE_CHECKING:
     from search.store.run import RunRecord
 
 
-_UNTIL_THERE = Retrying(
-    retry=retry_if_exception_type(OSError),
-    wait=wait_random_exponential(multiplier=0.2, max=5),
-    stop=stop_after_delay(PATIENCE_S),
-    reraise=True,
-)
+_UNTIL_THERE = patient(retry_if_exception_type(OSError))
 """Retries a write to object storage as long as a call to a database is retried."""
 
 

@@ -13,6 +13,9 @@ from typing import Any, cast
 
 from dipstage.errors import WorkError, brief
 
+REMOVED = "removed-"
+"""Part of the new name of a folder that is being removed."""
+
 
 def is_remote(folder: Path) -> bool:
     """Return whether a folder is on object storage."""
@@ -58,15 +61,22 @@ def replaced(folder: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def set_aside(folder: Path) -> Path:
+    """Rename a folder that is to be removed, and return its new path, which begins with a dot.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    return folder.rename(folder.with_name(f".{folder.name}.{REMOVED}{uuid.uuid4().hex}"))
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder and its content; a local folder disappears in one step."""
     if is_remote(folder):
         with suppress(FileNotFoundError):  # Object storage has no empty folders.
             cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
         return
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(set_aside(folder), ignore_errors=True)
 
 
 def size_bytes(folder: Path) -> int:

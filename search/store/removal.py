@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import re
 import shutil
-import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any, cast
 
 from dipstage.errors import InputError, WorkError, brief
 from search.experiment.names import RUN_NAME
-from search.store.folders import is_remote, path_exists, size_bytes
+from search.store.folders import REMOVED, is_remote, path_exists, set_aside, size_bytes
 from search.store.lease import leased, verifying
 from search.store.paths import find_run, run_folder, runs_path
 from search.store.storage import PatientStorage, open_storage
 from search.store.study import delete_study
-
-_REMOVED = "removed-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ def _studies(
 def _leftovers(folder: Path) -> list[Path]:
     if is_remote(folder) or not folder.parent.is_dir():
         return []
-    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{_REMOVED}*"))
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{REMOVED}*"))
 
 
 def remove(remains: Remains) -> None:
@@ -137,9 +134,8 @@ def remove(remains: Remains) -> None:
 
 def _renamed(folder: Path) -> Path:
     """Rename a folder, so that it is a run no more, and return its new path."""
-    aside = folder.with_name(f".{folder.name}.{_REMOVED}{uuid.uuid4().hex}")
     try:
-        return folder.rename(aside)
+        return set_aside(folder)
     except OSError as error:
         raise WorkError(f"{folder} cannot be removed: {brief(error)}") from None
 

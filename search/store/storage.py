@@ -35,7 +35,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.orm import Session
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import retry_if_exception
 
 from dipstage.errors import InputError, WorkError
 from search.store import STORAGE_VARIABLE
@@ -48,14 +48,13 @@ from search.store.database_address import (
 )
 from search.store.folders import is_remote
 from search.store.optuna_internals import HookedStorage, models, set_trial_id
+from search.store.retries import PATIENCE_S, patient
 from search.store.rows import is_known, read_trials, write_trial
 
 R = TypeVar("R")
 
 CREATION = "dipsearch:creation"
 """System attribute of a trial: the token of the call that created it."""
-PATIENCE_S = 120.0
-"""Maximum time in seconds that a call waits for an unreachable database server."""
 _LOCKED_S = 60.0
 """Maximum time in seconds that SQLite waits for another process to release the file."""
 
@@ -216,12 +215,7 @@ class PatientStorage(HookedStorage):
                 self.fence()
             return call()
 
-        retrying = Retrying(
-            retry=retry_if_exception(self._is_away),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            stop=stop_after_delay(self.patience_s),
-            reraise=True,
-        )
+        retrying = patient(retry_if_exception(self._is_away), self.patience_s)
         try:
             return retrying(attempt)
         except (StorageInternalError, DBAPIError) as error:
