@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from dipstage.errors import InputError
+from dipstage.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from dipstage.schedules.settings import TrainerSettings
@@ -43,6 +45,19 @@ def use_threads(threads: int | None, pixels: int, runs: int = 1) -> None:
         threads = min(runs, torch.get_num_threads())
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def out_of_memory_said(device: str, lower: str = "--size or --width") -> Iterator[None]:
+    """Turn the error of a training for which memory runs out into one that says what to lower."""
+    from dipstage.training.memory import is_out_of_memory
+
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise WorkError(f"memory ran out on {device}: lower {lower}") from None
+        raise
 
 
 def choose_device(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError, WorkError
+from dipstage.terminal.input_files import file_of_name, refuse_overwriting
 
 if TYPE_CHECKING:
     from dipstage.pictures.photographs import Photograph
@@ -77,16 +78,13 @@ class Files:
     def refuse_inputs(self, *inputs: str | None) -> None:
         """Raise InputError if an input, or what no restoration wrote, would be overwritten."""
         from dipstage.documents.whole_files import refuse_to_replace
-        from dipstage.pictures.images import expand_path, split_options
         from dipstage.pictures.photographs import ENDINGS, SIGNED
 
-        outputs = [self.output, self.raw, self.preview, *self.compared.values()]
+        named = [self.output, self.raw, self.preview, *self.compared.values()]
+        outputs = [path for path in named if path is not None]
         for given in filter(None, inputs):
-            source = Path(expand_path(split_options(given)[0]))
-            for path in outputs:
-                if path and path.exists() and source.exists() and path.samefile(source):
-                    raise InputError(f"{given} would be overwritten: choose another output")
-        for path in filter(None, outputs):
+            refuse_overwriting(given, outputs, "another output")
+        for path in outputs:
             refuse_to_replace(path, _KINDS[ENDINGS[path.suffix.lower()]], SIGNED.encode())
 
     def write_output(self, photo: Photograph) -> None:
@@ -132,10 +130,9 @@ def _free_name(photo: Photograph, *taken: Path | None) -> Path:
 
     taken: files that are yet to be written.
     """
-    from dipstage.pictures.images import expand_path, split_options
     from dipstage.pictures.photographs import ENDINGS
 
-    path = Path(expand_path(split_options(photo.name)[0]))
+    path = file_of_name(photo.name)
     ending = path.suffix if path.suffix.lower() in ENDINGS else ".png"
     reserved = [each.absolute() for each in taken if each is not None]
     for number in itertools.count(1):

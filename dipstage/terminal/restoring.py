@@ -11,7 +11,13 @@ import click
 from dipstage.arguments import point_for_comma
 from dipstage.errors import InputError, WorkError
 from dipstage.terminal.console import confirmed, echo_json, json_option, make_console
-from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
+from dipstage.terminal.devices import (
+    choose_device,
+    device_option,
+    out_of_memory_said,
+    refuse_too_large,
+    use_threads,
+)
 from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.numbers import duration
 from dipstage.terminal.restored_files import Files
@@ -292,7 +298,6 @@ def _train(
     """Estimate, ask and train; also return whether an interrupt came, in whichever run."""
     from dipstage.interrupts import deferred
     from dipstage.terminal.display import RestorationBar
-    from dipstage.training.memory import is_out_of_memory
 
     height, width = plan.problem.picture.shape[2:]
     use_threads(threads, height * width, runs)
@@ -312,7 +317,8 @@ def _train(
                 failed = True
         return interrupted()
 
-    try:
+    lower = "--size, --width or --runs" if runs > 1 else "--size or --width"
+    with out_of_memory_said(device, lower):
         with console.status("measuring how long this takes"):
             seconds = plan.estimated_s(runs, at_once, device)
             alone = None
@@ -328,12 +334,7 @@ def _train(
             restored = plan.run(
                 runs=runs, at_once=at_once, seed=seed, device=device, progress=bar.update, each=show
             )
-        return restored, interrupted()
-    except Exception as error:
-        if is_out_of_memory(error):
-            what = "--size, --width or --runs" if runs > 1 else "--size or --width"
-            raise WorkError(f"memory ran out on {device}: lower {what}") from None
-        raise
+    return restored, interrupted()
 
 
 def _one_thread_s(plan: Plan) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dipstage.errors import InputError, WorkError
+from dipstage.terminal.input_files import file_of_name, refuse_overwriting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,16 +102,14 @@ def _refuse_to_destroy(folder: Path, inputs: Sequence[str], snapshots: bool) -> 
     Pictures are only replaced beside the curves of an earlier run.
     """
     from dipstage.documents.whole_files import refuse_to_replace
-    from dipstage.pictures.images import expand_path, split_options
     from dipstage.training.outcome import Trace
 
     outputs = [folder / name for name in FILES]
     for given in inputs:
-        source = Path(expand_path(split_options(given)[0]))
-        snapshot = (snapshots or outputs[0].exists()) and _SNAPSHOT.fullmatch(source.name)
-        replaced = [*outputs, folder / "snapshots" / source.name] if snapshot else outputs
-        if source.exists() and any(path.exists() and source.samefile(path) for path in replaced):
-            raise InputError(f"{given} would be overwritten: choose another --output")
+        name = file_of_name(given).name
+        snapshot = (snapshots or outputs[0].exists()) and _SNAPSHOT.fullmatch(name)
+        replaced = [*outputs, folder / "snapshots" / name] if snapshot else outputs
+        refuse_overwriting(given, replaced, "another --output")
     for path in outputs:
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is no regular file: remove it, or choose another --output")

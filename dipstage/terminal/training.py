@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dipstage.documents.whole_files import expanded
-from dipstage.errors import InputError, WorkError
+from dipstage.errors import InputError
 from dipstage.terminal.asked import notice_of_task, published_for, settings_asked, task_asked
 from dipstage.terminal.console import echo_json, json_option, make_console
-from dipstage.terminal.devices import choose_device, device_option, refuse_too_large, use_threads
+from dipstage.terminal.devices import (
+    choose_device,
+    device_option,
+    out_of_memory_said,
+    refuse_too_large,
+    use_threads,
+)
 from dipstage.terminal.number_types import Finite, Whole
 from dipstage.terminal.run_files import (
     FILES,
@@ -271,7 +277,6 @@ def _train(
     from dipstage.interrupts import deferred
     from dipstage.randomness import Streams
     from dipstage.terminal.display import ProgressBar
-    from dipstage.training.memory import is_out_of_memory
     from dipstage.training.trainer import fit
 
     truth = picture.tensor()
@@ -297,17 +302,15 @@ def _train(
             keep_snapshot(kept, iteration, pictures)
         return interrupted()
 
-    try:
-        with ProgressBar(console, schedule.iterations) as bar, deferred() as interrupted:
-            outcome = fit(
-                problem, truth, schedule, settings, streams, stopping=stopping, device=device,
-                progress=bar.update, each=ends,
-            )  # fmt: skip
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise WorkError(f"memory ran out on {device}: lower --size or --width") from None
-        raise
-
+    with (
+        out_of_memory_said(device),
+        ProgressBar(console, schedule.iterations) as bar,
+        deferred() as interrupted,
+    ):
+        outcome = fit(
+            problem, truth, schedule, settings, streams, stopping=stopping, device=device,
+            progress=bar.update, each=ends,
+        )  # fmt: skip
     title = f"{picture.label}, {schedule_name}, seed {seed}"
     write_run(
         folder, picture.pixels, problem.picture, outcome, schedule, title, snapshots is not None

@@ -172,6 +172,18 @@ class Terminal:
         return True
 
 
+def test_where_memory_runs_out_it_is_said_what_to_lower(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Plan, "run", run)
+    said = {runs: typed("photo.png", "--runs", runs, "--yes").stderr for runs in ("1", "2")}
+    assert "memory ran out on cpu: lower --size or --width\n" in said["1"]
+    assert "memory ran out on cpu: lower --size, --width or --runs\n" in said["2"]
+
+
 def test_long_work_is_confirmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Plan, "estimated_s", lambda *_: 720.0)
     refused = typed("photo.png")
