@@ -13,6 +13,7 @@ from search.commands import (
     reporting,
     searching,
     starting,
+    status,
     verifying,
     watching,
 )
@@ -42,7 +43,7 @@ main.add_section(
     "Look at runs",
     {
         keeping.list_runs: "dipsearch list",
-        analysing.status: "dipsearch status first --watch",
+        status.status: "dipsearch status first --watch",
         analysing.trials: "dipsearch trials first --csv trials.csv",
         analysing.pareto: "dipsearch pareto first --plot front.svg",
         analysing.compare: "dipsearch compare first second",
