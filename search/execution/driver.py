@@ -7,7 +7,6 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from search.analysis.censoring import cuts_off
 from search.execution.custom import installed
 from search.execution.learning import learn
 from search.execution.ledger import Ledger
+from search.execution.logging_wanted import refuse_missing_loggers
 from search.execution.view import Quiet, View
 from search.experiment.candidate import Candidate
 from search.experiment.model import MAX_HOURS, MAX_TRIALS, Experiment, Resources
@@ -348,25 +348,6 @@ def _refuse_trials(run: RunRecord, trials: int) -> None:
         raise InputError(f"--trials must be at most {MAX_TRIALS:,}, got {trials:,}")
     if trials > run.trials_wanted and run.experiment.space is None:
         raise InputError(f"run {run.name!r} has no space to sample from: --trials cannot be raised")
-
-
-LOGGERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-"""Packages that loggers need."""
-
-
-def refuse_missing_loggers(experiment: Experiment, folder: Path) -> None:
-    """Raise InputError for a logger that is not installed or that cannot log this run."""
-    wanted = experiment.logging
-    for key, package in LOGGERS.items():
-        if getattr(wanted, key) and find_spec(package) is None:
-            raise InputError(f"logging.{key} needs {package}: pip install 'dipsearch[{key}]'")
-    if wanted.mlflow and os.path.exists(wanted.mlflow) and not os.path.isdir(wanted.mlflow):
-        raise InputError(f"logging.mlflow {wanted.mlflow} is not a folder: name one, or an address")
-    if wanted.tensorboard and is_remote(folder):
-        raise InputError(
-            "logging.tensorboard needs a run folder on this machine, and "
-            f"{folder} is on object storage: use logging.mlflow or logging.wandb"
-        )
 
 
 def _setting(run: RunRecord, experiment: Experiment) -> Setting:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
 
 from dipstage.errors import InputError
-from search.execution.driver import LOGGERS
+from search.execution.logging_wanted import LOGGERS
 from search.remote.upload import Submission, quoted_for_head
 from search.store.versions import NUMBERS_DEPEND_ON, versions
 

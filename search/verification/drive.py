@@ -278,14 +278,14 @@ def _driving(
 
     names: The comparisons, the last one first: its resources are kept.
     """
-    from search.execution import driver
     from search.execution.cluster import ray_cluster
+    from search.execution.logging_wanted import refuse_missing_loggers
     from search.execution.resources import resources_of
     from search.experiment.reading import with_resources
 
     begun = next((made for name in names if (made := part(run, name)) is not None), run)
     experiment = with_resources(begun.experiment, hardware.resources)
-    driver.refuse_missing_loggers(run.experiment, run.folder)
+    refuse_missing_loggers(run.experiment, run.folder)
     with terminable(), ray_cluster(hardware.address, view=view), terminable():
         shares = resources_of(experiment, can_grow=hardware.address is not None)
         yield _Driver(hardware, experiment.resources, shares.device, view)

@@ -299,7 +299,7 @@ def _begun(run: Run) -> Trial:
 def test_a_logger_that_is_not_installed_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], words: str
 ) -> None:
-    monkeypatch.setattr("search.execution.driver.find_spec", lambda name: None)
+    monkeypatch.setattr("search.execution.logging_wanted.find_spec", lambda name: None)
     with pytest.raises(InputError, match=words):
         launch(experiment(logging=wanted), runs_dir=tmp_path)
     assert not list(tmp_path.iterdir())
