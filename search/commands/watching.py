@@ -34,11 +34,11 @@ def dashboard(run: RunRecord, port: int | None, host: str) -> None:
     The page is that of optuna-dashboard. It serves a copy that follows the study, so nothing in it
     can change a search. Ctrl-C stops the dashboard.
     """
-    from search.dashboard.server import LOOPBACK
     from search.dashboard.server import dashboard as served
+    from search.dashboard.server import is_loopback
 
     with served(run, host, port) as server:
-        if host not in (LOOPBACK, "localhost", "::1"):
+        if not is_loopback(host):
             click.echo(
                 f"notice: anyone who can reach {host} can see this study without a password",
                 err=True,

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 PORT = 8080
 REFRESH_S = 2.0
-_LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, as in an option or a URL, can be reached from this machine alone."""
+    return host in (LOOPBACK, "localhost", "::1", "[::1]")
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -85,7 +89,7 @@ def dashboard(run: RunRecord, host: str, port: int | None) -> Iterator[Server]:
     with _bound(host, port) as server:
         mirror = Mirror(run)
         app = optuna_dashboard.wsgi(mirror)
-        server.set_app(read_only(app, local=host in (LOOPBACK, "localhost", "::1")))
+        server.set_app(read_only(app, local=is_loopback(host)))
         ended = threading.Event()
         follower = threading.Thread(target=_follow, args=(mirror, ended), daemon=True)
         follower.start()
@@ -138,7 +142,7 @@ def read_only(app: App, *, local: bool) -> App:
 
     def guarded(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         host = str(environ.get("HTTP_HOST", "")).rsplit(":", 1)[0]
-        if local and host not in _LOCAL:
+        if local and not is_loopback(host):
             return _refusal(start, "403 Forbidden", "this dashboard is for this machine alone")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             words = "this dashboard only shows the study: nothing can be changed here"
