@@ -149,7 +149,7 @@ def _is_unsure(each: Comparison) -> bool:
 
 def too_censored(comparisons: Iterable[Comparison]) -> list[str]:
     """Return the names of the schedules and references of which too many maxima are censored."""
-    shares = {}
+    shares: dict[str, float] = {}
     for each in comparisons:
         shares |= {each.schedule: each.censored, each.reference: each.reference_censored}
     return [name for name, share in shares.items() if share > CENSORED_SHARE]
