@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 def cost_words(run: RunRecord, ledger: Ledger, setting: Setting, shares: Shares) -> str:
     """Return what is left to train, and the hours that it takes on this cluster."""
     experiment, trainings = run.experiment, ledger.trainings_left
-    iterations = experiment.trainer.iterations
+    # Held-out trainings have a larger budget than the search that they belong to.
+    budgets = [candidate.schedule.iterations for candidate in run.attributes.candidates]
+    iterations = max([experiment.trainer.iterations, *budgets])
     words = f"{trainings:,} trainings of at most {iterations:,} iterations"
     recorded = [each.wall_s for trial in run.records() for each in trial.replicates.values()]
     at_most = "" if recorded else "at most "
-    seconds = fmean(recorded) if recorded else measured_training_s(setting, shares)
+    seconds = fmean(recorded) if recorded else measured_training_s(setting, shares, iterations)
     if seconds is not None:
         total_s = trainings * seconds / max(1, shares.concurrent)
         words += f": {at_most}about {duration(total_s)} with {shares.concurrent} at a time"

@@ -194,8 +194,8 @@ _BRIEF = 1_000_000
 """Pixels times iterations of a training that ends about as soon as its measurement would."""
 
 
-def measured_training_s(setting: Setting, shares: Shares) -> float | None:
-    """Return the seconds of a whole training, averaged over the pictures.
+def measured_training_s(setting: Setting, shares: Shares, iterations: int) -> float | None:
+    """Return the seconds of a training of so many iterations, averaged over the pictures.
 
     They are measured for about a second; None if no machine is free, nothing can be trained, or a
     training is so brief that nobody asks how long it takes.
@@ -203,7 +203,7 @@ def measured_training_s(setting: Setting, shares: Shares) -> float | None:
     from search.execution.probe import seconds_of_iteration
 
     pixels = [picture.pixels.size for picture in setting.pictures.values()]
-    if setting.trainer.iterations * max(pixels) <= _BRIEF:
+    if iterations * max(pixels) <= _BRIEF:
         return None
     largest = max(setting.pictures.values(), key=lambda picture: picture.pixels.size)
     cpus, gpus = shares.trial["cpu"], shares.trial["gpu"]
@@ -215,7 +215,7 @@ def measured_training_s(setting: Setting, shares: Shares) -> float | None:
         # The trials will say why.
         ray.cancel(answer, force=True)
         return None
-    return found * setting.trainer.iterations * fmean(pixels) / max(pixels)
+    return found * iterations * fmean(pixels) / max(pixels)
 
 
 def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:

@@ -1,13 +1,16 @@
 """What a search costs is said in trainings and hours."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import KEYS, experiment, new_run, outcome
+from fake_runs import KEYS, experiment, ledger_of, new_run, outcome
 
+from dipstage.schedules.schedule import Schedule
+from search import Run
 from search.execution.ledger import Ledger
+from search.experiment.candidate import Candidate
 from search.experiment.prepare import load_pictures
+from search.store.attributes import write
 
 pytestmark = pytest.mark.ray
 
@@ -46,6 +49,25 @@ def test_the_cost_counts_what_is_left_and_its_hours(
     assert "47 trainings of at most 30 iterations: about 59 s with 2 at a time" in said
 
 
+def test_trainings_longer_than_those_of_the_search_are_counted_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.execution import cost
+    from search.execution.resources import Shares
+    from search.execution.training import Setting
+
+    run = new_run(tmp_path, experiment(search={"trials": 0}, racing={"enabled": False}))
+    write(run.study, candidates=[Candidate("plain DIP", Schedule.plain(45), role="plain")])
+    held_out = run.experiment
+    setting = Setting(
+        {}, (0, 1), held_out.task, held_out.trainer, held_out.objective, cpus=1, device="cpu"
+    )
+    shares = Shares({"cpu": 1, "gpu": 0}, {"cpu": 2, "gpu": 0}, concurrent=2, device="cpu")
+    monkeypatch.setattr(cost, "measured_training_s", lambda *asked: float(asked[-1]))
+    said = cost.cost_words(Run.open("tiny", tmp_path), ledger_of(run), setting, shares)
+    assert said == "4 trainings of at most 45 iterations: at most about 1 min 30 s with 2 at a time"
+
+
 def test_brief_trainings_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -57,10 +79,9 @@ def test_brief_trainings_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> No
     setting = Setting(pictures, (0,), tiny.task, tiny.trainer, tiny.objective, 1, "cpu")
     shares = resources.Shares({"cpu": 1, "gpu": 0}, {"cpu": 2, "gpu": 0}, 2, "cpu")
     monkeypatch.delattr(ray, "remote")
-    assert resources.measured_training_s(setting, shares) is None
-    longer = replace(tiny.trainer, iterations=10_000)
+    assert resources.measured_training_s(setting, shares, tiny.trainer.iterations) is None
     with pytest.raises(AttributeError, match="remote"):
-        resources.measured_training_s(replace(setting, trainer=longer), shares)
+        resources.measured_training_s(setting, shares, 10_000)
 
 
 def test_the_speed_is_measured_on_a_training() -> None:
