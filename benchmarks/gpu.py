@@ -38,7 +38,7 @@ import psutil
 import torch
 from cells import interval, spread
 from machine import machine
-from parts import PARTS, SECONDS, Part, Parts, others_of, output_for, recorded
+from parts import PARTS, SECONDS, Part, Parts, TimeIsOver, others_of, output_for, recorded
 from peer import Peer
 
 from dipstage import padding
@@ -316,7 +316,7 @@ def equivalence(
     """Compare number formats with fp32 over paired runs: Student's 95 % intervals.
 
     No seed begins that would end after `parts.until`, by the slowest so far. A format that fails is
-    left out from then on, and what its earlier seeds gave is kept.
+    left out from then on, and what its earlier seeds gave is kept, also if the time is over.
     """
     found: dict[str, list[Outcome]] = {precision: [] for precision in ("fp32", *formats)}
     going, slowest_s = list(found), 0.0
@@ -324,9 +324,14 @@ def equivalence(
         began = time.perf_counter()
         for precision in list(going):
             name = f"equivalence: {words(scale)}, {precision}"
-            with recorded(parts.failed, name):
-                runs = _paired(scale, iterations, precision, seed)
-                found[precision] += fit_together(runs, device=device)
+            try:
+                with recorded(parts.failed, name):
+                    runs = _paired(scale, iterations, precision, seed)
+                    found[precision] += fit_together(runs, device=device)
+            except TimeIsOver as over:
+                parts.failed[name] = str(over)
+                going.clear()
+                break
             if name in parts.failed:
                 going.remove(precision)
         now = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import queue
 import shlex
 import subprocess
@@ -214,6 +215,25 @@ def test_no_seed_begins_that_would_end_too_late(
     rows = gpu.equivalence((32, 8, 2), ("tf32",), 12, "cpu", SimpleNamespace(failed={}, until=100))
     assert clock.now == 70
     assert {row["n"] for row in rows} == {6}
+
+
+def test_pairs_of_earlier_seeds_are_kept_if_the_time_is_over(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(100))
+    score = SimpleNamespace(max_psnr_gt_db=30.0, steps_to_max=500, censored=False)
+
+    def train(runs: list[Any], **_: Any) -> list[Any]:
+        if next(calls) == 5:  # In the second format of the third seed.
+            raise gpu.TimeIsOver("the time for all parts is over")
+        return [SimpleNamespace(scores=lambda output: score) for _ in runs]
+
+    monkeypatch.setattr(gpu, "fit_together", train)
+    monkeypatch.setattr(gpu, "_paired", lambda *_: [None, None])
+    parts = SimpleNamespace(failed={}, until=math.inf)
+    rows = gpu.equivalence((32, 8, 2), ("tf32",), 12, "cpu", parts)
+    assert {row["n"] for row in rows} == {4}
+    assert parts.failed == {"equivalence: 32/8/2, tf32": "the time for all parts is over"}
 
 
 def test_the_printed_calls_are_read_and_the_second_is_for_the_larger_pairs(

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """Display of a search, updated twice a second while it runs and once at its end."""
+    """Display of a search, updated twice a second while it runs and once at its end.
+
+    Derive a display from it: methods that it leaves out then show nothing.
+    """
 
     def starting(self) -> None:
         """Show that Ray starts, which can take half a minute."""

@@ -14,7 +14,7 @@ from search.verification.outlook import effect_words, of_interest
 from search.verification.parts import failed_after
 from search.verification.power import pictures_needed
 from search.verification.result import Verification
-from search.verification.rules import Endpoint, too_censored
+from search.verification.rules import Endpoint, is_gain, too_censored
 from search.verification.schedules import lacking
 from search.verification.verdicts import Word
 
@@ -104,15 +104,16 @@ def _remarks_on_not_shown(
     spread = verification.spread(name)
     if spread is None:
         return  # Another remark says what is missing: pictures, or trainings that failed.
-    cut = too_censored(verification.against_references(name))
+    against = verification.against_references(name)
+    cut = too_censored(against)
     if cut:
         yield (
-            f"{name} is not shown to be better, because more than a tenth of the "
-            f"{declared.output} maxima of {' and '.join(cut)} are censored. This needs longer "
-            "trainings, not more pictures: --restart with more --baseline-iterations verifies on "
-            "new pictures alone"
+            f"more than a tenth of the {declared.output} maxima of {' and '.join(cut)} are "
+            f"censored, which alone keeps {name} from being shown to be better. Longer trainings "
+            "are needed: --restart with more --baseline-iterations verifies on new pictures alone"
         )
-        return
+        if all(is_gain(each, endpoint) for each in against if not too_censored([each])):
+            return
     wanted = of_interest(declared, endpoint)
     needed = pictures_needed(wanted, spread, 1, declared.alpha / declared.family)
     yield (

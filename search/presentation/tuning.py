@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.recipe import NETWORK_AND_WARMUP, Recipe
 from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import DB
 from search.presentation.words import interval
@@ -40,7 +40,9 @@ class Tuning:
         maxima = [each for found in self.censored.values() for each in found]
         if not any(maxima):
             return
-        found = {name: self.censored.get(tuned_name(r), ()) for name, r in references.items()}
+        # The names of recipes do not have what a claim's own network adds to its reference.
+        tuned = {n: r for n, r in references.items() if r.without(NETWORK_AND_WARMUP) == r}
+        found = {name: self.censored.get(tuned_name(r), ()) for name, r in tuned.items()}
         cut = [f"{name} {sum(each)} of {len(each)}" for name, each in found.items() if any(each)]
         ours = f", among them these of the references: {'; '.join(cut)}" * bool(cut)
         yield (

@@ -147,6 +147,13 @@ def _is_unsure(each: Comparison) -> bool:
     return bool(each.missing) or bool(too_censored([each]))
 
 
+def is_gain(each: Comparison, endpoint: Endpoint) -> bool:
+    """Return whether the whole interval of a comparison shows a gain in time or in PSNR."""
+    if endpoint == "psnr":
+        return each.psnr_db.low > 0
+    return each.log_ratio is not None and each.log_ratio.high < 0
+
+
 def too_censored(comparisons: Iterable[Comparison]) -> list[str]:
     """Return the names of the schedules and references of which too many maxima are censored."""
     shares: dict[str, float] = {}

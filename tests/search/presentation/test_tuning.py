@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 from played_verification import censor, gains, searched, verified
 
+from dipstage.schedules.recipe import Recipe
+from dipstage.schedules.settings import TrainerSettings
 from search.presentation.remarks import remarks
+from search.presentation.tuning import Tuning
 from search.verification.parts import TUNING
+from search.verification.references import tuned_name
 from search.verification.result import Verification
 
 pytestmark = pytest.mark.long
@@ -28,6 +32,17 @@ def test_censored_maxima_of_the_tuning_are_counted_in_a_remark(tmp_path: Path) -
     ]
     older = replace(found, plan=replace(found.plan, declared=None))
     assert any("cut off 4 of 12 raw maxima in the tuning" in line for line in remarks(older))
+
+
+def test_a_reference_with_another_network_was_not_tuned() -> None:
+    tuned = Recipe(learning_rate=0.01).completed(TrainerSettings())
+    tuning = Tuning({tuned_name(tuned): [True]}, "smoothed", 30)
+    other = replace(tuned, width=8)
+    assert tuned_name(other) == tuned_name(tuned)
+    assert "among them these of the references: tuned 1 of 1" in next(
+        tuning.remarks({"tuned": tuned, "plain DIP as trial 5": other})
+    )
+    assert "of the references" not in next(tuning.remarks({"plain DIP as trial 5": other}))
 
 
 def test_a_reference_above_the_one_tuned_for_the_highest_psnr_is_named(tmp_path: Path) -> None:

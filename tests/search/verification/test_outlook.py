@@ -34,13 +34,24 @@ def test_a_single_picture_gets_no_number_of_pictures_for_its_unknown_spread(tmp_
 def test_censored_maxima_are_named_where_they_are_why_nothing_is_shown(tmp_path: Path) -> None:
     run = searched(tmp_path)
     verification = verified(run, gains(trial_2=(0.5, -10)), claims={2: "time"})
-    assert not any("not shown" in line for line in remarks(verification))
+    assert not any("to be better" in line for line in remarks(verification))
     [plain, *_] = verification.plains
     censor(run, HELD_OUT, plain.number)
     found = Verification.open(run)
     assert found is not None
-    assert [line for line in remarks(found) if "not shown" in line] == [
-        "trial 2 is not shown to be better, because more than a tenth of the raw maxima of "
-        f"{plain.name} are censored. This needs longer trainings, not more pictures: --restart "
-        "with more --baseline-iterations verifies on new pictures alone"
+    assert [line for line in remarks(found) if "to be better" in line] == [
+        f"more than a tenth of the raw maxima of {plain.name} are censored, which alone keeps "
+        "trial 2 from being shown to be better. Longer trainings are needed: --restart with more "
+        "--baseline-iterations verifies on new pictures alone"
     ]
+
+
+def test_a_gain_that_is_also_too_small_needs_pictures_as_well(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    [plain, *_] = verified(run, gains(), claims={2: "time"}).plains
+    censor(run, HELD_OUT, plain.number)
+    found = Verification.open(run)
+    assert found is not None
+    censored, too_small = [line for line in remarks(found) if "to be better" in line]
+    assert f"maxima of {plain.name} are censored" in censored
+    assert too_small.startswith("trial 2 is not shown to be better. 2 pictures would show")
