@@ -10,7 +10,7 @@ from typing import Any
 _LEFT_OUT: dict[str, Any] = {
     "curve": None, "stages": [], "switches": [], "maxima": [], "left_out": True,
 }  # fmt: skip
-"""What stands in place of the cells of a trial that can be left out."""
+"""Values in place of those cells of a trial that can be left out."""
 
 
 def embed(content: Any) -> str:

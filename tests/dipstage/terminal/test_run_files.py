@@ -96,7 +96,6 @@ def test_files_of_others_in_the_folder_are_kept(
         (["skimage:camera", "--task", "inpaint:mask=no.png"], "'no.png' does not exist"),
         (["skimage:camera", "--task", "inpaint:mask=skimage:brick"], "is no mask: "),
         (["skimage:camera", "--task", "inpaint:missing=0.999999"], "leaves no pixel of 32 × 32"),
-        (["skimage:camera", "--task", "super_resolve:factor=4"], "a larger picture or a lower fac"),
         (["skimage:camera", "--task", "inpaint:missing=0_8"], "write a number in plain digits"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
