@@ -149,9 +149,10 @@ def _is_unsure(each: Comparison) -> bool:
 
 def is_gain(each: Comparison, endpoint: Endpoint) -> bool:
     """Return whether the whole interval of a comparison shows a gain in time or in PSNR."""
-    if endpoint == "psnr":
-        return each.psnr_db.low > 0
-    return each.log_ratio is not None and each.log_ratio.high < 0
+    least = each.psnr_db.low
+    if endpoint == "time":
+        least = None if each.log_ratio is None else _negative(each.log_ratio.high)
+    return least is not None and least > 0
 
 
 def too_censored(comparisons: Iterable[Comparison]) -> list[str]:
