@@ -11,6 +11,7 @@ from dipstage.schedules.stopping import Output
 from dipstage.terminal.numbers import DB
 from search.presentation.words import interval
 from search.verification.references import tuned_name
+from search.verification.rules import is_gain
 from search.verification.verdicts import Comparison
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def higher_references(
         for each in comparisons
         if each.schedule in names
         and (each.reference, each.output) == (tuned, output)
-        and each.psnr_db.low is not None
-        and each.psnr_db.low > 0
+        and is_gain(each, "psnr")
     ]
     if higher:
         yield (
